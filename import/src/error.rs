@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use crate::Report;
+
+/// Why a checkpoint or a record could not be read, matched or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system would not give us the file.
+    #[error("cannot read {path}: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file has no bytes.
+    #[error("{0} is empty\nhint: the download or copy it comes from was probably cut off")]
+    Empty(PathBuf),
+    /// The file is of a kind that holds no weights, or that is not read.
+    #[error("{path} is {found}\nhint: {hint}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        found: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// The file is of a known kind but something in it is broken.
+    #[error("{path} is damaged or incomplete: {reason}\nhint: copy or download it again")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The record has no model card, so it is not known what its weights are for.
+    #[error(
+        "{0} is a Burn record without a model card\nhint: only records that `zoo` wrote say which \
+         model they are for"
+    )]
+    NoCard(PathBuf),
+    /// The checkpoint's tensors are not the model's.
+    #[error("{path} does not fit {model}\n{report}")]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// The model it was to be loaded into.
+        model: String,
+        /// All that is wrong.
+        report: Box<Report>,
+    },
+    /// The record could not be written; what was there before is untouched.
+    #[error("cannot write {path}: {reason}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+}

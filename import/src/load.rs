@@ -1,0 +1,285 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use burn::module::Module;
+use burn::store::burn_pack::Tensor;
+use burn::store::{FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter};
+use burn::tensor::DType;
+use zoo_core::{KeyLayout, Parameter, parameters, root_segment};
+
+use crate::{Checkpoint, Error};
+
+/// How a checkpoint's tensors and a model's parameters came together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The layout whose spelling the keys were read in.
+    pub layout: &'static str,
+    /// Tensors that found their place.
+    pub loaded: usize,
+    /// Keys that the model needs and the checkpoint lacks.
+    pub missing: Vec<Missing>,
+    /// Keys of the checkpoint that the model has no place for.
+    pub unused: Vec<String>,
+    /// Keys on both sides whose shapes differ.
+    pub misshapen: Vec<Misshapen>,
+    /// What went wrong in reading values.
+    pub unreadable: Vec<String>,
+}
+
+/// A key that the model needs and the checkpoint lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The key.
+    pub key: String,
+    /// The shape that it would have.
+    pub shape: Vec<usize>,
+    /// The unused key that looks most like it, of the same shape.
+    pub nearest: Option<String>,
+}
+
+/// A key on both sides whose shapes differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshapen {
+    /// The key.
+    pub key: String,
+    /// The model's shape, in the checkpoint's layout.
+    pub expected: Vec<usize>,
+    /// The checkpoint's shape.
+    pub found: Vec<usize>,
+}
+
+impl Report {
+    /// Whether every parameter got its tensor and no tensor was left over.
+    pub fn is_clean(&self) -> bool {
+        self.missing.is_empty()
+            && self.unused.is_empty()
+            && self.misshapen.is_empty()
+            && self.unreadable.is_empty()
+    }
+}
+
+/// Puts a checkpoint's tensors into a model.
+///
+/// The layout is the one of `layouts` that knows most of the checkpoint's keys. Half and double
+/// precision become single. `name` is the model's name for error messages.
+///
+/// # Errors
+///
+/// When anything is missing, left over or of the wrong shape.
+///
+/// # Panics
+///
+/// When `layouts` is empty, or has no rule for one of the model's parameters.
+pub fn load<M: Module>(
+    mut model: M,
+    name: &str,
+    checkpoint: &Checkpoint,
+    layouts: &[KeyLayout],
+) -> Result<(M, Report), Error> {
+    let slots = parameters(&model);
+    let (layout, keys) = recognise(&slots, checkpoint, layouts);
+    let root = root_segment(&model).map_or_else(String::new, |root| root + ".");
+
+    let mut report = Report {
+        layout: layout.name,
+        ..Report::default()
+    };
+    let mut tensors: Vec<Tensor> = Vec::with_capacity(slots.len());
+    for (slot, key) in slots.iter().zip(&keys) {
+        let expected = pytorch_shape(slot);
+        match checkpoint.tensors.get(key) {
+            None => report.missing.push(Missing {
+                key: key.clone(),
+                shape: expected,
+                nearest: None,
+            }),
+            Some(tensor) if tensor.shape.to_vec() != expected => {
+                report.misshapen.push(Misshapen {
+                    key: key.clone(),
+                    expected,
+                    found: tensor.shape.to_vec(),
+                });
+            }
+            Some(tensor) => {
+                let mut tensor = tensor.clone();
+                tensor.name = format!("{root}{}", slot.path);
+                tensors.push(tensor);
+            }
+        }
+    }
+    let wanted: BTreeSet<&String> = keys.iter().collect();
+    report.unused = checkpoint
+        .tensors
+        .keys()
+        .filter(|key| !wanted.contains(key) && !layout.ignores(key))
+        .cloned()
+        .collect();
+    for missing in &mut report.missing {
+        missing.nearest = nearest(missing, &report.unused, checkpoint);
+    }
+
+    if report.is_clean() {
+        let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));
+        let result = model.apply(tensors, None, Some(Box::new(adapter)), false);
+        report.loaded = result.applied.len();
+        report.unreadable = result.errors.iter().map(ToString::to_string).collect();
+    }
+    if report.is_clean() {
+        Ok((model, report))
+    } else {
+        Err(Error::Mismatch {
+            path: checkpoint.path.clone(),
+            model: name.to_owned(),
+            report: Box::new(report),
+        })
+    }
+}
+
+/// Finds out how many classes and input channels a checkpoint was trained with.
+///
+/// `build` makes the model for a number of classes and of channels; `usual` are the ones it is
+/// designed for, and the answer where the checkpoint does not tell.
+pub fn fit<M: Module>(
+    build: impl Fn(usize, usize) -> M,
+    (classes, channels): (usize, usize),
+    checkpoint: &Checkpoint,
+    layouts: &[KeyLayout],
+) -> (usize, usize) {
+    let usual = parameters(&build(classes, channels));
+    let (_, keys) = recognise(&usual, checkpoint, layouts);
+    // The dimension that grows with the number is the one to read in the checkpoint.
+    let read = |grown: M, steps: usize| {
+        let grown = parameters(&grown);
+        usual
+            .iter()
+            .zip(&grown)
+            .zip(&keys)
+            .find_map(|((usual, grown), key)| {
+                let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
+                let dimension = (0..usual.len()).find(|&d| usual[d] != grown[d])?;
+                let found = &checkpoint.tensors.get(key)?.shape;
+                let per_unit = (grown[dimension] - usual[dimension]) / steps;
+                let length = *found.get(dimension)?;
+                (found.len() == usual.len() && length % per_unit == 0).then(|| length / per_unit)
+            })
+    };
+    (
+        read(build(classes + 1, channels), 1).unwrap_or(classes),
+        read(build(classes, channels + 1), 1).unwrap_or(channels),
+    )
+}
+
+/// The layout that knows most of the checkpoint's keys, and its key for each parameter.
+fn recognise<'l>(
+    slots: &[Parameter],
+    checkpoint: &Checkpoint,
+    layouts: &'l [KeyLayout],
+) -> (&'l KeyLayout, Vec<String>) {
+    layouts
+        .iter()
+        .map(|layout| {
+            let keys: Vec<String> = layout
+                .keys(slots)
+                .into_iter()
+                .zip(slots)
+                .map(|(key, slot)| {
+                    key.unwrap_or_else(|| {
+                        panic!("the layout {} has no rule for {}", layout.name, slot.path)
+                    })
+                })
+                .collect();
+            let known = keys
+                .iter()
+                .filter(|key| checkpoint.tensors.contains_key(*key))
+                .count();
+            (known, layout, keys)
+        })
+        .max_by_key(|(known, ..)| *known)
+        .map(|(_, layout, keys)| (layout, keys))
+        .expect("an architecture has a layout")
+}
+
+/// A parameter's shape as PyTorch stores it: a fully connected layer's weight is transposed.
+fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
+    let mut shape = parameter.shape.clone();
+    if parameter.layer == "Linear" {
+        shape.reverse();
+    }
+    shape
+}
+
+/// The unused key of the same shape that looks most like a missing one.
+fn nearest(missing: &Missing, unused: &[String], checkpoint: &Checkpoint) -> Option<String> {
+    unused
+        .iter()
+        .filter(|key| checkpoint.tensors[*key].shape.to_vec() == missing.shape)
+        .map(|key| (strsim::normalized_levenshtein(key, &missing.key), key))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key.clone())
+}
+
+/// How many lines of each kind are shown; the rest are counted.
+const SHOWN: usize = 12;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clean() {
+            return write!(
+                f,
+                "{} tensors, keys as {} has them",
+                self.loaded, self.layout
+            );
+        }
+        writeln!(f, "  read as {} spells the keys", self.layout)?;
+        section(f, "missing from the file", &self.missing, |missing| {
+            let nearest = missing.nearest.as_ref();
+            let nearest = nearest.map_or_else(String::new, |key| format!(" (nearest: {key})"));
+            format!("{} {:?}{nearest}", missing.key, missing.shape)
+        })?;
+        section(
+            f,
+            "without a place in the model",
+            &self.unused,
+            Clone::clone,
+        )?;
+        section(f, "of another shape", &self.misshapen, |bad| {
+            format!(
+                "{}: the model has {:?}, the file {:?}",
+                bad.key, bad.expected, bad.found
+            )
+        })?;
+        section(f, "unreadable", &self.unreadable, Clone::clone)?;
+        write!(f, "hint: {}", self.hint())
+    }
+}
+
+impl Report {
+    fn hint(&self) -> &'static str {
+        if !self.unreadable.is_empty() {
+            "the file is damaged; copy or download it again"
+        } else if self.missing.is_empty() && self.unused.is_empty() {
+            "the names are right but the sizes are another variant's; see `zoo list`"
+        } else {
+            "this is another network, or another spelling of its keys; see `zoo list`"
+        }
+    }
+}
+
+fn section<T>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    items: &[T],
+    line: impl Fn(&T) -> String,
+) -> fmt::Result {
+    if items.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "  {} {title}:", items.len())?;
+    for item in items.iter().take(SHOWN) {
+        writeln!(f, "    {}", line(item))?;
+    }
+    if items.len() > SHOWN {
+        writeln!(f, "    … and {} more", items.len() - SHOWN)?;
+    }
+    Ok(())
+}

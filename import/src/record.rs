@@ -1,0 +1,152 @@
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::store::burn_pack::{self, Bytes, MAGIC_NUMBER, Reader, Tensor, Writer};
+use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot};
+use burn::tensor::DType;
+use zoo_core::root_segment;
+
+use crate::{Error, ModelCard};
+
+/// Where the model card lies in the record's metadata.
+const CARD: &str = "zoo.card";
+
+/// A Burn record (burnpack) with a model card inside.
+///
+/// The tensors bear the names that Burn itself gives them, so a record loads into its
+/// architecture with [`Module::load_file`] too.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    /// What the record says about itself.
+    pub card: ModelCard,
+    tensors: Vec<Tensor>,
+}
+
+/// How exactly a record keeps weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// 16 bits, except BatchNorm, whose variances would vanish.
+    Half,
+}
+
+/// Whether a file with these first bytes is a record.
+pub fn is_record(head: &[u8]) -> bool {
+    head.starts_with(&MAGIC_NUMBER.to_le_bytes())
+}
+
+impl Record {
+    /// Opens a record, leaving its values on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, is no record, is cut off, or has no model card.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let size = std::fs::metadata(path).map_err(|source| Error::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        if size.len() == 0 {
+            return Err(Error::Empty(path.to_owned()));
+        }
+        Self::read(path, Reader::from_file_exact(path))
+    }
+
+    /// A record that is in memory, such as one compiled into a program; `name` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no record, are cut off, or have no model card.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let bytes = Bytes::from_bytes_vec(bytes.to_vec());
+        Self::read(Path::new(name), Reader::from_bytes(bytes))
+    }
+
+    fn read(path: &Path, reader: Result<Reader, burn_pack::Error>) -> Result<Self, Error> {
+        let broken = |reason: String| Error::Broken {
+            path: path.to_owned(),
+            reason,
+        };
+        let reader = reader.map_err(|error| broken(error.to_string()))?;
+        let card = reader
+            .metadata()
+            .get(CARD)
+            .ok_or_else(|| Error::NoCard(path.to_owned()))?;
+        let card = serde_json::from_str(card)
+            .map_err(|error| broken(format!("its model card can't be read: {error}")))?;
+        let tensors = reader
+            .into_tensors()
+            .map_err(|error| broken(error.to_string()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            card,
+            tensors,
+        })
+    }
+
+    /// Puts the record's values into the model that its card describes, in single precision.
+    ///
+    /// # Errors
+    ///
+    /// When the record's tensors are not the model's.
+    pub fn load_into<M: Module>(self, mut model: M) -> Result<M, Error> {
+        let root = root_segment(&model);
+        let mut tensors = self.tensors;
+        if let Some(root) = &root {
+            for tensor in &mut tensors {
+                tensor.name = format!("{root}.{}", tensor.name);
+            }
+        }
+        let cast = FloatCastAdapter::to(DType::F32);
+        let result = model.apply(tensors, None, Some(cast.clone_box()), false);
+        if result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty() {
+            Ok(model)
+        } else {
+            Err(Error::Broken {
+                path: self.path,
+                reason: format!(
+                    "its tensors are not those of {}\n{result}",
+                    self.card.variant
+                ),
+            })
+        }
+    }
+
+    /// Writes a model and its card to a record.
+    ///
+    /// The file appears whole or not at all, and replaces an older one only when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be written.
+    pub fn save<M: Module>(
+        model: &M,
+        card: &ModelCard,
+        precision: Precision,
+        path: &Path,
+    ) -> Result<(), Error> {
+        let adapter: Option<Box<dyn ModuleAdapter>> = match precision {
+            Precision::Single => None,
+            Precision::Half => Some(Box::new(HalfPrecisionAdapter::new())),
+        };
+        let mut tensors = model.collect(None, adapter, false);
+        if let Some(root) = root_segment(model) {
+            for tensor in &mut tensors {
+                tensor.name.drain(..=root.len());
+            }
+        }
+        let write = |reason: String| Error::Write {
+            path: path.to_owned(),
+            reason,
+        };
+        let card = serde_json::to_string(card).map_err(|error| write(error.to_string()))?;
+        Writer::new(tensors)
+            .with_metadata(CARD, &card)
+            .auto_extension(false)
+            .write_to_file(path)
+            .map_err(|error| write(error.to_string()))
+    }
+}

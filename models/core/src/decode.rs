@@ -1,0 +1,181 @@
+//! From the bytes of an image file to upright 8-bit RGB pixels, and to another size.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+
+use crate::Filter;
+
+/// Why the bytes of a file are not a usable image.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// There are no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// The bytes are of no format that this build reads.
+    #[error(
+        "not an image\nhint: PNG, JPEG, WebP, GIF, BMP and TIFF are read; convert others first"
+    )]
+    UnknownFormat,
+    /// The bytes claim to be an image, but something in them is broken, missing or too large.
+    #[error("not a readable image: {0}")]
+    Broken(#[from] image::ImageError),
+    /// The image has no pixels, or is so long and thin that resizing it makes no sense.
+    #[error("an image of {0}x{1} pixels can't be classified")]
+    Size(u32, u32),
+}
+
+/// The longest side relative to the shortest that is still taken for a photograph.
+const MAX_ASPECT: u32 = 200;
+
+/// Decodes an image file.
+///
+/// Greyscale is repeated over the channels, transparency is dropped, 16 bits are rounded to 8,
+/// palettes and CMYK are resolved, and the orientation that a camera noted in EXIF is applied.
+///
+/// # Errors
+///
+/// See [`DecodeError`]. An image that would need more than 512 MiB to decode is refused.
+pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(image::ImageError::IoError)?;
+    if reader.format().is_none() {
+        return Err(DecodeError::UnknownFormat);
+    }
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    let (short, long) = (width.min(height), width.max(height));
+    if short == 0 || long / short > MAX_ASPECT {
+        return Err(DecodeError::Size(width, height));
+    }
+    // An EXIF block that can't be read leaves a picture that can.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+/// Resizes an image as PIL's `Image.resize` does, bit for bit.
+///
+/// Two passes, rows then columns, each rounded to 8 bits; the filter widens when the image
+/// shrinks. The weights have 22 fractional bits, so that every conforming implementation comes
+/// to the same pixels.
+pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
+    let (source_width, source_height) = image.dimensions();
+    let rows = if width == source_width {
+        image.clone()
+    } else {
+        let taps = Taps::new(source_width, width, filter);
+        let mut output = Vec::with_capacity((width * source_height * 3) as usize);
+        for row in image.as_raw().chunks_exact(source_width as usize * 3) {
+            for (start, weights) in taps.iter() {
+                let mut sums = [HALF; 3];
+                for (pixel, &weight) in row[start * 3..].chunks_exact(3).zip(weights) {
+                    for (sum, &value) in sums.iter_mut().zip(pixel) {
+                        *sum += i32::from(value) * weight;
+                    }
+                }
+                output.extend(sums.map(round));
+            }
+        }
+        RgbImage::from_raw(width, source_height, output).expect("a value for each pixel")
+    };
+    if height == source_height {
+        return rows;
+    }
+    let taps = Taps::new(source_height, height, filter);
+    let stride = width as usize * 3;
+    let mut output = Vec::with_capacity(stride * height as usize);
+    let mut sums = vec![HALF; stride];
+    for (start, weights) in taps.iter() {
+        sums.fill(HALF);
+        for (row, &weight) in rows.as_raw()[start * stride..]
+            .chunks_exact(stride)
+            .zip(weights)
+        {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        output.extend(sums.iter().copied().map(round));
+    }
+    RgbImage::from_raw(width, height, output).expect("a value for each pixel")
+}
+
+const FRACTION_BITS: u32 = 22;
+const HALF: i32 = 1 << (FRACTION_BITS - 1);
+
+fn round(sum: i32) -> u8 {
+    (sum >> FRACTION_BITS).clamp(0, 255) as u8
+}
+
+/// For each output position, the source positions that count and their weights.
+struct Taps {
+    starts: Vec<usize>,
+    lengths: Vec<usize>,
+    weights: Vec<i32>,
+    stride: usize,
+}
+
+impl Taps {
+    fn new(source: u32, target: u32, filter: Filter) -> Self {
+        let scale = f64::from(source) / f64::from(target);
+        let stretch = scale.max(1.0);
+        let support = filter.support() * stretch;
+        let stride = support.ceil() as usize * 2 + 1;
+        let mut taps = Self {
+            starts: Vec::with_capacity(target as usize),
+            lengths: Vec::with_capacity(target as usize),
+            weights: vec![0; stride * target as usize],
+            stride,
+        };
+        for (position, weights) in taps.weights.chunks_exact_mut(stride).enumerate() {
+            let centre = (position as f64 + 0.5) * scale;
+            let start = (centre - support + 0.5).max(0.0) as usize;
+            let end = ((centre + support + 0.5) as usize).min(source as usize);
+            let values: Vec<f64> = (start..end)
+                .map(|x| filter.weight((x as f64 - centre + 0.5) / stretch))
+                .collect();
+            let total: f64 = values.iter().sum();
+            for (weight, value) in weights.iter_mut().zip(&values) {
+                *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;
+            }
+            taps.starts.push(start);
+            taps.lengths.push(end - start);
+        }
+        taps
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.weights
+            .chunks_exact(self.stride)
+            .zip(self.starts.iter().zip(&self.lengths))
+            .map(|(weights, (&start, &length))| (start, &weights[..length]))
+    }
+}
+
+impl Filter {
+    /// How far the filter reaches, in output pixels.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        match self {
+            Self::Bilinear => (1.0 - x).max(0.0),
+            Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            Self::Bicubic => 0.0,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+use std::collections::HashMap;
+
+use crate::Parameter;
+
+/// How a family of checkpoints spells the parameters of an architecture.
+///
+/// Each rule is a pair of a path pattern and a key template. A pattern is matched on whole
+/// segments, from the front; the segments behind it are carried over. The first rule that
+/// matches wins. In a pattern `{b}` captures one segment. In a template
+///
+/// - `{b}` puts it back, `{b+1}` adds to a number that was captured,
+/// - `{#}` counts: 0 for the first combination of captures met in module order, then 1, …; it
+///   flattens stages of blocks into one list.
+///
+/// PyTorch's names for BatchNorm's scale and shift (`weight`, `bias`) are put in by themselves.
+///
+/// ```
+/// # use zoo_core::KeyLayout;
+/// const TORCHVISION: KeyLayout = KeyLayout {
+///     name: "torchvision",
+///     rules: &[
+///         ("stem.conv", "features.0.0"),
+///         ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
+///     ],
+///     ignored: &[],
+/// };
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct KeyLayout {
+    /// Who spells the keys this way, for messages: `torchvision`.
+    pub name: &'static str,
+    /// Path pattern → key template.
+    pub rules: &'static [(&'static str, &'static str)],
+    /// First segments of keys that have no place in the model, such as auxiliary heads.
+    pub ignored: &'static [&'static str],
+}
+
+impl KeyLayout {
+    /// The checkpoint's key for each of a module's parameters, in the same order; `None` where
+    /// no rule speaks of one.
+    pub fn keys(&self, parameters: &[Parameter]) -> Vec<Option<String>> {
+        let mut ordinals = HashMap::new();
+        parameters
+            .iter()
+            .map(|parameter| self.key(parameter, &mut ordinals))
+            .collect()
+    }
+
+    /// Whether a key of a checkpoint is of no interest to the model: a counter that PyTorch
+    /// keeps beside BatchNorm's statistics, or one of [`ignored`](Self::ignored).
+    pub fn ignores(&self, key: &str) -> bool {
+        key.ends_with(".num_batches_tracked")
+            || key
+                .split('.')
+                .next()
+                .is_some_and(|first| self.ignored.contains(&first))
+    }
+
+    fn key<'p>(
+        &self,
+        parameter: &'p Parameter,
+        ordinals: &mut HashMap<Vec<&'p str>, usize>,
+    ) -> Option<String> {
+        let path: Vec<&str> = parameter.path.split('.').collect();
+        let (captures, rest, template) = self.rules.iter().find_map(|(pattern, template)| {
+            let (captures, rest) = match_prefix(pattern, &path)?;
+            Some((captures, rest, template))
+        })?;
+
+        let mut key = fill(template, &captures, || {
+            let next = ordinals.len();
+            let values = captures.iter().map(|(_, value)| *value).collect();
+            *ordinals.entry(values).or_insert(next)
+        });
+        for segment in rest {
+            key.push('.');
+            key.push_str(match (parameter.layer.as_str(), *segment) {
+                ("BatchNorm", "gamma") => "weight",
+                ("BatchNorm", "beta") => "bias",
+                (_, other) => other,
+            });
+        }
+        Some(key)
+    }
+}
+
+type Captures<'a> = Vec<(&'static str, &'a str)>;
+
+/// Matches a pattern against the first segments of a path: the captures and the segments left.
+fn match_prefix<'a, 'p>(
+    pattern: &'static str,
+    path: &'a [&'p str],
+) -> Option<(Captures<'p>, &'a [&'p str])> {
+    let mut captures = Vec::new();
+    let mut rest = path;
+    for expected in pattern.split('.') {
+        let (segment, tail) = rest.split_first()?;
+        match capture_name(expected) {
+            Some(name) => captures.push((name, *segment)),
+            None if expected == *segment => {}
+            None => return None,
+        }
+        rest = tail;
+    }
+    Some((captures, rest))
+}
+
+fn capture_name(segment: &'static str) -> Option<&'static str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// Replaces the braces of a template.
+///
+/// # Panics
+///
+/// When the template names a capture that its pattern does not have: a mistake in the table.
+fn fill(
+    template: &'static str,
+    captures: &[(&str, &str)],
+    mut ordinal: impl FnMut() -> usize,
+) -> String {
+    let mut key = String::new();
+    let mut rest = template;
+    while let Some((literal, tail)) = rest.split_once('{') {
+        let (expression, tail) = tail.split_once('}').expect("a brace is closed");
+        key.push_str(literal);
+        if expression == "#" {
+            key.push_str(&ordinal().to_string());
+        } else {
+            let (name, offset) = expression.split_once('+').unwrap_or((expression, "0"));
+            let value = captures
+                .iter()
+                .find_map(|(capture, value)| (*capture == name).then_some(*value))
+                .unwrap_or_else(|| panic!("`{template}` names a capture that its pattern lacks"));
+            let offset: usize = offset.parse().expect("an offset is a number");
+            match value.parse::<usize>() {
+                Ok(number) => key.push_str(&(number + offset).to_string()),
+                Err(_) => key.push_str(value),
+            }
+        }
+        rest = tail;
+    }
+    key.push_str(rest);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameter(path: &str, layer: &str) -> Parameter {
+        Parameter {
+            path: path.to_owned(),
+            shape: vec![],
+            layer: layer.to_owned(),
+        }
+    }
+
+    const LAYOUT: KeyLayout = KeyLayout {
+        name: "test",
+        rules: &[
+            ("stem.conv", "conv1"),
+            ("stem.norm", "bn1"),
+            ("stages.{s}.{b}.{kind}.conv1", "layer{s+1}.{b}.conv1"),
+            ("stages.{s}.{b}.{kind}.conv2", "_blocks.{#}.conv"),
+            ("stages.{s}.{b}.{kind}.norm2", "_blocks.{#}.bn"),
+        ],
+        ignored: &["aux"],
+    };
+
+    #[test]
+    fn keys_follow_the_rules() {
+        let parameters = [
+            parameter("stem.conv.weight", "Conv2d"),
+            parameter("stem.norm.gamma", "BatchNorm"),
+            parameter("stem.norm.running_var", "BatchNorm"),
+            parameter("stages.0.1.Basic.conv1.weight", "Conv2d"),
+            parameter("stages.0.0.Basic.conv2.weight", "Conv2d"),
+            parameter("stages.0.1.Basic.conv2.weight", "Conv2d"),
+            parameter("stages.1.0.Basic.conv2.weight", "Conv2d"),
+            parameter("stages.0.1.Basic.norm2.beta", "BatchNorm"),
+            parameter("stemming.conv.weight", "Conv2d"),
+        ];
+        let keys = LAYOUT.keys(&parameters);
+        let keys: Vec<_> = keys.iter().map(|key| key.as_deref()).collect();
+        assert_eq!(
+            keys,
+            [
+                Some("conv1.weight"),
+                Some("bn1.weight"),
+                Some("bn1.running_var"),
+                Some("layer1.1.conv1.weight"),
+                Some("_blocks.0.conv.weight"),
+                Some("_blocks.1.conv.weight"),
+                Some("_blocks.2.conv.weight"),
+                Some("_blocks.1.bn.bias"),
+                None,
+            ]
+        );
+    }
+
+    #[test]
+    fn counters_and_ignored_heads_are_of_no_interest() {
+        assert!(LAYOUT.ignores("bn1.num_batches_tracked"));
+        assert!(LAYOUT.ignores("aux.fc.weight"));
+        assert!(!LAYOUT.ignores("auxiliary.fc.weight"));
+    }
+}

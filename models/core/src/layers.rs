@@ -1,0 +1,35 @@
+//! Layers that three architectures or more share.
+
+mod activation;
+mod classifier_head;
+mod conv_norm_act;
+mod squeeze_excite;
+mod stochastic_depth;
+
+pub use activation::Activation;
+pub use classifier_head::{ClassifierHead, ClassifierHeadConfig};
+pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding};
+pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
+pub use stochastic_depth::StochasticDepth;
+
+/// Rounds a number of channels to a multiple of `divisor`, never below it and never more than
+/// a tenth below `channels`.
+///
+/// The rule of TensorFlow's MobileNet code, which torchvision and timm follow.
+///
+/// ```
+/// # use zoo_core::layers::make_divisible;
+/// assert_eq!(make_divisible(32.0 * 1.4, 8), 48);
+/// assert_eq!(make_divisible(16.0 * 0.35, 8), 8);
+/// assert_eq!(make_divisible(11.0, 8), 16); // 8 would take away more than a tenth
+/// ```
+pub fn make_divisible(channels: f64, divisor: usize) -> usize {
+    let step = divisor as f64;
+    let rounded = ((channels + step / 2.0) / step).floor() * step;
+    let rounded = rounded.max(step);
+    if rounded < 0.9 * channels {
+        (rounded + step) as usize
+    } else {
+        rounded as usize
+    }
+}

@@ -1,0 +1,58 @@
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Tensor};
+
+use super::Activation;
+
+/// How to build a [`SqueezeExcite`].
+#[derive(Config, Debug)]
+pub struct SqueezeExciteConfig {
+    /// Channels in and out.
+    pub channels: usize,
+    /// Channels between the two layers.
+    pub squeezed: usize,
+    /// Applied between the two layers.
+    #[config(default = "Activation::Relu")]
+    pub activation: Activation,
+    /// Turns the second layer's output into a factor.
+    #[config(default = "Activation::Sigmoid")]
+    pub gate: Activation,
+}
+
+/// Scales each channel by a factor computed from all of them.
+///
+/// Hu et al., 2017: [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507), §3.
+#[derive(Module, Debug)]
+pub struct SqueezeExcite {
+    reduce: Conv2d,
+    expand: Conv2d,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    gate: Activation,
+}
+
+impl SqueezeExciteConfig {
+    /// Builds the layer.
+    pub fn init(&self, device: &Device) -> SqueezeExcite {
+        SqueezeExcite {
+            reduce: Conv2dConfig::new([self.channels, self.squeezed], [1, 1]).init(device),
+            expand: Conv2dConfig::new([self.squeezed, self.channels], [1, 1]).init(device),
+            activation: self.activation,
+            gate: self.gate,
+        }
+    }
+}
+
+impl SqueezeExcite {
+    /// # Shapes
+    ///
+    /// `[N, channels, H, W]` → the same
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let squeezed = adaptive_avg_pool2d(x.clone(), [1, 1]);
+        let hidden = self.activation.forward(self.reduce.forward(squeezed));
+        x * self.gate.forward(self.expand.forward(hidden))
+    }
+}

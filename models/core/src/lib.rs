@@ -1,0 +1,24 @@
+//! The contract and the parts that every architecture of the zoo shares.
+//!
+//! - [`ImageClassifier`]: what a network can be asked to do.
+//! - [`layers`]: the blocks that three architectures or more are built of.
+//! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: what is known about a network, as data.
+//! - [`parameters`]: the names and shapes of a module's parameters, without their values.
+//!
+//! This crate names no architecture, does no input or output, and asks for no backend.
+
+mod classifier;
+mod keys;
+pub mod layers;
+mod parameters;
+mod preprocess;
+mod variant;
+
+#[cfg(feature = "image")]
+pub mod decode;
+
+pub use classifier::ImageClassifier;
+pub use keys::KeyLayout;
+pub use parameters::{Parameter, count_trainable, parameters, root_segment};
+pub use preprocess::{Colour, Filter, Preprocess};
+pub use variant::{Family, Labels, Paper, Variant, Weights};

@@ -1,0 +1,91 @@
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+/// The name and the shape of one parameter tensor, without its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Where it sits in the module, in Burn's spelling: `stem.norm.gamma`.
+    pub path: String,
+    /// Its shape in Burn's layout.
+    pub shape: Vec<usize>,
+    /// The type of the layer that holds it: `Conv2d`, `BatchNorm`, `Linear`.
+    pub layer: String,
+}
+
+impl Parameter {
+    /// The last segment of the path: `gamma`.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Whether training changes it by gradient: false for BatchNorm's running statistics.
+    pub fn is_trainable(&self) -> bool {
+        !matches!(self.name(), "running_mean" | "running_var")
+    }
+}
+
+/// Lists a module's parameters in module order, without computing any that is still lazy.
+///
+/// A module that is an enum is a choice of network, not a part of one: its own segment is left
+/// out of the paths, so that they are those of the network inside.
+pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
+    let mut list = Lister::default();
+    module.visit(&mut list);
+    list.parameters
+}
+
+/// The segment that Burn puts before every path of a module that is an enum, and that
+/// [`parameters`] leaves out: the name of its variant.
+pub fn root_segment<M: Module>(module: &M) -> Option<String> {
+    let mut list = Lister::default();
+    module.visit(&mut list);
+    list.root
+}
+
+/// Number of trainable scalars in a module.
+///
+/// [`Module::num_params`] counts BatchNorm's running statistics too; papers and other libraries
+/// don't.
+pub fn count_trainable<M: Module>(module: &M) -> usize {
+    parameters(module)
+        .iter()
+        .filter(|parameter| parameter.is_trainable())
+        .map(|parameter| parameter.shape.iter().product::<usize>())
+        .sum()
+}
+
+#[derive(Default)]
+struct Lister {
+    root: Option<String>,
+    path: Vec<String>,
+    containers: Vec<String>,
+    parameters: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        if self.containers.is_empty() && container_type.starts_with("Enum:") {
+            self.root = Some(name.to_owned());
+        }
+        self.path.push(name.to_owned());
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let layer = self
+            .containers
+            .iter()
+            .rev()
+            .find_map(|container| container.strip_prefix("Struct:"));
+        self.parameters.push(Parameter {
+            path: self.path[usize::from(self.root.is_some())..].join("."),
+            shape: param.lazy_shape().to_vec(),
+            layer: layer.unwrap_or_default().to_owned(),
+        });
+    }
+}

@@ -1,0 +1,137 @@
+use serde::{Deserialize, Serialize};
+
+/// How a photograph becomes a network's input.
+///
+/// The recipe of torchvision on a PIL image: resize the shorter side with antialiasing, crop
+/// the centre, scale to `[0, 1]`, subtract the mean, divide by the standard deviation. With
+/// the feature `image`, [`pixels`](Self::pixels) carries it out, to the same 8-bit values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Length of the shorter side after resizing, in pixels.
+    pub resize: u32,
+    /// Side of the square that is cut out of the middle, in pixels; at most `resize`.
+    pub crop: u32,
+    /// How resizing weighs the source's pixels.
+    pub filter: Filter,
+    /// What the network's channels mean.
+    pub colour: Colour,
+    /// Subtracted from each channel after scaling to `[0, 1]`.
+    pub mean: [f32; 3],
+    /// Divides each channel after that.
+    pub std: [f32; 3],
+}
+
+/// How resizing weighs the source's pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// A triangle, one output pixel to each side.
+    Bilinear,
+    /// The cubic with a = -0.5, two output pixels to each side.
+    Bicubic,
+}
+
+/// What a network's channels mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Colour {
+    /// Red, green, blue.
+    Rgb,
+    /// One channel of brightness; uses the first of `mean` and `std`.
+    Grey,
+}
+
+impl Preprocess {
+    /// The common recipe for ImageNet: 256 → 224, bilinear, the data set's mean and deviation.
+    pub const IMAGENET: Self = Self {
+        resize: 256,
+        crop: 224,
+        filter: Filter::Bilinear,
+        colour: Colour::Rgb,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    };
+
+    /// The same recipe for another size.
+    pub const fn sized(self, resize: u32, crop: u32) -> Self {
+        Self {
+            resize,
+            crop,
+            ..self
+        }
+    }
+
+    /// The same recipe with bicubic resizing.
+    pub const fn bicubic(self) -> Self {
+        Self {
+            filter: Filter::Bicubic,
+            ..self
+        }
+    }
+
+    /// Number of channels of the network's input.
+    pub const fn channels(&self) -> usize {
+        match self.colour {
+            Colour::Rgb => 3,
+            Colour::Grey => 1,
+        }
+    }
+}
+
+#[cfg(feature = "image")]
+mod pixels {
+    use image::{RgbImage, imageops};
+
+    use super::{Colour, Preprocess};
+    use crate::decode::resize;
+
+    impl Preprocess {
+        /// The part of an image that the network sees, as 8-bit pixels `crop × crop`.
+        pub fn crop(&self, image: &RgbImage) -> RgbImage {
+            let (width, height) = self.resized(image.dimensions());
+            let resized = resize(image, width, height, self.filter);
+            let crop = self.crop.min(width).min(height);
+            let (left, top) = (centre(width - crop), centre(height - crop));
+            imageops::crop_imm(&resized, left, top, crop, crop).to_image()
+        }
+
+        /// The network's input for one image: `[channels, crop, crop]`, row-major.
+        pub fn pixels(&self, image: &RgbImage) -> Vec<f32> {
+            let cropped = self.crop(image);
+            match self.colour {
+                Colour::Rgb => (0..3)
+                    .flat_map(|channel| {
+                        let (mean, std) = (self.mean[channel], self.std[channel]);
+                        cropped
+                            .pixels()
+                            .map(move |pixel| (f32::from(pixel[channel]) / 255.0 - mean) / std)
+                    })
+                    .collect(),
+                Colour::Grey => imageops::grayscale(&cropped)
+                    .pixels()
+                    .map(|pixel| (f32::from(pixel[0]) / 255.0 - self.mean[0]) / self.std[0])
+                    .collect(),
+            }
+        }
+
+        /// Width and height after resizing; the longer side is rounded down, as torchvision does.
+        fn resized(&self, (width, height): (u32, u32)) -> (u32, u32) {
+            let size = self.resize.max(self.crop);
+            let long = |long: u32, short: u32| {
+                u32::try_from(u64::from(size) * u64::from(long) / u64::from(short))
+                    .unwrap_or(u32::MAX)
+            };
+            if width <= height {
+                (size, long(height, width))
+            } else {
+                (long(width, height), size)
+            }
+        }
+    }
+
+    /// Half of a margin, a half rounded to the even neighbour as Python's `round` does.
+    fn centre(margin: u32) -> u32 {
+        let half = margin / 2;
+        half + (margin % 2) * (half % 2)
+    }
+}

@@ -1,0 +1,109 @@
+use crate::{KeyLayout, Preprocess};
+
+/// An architecture, as the literature knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// Its name in commands and file names: `mobilenet_v2`.
+    pub name: &'static str,
+    /// Its name in prose: `MobileNetV2`.
+    pub title: &'static str,
+    /// Where it was published.
+    pub paper: Paper,
+}
+
+/// A publication.
+#[derive(Debug, Clone, Copy)]
+pub struct Paper {
+    /// First author and others, as a reader would cite them.
+    pub authors: &'static str,
+    /// Year of the first version.
+    pub year: u16,
+    /// Full title.
+    pub title: &'static str,
+    /// Where to read it.
+    pub url: &'static str,
+}
+
+/// One row of an architecture's table: a network of a certain size, and what is known about it.
+///
+/// `C` is the architecture's own configuration.
+#[derive(Debug, Clone)]
+pub struct Variant<C> {
+    /// Its name, torchvision's where torchvision has one: `resnet50`.
+    pub name: &'static str,
+    /// How to build it.
+    pub config: C,
+    /// Side of the square input it was designed for, in pixels.
+    pub size: usize,
+    /// Trainable parameters, where the literature states them.
+    pub params: Option<usize>,
+    /// Billions of multiply-accumulate operations for one image of `size`, where stated.
+    pub gmacs: Option<f64>,
+    /// The spellings of checkpoints that it can load.
+    pub layouts: &'static [KeyLayout],
+    /// The weights that were published for it.
+    pub weights: &'static [Weights],
+}
+
+impl<C> Variant<C> {
+    /// A network of a family that has a size for every number, such as `mobilenet_v2_w0_5`.
+    pub fn unlisted(name: &str, config: C, size: usize, layouts: &'static [KeyLayout]) -> Self {
+        Self {
+            // Rows have static names; a made-up name lives as long, a few bytes each.
+            name: name.to_owned().leak(),
+            config,
+            size,
+            params: None,
+            gmacs: None,
+            layouts,
+            weights: &[],
+        }
+    }
+
+    /// The same network with its configuration put differently.
+    pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Variant<D> {
+        Variant {
+            name: self.name,
+            config: f(self.config),
+            size: self.size,
+            params: self.params,
+            gmacs: self.gmacs,
+            layouts: self.layouts,
+            weights: self.weights,
+        }
+    }
+
+    /// The weights with a tag, or the last published ones.
+    pub fn weights(&self, tag: Option<&str>) -> Option<&'static Weights> {
+        match tag {
+            Some(tag) => self.weights.iter().find(|weights| weights.tag == tag),
+            None => self.weights.last(),
+        }
+    }
+}
+
+/// Published weights of a variant.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights {
+    /// Tells them from others for the same variant: `imagenet1k_v2`.
+    pub tag: &'static str,
+    /// Where they are published.
+    pub url: &'static str,
+    /// First hexadecimal digits of the file's SHA-256, as many as its publisher states.
+    pub sha256: &'static str,
+    /// What the classes are.
+    pub labels: Labels,
+    /// How an image becomes the network's input.
+    pub preprocess: Preprocess,
+    /// Top-1 and top-5 accuracy in per cent on the labels' validation set, as published.
+    pub accuracy: Option<[f64; 2]>,
+    /// Licence of the weights, as an SPDX expression.
+    pub licence: &'static str,
+}
+
+/// A set of classes with a fixed order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labels {
+    /// The 1,000 classes of ILSVRC 2012.
+    ImageNet1k,
+}

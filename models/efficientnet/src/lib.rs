@@ -1,0 +1,251 @@
+//! # EfficientNet, EfficientNet-Lite
+//!
+//! Tan & Le, 2019: [Rethinking Model Scaling for Convolutional Neural Networks](https://arxiv.org/abs/1905.11946).
+//!
+//! One small network found by search, B0, and one rule that makes it larger in depth, width and
+//! resolution at once.
+//!
+//! | part         | B0, `[N, 3, 224, 224]` | paper, table 1         |
+//! |--------------|------------------------|------------------------|
+//! | `stem`       | `[N, 32, 112, 112]`    | stage 1, conv 3×3      |
+//! | `stages.0`   | `[N, 16, 112, 112]`    | stage 2, MBConv1, 3×3  |
+//! | `stages.1`   | `[N, 24, 56, 56]`      | stage 3, MBConv6, 3×3  |
+//! | `stages.2`   | `[N, 40, 28, 28]`      | stage 4, MBConv6, 5×5  |
+//! | `stages.3`   | `[N, 80, 14, 14]`      | stage 5, MBConv6, 3×3  |
+//! | `stages.4`   | `[N, 112, 14, 14]`     | stage 6, MBConv6, 5×5  |
+//! | `stages.5`   | `[N, 192, 7, 7]`       | stage 7, MBConv6, 5×5  |
+//! | `stages.6`   | `[N, 320, 7, 7]`       | stage 8, MBConv6, 3×3  |
+//! | `head_conv`  | `[N, 1280, 7, 7]`      | stage 9, conv 1×1      |
+//! | `classifier` | `[N, num_classes]`     | stage 9, pooling, fc   |
+//!
+//! The [Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)
+//! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantise well, and
+//! scale neither stem, head nor the depth of the first and last stage.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
+    SqueezeExcite, SqueezeExciteConfig, StochasticDepth, make_divisible,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`EfficientNet`].
+#[derive(Config, Debug)]
+pub struct EfficientNetConfig {
+    /// With or without what small devices can't do.
+    pub kind: Kind,
+    /// Multiplies the channels.
+    pub width_mult: f64,
+    /// Multiplies the number of blocks in a stage.
+    pub depth_mult: f64,
+    /// Probability of dropping a feature before the classifier while training.
+    pub dropout: f64,
+    /// Probability of dropping the last block while training; earlier ones in proportion.
+    #[config(default = "0.2")]
+    pub stochastic_depth: f64,
+    /// Which borders the weights were trained with.
+    #[config(default = "Padding::Symmetric")]
+    pub padding: Padding,
+    /// Added to the variance by BatchNorm.
+    #[config(default = "1e-5")]
+    pub epsilon: f64,
+    /// Share of a batch's statistics in BatchNorm's running ones.
+    #[config(default = "0.1")]
+    pub momentum: f64,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// With or without what small devices can't do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// B0 to B7: SiLU, squeeze-and-excitation.
+    Standard,
+    /// Lite0 to Lite4: ReLU6, no squeeze-and-excitation.
+    Lite,
+}
+
+/// EfficientNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct EfficientNet {
+    stem: ConvNormAct,
+    stages: Vec<Vec<MbConv>>,
+    head_conv: ConvNormAct,
+    classifier: ClassifierHead,
+}
+
+/// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part.
+#[derive(Module, Debug)]
+struct MbConv {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: ConvNormAct,
+    stochastic_depth: Option<StochasticDepth>,
+}
+
+/// One row of table 1.
+struct Stage {
+    expansion: usize,
+    kernel_size: usize,
+    stride: usize,
+    channels: usize,
+    repeats: usize,
+}
+
+#[rustfmt::skip]
+const STAGES: [Stage; 7] = [
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1 },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2 },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  40, repeats: 2 },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 3 },
+    Stage { expansion: 6, kernel_size: 5, stride: 1, channels: 112, repeats: 3 },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4 },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1 },
+];
+
+const STEM_CHANNELS: usize = 32;
+const HEAD_CHANNELS: usize = 1280;
+
+impl EfficientNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> EfficientNet {
+        let depths: Vec<usize> = (0..STAGES.len()).map(|stage| self.depth(stage)).collect();
+        let total: usize = depths.iter().sum();
+        let [stem_channels, head_channels] = match self.kind {
+            Kind::Standard => [STEM_CHANNELS, HEAD_CHANNELS].map(|channels| self.wide(channels)),
+            Kind::Lite => [STEM_CHANNELS, HEAD_CHANNELS],
+        };
+
+        let mut channels = stem_channels;
+        let mut built = 0;
+        let mut stages = Vec::with_capacity(STAGES.len());
+        for (stage, depth) in STAGES.iter().zip(depths) {
+            let mut blocks = Vec::with_capacity(depth);
+            for index in 0..depth {
+                let stride = if index == 0 { stage.stride } else { 1 };
+                let drop = self.stochastic_depth * built as f64 / total as f64;
+                blocks.push(self.block(stage, channels, stride, drop, device));
+                channels = self.wide(stage.channels);
+                built += 1;
+            }
+            stages.push(blocks);
+        }
+        EfficientNet {
+            stem: self
+                .conv([self.in_channels, stem_channels], 3)
+                .with_stride(2)
+                .init(device),
+            stages,
+            head_conv: self.conv([channels, head_channels], 1).init(device),
+            classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
+                .with_dropout(self.dropout)
+                .init(device),
+        }
+    }
+
+    fn wide(&self, channels: usize) -> usize {
+        make_divisible(channels as f64 * self.width_mult, 8)
+    }
+
+    fn depth(&self, stage: usize) -> usize {
+        let repeats = STAGES[stage].repeats;
+        let is_outer = stage == 0 || stage == STAGES.len() - 1;
+        match self.kind {
+            Kind::Lite if is_outer => repeats,
+            _ => (repeats as f64 * self.depth_mult).ceil() as usize,
+        }
+    }
+
+    fn block(
+        &self,
+        stage: &Stage,
+        channels: usize,
+        stride: usize,
+        drop: f64,
+        device: &Device,
+    ) -> MbConv {
+        let hidden = channels * stage.expansion;
+        let out_channels = self.wide(stage.channels);
+        let squeeze_excite = SqueezeExciteConfig::new(hidden, (channels / 4).max(1))
+            .with_activation(Activation::Silu);
+        MbConv {
+            expand: (stage.expansion > 1).then(|| self.conv([channels, hidden], 1).init(device)),
+            depthwise: self
+                .conv([hidden, hidden], stage.kernel_size)
+                .with_stride(stride)
+                .with_groups(hidden)
+                .init(device),
+            squeeze_excite: (self.kind == Kind::Standard).then(|| squeeze_excite.init(device)),
+            project: self
+                .conv([hidden, out_channels], 1)
+                .with_activation(Activation::Identity)
+                .init(device),
+            stochastic_depth: (stride == 1 && channels == out_channels)
+                .then(|| StochasticDepth::new(drop)),
+        }
+    }
+
+    fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        ConvNormActConfig::new(channels, kernel_size)
+            .with_padding(self.padding)
+            .with_epsilon(self.epsilon)
+            .with_momentum(self.momentum)
+            .with_activation(match self.kind {
+                Kind::Standard => Activation::Silu,
+                Kind::Lite => Activation::Relu6,
+            })
+    }
+}
+
+impl ImageClassifier for EfficientNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self
+            .stages
+            .iter()
+            .flatten()
+            .fold(x, |x, block| block.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl MbConv {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branch = x.clone();
+        if let Some(expand) = &self.expand {
+            branch = expand.forward(branch);
+        }
+        branch = self.depthwise.forward(branch);
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            branch = squeeze_excite.forward(branch);
+        }
+        branch = self.project.forward(branch);
+        match &self.stochastic_depth {
+            Some(stochastic_depth) => x + stochastic_depth.forward(branch),
+            None => branch,
+        }
+    }
+}

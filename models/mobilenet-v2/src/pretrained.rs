@@ -1,0 +1,98 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::MobileNetV2Config;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "mobilenet_v2",
+    title: "MobileNetV2",
+    paper: Paper {
+        authors: "Sandler et al.",
+        year: 2018,
+        title: "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        url: "https://arxiv.org/abs/1801.04381",
+    },
+};
+
+const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
+    width_mult: 1.0,
+    dropout: 0.2,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// torchvision numbers a block's layers, and the first block has no expansion.
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem.conv", "features.0.0"),
+        ("stem.norm", "features.0.1"),
+        ("blocks.0.depthwise.conv", "features.1.conv.0.0"),
+        ("blocks.0.depthwise.norm", "features.1.conv.0.1"),
+        ("blocks.0.project.conv", "features.1.conv.1"),
+        ("blocks.0.project.norm", "features.1.conv.2"),
+        ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
+        ("blocks.{b}.expand.norm", "features.{b+1}.conv.0.1"),
+        ("blocks.{b}.depthwise.conv", "features.{b+1}.conv.1.0"),
+        ("blocks.{b}.depthwise.norm", "features.{b+1}.conv.1.1"),
+        ("blocks.{b}.project.conv", "features.{b+1}.conv.2"),
+        ("blocks.{b}.project.norm", "features.{b+1}.conv.3"),
+        ("head_conv.conv", "features.18.0"),
+        ("head_conv.norm", "features.18.1"),
+        ("classifier.linear", "classifier.1"),
+    ],
+    ignored: &[],
+}];
+
+/// The variants' names, sizes and weights, as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<MobileNetV2Config>] = &[
+    Variant {
+        name: "mobilenet_v2",
+        config: WIDTH_1,
+        size: 224, params: Some(3_504_872), gmacs: Some(0.301), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104", 256, [71.878, 90.286]),
+            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth", "7ebf99e0", 232, [72.154, 90.822]),
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v2_w<width>` with an
+/// underscore for the decimal point, such as `mobilenet_v2_w0_35`.
+pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
+    if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
+        return Some(variant.clone());
+    }
+    let width = name.strip_prefix("mobilenet_v2_w")?.replacen('_', ".", 1);
+    let width_mult: f64 = width.parse().ok()?;
+    if !(0.05..=20.0).contains(&width_mult) {
+        return None;
+    }
+    let config = MobileNetV2Config {
+        width_mult,
+        ..WIDTH_1
+    };
+    Some(Variant::unlisted(name, config, 224, TORCHVISION))
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess::IMAGENET.sized(resize, 224),
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

@@ -1,0 +1,300 @@
+//! # ResNet, Wide ResNet-50/101, ResNeXt
+//!
+//! He et al., 2015: [Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385);
+//! Zagoruyko & Komodakis, 2016: [Wide Residual Networks](https://arxiv.org/abs/1605.07146);
+//! Xie et al., 2016: [Aggregated Residual Transformations](https://arxiv.org/abs/1611.05431).
+//!
+//! A block computes what to *add* to its input, so that a deep network can't do worse than a
+//! shallow one by forgetting what it already had.
+//!
+//! | part         | ResNet-50, `[N, 3, 224, 224]` | paper, table 1               |
+//! |--------------|-------------------------------|------------------------------|
+//! | `stem`       | `[N, 64, 56, 56]`             | conv 7×7/2, max pool 3×3/2   |
+//! | `stages.0`   | `[N, 256, 56, 56]`            | conv2_x, 3 blocks            |
+//! | `stages.1`   | `[N, 512, 28, 28]`            | conv3_x, 4 blocks            |
+//! | `stages.2`   | `[N, 1024, 14, 14]`           | conv4_x, 6 blocks            |
+//! | `stages.3`   | `[N, 2048, 7, 7]`             | conv5_x, 3 blocks            |
+//! | `classifier` | `[N, num_classes]`            | average pool, fc             |
+//!
+//! The networks for CIFAR (§4.2) have a 3×3 stem without pooling, three stages of 16, 32 and 64
+//! channels, and shortcuts without parameters.
+//!
+//! A block's stride sits on its 3×3 convolution, as in torchvision, not on the first 1×1 as in
+//! the paper.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`ResNet`].
+#[derive(Config, Debug)]
+pub struct ResNetConfig {
+    /// What every stage is made of.
+    pub block: BlockKind,
+    /// Blocks in each stage; a stage of 0 blocks is left out.
+    pub depths: [usize; 4],
+    /// The images the network was designed for.
+    #[config(default = "Stem::ImageNet")]
+    pub stem: Stem,
+    /// Groups of the 3×3 convolution of a bottleneck: ResNeXt's cardinality.
+    #[config(default = "1")]
+    pub groups: usize,
+    /// Channels of one of these groups in the first stage; Wide ResNet doubles it.
+    #[config(default = "64")]
+    pub width_per_group: usize,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// What a stage is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlockKind {
+    /// Two 3×3 convolutions: [`BasicBlock`].
+    Basic,
+    /// 1×1, 3×3, 1×1: [`Bottleneck`].
+    Bottleneck,
+}
+
+/// The images that a network was designed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stem {
+    /// 224×224: 7×7 stem with pooling, 64 channels, shortcuts by projection (option B).
+    ImageNet,
+    /// 32×32: 3×3 stem, 16 channels, shortcuts padded with zeros (option A).
+    Cifar,
+}
+
+/// Residual network for classification; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct ResNet {
+    stem: ConvNormAct,
+    pool: Option<MaxPool2d>,
+    stages: Vec<Vec<Block>>,
+    classifier: ClassifierHead,
+}
+
+#[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a stage is full of the one or of the other"
+)]
+enum Block {
+    Basic(BasicBlock),
+    Bottleneck(Bottleneck),
+}
+
+/// Two 3×3 convolutions and a shortcut around them (figure 5, left).
+#[derive(Module, Debug)]
+pub struct BasicBlock {
+    conv1: ConvNormAct,
+    conv2: ConvNormAct,
+    shortcut: Option<Shortcut>,
+}
+
+/// Narrow, convolve, widen by four, and a shortcut around it (figure 5, right).
+#[derive(Module, Debug)]
+pub struct Bottleneck {
+    reduce: ConvNormAct,
+    conv: ConvNormAct,
+    expand: ConvNormAct,
+    shortcut: Option<Shortcut>,
+}
+
+/// What makes a block's input fit to its output where their shapes differ (§3.3, equation 2).
+#[derive(Module, Debug)]
+enum Shortcut {
+    /// Option B: a strided 1×1 convolution.
+    Projection(ConvNormAct),
+    /// Option A: every `stride`-th pixel, with channels of zeros before and after.
+    Padded(Padded),
+}
+
+#[derive(Module, Debug)]
+struct Padded {
+    stride: usize,
+    channels: usize,
+}
+
+/// Channels of a bottleneck's output per channel of its stage.
+const EXPANSION: usize = 4;
+
+impl ResNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> ResNet {
+        let (width, stem, pool) = match self.stem {
+            Stem::ImageNet => (
+                64,
+                ConvNormActConfig::new([self.in_channels, 64], 7).with_stride(2),
+                Some(
+                    MaxPool2dConfig::new([3, 3])
+                        .with_strides([2, 2])
+                        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                        .init(),
+                ),
+            ),
+            Stem::Cifar => (16, ConvNormActConfig::new([self.in_channels, 16], 3), None),
+        };
+        let mut channels = width;
+        let mut stages = Vec::new();
+        for (stage, &depth) in self
+            .depths
+            .iter()
+            .enumerate()
+            .filter(|(_, depth)| **depth > 0)
+        {
+            let mut blocks = Vec::with_capacity(depth);
+            for index in 0..depth {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(self.block(channels, width << stage, stride, device));
+                channels = self.out_channels(width << stage);
+            }
+            stages.push(blocks);
+        }
+        ResNet {
+            stem: stem.init(device),
+            pool,
+            stages,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
+        }
+    }
+
+    fn out_channels(&self, width: usize) -> usize {
+        match self.block {
+            BlockKind::Basic => width,
+            BlockKind::Bottleneck => width * EXPANSION,
+        }
+    }
+
+    fn block(&self, channels: usize, width: usize, stride: usize, device: &Device) -> Block {
+        let conv = |channels, kernel| ConvNormActConfig::new(channels, kernel);
+        let linear = |config: ConvNormActConfig| config.with_activation(Activation::Identity);
+        let out_channels = self.out_channels(width);
+        let shortcut = if stride == 1 && channels == out_channels {
+            None
+        } else if self.stem == Stem::Cifar {
+            Some(Shortcut::Padded(Padded {
+                stride,
+                channels: out_channels,
+            }))
+        } else {
+            let projection = linear(conv([channels, out_channels], 1)).with_stride(stride);
+            Some(Shortcut::Projection(projection.init(device)))
+        };
+        match self.block {
+            BlockKind::Basic => Block::Basic(BasicBlock {
+                conv1: conv([channels, width], 3).with_stride(stride).init(device),
+                conv2: linear(conv([width, width], 3)).init(device),
+                shortcut,
+            }),
+            BlockKind::Bottleneck => {
+                let inner = width * self.width_per_group / 64 * self.groups;
+                Block::Bottleneck(Bottleneck {
+                    reduce: conv([channels, inner], 1).init(device),
+                    conv: conv([inner, inner], 3)
+                        .with_stride(stride)
+                        .with_groups(self.groups)
+                        .init(device),
+                    expand: linear(conv([inner, out_channels], 1)).init(device),
+                    shortcut,
+                })
+            }
+        }
+    }
+}
+
+impl ImageClassifier for ResNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let mut x = self.stem.forward(images);
+        if let Some(pool) = &self.pool {
+            x = pool.forward(x);
+        }
+        self.stages
+            .iter()
+            .flatten()
+            .fold(x, |x, block| block.forward(x))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl Block {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Basic(block) => block.forward(x),
+            Self::Bottleneck(block) => block.forward(x),
+        }
+    }
+}
+
+impl BasicBlock {
+    /// # Shapes
+    ///
+    /// `[N, C, H, W]` → `[N, width, H / stride, W / stride]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let branch = self.conv2.forward(self.conv1.forward(x.clone()));
+        Activation::Relu.forward(branch + shortcut(&self.shortcut, x))
+    }
+}
+
+impl Bottleneck {
+    /// # Shapes
+    ///
+    /// `[N, C, H, W]` → `[N, 4 · width, H / stride, W / stride]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let branch = self.conv.forward(self.reduce.forward(x.clone()));
+        let branch = self.expand.forward(branch);
+        Activation::Relu.forward(branch + shortcut(&self.shortcut, x))
+    }
+}
+
+fn shortcut(shortcut: &Option<Shortcut>, x: Tensor<4>) -> Tensor<4> {
+    match shortcut {
+        None => x,
+        Some(shortcut) => shortcut.forward(x),
+    }
+}
+
+impl Shortcut {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Projection(projection) => projection.forward(x),
+            Self::Padded(padded) => padded.forward(x),
+        }
+    }
+}
+
+impl Padded {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let step = self.stride as isize;
+        let x = x.slice(burn::tensor::s![.., .., ..;step, ..;step]);
+        let [batch, channels, height, width] = x.dims();
+        let missing = self.channels - channels;
+        let zeros = |channels| Tensor::zeros([batch, channels, height, width], &x.device());
+        let (before, after) = (zeros(missing / 2), zeros(missing - missing / 2));
+        Tensor::cat(vec![before, x, after], 1)
+    }
+}

@@ -1,0 +1,103 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::{SqueezeNetConfig, Version};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "squeezenet",
+    title: "SqueezeNet",
+    paper: Paper {
+        authors: "Iandola et al.",
+        year: 2016,
+        title: "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
+        url: "https://arxiv.org/abs/1602.07360",
+    },
+};
+
+const V1_0: SqueezeNetConfig = SqueezeNetConfig {
+    version: Version::V1_0,
+    dropout: 0.5,
+    in_channels: 3,
+    num_classes: 1000,
+};
+const V1_1: SqueezeNetConfig = SqueezeNetConfig {
+    version: Version::V1_1,
+    ..V1_0
+};
+
+/// torchvision counts activations and poolings too, so the gaps lie where the pools are.
+const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem", "features.0"),
+        ("fires.0", "features.3"),
+        ("fires.1", "features.4"),
+        ("fires.2", "features.5"),
+        ("fires.{f}", "features.{f+4}"),
+        ("classifier", "classifier.1"),
+    ],
+    ignored: &[],
+}];
+const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem", "features.0"),
+        ("fires.0", "features.3"),
+        ("fires.1", "features.4"),
+        ("fires.2", "features.6"),
+        ("fires.3", "features.7"),
+        ("fires.{f}", "features.{f+5}"),
+        ("classifier", "classifier.1"),
+    ],
+    ignored: &[],
+}];
+
+/// The variants' names, sizes and weights, as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
+    Variant {
+        name: "squeezenet1_0",
+        config: V1_0,
+        size: 224, params: Some(1_248_424), gmacs: Some(0.819), layouts: TORCHVISION_1_0,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", "b66bff10", 256, [58.092, 80.420]),
+        ],
+    },
+    Variant {
+        name: "squeezenet1_1",
+        config: V1_1,
+        size: 224, params: Some(1_235_496), gmacs: Some(0.349), layouts: TORCHVISION_1_1,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 256, [58.178, 80.624]),
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<SqueezeNetConfig>> {
+    VARIANTS
+        .iter()
+        .find(|variant| variant.name == name)
+        .cloned()
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess::IMAGENET.sized(resize, 224),
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

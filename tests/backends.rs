@@ -1,0 +1,65 @@
+//! The same compiled model on every backend, from code that is generic over Burn's trait too.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
+use burn::tensor::{Device, Tensor};
+use zoo_cli::device;
+use zoo_core::ImageClassifier;
+use zoo_models::VARIANTS;
+
+/// What a caller does whose own code is generic over the backend.
+fn classify<B: Backend, M: ImageClassifier>(model: &M, images: FloatTensor<B>) -> FloatTensor<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    model
+        .forward_on::<B>(images)
+        .expect("model and images are on the same backend")
+}
+
+fn forward_on_is_forward<B: Backend>(device: &Device)
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    // Each architecture once: its first variant is its smallest or nearly so.
+    let mut seen = Vec::new();
+    for variant in VARIANTS.iter() {
+        let family = variant.config.family().name;
+        if seen.contains(&family) {
+            continue;
+        }
+        seen.push(family);
+        let model = variant.config.init(device);
+        let shape = [1, variant.config.in_channels(), 64, 64];
+        let images = Tensor::<4>::ones(shape, device);
+        let expected = model.forward(images.clone());
+        let logits = classify::<B, _>(&model, images.try_into_primitive::<B>().unwrap());
+        let logits = Tensor::<2>::from_primitive::<B>(logits);
+        let difference = (logits - expected).abs().max().into_data();
+        assert!(
+            difference.iter::<f32>().all(|x| x < 1e-5),
+            "{}",
+            variant.name
+        );
+    }
+    assert!(seen.len() >= 5);
+}
+
+#[test]
+fn forward_on_flex() {
+    forward_on_is_forward::<burn::backend::Flex>(&device::Backend::Cpu.device().unwrap());
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+#[expect(deprecated, reason = "kept for those who embed burn-ndarray")]
+fn forward_on_ndarray() {
+    forward_on_is_forward::<burn::backend::NdArray>(&device::Backend::Ndarray.device().unwrap());
+}
+
+#[cfg(feature = "libtorch")]
+#[test]
+#[expect(deprecated, reason = "kept for those who have libtorch")]
+fn forward_on_libtorch() {
+    forward_on_is_forward::<burn::backend::LibTorch>(&device::Backend::Libtorch.device().unwrap());
+}

@@ -1,0 +1,299 @@
+//! What every architecture promises, tested on the whole registry.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Distribution, Gradients, Tensor};
+use zoo_cli::anatomy::anatomy;
+use zoo_cli::device::Backend;
+use zoo_core::{ImageClassifier, Variant, parameters};
+use zoo_import::{ModelCard, Origin, Precision, Record};
+use zoo_models::{Config, FAMILIES, VARIANTS, variant};
+
+/// The smallest variant of each architecture.
+fn smallest() -> Vec<Variant<Config>> {
+    FAMILIES
+        .iter()
+        .map(|family| {
+            VARIANTS
+                .iter()
+                .filter(|variant| variant.config.family().name == family.name)
+                .min_by_key(|variant| variant.params)
+                .unwrap_or_else(|| panic!("{} has no variant", family.name))
+                .clone()
+        })
+        .collect()
+}
+
+fn images(config: &Config, size: usize, device: &Device) -> Tensor<4> {
+    let shape = [2, config.in_channels(), size, size];
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn values(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+#[test]
+fn sizes_are_as_stated() {
+    for variant in VARIANTS.iter() {
+        let anatomy = anatomy(&variant.config, variant.size).expect(variant.name);
+        if let Some(params) = variant.params {
+            assert_eq!(anatomy.params, params, "parameters of {}", variant.name);
+        }
+        if let Some(gmacs) = variant.gmacs {
+            let computed = anatomy.macs as f64 / 1e9;
+            assert!(
+                (computed - gmacs).abs() < 6e-4,
+                "{}: {computed:.4} GMACs, {gmacs} are stated",
+                variant.name
+            );
+        }
+    }
+}
+
+#[test]
+fn any_classes_channels_and_sizes() {
+    for variant in VARIANTS.iter() {
+        for (classes, channels, size) in [(7, 1, 64), (2, 5, 75), (1000, 3, 96)] {
+            let config = variant
+                .config
+                .clone()
+                .with_num_classes(classes)
+                .with_in_channels(channels);
+            let anatomy = anatomy(&config, size)
+                .unwrap_or_else(|error| panic!("{} at {size}: {error}", variant.name));
+            let classifier = anatomy.parts.last().expect("a network has parts");
+            let &[1, found, ..] = classifier.output.as_slice() else {
+                panic!(
+                    "{}: the classifier's output is {:?}",
+                    variant.name, classifier.output
+                );
+            };
+            assert_eq!(found, classes, "classes of {}", variant.name);
+        }
+    }
+}
+
+#[test]
+fn features_then_head_is_forward() {
+    let device = Backend::Cpu.device().unwrap();
+    for variant in smallest() {
+        let size = variant.size.min(64);
+        let model = variant.config.init(&device);
+        let images = images(&variant.config, size, &device);
+        let features = model.forward_features(images.clone());
+        let [batch, channels, ..] = features.dims();
+        assert_eq!(
+            (batch, channels),
+            (2, model.num_features()),
+            "{}",
+            variant.name
+        );
+        assert_eq!(
+            values(model.forward_head(features)),
+            values(model.forward(images)),
+            "{}",
+            variant.name
+        );
+    }
+}
+
+#[test]
+fn a_reset_classifier_leaves_the_features() {
+    let device = Backend::Cpu.device().unwrap();
+    for variant in smallest() {
+        let size = variant.size.min(64);
+        let mut model = variant.config.init(&device);
+        let images = images(&variant.config, size, &device);
+        let before = model.forward_features(images.clone()).into_data();
+        model.reset_classifier(13, &device);
+        assert_eq!(model.forward_features(images.clone()).into_data(), before);
+        assert_eq!(model.forward(images).dims(), [2, 13], "{}", variant.name);
+    }
+}
+
+#[test]
+fn a_record_gives_the_same_answers() {
+    let device = Backend::Cpu.device().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for variant in smallest() {
+        let model = variant.config.init(&device);
+        let card = ModelCard {
+            variant: variant.name.to_owned(),
+            tag: None,
+            num_classes: variant.config.num_classes(),
+            in_channels: variant.config.in_channels(),
+            labels: vec![],
+            preprocess: zoo_core::Preprocess::IMAGENET,
+            origin: Origin {
+                file: "random".to_owned(),
+                sha256: String::new(),
+                layout: String::new(),
+                url: None,
+                licence: None,
+            },
+        };
+        let path = folder.path().join(variant.name);
+        Record::save(&model, &card, Precision::Single, &path).unwrap();
+        let record = Record::open(&path).unwrap();
+        assert_eq!(record.card, card);
+        let loaded = record.load_into(variant.config.init(&device)).unwrap();
+
+        let images = images(&variant.config, variant.size.min(64), &device);
+        let expected = values(model.forward(images.clone()));
+        assert_eq!(values(loaded.forward(images)), expected, "{}", variant.name);
+    }
+}
+
+/// Collects the parameters that no gradient reaches.
+struct WithoutGradient<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for WithoutGradient<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self
+            .path
+            .last()
+            .is_some_and(|name| name.starts_with("running_"))
+        {
+            return;
+        }
+        let gradient = param.val().grad(self.gradients);
+        let is_reached = gradient.is_some_and(|gradient| {
+            gradient
+                .abs()
+                .max()
+                .into_data()
+                .iter::<f32>()
+                .any(|x| x > 0.0)
+        });
+        if !is_reached {
+            self.found.push(self.path.join("."));
+        }
+    }
+}
+
+#[test]
+fn gradients_reach_every_parameter() {
+    let device = Backend::Cpu.device().unwrap().autodiff();
+    for variant in smallest() {
+        let model = variant.config.with_num_classes(4).init(&device);
+        let size = variant.size.min(64);
+        let shape = [4, parameters(&model)[0].shape[1], size, size];
+        let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        // Squares, since a plain sum would cancel out behind a BatchNorm.
+        let loss = model.forward(images).powi_scalar(2).sum();
+        let gradients = loss.backward();
+        let mut visitor = WithoutGradient {
+            path: vec![],
+            gradients: &gradients,
+            found: vec![],
+        };
+        model.visit(&mut visitor);
+        assert!(
+            visitor.found.is_empty(),
+            "{}: {:?}",
+            variant.name,
+            visitor.found
+        );
+    }
+}
+
+#[test]
+fn key_layouts_are_total_and_injective() {
+    let device = Device::capture();
+    for variant in VARIANTS.iter() {
+        let parameters = parameters(&variant.config.init(&device));
+        assert!(
+            !variant.layouts.is_empty(),
+            "{} has no layout",
+            variant.name
+        );
+        for layout in variant.layouts {
+            let mut seen = BTreeSet::new();
+            for (key, parameter) in layout.keys(&parameters).into_iter().zip(&parameters) {
+                let key = key.unwrap_or_else(|| {
+                    panic!(
+                        "{}: no rule of {} for {}",
+                        variant.name, layout.name, parameter.path
+                    )
+                });
+                assert!(seen.insert(key.clone()), "{}: {key} twice", variant.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn published_weights_are_told_apart() {
+    for variant in VARIANTS.iter() {
+        let tags: BTreeSet<_> = variant.weights.iter().map(|weights| weights.tag).collect();
+        assert_eq!(
+            tags.len(),
+            variant.weights.len(),
+            "tags of {}",
+            variant.name
+        );
+        for weights in variant.weights {
+            let name = format!("{}.{}", variant.name, weights.tag);
+            assert!(weights.sha256.len() >= 8, "{name}");
+            assert!(
+                weights
+                    .sha256
+                    .bytes()
+                    .all(|digit| digit.is_ascii_hexdigit()),
+                "{name}"
+            );
+            if weights.url.ends_with(".pth") {
+                assert!(
+                    weights.url.ends_with(&format!("-{}.pth", weights.sha256)),
+                    "{name}"
+                );
+            }
+            assert!(
+                weights.preprocess.crop <= weights.preprocess.resize,
+                "{name}"
+            );
+            assert_eq!(
+                weights.preprocess.channels(),
+                variant.config.in_channels(),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_found_again() {
+    let mut names = BTreeSet::new();
+    for row in VARIANTS.iter() {
+        assert!(names.insert(row.name), "{} twice", row.name);
+        assert_eq!(variant(row.name).unwrap().name, row.name);
+    }
+    for name in ["mobilenet_v2_w0_35", "mobilenet_v2_w1_4", "resnet8_cifar"] {
+        assert_eq!(variant(name).unwrap().name, name);
+    }
+    let error = variant("resnet5").unwrap_err();
+    assert!(error.near.contains(&"resnet50"), "{error}");
+    for name in [
+        "",
+        "resnet21_cifar",
+        "resnet2_cifar",
+        "mobilenet_v2_w",
+        "mobilenet_v2_wnan",
+    ] {
+        assert!(variant(name).is_err(), "{name}");
+    }
+}

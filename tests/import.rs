@@ -1,0 +1,239 @@
+//! Checkpoints in every format and wrapping, and what happens to those that don't fit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use zoo_cli::device::Backend;
+use zoo_core::ImageClassifier;
+use zoo_import::{Checkpoint, Error, Precision, Record, Report, fit};
+use zoo_models::{Classifier, variant};
+use zoo_tests::fixture::Fixture;
+use zoo_tests::local;
+
+fn device() -> Device {
+    Backend::Cpu.device().unwrap()
+}
+
+fn lenet5() -> Fixture {
+    Fixture::read(&local("fixtures/parity/lenet5@32.json"))
+}
+
+fn load(checkpoint: &Checkpoint, name: &str) -> Result<(Classifier, Report), Error> {
+    let variant = variant(name).unwrap();
+    zoo_import::load(
+        variant.config.init(&device()),
+        name,
+        checkpoint,
+        variant.layouts,
+    )
+}
+
+/// The largest difference of the logits to the reference's.
+fn error(model: &Classifier, fixture: &Fixture) -> f32 {
+    let logits: Vec<f32> = model
+        .forward(fixture.images(&device()))
+        .into_data()
+        .iter()
+        .collect();
+    let differences = logits
+        .iter()
+        .zip(&fixture.logits)
+        .map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f32::max)
+}
+
+#[test]
+fn pytorch_files_of_every_age_are_read() {
+    let fixture = lenet5();
+    for (file, digits) in [
+        ("lenet5.zip.pth", 24),
+        ("lenet5.tar.pth", 24),
+        ("lenet5.nested_f16.pth", 11),
+        ("lenet5.legacy_bf16.pth", 8),
+    ] {
+        let path = local("fixtures/checkpoints").join(file);
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let (model, report) = load(&checkpoint, "lenet5").unwrap();
+        assert!(report.is_clean() && report.loaded == 10, "{file}: {report}");
+        // Rounding each weight to so many binary digits moves a logit by a few times as much.
+        let rounding = 10.0 * fixture.output_std * 0.5_f32.powi(digits);
+        let tolerance = fixture.tolerance().max(rounding);
+        assert!(
+            error(&model, &fixture) <= tolerance,
+            "{file}: {}",
+            error(&model, &fixture)
+        );
+    }
+}
+
+/// Writes tensors as safetensors.
+fn write(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) {
+    let views = tensors.iter().map(|(key, (shape, bytes))| {
+        (
+            key,
+            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+        )
+    });
+    std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+fn tensors() -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
+    let tensors = lenet5().checkpoint().tensors;
+    let entry = |(key, tensor): (String, burn::store::burn_pack::Tensor)| {
+        (
+            key,
+            (tensor.shape.to_vec(), tensor.to_bytes().unwrap().to_vec()),
+        )
+    };
+    tensors.into_iter().map(entry).collect()
+}
+
+#[test]
+fn wrappers_are_taken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("any.name");
+    for prefix in [
+        "",
+        "module.",
+        "model.",
+        "state_dict.module.",
+        "net.",
+        "model_state_dict.",
+    ] {
+        let wrapped = tensors()
+            .into_iter()
+            .map(|(key, tensor)| (format!("{prefix}{key}"), tensor));
+        write(&path, &wrapped.collect());
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let (model, _) = load(&checkpoint, "lenet5").unwrap();
+        assert!(error(&model, &lenet5()) <= lenet5().tolerance(), "{prefix}");
+    }
+}
+
+/// The report on a checkpoint that does not fit.
+fn complaint(tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.safetensors");
+    write(&path, tensors);
+    match load(&Checkpoint::open(&path).unwrap(), "lenet5") {
+        Err(Error::Mismatch { report, .. }) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn all_that_does_not_fit_is_listed() {
+    let mut tensors = tensors();
+    let renamed = tensors.remove("fc2.weight").unwrap();
+    tensors.insert("fc_2.weight".to_owned(), renamed);
+    tensors.remove("conv1.bias");
+    tensors.insert("extra".to_owned(), (vec![1], vec![0; 4]));
+    tensors.get_mut("fc1.bias").unwrap().0 = vec![60, 2];
+    let report = complaint(&tensors);
+    let missing: Vec<_> = report
+        .missing
+        .iter()
+        .map(|missing| (missing.key.as_str(), missing.nearest.as_deref()))
+        .collect();
+    assert_eq!(
+        missing,
+        [("conv1.bias", None), ("fc2.weight", Some("fc_2.weight"))]
+    );
+    assert_eq!(report.unused, ["extra", "fc_2.weight"]);
+    assert_eq!(report.misshapen.len(), 1);
+    assert_eq!(report.misshapen[0].expected, [120]);
+    assert_eq!(report.misshapen[0].found, [60, 2]);
+    let text = report.to_string();
+    for part in [
+        "fc2.weight",
+        "nearest: fc_2.weight",
+        "extra",
+        "[60, 2]",
+        "hint:",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn classes_and_channels_are_read_from_the_shapes() {
+    for (name, classes, channels) in [
+        ("lenet5", 3, 2),
+        ("resnet18", 5, 1),
+        ("squeezenet1_1", 7, 4),
+        ("efficientnet_lite0", 2, 3),
+    ] {
+        let variant = variant(name).unwrap();
+        let build = |classes, channels| {
+            let config = variant.config.clone();
+            config
+                .with_num_classes(classes)
+                .with_in_channels(channels)
+                .init(&device())
+        };
+        let trained = build(classes, channels);
+        let keys = variant.layouts[0].keys(&zoo_core::parameters(&trained));
+        let tensors = zoo_core::parameters(&trained)
+            .into_iter()
+            .zip(keys)
+            .map(|(slot, key)| {
+                let (key, mut shape) = (key.unwrap(), slot.shape.clone());
+                if slot.layer == "Linear" {
+                    shape.reverse();
+                }
+                let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+                (key, (shape, bytes))
+            });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trained.safetensors");
+        write(&path, &tensors.collect());
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let usual = (variant.config.num_classes(), variant.config.in_channels());
+        assert_eq!(
+            fit(build, usual, &checkpoint, variant.layouts),
+            (classes, channels),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_record_in_half_precision_is_half_as_large() {
+    let variant = variant("squeezenet1_1").unwrap();
+    let model = variant.config.init(&device());
+    let record = Record::from_bytes("embedded", zoo_assets::EFFICIENTNET_LITE0).unwrap();
+    let card = record.card;
+    let folder = tempfile::tempdir().unwrap();
+    let size = |precision| {
+        let path = folder.path().join("record.bpk");
+        Record::save(&model, &card, precision, &path).unwrap();
+        std::fs::metadata(path).unwrap().len() as f64
+    };
+    let ratio = size(Precision::Half) / size(Precision::Single);
+    assert!((0.5..0.52).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn a_record_is_burns_own() {
+    use burn::module::Module;
+    use burn::store::ModuleRecord;
+    use burn::tensor::Bytes;
+
+    // What somebody does who has only Burn and one architecture's crate.
+    let bytes = Bytes::from_bytes_vec(zoo_assets::EFFICIENTNET_LITE0.to_vec());
+    let record = ModuleRecord::from_bytes(bytes)
+        .unwrap()
+        .cast_to_module_dtype();
+    let Some(zoo_models::Config::EfficientNet(config)) = variant("efficientnet_lite0")
+        .ok()
+        .map(|variant| variant.config)
+    else {
+        panic!("efficientnet_lite0 is an EfficientNet");
+    };
+    let model = config.init(&device()).load_record(record);
+    let logits = model.forward(Tensor::zeros([1, 3, 224, 224], &device()));
+    assert_eq!(logits.dims(), [1, 1000]);
+}

@@ -1,0 +1,103 @@
+//! Real weights on real photographs, against what PyTorch answers.
+
+use std::path::Path;
+
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use zoo_cli::args;
+use zoo_cli::device::Backend;
+use zoo_cli::model::{Model, load};
+use zoo_core::ImageClassifier;
+use zoo_core::decode::{decode, resize};
+use zoo_tests::workspace;
+
+/// How the shorter side's resizing treats the longer side, which comes to 384.85 pixels for
+/// chelsea.png.
+#[derive(Clone, Copy, PartialEq)]
+enum LongSide {
+    /// 384, as torchvision does, and as `zoo classify` does.
+    Truncated,
+    /// 385: what the network sees otherwise, for answers that were computed that way.
+    Rounded,
+}
+
+/// The probability of each class for a sample image.
+fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device) -> Vec<f32> {
+    let bytes = std::fs::read(workspace("assets/images").join(name)).unwrap();
+    let preprocess = model.card.preprocess;
+    let mut image = decode(&bytes).unwrap();
+    if long_side == LongSide::Rounded {
+        let (width, height) = image.dimensions();
+        let width = f64::from(width * preprocess.resize) / f64::from(height);
+        image = resize(
+            &image,
+            width.round() as u32,
+            preprocess.resize,
+            preprocess.filter,
+        );
+    }
+    let pixels = preprocess.pixels(&image);
+    let side = preprocess.crop as usize;
+    let images = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, side, side]), device);
+    let probabilities = softmax(model.classifier.forward(images), 1).into_data();
+    probabilities.convert::<f32>().iter().collect()
+}
+
+fn backends() -> Vec<Backend> {
+    Backend::ALL
+        .into_iter()
+        .filter(|backend| backend.is_built_in())
+        .collect()
+}
+
+fn check(model: &args::Model, goldens: &[(&str, LongSide, usize, f32)], tolerance: f32) {
+    for backend in backends() {
+        let device = backend.device().unwrap();
+        let model = load(model, &device).unwrap();
+        for &(image, long_side, class, expected) in goldens {
+            let got = probabilities(&model, image, long_side, &device)[class];
+            println!(
+                "{} {image} class {class}: {got:.4}, PyTorch {expected}",
+                backend.name()
+            );
+            assert!(
+                (got - expected).abs() <= tolerance,
+                "{} says {got} for class {class} of {image}, PyTorch {expected}",
+                backend.name()
+            );
+        }
+    }
+}
+
+/// The embedded weights are in half precision, which moves a probability in its third digit.
+#[test]
+fn the_embedded_model_answers_as_pytorch() {
+    let model = args::Model {
+        model: None,
+        weights: None,
+    };
+    let goldens = [
+        ("chelsea.png", LongSide::Rounded, 282, 0.3858),
+        ("chelsea.png", LongSide::Rounded, 285, 0.3559),
+        ("coffee.png", LongSide::Truncated, 967, 0.9511),
+    ];
+    check(&model, &goldens, 0.005);
+}
+
+/// torchvision's published file, where `ZOO_MOBILENET_V2` says it lies: it is not ours to ship.
+#[test]
+fn mobilenet_v2_answers_as_pytorch() {
+    let Some(path) = std::env::var_os("ZOO_MOBILENET_V2") else {
+        println!("skipped: ZOO_MOBILENET_V2 names no mobilenet_v2-b0353104.pth");
+        return;
+    };
+    let model = args::Model {
+        model: Some("mobilenet_v2".to_owned()),
+        weights: Some(Path::new(&path).to_owned()),
+    };
+    check(
+        &model,
+        &[("chelsea.png", 285, 0.7139), ("coffee.png", 967, 0.9921)],
+        0.002,
+    );
+}

@@ -1,0 +1,155 @@
+//! Preprocessing gives the same pixels as torchvision does on a PIL image.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use zoo_core::decode::decode;
+use zoo_core::{Colour, Filter, Preprocess};
+use zoo_tests::fixture::decode_floats;
+use zoo_tests::{local, workspace};
+
+#[derive(Deserialize)]
+struct Golden {
+    image: String,
+    resize: u32,
+    interpolation: Filter,
+    crop: u32,
+    norm_mean: [f32; 3],
+    norm_std: [f32; 3],
+    crop_rgb8_sha256: String,
+    grid_index: Vec<usize>,
+    grid: String,
+    mean: f64,
+    std: f64,
+}
+
+/// Reads an image of the goldens, some of which are the sample images.
+fn image(name: &str) -> Vec<u8> {
+    let sample = workspace("assets/images").join(name);
+    let derived = local("fixtures/preprocess/images").join(name);
+    std::fs::read(if sample.exists() { sample } else { derived }).expect(name)
+}
+
+fn check(path: &Path) {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let golden: Golden = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let preprocess = Preprocess {
+        resize: golden.resize,
+        crop: golden.crop,
+        filter: golden.interpolation,
+        colour: Colour::Rgb,
+        mean: golden.norm_mean,
+        std: golden.norm_std,
+    };
+    let image = decode(&image(&golden.image)).unwrap();
+
+    let hash: String = Sha256::digest(preprocess.crop(&image).as_raw())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    // JPEG decoders may differ by a level; where the decoder is not in play, no bit may.
+    let is_exact = !golden.image.ends_with(".jpg");
+    assert!(
+        hash == golden.crop_rgb8_sha256 || !is_exact,
+        "{name}: other pixels"
+    );
+
+    let pixels = preprocess.pixels(&image);
+    let side = golden.crop as usize;
+    let expected = decode_floats(&golden.grid).unwrap();
+    let mut expected = expected.into_iter();
+    let level = 1.0 / 255.0 / golden.norm_std.iter().fold(f32::MAX, |a, &b| a.min(b));
+    let tolerance = if is_exact { 1e-6 } else { 4.0 * level };
+    for channel in 0..3 {
+        for &row in &golden.grid_index {
+            for &column in &golden.grid_index {
+                let got = pixels[(channel * side + row) * side + column];
+                let expected = expected.next().unwrap();
+                assert!(
+                    (got - expected).abs() <= tolerance,
+                    "{name}: {got} is not {expected}"
+                );
+            }
+        }
+    }
+    let n = pixels.len() as f64;
+    let mean = pixels.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+    let variance = pixels
+        .iter()
+        .map(|&x| (f64::from(x) - mean).powi(2))
+        .sum::<f64>()
+        / n;
+    let tolerance = if is_exact { 1e-6 } else { 2e-3 };
+    assert!(
+        (mean - golden.mean).abs() < tolerance,
+        "{name}: mean {mean}"
+    );
+    assert!(
+        (variance.sqrt() - golden.std).abs() < tolerance,
+        "{name}: std"
+    );
+}
+
+#[test]
+fn pixels_are_torchvisions() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(local("fixtures/preprocess")).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            check(&path);
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 56);
+}
+
+/// A picture whose left half is red and whose right half is blue, however it is stored.
+#[test]
+fn unusual_images_become_upright_rgb() {
+    for (file, left, right) in [
+        ("cmyk.jpg", [200, 40, 30], [20, 60, 210]),
+        ("palette.png", [200, 40, 30], [20, 60, 210]),
+        ("transparent.png", [200, 40, 30], [20, 60, 210]),
+        ("turned.jpg", [200, 40, 30], [20, 60, 210]),
+        ("plain.webp", [200, 40, 30], [20, 60, 210]),
+        ("plain.gif", [200, 40, 30], [20, 60, 210]),
+        ("plain.bmp", [200, 40, 30], [20, 60, 210]),
+        ("plain.tiff", [200, 40, 30], [20, 60, 210]),
+        ("grey16.png", [180; 3], [20; 3]),
+    ] {
+        let bytes = std::fs::read(local("fixtures/images").join(file)).unwrap();
+        let image = decode(&bytes).unwrap();
+        assert_eq!(image.dimensions(), (32, 16), "{file}");
+        for (x, expected) in [(4, left), (27, right)] {
+            let found = image.get_pixel(x, 8).0;
+            let off = found
+                .iter()
+                .zip(expected)
+                .map(|(&a, b)| i32::from(a) - b)
+                .map(i32::abs);
+            assert!(
+                off.max() <= Some(4),
+                "{file}: {found:?} is not {expected:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn long_thin_and_tiny_images() {
+    let sizes = [(1, 1), (3, 500), (2000, 11), (224, 224), (225, 224)];
+    for (width, height) in sizes {
+        let image = image::RgbImage::from_pixel(width, height, image::Rgb([255, 0, 0]));
+        let pixels = Preprocess::IMAGENET.pixels(&image);
+        assert_eq!(pixels.len(), 3 * 224 * 224, "{width}x{height}");
+        let red = (1.0 - 0.485) / 0.229;
+        assert!(
+            pixels[..224 * 224].iter().all(|x| (x - red).abs() < 1e-5),
+            "{width}x{height}"
+        );
+    }
+}

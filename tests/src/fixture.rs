@@ -1,0 +1,242 @@
+//! What a reference implementation computed, and a checkpoint with the weights it used.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use burn::store::bridge;
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Deserializer};
+use zoo_core::{ImageClassifier, count_trainable};
+use zoo_import::Checkpoint;
+
+use crate::{formula, local};
+
+/// One run of a reference implementation.
+#[derive(Debug, Deserialize)]
+pub struct Fixture {
+    /// Name of the variant.
+    pub variant: String,
+    /// The implementation and its version.
+    pub oracle: String,
+    /// `[N, C, H, W]`
+    pub input_shape: [usize; 4],
+    /// Number of classes.
+    pub num_classes: usize,
+    /// Factor of the weights' variance.
+    pub gain: f64,
+    /// Trainable parameters.
+    pub num_params: usize,
+    /// The logits, row-major.
+    #[serde(deserialize_with = "floats")]
+    pub logits: Vec<f32>,
+    /// Their standard deviation.
+    pub output_std: f32,
+    /// How far off the logits are from those in double precision.
+    pub f32_error: f32,
+    /// The last feature map, where there is one.
+    pub features: Option<Features>,
+    bn: HashMap<String, [f32; 2]>,
+    tensors: Vec<(String, Vec<usize>)>,
+}
+
+/// The last feature map before pooling, in brief.
+#[derive(Debug, Deserialize)]
+pub struct Features {
+    /// `[N, C, h, w]`
+    pub shape: Vec<usize>,
+    /// The first values, row-major.
+    #[serde(deserialize_with = "floats")]
+    pub first: Vec<f32>,
+    /// Mean of all values.
+    pub mean: f32,
+    /// Standard deviation of all values.
+    pub std: f32,
+}
+
+impl Fixture {
+    /// Reads a fixture's file.
+    pub fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).expect("the fixture can be read");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The fixtures of this package, and those of the folder that `ZOO_PARITY_FIXTURES` names.
+    pub fn paths() -> Vec<PathBuf> {
+        let mut folders = vec![local("fixtures/parity")];
+        folders.extend(std::env::var_os("ZOO_PARITY_FIXTURES").map(PathBuf::from));
+        let mut paths: Vec<PathBuf> = folders
+            .iter()
+            .flat_map(|folder| {
+                std::fs::read_dir(folder)
+                    .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            })
+            .map(|entry| entry.expect("the folder can be read").path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    /// The checkpoint that the reference implementation ran with.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let tensors: BTreeMap<_, _> = self
+            .tensors
+            .iter()
+            .filter(|(key, _)| !key.ends_with(".num_batches_tracked"))
+            .map(|(key, shape)| {
+                let data = TensorData::new(self.values(key, shape), shape.clone());
+                (key.clone(), bridge::from_data(data, key.clone(), None))
+            })
+            .collect();
+        Checkpoint {
+            path: self.variant.clone().into(),
+            tensors,
+        }
+    }
+
+    fn values(&self, key: &str, shape: &[usize]) -> Vec<f32> {
+        let n = shape.iter().product();
+        let (prefix, leaf) = key.rsplit_once('.').unwrap_or(("", key));
+        let statistics = self.bn.get(prefix).map(|pair| pair.map(f64::from));
+        match (leaf, statistics) {
+            _ if shape.len() >= 2 => formula::weight(key, shape, self.gain),
+            ("weight", Some(_)) => formula::around(key, n, 1.0, 0.25),
+            ("running_mean", Some([m, v])) => formula::around(key, n, m, 0.1 * v.sqrt()),
+            ("running_var", Some([_, v])) => formula::running_var(key, n, v),
+            _ => formula::around(key, n, 0.0, 0.1),
+        }
+    }
+
+    /// The images that the reference implementation ran on.
+    pub fn images(&self, device: &Device) -> Tensor<4> {
+        let values = formula::input(self.input_shape.iter().product());
+        Tensor::from_data(TensorData::new(values, self.input_shape), device)
+    }
+
+    /// How far a logit may be off: rounding noise, and far less than any mistake makes.
+    pub fn tolerance(&self) -> f32 {
+        (2e-4 * self.output_std).max(8.0 * self.f32_error)
+    }
+
+    /// Loads the checkpoint into the registry's variant and compares what it computes.
+    ///
+    /// Returns the largest error of a logit.
+    ///
+    /// # Errors
+    ///
+    /// What differs: the parameters' number, the keys, the features or, by more than `slack`
+    /// times the tolerance, the logits.
+    pub fn check(&self, device: &Device, slack: f32) -> Result<f32, String> {
+        let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
+        let [_, channels, ..] = self.input_shape;
+        let config = variant
+            .config
+            .with_num_classes(self.num_classes)
+            .with_in_channels(channels);
+        let model = config.init(device);
+        let params = count_trainable(&model);
+        if params != self.num_params {
+            return Err(format!(
+                "{params} parameters, the reference has {}",
+                self.num_params
+            ));
+        }
+        let checkpoint = self.checkpoint();
+        let (model, _) = zoo_import::load(model, variant.name, &checkpoint, variant.layouts)
+            .map_err(|error| error.to_string())?;
+
+        let features = model.forward_features(self.images(device));
+        let logits = values(model.forward_head(features.clone()));
+        if let Some(expected) = &self.features {
+            expected.check(features, slack)?;
+        }
+        if logits.len() != self.logits.len() {
+            return Err(format!(
+                "{} logits instead of {}",
+                logits.len(),
+                self.logits.len()
+            ));
+        }
+        let error = max_difference(&logits, &self.logits);
+        // A NaN is below no bound.
+        if error <= slack * self.tolerance() {
+            Ok(error)
+        } else {
+            Err(format!(
+                "a logit is off by {error:.3e}, allowed are {:.3e}",
+                slack * self.tolerance()
+            ))
+        }
+    }
+}
+
+impl Features {
+    fn check(&self, features: Tensor<4>, slack: f32) -> Result<(), String> {
+        let shape = features.dims().to_vec();
+        if shape != self.shape {
+            return Err(format!("features {shape:?} instead of {:?}", self.shape));
+        }
+        let values = values(features);
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let variance = values
+            .iter()
+            .map(|&x| (f64::from(x) - mean).powi(2))
+            .sum::<f64>()
+            / n;
+        let tolerance = 1e-3 * slack * self.std;
+        for (what, got, expected) in [
+            ("mean", mean as f32, self.mean),
+            ("standard deviation", variance.sqrt() as f32, self.std),
+        ] {
+            if (got - expected).abs() > tolerance || got.is_nan() {
+                return Err(format!(
+                    "the features' {what} is {got} instead of {expected}"
+                ));
+            }
+        }
+        let error = max_difference(&values, &self.first);
+        if error <= tolerance {
+            Ok(())
+        } else {
+            Err(format!(
+                "a feature is off by {error:.3e}, allowed are {tolerance:.3e}"
+            ))
+        }
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
+}
+
+/// The largest difference of the values that both have; NaN where there is one.
+fn max_difference(got: &[f32], expected: &[f32]) -> f32 {
+    got.iter()
+        .zip(expected)
+        .map(|(got, expected)| (got - expected).abs())
+        .fold(0.0, |largest, difference| {
+            if difference <= largest {
+                largest
+            } else {
+                difference
+            }
+        })
+}
+
+fn floats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    decode_floats(&text).map_err(serde::de::Error::custom)
+}
+
+/// Little-endian f32 values in base64.
+pub fn decode_floats(text: &str) -> Result<Vec<f32>, base64::DecodeError> {
+    let bytes = BASE64_STANDARD.decode(text)?;
+    let value = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
+    Ok(bytes.chunks_exact(4).map(value).collect())
+}

@@ -1,0 +1,232 @@
+//! The command line: what can be written there and what the help says about it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::device::Backend;
+
+/// Classify photographs with the classic convolutional networks.
+#[derive(Debug, Parser)]
+#[command(name = "zoo", version, arg_required_else_help = true)]
+pub struct Zoo {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `zoo` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Name what is in photographs
+    Classify(Classify),
+    /// List the models
+    List(List),
+    /// Describe a model: its size, its layers, its weights and where they come from
+    Info(Info),
+    /// List the backends: built in? usable here? why not?
+    Devices(Devices),
+    /// Turn a PyTorch or safetensors checkpoint into a record
+    Import(Import),
+    /// Run a model on a raw tensor, to compare it with other implementations
+    Forward(Forward),
+    /// Measure how fast a model runs
+    Bench(Bench),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Args)]
+pub struct Model {
+    /// Model by name, with a tag where several weights are published: resnet50.imagenet1k_v2
+    #[arg(long, short, value_name = "VARIANT[.TAG]")]
+    pub model: Option<String>,
+
+    /// Weights: a record, or a PyTorch or safetensors checkpoint of the model
+    #[arg(long, short, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+}
+
+/// Where a model runs.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What computes
+    #[arg(long, short, value_enum, default_value_t = Backend::Cpu)]
+    pub backend: Backend,
+
+    /// Threads to compute with [default: one a core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// `zoo classify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --model and --weights, the embedded EfficientNet-Lite0 answers, which knows the 1,000 classes of ImageNet.
+
+Exit codes: 0 all images were classified, 1 some input was unusable, 2 failure.")]
+pub struct Classify {
+    /// Image files, folders of them, or - for an image on standard input
+    #[arg(value_name = "PATH", required_unless_present = "from_file")]
+    pub paths: Vec<PathBuf>,
+
+    /// A text file with the path of an image on each line
+    #[arg(long, value_name = "FILE")]
+    pub from_file: Option<PathBuf>,
+
+    /// Look into the folders in folders too
+    #[arg(long, short)]
+    pub recursive: bool,
+
+    /// Where the model comes from.
+    #[command(flatten)]
+    pub model: Model,
+
+    /// Where it runs.
+    #[command(flatten)]
+    pub run: Run,
+
+    /// How many classes to name for each image
+    #[arg(long, short = 'k', value_name = "K", default_value_t = 5, value_parser = positive())]
+    pub top_k: usize,
+
+    /// How many images to compute at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive())]
+    pub batch_size: usize,
+
+    /// How to print the results
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `zoo list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only models with this text in their name
+    #[arg(long, short, value_name = "TEXT")]
+    pub search: Option<String>,
+
+    /// Only models of this architecture
+    #[arg(long, value_name = "NAME")]
+    pub family: Option<String>,
+
+    /// How to print the list
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `zoo info`
+#[derive(Debug, Args)]
+pub struct Info {
+    /// The model's name
+    pub variant: String,
+
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `zoo devices`
+#[derive(Debug, Args)]
+pub struct Devices {
+    /// How to print the list
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `zoo import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// A .pt, .pth or .safetensors file
+    pub checkpoint: PathBuf,
+
+    /// The model it is of, with a tag where several weights are published
+    #[arg(long, value_name = "VARIANT[.TAG]")]
+    pub variant: String,
+
+    /// The record to write
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// A text file with the name of a class on each line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+
+    /// Keep the weights in half precision: half the size, a difference in the third digit
+    #[arg(long)]
+    pub half: bool,
+}
+
+/// `zoo forward`
+#[derive(Debug, Args)]
+pub struct Forward {
+    /// The model's name
+    pub variant: String,
+
+    /// A record or a checkpoint of the model
+    #[arg(long, short, value_name = "FILE")]
+    pub weights: PathBuf,
+
+    /// A safetensors file with a tensor `input`, float32, `[N, C, H, W]`
+    #[arg(long, short, value_name = "FILE")]
+    pub input: PathBuf,
+
+    /// The safetensors file to write, with the tensors `features` and `logits`
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Where it runs.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// `zoo bench`
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The model's name; its weights are drawn at random
+    pub variant: String,
+
+    /// Images in a batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive())]
+    pub batch: usize,
+
+    /// Side of the images in pixels [default: what the model was designed for]
+    #[arg(long, value_name = "PIXELS", value_parser = positive())]
+    pub size: Option<usize>,
+
+    /// Timed runs, after those that warm up
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive())]
+    pub runs: usize,
+
+    /// Where it runs.
+    #[command(flatten)]
+    pub run: Run,
+
+    /// How to print the result
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+fn positive() -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser;
+
+    clap::value_parser!(u32)
+        .range(1..)
+        .map(|number| number as usize)
+}

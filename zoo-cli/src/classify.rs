@@ -1,0 +1,276 @@
+//! `zoo classify`: from files to the names of what is in them.
+//!
+//! file → [`decode`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → `forward_features` →
+//! `forward_head` → logits `[N, K]` → softmax → the `k` most probable → [`Prediction`]
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+
+use anyhow::{Context, ensure};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use serde::Serialize;
+use walkdir::WalkDir;
+use zoo_core::{Preprocess, decode::decode};
+use zoo_import::ModelCard;
+
+use crate::args::{Classify, Format};
+use crate::model::{self, Model};
+use crate::{Outcome, device};
+
+/// One class and how sure the network is of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// Position of the class among the logits.
+    pub class: usize,
+    /// Its name, or `class 7` where the model does not know names.
+    pub label: String,
+    /// In `[0, 1]`; those of all classes add up to 1.
+    pub probability: f32,
+}
+
+/// Runs the command.
+pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
+    if let Some(threads) = args.run.threads {
+        device::set_threads(threads.into());
+    }
+    let paths = collect(args)?;
+    let device = args.run.backend.device()?;
+    let model = model::load(&args.model, &device)?;
+    let preprocess = model.card.preprocess;
+
+    let progress = progress_bar(paths.len());
+    let mut printer = Printer::new(args.format)?;
+    let mut outcome = Outcome::Done;
+    std::thread::scope(|scope| {
+        // Two batches wait at most, so that memory does not grow with the number of images.
+        let (sender, receiver) = sync_channel(2);
+        let paths = &paths;
+        scope.spawn(move || {
+            for chunk in paths.chunks(args.batch_size) {
+                let images: Vec<_> = chunk
+                    .par_iter()
+                    .map(|path| read(path, &preprocess))
+                    .collect();
+                if sender.send(images).is_err() {
+                    break;
+                }
+            }
+        });
+        for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
+            let predictions = predict(&model, images, args.top_k, &device)?;
+            progress.suspend(|| {
+                chunk
+                    .iter()
+                    .zip(predictions)
+                    .try_for_each(|(path, result)| {
+                        if result.is_err() {
+                            outcome = Outcome::SomeInputWasBad;
+                        }
+                        printer.print(path, result)
+                    })
+            })?;
+            progress.inc(chunk.len() as u64);
+        }
+        printer.finish()
+    })?;
+    progress.finish_and_clear();
+    Ok(outcome)
+}
+
+/// Reads an image file into the network's input, `[C, H, W]` row-major.
+fn read(path: &Path, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = std::fs::read(path)?;
+    }
+    // A decoder that panics on a broken file costs that file, not the others.
+    let image = crate::catch(|| decode(&bytes))??;
+    Ok(preprocess.pixels(&image))
+}
+
+/// Classifies a batch; an image that could not be read keeps its place.
+fn predict(
+    model: &Model,
+    images: Vec<anyhow::Result<Vec<f32>>>,
+    top_k: usize,
+    device: &Device,
+) -> anyhow::Result<Vec<anyhow::Result<Vec<Prediction>>>> {
+    let preprocess = &model.card.preprocess;
+    let side = preprocess.crop as usize;
+    let pixels: Vec<f32> = images.iter().flatten().flatten().copied().collect();
+    let batch = images.iter().flatten().count();
+    let mut rows = Vec::new();
+    if batch > 0 {
+        let shape = [batch, preprocess.channels(), side, side];
+        let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
+        let (_, logits) = model::forward(&model.classifier, images)?;
+        let probabilities = softmax(logits, 1).into_data().convert::<f32>();
+        let probabilities = probabilities.try_into_vec::<f32>();
+        rows = probabilities
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?
+            .chunks_exact(model.card.num_classes)
+            .map(|row| top(row, top_k, &model.card))
+            .collect();
+    }
+    let mut rows = rows.into_iter();
+    let with_row = |image: anyhow::Result<_>| {
+        image.map(|_| rows.next().expect("a row of logits for each image"))
+    };
+    Ok(images.into_iter().map(with_row).collect())
+}
+
+/// The `k` most probable classes, the most probable first.
+fn top(probabilities: &[f32], k: usize, card: &ModelCard) -> Vec<Prediction> {
+    let mut classes: Vec<usize> = (0..probabilities.len()).collect();
+    classes.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    classes
+        .into_iter()
+        .take(k)
+        .map(|class| Prediction {
+            class,
+            label: card
+                .labels
+                .get(class)
+                .map_or_else(|| format!("class {class}"), Clone::clone),
+            probability: probabilities[class],
+        })
+        .collect()
+}
+
+/// The images that a command line names, in its order; those of a folder by name.
+fn collect(args: &Classify) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in &args.paths {
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        let depth = if args.recursive { usize::MAX } else { 1 };
+        let before = paths.len();
+        for entry in WalkDir::new(path).max_depth(depth).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+            let is_image = image::ImageFormat::from_path(entry.path()).is_ok();
+            if is_image && !entry.file_type().is_dir() {
+                paths.push(entry.into_path());
+            }
+        }
+        ensure!(
+            paths.len() > before,
+            "there are no images in {}{}",
+            path.display(),
+            if args.recursive {
+                ""
+            } else {
+                "\nhint: --recursive looks into the folders in it"
+            }
+        );
+    }
+    if let Some(list) = &args.from_file {
+        let text = std::fs::read_to_string(list)
+            .with_context(|| format!("cannot read {}", list.display()))?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        paths.extend(lines.map(PathBuf::from));
+        ensure!(
+            !paths.is_empty(),
+            "there are no paths in {}",
+            list.display()
+        );
+    }
+    Ok(paths)
+}
+
+/// A bar on standard error where there is much to do and somebody to see it.
+fn progress_bar(length: usize) -> ProgressBar {
+    if length < 16 || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{bar:40} {pos}/{len} images, {per_sec}, {eta} left";
+    ProgressBar::new(length as u64)
+        .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
+}
+
+/// Writes results in the order they are given.
+enum Printer {
+    Text(io::Stdout),
+    Json(io::Stdout),
+    Csv(csv::Writer<io::Stdout>),
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predictions: Option<&'a [Prediction]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Printer {
+    fn new(format: Format) -> anyhow::Result<Self> {
+        Ok(match format {
+            Format::Text => Self::Text(io::stdout()),
+            Format::Json => Self::Json(io::stdout()),
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(io::stdout());
+                writer.write_record(["path", "rank", "class", "label", "probability"])?;
+                Self::Csv(writer)
+            }
+        })
+    }
+
+    fn print(
+        &mut self,
+        path: &Path,
+        result: anyhow::Result<Vec<Prediction>>,
+    ) -> anyhow::Result<()> {
+        let path = path.to_string_lossy();
+        if let Err(error) = &result {
+            eprintln!("zoo: {path}: {error:#}");
+        }
+        match (self, result) {
+            (Self::Json(out), result) => {
+                let line = Line {
+                    path: &path,
+                    predictions: result.as_deref().ok(),
+                    error: result.as_ref().err().map(|error| format!("{error:#}")),
+                };
+                writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            }
+            (_, Err(_)) => {}
+            (Self::Text(out), Ok(predictions)) => {
+                writeln!(out, "{path}")?;
+                for prediction in predictions {
+                    let percent = 100.0 * prediction.probability;
+                    writeln!(out, "  {percent:5.1} %  {}", prediction.label)?;
+                }
+            }
+            (Self::Csv(writer), Ok(predictions)) => {
+                for (rank, prediction) in predictions.iter().enumerate() {
+                    writer.write_record([
+                        &*path,
+                        &(rank + 1).to_string(),
+                        &prediction.class.to_string(),
+                        &prediction.label,
+                        &prediction.probability.to_string(),
+                    ])?;
+                }
+                writer.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::Text(mut out) | Self::Json(mut out) => out.flush()?,
+            Self::Csv(mut writer) => writer.flush()?,
+        }
+        Ok(())
+    }
+}

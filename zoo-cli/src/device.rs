@@ -1,0 +1,114 @@
+//! The backends: the only file that names them.
+
+use anyhow::bail;
+use burn::tensor::Device;
+use clap::ValueEnum;
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Burn's own kernels for the processor, in every build
+    Cpu,
+    /// The ndarray crate, slower than cpu
+    Ndarray,
+    /// The graphics card, through Vulkan, Metal or DirectX 12
+    Wgpu,
+    /// PyTorch's C++ library
+    #[value(alias = "tch")]
+    Libtorch,
+}
+
+impl Backend {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Libtorch];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Libtorch => "libtorch",
+        }
+    }
+
+    /// Whether this binary contains it.
+    pub fn is_built_in(self) -> bool {
+        match self {
+            Self::Cpu => true,
+            Self::Ndarray => cfg!(feature = "ndarray"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Libtorch => cfg!(feature = "libtorch"),
+        }
+    }
+
+    /// The command that builds a `zoo` with it.
+    pub fn build_command(self) -> String {
+        let features = match self {
+            Self::Cpu => return "cargo install --path zoo-cli --locked".to_owned(),
+            Self::Ndarray | Self::Wgpu => "full",
+            Self::Libtorch => "full,libtorch",
+        };
+        format!("cargo install --path zoo-cli --locked --features {features}")
+    }
+
+    /// Makes its device ready.
+    ///
+    /// # Errors
+    ///
+    /// When this binary does not contain the backend, or this machine can't run it.
+    pub fn device(self) -> anyhow::Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::flex()),
+            #[cfg(feature = "ndarray")]
+            #[expect(deprecated, reason = "kept for those who embed burn-ndarray")]
+            Self::Ndarray => Ok(Device::ndarray()),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => wgpu(),
+            #[cfg(feature = "libtorch")]
+            #[expect(deprecated, reason = "kept for those who have libtorch")]
+            Self::Libtorch => Ok(Device::libtorch()),
+            #[cfg(not(all(feature = "ndarray", feature = "wgpu", feature = "libtorch")))]
+            missing => bail!(
+                "the backend {} is not in this binary\nhint: {}{}",
+                missing.name(),
+                missing.build_command(),
+                match missing {
+                    Self::Libtorch => " (with LIBTORCH set to a folder with libtorch 2.9.0)",
+                    _ => "",
+                }
+            ),
+        }
+    }
+}
+
+/// Limits the threads that backends compute with; to be called before any of them computes.
+pub fn set_threads(threads: usize) {
+    // A pool that exists already keeps its size; nothing but another call makes one earlier.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
+    #[cfg(feature = "libtorch")]
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu() -> anyhow::Result<Device> {
+    use std::sync::OnceLock;
+
+    // A process registers a wgpu device once.
+    static DEVICE: OnceLock<Result<Device, String>> = OnceLock::new();
+    let device = DEVICE.get_or_init(|| {
+        Device::wgpu_options()
+            .init()
+            .map_err(|error| error.to_string())
+    });
+    match device {
+        Ok(device) => Ok(device.clone()),
+        Err(reason) => bail!(
+            "the backend wgpu finds no graphics card it can use: {reason}\nhint: install the \
+             card's Vulkan, Metal or DirectX 12 driver; without a card, \
+             `apt-get install mesa-vulkan-drivers libvulkan1` computes on the processor"
+        ),
+    }
+}

@@ -1,0 +1,77 @@
+//! `zoo forward`: raw tensors in and out, to compare with other implementations.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, ensure};
+use burn::store::burn_pack::AtomicFile;
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::args::Forward;
+use crate::model::{self, from_file};
+use crate::{Failure, device};
+
+/// Runs the command.
+pub fn run(args: &Forward) -> anyhow::Result<()> {
+    if let Some(threads) = args.run.threads {
+        device::set_threads(threads.into());
+    }
+    let device = args.run.backend.device()?;
+    let model = from_file(&args.weights, Some(&args.variant), &device)?;
+
+    let input = args.input.display();
+    let bytes = std::fs::read(&args.input).with_context(|| format!("cannot read {input}"))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .with_context(|| format!("{input} is not a safetensors file"))?;
+    let view = file
+        .tensor("input")
+        .with_context(|| format!("{input} has no tensor `input`"))?;
+    ensure!(
+        view.dtype() == Dtype::F32 && view.shape().len() == 4,
+        "`input` in {input} is {:?} {:?}, not F32 [N, C, H, W]",
+        view.dtype(),
+        view.shape()
+    );
+    ensure!(
+        view.shape()[1] == model.card.in_channels,
+        "`input` in {input} has {} channels, the model takes {}",
+        view.shape()[1],
+        model.card.in_channels
+    );
+    let values: Vec<f32> = view
+        .data()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
+        .collect();
+    let images = Tensor::<4>::from_data(TensorData::new(values, view.shape().to_vec()), &device);
+
+    let (features, logits) = model::forward(&model.classifier, images)?;
+    let outputs = [
+        ("features", features.into_data().convert::<f32>()),
+        ("logits", logits.into_data().convert::<f32>()),
+    ];
+    let views: BTreeMap<_, _> = outputs
+        .iter()
+        .map(|(name, data)| {
+            let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes());
+            view.map(|view| (*name, view))
+        })
+        .collect::<Result<_, _>>()?;
+    let bytes = safetensors::serialize(views, None)?;
+    write(&args.output, &bytes)
+        .with_context(|| format!("cannot write {}", args.output.display()))
+        .context(Failure("the result was not saved"))
+}
+
+/// Writes a file that appears whole or not at all.
+fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    let (scratch, mut file) =
+        AtomicFile::create(path).map_err(|error| anyhow::anyhow!("{error}"))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    scratch.commit().map_err(|error| anyhow::anyhow!("{error}"))
+}

@@ -1,0 +1,145 @@
+//! `zoo info`: all that is known about a model.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::anatomy::{Anatomy, anatomy};
+use crate::args::{Format, Info};
+use crate::list::{Row, row};
+use crate::model::published;
+
+#[derive(Serialize)]
+struct Described {
+    #[serde(flatten)]
+    row: Row,
+    num_classes: usize,
+    in_channels: usize,
+    paper: String,
+    published: Vec<Published>,
+    #[serde(flatten)]
+    anatomy: Anatomy,
+}
+
+#[derive(Serialize)]
+struct Published {
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    top1: Option<f64>,
+    top5: Option<f64>,
+    licence: &'static str,
+    preprocess: zoo_core::Preprocess,
+}
+
+/// Runs the command.
+pub fn run(args: &Info) -> anyhow::Result<()> {
+    let (variant, _) = published(&args.variant)?;
+    let paper = variant.config.family().paper;
+    let described = Described {
+        row: row(&variant),
+        num_classes: variant.config.num_classes(),
+        in_channels: variant.config.in_channels(),
+        paper: format!(
+            "{}, {}: {}, {}",
+            paper.authors, paper.year, paper.title, paper.url
+        ),
+        published: variant
+            .weights
+            .iter()
+            .map(|weights| Published {
+                tag: weights.tag,
+                url: weights.url,
+                sha256: weights.sha256,
+                top1: weights.accuracy.map(|[top1, _]| top1),
+                top5: weights.accuracy.map(|[_, top5]| top5),
+                licence: weights.licence,
+                preprocess: weights.preprocess,
+            })
+            .collect(),
+        anatomy: anatomy(&variant.config, variant.size)?,
+    };
+    match args.format {
+        Format::Text => text(&described),
+        Format::Json => {
+            writeln!(io::stdout(), "{}", serde_json::to_string(&described)?)?;
+            Ok(())
+        }
+        Format::Csv => {
+            let mut writer = csv::Writer::from_writer(io::stdout());
+            writer.write_record(["part", "layers", "params", "macs", "output"])?;
+            for part in &described.anatomy.parts {
+                writer.write_record([
+                    &part.name,
+                    &part.layers.to_string(),
+                    &part.params.to_string(),
+                    &part.macs.to_string(),
+                    &shape(&part.output),
+                ])?;
+            }
+            writer.flush()?;
+            Ok(())
+        }
+    }
+}
+
+fn text(described: &Described) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let Anatomy {
+        params,
+        macs,
+        parts,
+    } = &described.anatomy;
+    writeln!(out, "{}", described.row.variant)?;
+    writeln!(out, "  paper       {}", described.paper)?;
+    writeln!(
+        out,
+        "  input       {} channels, {} x {} pixels",
+        described.in_channels, described.row.size, described.row.size
+    )?;
+    writeln!(out, "  classes     {}", described.num_classes)?;
+    writeln!(out, "  parameters  {params}")?;
+    writeln!(out, "  MACs        {:.3} G", *macs as f64 / 1e9)?;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "  {:<14} {:>6} {:>12} {:>10}  output",
+        "part", "layers", "parameters", "MMACs"
+    )?;
+    for part in parts {
+        writeln!(
+            out,
+            "  {:<14} {:>6} {:>12} {:>10.1}  {}",
+            part.name,
+            part.layers,
+            part.params,
+            part.macs as f64 / 1e6,
+            shape(&part.output)
+        )?;
+    }
+    for weights in &described.published {
+        writeln!(out)?;
+        writeln!(out, "  weights {}", weights.tag)?;
+        if let (Some(top1), Some(top5)) = (weights.top1, weights.top5) {
+            writeln!(out, "    accuracy  {top1:.2} % top-1, {top5:.2} % top-5")?;
+        }
+        let preprocess = &weights.preprocess;
+        writeln!(
+            out,
+            "    input     resize {} ({:?}), crop {}, mean {:.3?}, std {:.3?}",
+            preprocess.resize, preprocess.filter, preprocess.crop, preprocess.mean, preprocess.std
+        )?;
+        writeln!(out, "    from      {}", weights.url)?;
+        writeln!(out, "    sha256    {}…", weights.sha256)?;
+        writeln!(out, "    licence   {}", weights.licence)?;
+    }
+    if described.published.is_empty() {
+        writeln!(out, "\n  no weights are published for it here")?;
+    }
+    Ok(())
+}
+
+fn shape(dims: &[usize]) -> String {
+    let dims: Vec<_> = dims.iter().map(ToString::to_string).collect();
+    dims.join(" x ")
+}

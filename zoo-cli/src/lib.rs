@@ -1,0 +1,98 @@
+//! What the program `zoo` does, as a library for its tests.
+//!
+//! One file a command: [`classify`] is the one to read first.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::anyhow;
+
+pub mod anatomy;
+pub mod args;
+pub mod bench;
+pub mod classify;
+pub mod device;
+pub mod devices;
+pub mod forward;
+pub mod import;
+pub mod info;
+pub mod list;
+pub mod model;
+
+/// How a command ended, where it did not fail as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was done.
+    Done,
+    /// Some of the input was unusable; the rest was done.
+    SomeInputWasBad,
+}
+
+/// Carries out a command.
+///
+/// # Errors
+///
+/// Each with a sentence for the user; [`exit_code`] tells whose fault it is.
+pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
+    use args::Command;
+
+    match &zoo.command {
+        Command::Classify(args) => return classify::run(args),
+        Command::List(args) => list::run(args)?,
+        Command::Info(args) => info::run(args)?,
+        Command::Devices(args) => devices::run(args)?,
+        Command::Import(args) => import::run(args)?,
+        Command::Forward(args) => forward::run(args)?,
+        Command::Bench(args) => bench::run(args)?,
+        Command::Completions { shell } => {
+            let mut command = <args::Zoo as clap::CommandFactory>::command();
+            clap_complete::generate(*shell, &mut command, "zoo", &mut std::io::stdout());
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// 2 where the machine failed us, 1 where the input was unusable.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_failure = error.is::<Failure>()
+        || matches!(error.downcast_ref(), Some(zoo_import::Error::Write { .. }));
+    if is_failure { 2 } else { 1 }
+}
+
+/// Marks an error as the machine's, not the input's.
+#[derive(Debug)]
+pub struct Failure(pub &'static str);
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// How many calls of [`catch`] are under way.
+static CATCHING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a panic now would be turned into an error with a sentence of its own.
+pub fn is_catching() -> bool {
+    CATCHING.load(Ordering::Relaxed) > 0
+}
+
+/// Runs something that may panic on unusual input, and makes an error of it.
+///
+/// # Errors
+///
+/// What the panic said.
+pub fn catch<T>(run: impl FnOnce() -> T) -> anyhow::Result<T> {
+    let message = |payload: Box<dyn Any + Send>| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned());
+        text.or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "it stopped without a message".to_owned())
+    };
+    CATCHING.fetch_add(1, Ordering::Relaxed);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    CATCHING.fetch_sub(1, Ordering::Relaxed);
+    result.map_err(|payload| anyhow!("{}", message(payload)))
+}

@@ -1,0 +1,116 @@
+//! `zoo list`: the models, by architecture.
+
+use std::io::{self, Write};
+
+use anyhow::{bail, ensure};
+use serde::Serialize;
+use zoo_core::Variant;
+use zoo_models::{Config, FAMILIES, VARIANTS};
+
+use crate::args::{Format, List};
+
+/// One line of the list.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Name of the architecture.
+    pub family: &'static str,
+    /// Name of the variant.
+    pub variant: &'static str,
+    /// Trainable parameters.
+    pub params: Option<usize>,
+    /// Billions of multiply-accumulates for one image.
+    pub gmacs: Option<f64>,
+    /// Side of that image in pixels.
+    pub size: usize,
+    /// Top-1 accuracy of the best published weights, in per cent.
+    pub top1: Option<f64>,
+    /// Tags of the published weights, separated by spaces.
+    pub weights: String,
+}
+
+/// The line of a variant.
+pub fn row(variant: &Variant<Config>) -> Row {
+    let accuracies = variant
+        .weights
+        .iter()
+        .filter_map(|weights| weights.accuracy);
+    let tags: Vec<_> = variant.weights.iter().map(|weights| weights.tag).collect();
+    Row {
+        family: variant.config.family().name,
+        variant: variant.name,
+        params: variant.params,
+        gmacs: variant.gmacs,
+        size: variant.size,
+        top1: accuracies.map(|[top1, _]| top1).reduce(f64::max),
+        weights: tags.join(" "),
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &List) -> anyhow::Result<()> {
+    if let Some(name) = &args.family
+        && !FAMILIES.iter().any(|family| family.name == *name)
+    {
+        let names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+        bail!(
+            "no architecture is called `{name}`\nhint: there are {}",
+            names.join(", ")
+        );
+    }
+    let search = args.search.as_deref().unwrap_or_default().to_lowercase();
+    let rows: Vec<Row> = VARIANTS
+        .iter()
+        .map(row)
+        .filter(|row| args.family.as_deref().is_none_or(|name| row.family == name))
+        .filter(|row| row.variant.contains(&search))
+        .collect();
+    ensure!(!rows.is_empty(), "no model has `{search}` in its name");
+    print(&rows, args.format)
+}
+
+fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => {
+            for row in rows {
+                writeln!(out, "{}", serde_json::to_string(row)?)?;
+            }
+        }
+        Format::Csv => {
+            let mut writer = csv::Writer::from_writer(out);
+            rows.iter().try_for_each(|row| writer.serialize(row))?;
+            writer.flush()?;
+        }
+        Format::Text => {
+            let mut family = "";
+            for row in rows {
+                if row.family != family {
+                    family = row.family;
+                    let title = FAMILIES.iter().find(|known| known.name == family);
+                    let title = title.map_or(family, |family| family.title);
+                    writeln!(
+                        out,
+                        "{title:<26} {:>12} {:>8} {:>6} {:>7}  weights",
+                        "parameters", "GMACs", "pixels", "top-1"
+                    )?;
+                }
+                writeln!(
+                    out,
+                    "  {:<24} {:>12} {:>8} {:>6} {:>7}  {}",
+                    row.variant,
+                    row.params.map_or_else(String::new, |params| format!(
+                        "{:.2} M",
+                        params as f64 / 1e6
+                    )),
+                    row.gmacs
+                        .map_or_else(String::new, |gmacs| format!("{gmacs:.3}")),
+                    row.size,
+                    row.top1
+                        .map_or_else(|| "-".to_owned(), |top1| format!("{top1:.2}")),
+                    row.weights
+                )?;
+            }
+        }
+    }
+    Ok(())
+}

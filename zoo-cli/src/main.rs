@@ -1,0 +1,42 @@
+//! `zoo`: classify photographs with the classic convolutional networks.
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use zoo_cli::args::Zoo;
+use zoo_cli::{Outcome, exit_code, is_catching, run};
+
+fn main() -> ExitCode {
+    let zoo = match Zoo::try_parse() {
+        Ok(zoo) => zoo,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    let print_panic = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !is_catching() {
+            print_panic(info);
+        }
+    }));
+    match run(&zoo) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeInputWasBad) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "zoo: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// Whether the reader of our output went away, as `head` does.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,215 @@
+//! From `--model` and `--weights` to a network that is ready to run.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use burn::tensor::{Device, Tensor};
+use zoo_core::{Colour, ImageClassifier, Labels, Preprocess, Variant, Weights};
+use zoo_import::{Checkpoint, ModelCard, Origin, Record, Report, fit, is_record};
+use zoo_models::{Classifier, Config, variant};
+
+use crate::args;
+
+/// A network with weights, and what is known about them.
+pub struct Model {
+    /// The network.
+    pub classifier: Classifier,
+    /// What its record says about it, or would say.
+    pub card: ModelCard,
+}
+
+/// The variant that is compiled in.
+const EMBEDDED: &str = "efficientnet_lite0";
+
+/// Loads the model that a command line asks for; the embedded one if it asks for none.
+pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
+    match (&args.weights, args.model.as_deref()) {
+        (Some(weights), name) => from_file(weights, name, device),
+        (None, None) => embedded(device),
+        (None, Some(name)) => {
+            let (variant, weights) = published(name)?;
+            if variant.name == EMBEDDED {
+                return embedded(device);
+            }
+            match weights {
+                Some(weights) => bail!(
+                    "the weights of {}.{} are not on this machine\nhint: download {} and add \
+                     --weights FILE",
+                    variant.name,
+                    weights.tag,
+                    weights.url
+                ),
+                None => bail!(
+                    "no weights are published for {}\nhint: add --weights FILE",
+                    variant.name
+                ),
+            }
+        }
+    }
+}
+
+/// Loads weights from a record, or from a checkpoint of the model with a name.
+pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Result<Model> {
+    let mut head = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read(&mut head));
+    if read.is_ok() && is_record(&head) {
+        let record = Record::open(path)?;
+        if let Some(name) = name {
+            let asked = published(name)?.0.name;
+            ensure!(
+                asked == record.card.variant,
+                "{} is a record of {}, not of {asked}\nhint: leave the model's name out or correct it",
+                path.display(),
+                record.card.variant
+            );
+        }
+        return from_record(record, device);
+    }
+    let checkpoint = Checkpoint::open(path)?;
+    let Some(name) = name else {
+        bail!(
+            "{} is a checkpoint, which does not say of which model\nhint: add --model VARIANT; \
+             `zoo list` shows them",
+            path.display()
+        );
+    };
+    Ok(from_checkpoint(&checkpoint, name, None, device)?.0)
+}
+
+/// Loads a checkpoint into the variant with a name, with as many classes as it has.
+pub fn from_checkpoint(
+    checkpoint: &Checkpoint,
+    name: &str,
+    labels: Option<Vec<String>>,
+    device: &Device,
+) -> anyhow::Result<(Model, Report)> {
+    let (variant, weights) = published(name)?;
+    let build = |classes, channels| {
+        let config = variant.config.clone();
+        config
+            .with_num_classes(classes)
+            .with_in_channels(channels)
+            .init(device)
+    };
+    let usual = (variant.config.num_classes(), variant.config.in_channels());
+    let (num_classes, in_channels) = fit(build, usual, checkpoint, variant.layouts);
+    let model = build(num_classes, in_channels);
+    let (classifier, report) = zoo_import::load(model, variant.name, checkpoint, variant.layouts)?;
+
+    let sha256 = checkpoint.sha256()?;
+    // The file's hash says best which weights these are, the tag that was asked for next best.
+    let known = variant
+        .weights
+        .iter()
+        .find(|weights| sha256.starts_with(weights.sha256));
+    let weights = known.or(weights).filter(|_| in_channels == 3);
+    let names = match (labels, weights.map(|weights| weights.labels)) {
+        (Some(labels), _) => labels,
+        (None, Some(Labels::ImageNet1k)) if num_classes == 1000 => {
+            zoo_assets::imagenet1k().map(str::to_owned).collect()
+        }
+        (None, _) => Vec::new(),
+    };
+    ensure!(
+        names.is_empty() || names.len() == num_classes,
+        "{} names of classes were given, but the checkpoint tells {num_classes} classes apart",
+        names.len()
+    );
+    let card = ModelCard {
+        variant: variant.name.to_owned(),
+        tag: known.map(|weights| weights.tag.to_owned()),
+        num_classes,
+        in_channels,
+        labels: names,
+        preprocess: weights.map_or_else(
+            || usual_preprocess(&variant, in_channels),
+            |weights| weights.preprocess,
+        ),
+        origin: Origin {
+            file: checkpoint
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            sha256,
+            layout: report.layout.to_owned(),
+            url: known.map(|weights| weights.url.to_owned()),
+            licence: known.map(|weights| weights.licence.to_owned()),
+        },
+    };
+    Ok((Model { classifier, card }, report))
+}
+
+/// Splits `resnet50.imagenet1k_v2` and looks both parts up.
+pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static Weights>)> {
+    let (name, tag) = match name.split_once('.') {
+        Some((name, tag)) => (name, Some(tag)),
+        None => (name, None),
+    };
+    let variant = variant(name)?;
+    let weights = variant.weights(tag);
+    if let (Some(tag), None) = (tag, weights) {
+        let tags: Vec<_> = variant.weights.iter().map(|weights| weights.tag).collect();
+        match tags.as_slice() {
+            [] => bail!("no weights are published for {name}\nhint: leave `.{tag}` out"),
+            tags => bail!(
+                "{name} has no weights `{tag}`\nhint: it has {}",
+                tags.join(", ")
+            ),
+        }
+    }
+    Ok((variant, weights))
+}
+
+/// Runs the network, turning a panic about shapes into an error.
+///
+/// Returns the features `[N, num_features, h, w]` and the logits `[N, num_classes]`.
+pub fn forward(
+    classifier: &Classifier,
+    images: Tensor<4>,
+) -> anyhow::Result<(Tensor<4>, Tensor<2>)> {
+    let [_, channels, height, width] = images.dims();
+    crate::catch(|| {
+        let features = classifier.forward_features(images);
+        (features.clone(), classifier.forward_head(features))
+    })
+    .with_context(|| {
+        format!("the network can't take images of {channels} channels, {height}x{width} pixels")
+    })
+}
+
+fn embedded(device: &Device) -> anyhow::Result<Model> {
+    let record = Record::from_bytes("the embedded record", zoo_assets::EFFICIENTNET_LITE0)?;
+    from_record(record, device)
+}
+
+fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
+    let card = record.card.clone();
+    let config = variant(&card.variant)
+        .context("the record is of a model that this zoo does not have")?
+        .config
+        .with_num_classes(card.num_classes)
+        .with_in_channels(card.in_channels);
+    let classifier = record.load_into(config.init(device))?;
+    Ok(Model { classifier, card })
+}
+
+/// What to do with images where nobody says: the common margin for photographs, none for
+/// thumbnails.
+fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
+    let crop = u32::try_from(variant.size).unwrap_or(224);
+    let resize = if crop < 64 { crop } else { crop * 256 / 224 };
+    let preprocess = Preprocess::IMAGENET.sized(resize, crop);
+    if in_channels == 1 {
+        let colour = Colour::Grey;
+        return Preprocess {
+            colour,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            ..preprocess
+        };
+    }
+    preprocess
+}
