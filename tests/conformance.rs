@@ -213,7 +213,7 @@ fn gradients_reach_every_parameter() {
 
 #[test]
 fn key_layouts_are_total_and_injective() {
-    let device = Device::capture();
+    let device = Backend::Cpu.device().unwrap();
     for variant in VARIANTS.iter() {
         let parameters = parameters(&variant.config.init(&device));
         assert!(

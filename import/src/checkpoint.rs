@@ -126,6 +126,11 @@ fn sniff(path: &Path) -> Result<Kind, Error> {
             "a web page",
             "the download link led to a page, not to the file",
         )
+    } else if head
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    {
+        unsupported("a text file", "give the file with the weights themselves")
     } else if head.starts_with(b"\x89HDF") {
         unsupported("an HDF5 file", "save the weights as safetensors or .pth")
     } else {

@@ -6,7 +6,7 @@ use crate::Report;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system would not give us the file.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Open {
         /// The file.
         path: PathBuf,

@@ -133,10 +133,11 @@ impl Record {
             Precision::Half => Some(Box::new(HalfPrecisionAdapter::new())),
         };
         let mut tensors = model.collect(None, adapter, false);
-        if let Some(root) = root_segment(model) {
-            for tensor in &mut tensors {
-                tensor.name.drain(..=root.len());
-            }
+        let root = root_segment(model).map_or(0, |root| root.len() + 1);
+        for tensor in &mut tensors {
+            tensor.name.drain(..root);
+            // Identities are drawn at random; without them equal weights make equal files.
+            tensor.param_id = None;
         }
         let write = |reason: String| Error::Write {
             path: path.to_owned(),

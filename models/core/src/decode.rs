@@ -20,10 +20,18 @@ pub enum DecodeError {
     UnknownFormat,
     /// The bytes claim to be an image, but something in them is broken, missing or too large.
     #[error("not a readable image: {0}")]
-    Broken(#[from] image::ImageError),
+    Broken(String),
     /// The image has no pixels, or is so long and thin that resizing it makes no sense.
     #[error("an image of {0}x{1} pixels can't be classified")]
     Size(u32, u32),
+}
+
+impl From<image::ImageError> for DecodeError {
+    fn from(error: image::ImageError) -> Self {
+        // Some decoders repeat themselves on further lines.
+        let text = error.to_string();
+        Self::Broken(text.lines().next().unwrap_or_default().to_owned())
+    }
 }
 
 /// The longest side relative to the shortest that is still taken for a photograph.

@@ -35,6 +35,7 @@ const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
         ("fires.0", "features.3"),
         ("fires.1", "features.4"),
         ("fires.2", "features.5"),
+        ("fires.7", "features.12"),
         ("fires.{f}", "features.{f+4}"),
         ("classifier", "classifier.1"),
     ],
