@@ -12,9 +12,7 @@ fn classify<B: Backend, M: ImageClassifier>(model: &M, images: FloatTensor<B>) -
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    model
-        .forward_on::<B>(images)
-        .expect("model and images are on the same backend")
+    model.forward_on::<B>(images).expect("model and images are on the same backend")
 }
 
 fn forward_on_is_forward<B: Backend>(device: &Device)
@@ -36,11 +34,7 @@ where
         let logits = classify::<B, _>(&model, images.try_into_primitive::<B>().unwrap());
         let logits = Tensor::<2>::from_primitive::<B>(logits);
         let difference = (logits - expected).abs().max().into_data();
-        assert!(
-            difference.iter::<f32>().all(|x| x < 1e-5),
-            "{}",
-            variant.name
-        );
+        assert!(difference.iter::<f32>().all(|x| x < 1e-5), "{}", variant.name);
     }
     assert!(seen.len() >= 5);
 }

@@ -56,19 +56,13 @@ fn sizes_are_as_stated() {
 fn any_classes_channels_and_sizes() {
     for variant in VARIANTS.iter() {
         for (classes, channels, size) in [(7, 1, 64), (2, 5, 75), (1000, 3, 96)] {
-            let config = variant
-                .config
-                .clone()
-                .with_num_classes(classes)
-                .with_in_channels(channels);
+            let config =
+                variant.config.clone().with_num_classes(classes).with_in_channels(channels);
             let anatomy = anatomy(&config, size)
                 .unwrap_or_else(|error| panic!("{} at {size}: {error}", variant.name));
             let classifier = anatomy.parts.last().expect("a network has parts");
             let &[1, found, ..] = classifier.output.as_slice() else {
-                panic!(
-                    "{}: the classifier's output is {:?}",
-                    variant.name, classifier.output
-                );
+                panic!("{}: the classifier's output is {:?}", variant.name, classifier.output);
             };
             assert_eq!(found, classes, "classes of {}", variant.name);
         }
@@ -84,12 +78,7 @@ fn features_then_head_is_forward() {
         let images = images(&variant.config, size, &device);
         let features = model.forward_features(images.clone());
         let [batch, channels, ..] = features.dims();
-        assert_eq!(
-            (batch, channels),
-            (2, model.num_features()),
-            "{}",
-            variant.name
-        );
+        assert_eq!((batch, channels), (2, model.num_features()), "{}", variant.name);
         assert_eq!(
             values(model.forward_head(features)),
             values(model.forward(images)),
@@ -163,21 +152,12 @@ impl ModuleVisitor for WithoutGradient<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self
-            .path
-            .last()
-            .is_some_and(|name| name.starts_with("running_"))
-        {
+        if self.path.last().is_some_and(|name| name.starts_with("running_")) {
             return;
         }
         let gradient = param.val().grad(self.gradients);
         let is_reached = gradient.is_some_and(|gradient| {
-            gradient
-                .abs()
-                .max()
-                .into_data()
-                .iter::<f32>()
-                .any(|x| x > 0.0)
+            gradient.abs().max().into_data().iter::<f32>().any(|x| x > 0.0)
         });
         if !is_reached {
             self.found.push(self.path.join("."));
@@ -196,18 +176,9 @@ fn gradients_reach_every_parameter() {
         // Squares, since a plain sum would cancel out behind a BatchNorm.
         let loss = model.forward(images).powi_scalar(2).sum();
         let gradients = loss.backward();
-        let mut visitor = WithoutGradient {
-            path: vec![],
-            gradients: &gradients,
-            found: vec![],
-        };
+        let mut visitor = WithoutGradient { path: vec![], gradients: &gradients, found: vec![] };
         model.visit(&mut visitor);
-        assert!(
-            visitor.found.is_empty(),
-            "{}: {:?}",
-            variant.name,
-            visitor.found
-        );
+        assert!(visitor.found.is_empty(), "{}: {:?}", variant.name, visitor.found);
     }
 }
 
@@ -216,19 +187,12 @@ fn key_layouts_are_total_and_injective() {
     let device = Backend::Cpu.device().unwrap();
     for variant in VARIANTS.iter() {
         let parameters = parameters(&variant.config.init(&device));
-        assert!(
-            !variant.layouts.is_empty(),
-            "{} has no layout",
-            variant.name
-        );
+        assert!(!variant.layouts.is_empty(), "{} has no layout", variant.name);
         for layout in variant.layouts {
             let mut seen = BTreeSet::new();
             for (key, parameter) in layout.keys(&parameters).into_iter().zip(&parameters) {
                 let key = key.unwrap_or_else(|| {
-                    panic!(
-                        "{}: no rule of {} for {}",
-                        variant.name, layout.name, parameter.path
-                    )
+                    panic!("{}: no rule of {} for {}", variant.name, layout.name, parameter.path)
                 });
                 assert!(seen.insert(key.clone()), "{}: {key} twice", variant.name);
             }
@@ -240,37 +204,16 @@ fn key_layouts_are_total_and_injective() {
 fn published_weights_are_told_apart() {
     for variant in VARIANTS.iter() {
         let tags: BTreeSet<_> = variant.weights.iter().map(|weights| weights.tag).collect();
-        assert_eq!(
-            tags.len(),
-            variant.weights.len(),
-            "tags of {}",
-            variant.name
-        );
+        assert_eq!(tags.len(), variant.weights.len(), "tags of {}", variant.name);
         for weights in variant.weights {
             let name = format!("{}.{}", variant.name, weights.tag);
             assert!(weights.sha256.len() >= 8, "{name}");
-            assert!(
-                weights
-                    .sha256
-                    .bytes()
-                    .all(|digit| digit.is_ascii_hexdigit()),
-                "{name}"
-            );
+            assert!(weights.sha256.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
             if weights.url.ends_with(".pth") {
-                assert!(
-                    weights.url.ends_with(&format!("-{}.pth", weights.sha256)),
-                    "{name}"
-                );
+                assert!(weights.url.ends_with(&format!("-{}.pth", weights.sha256)), "{name}");
             }
-            assert!(
-                weights.preprocess.crop <= weights.preprocess.resize,
-                "{name}"
-            );
-            assert_eq!(
-                weights.preprocess.channels(),
-                variant.config.in_channels(),
-                "{name}"
-            );
+            assert!(weights.preprocess.crop <= weights.preprocess.resize, "{name}");
+            assert_eq!(weights.preprocess.channels(), variant.config.in_channels(), "{name}");
         }
     }
 }
@@ -287,13 +230,7 @@ fn names_are_unique_and_found_again() {
     }
     let error = variant("resnet5").unwrap_err();
     assert!(error.near.contains(&"resnet50"), "{error}");
-    for name in [
-        "",
-        "resnet21_cifar",
-        "resnet2_cifar",
-        "mobilenet_v2_w",
-        "mobilenet_v2_wnan",
-    ] {
+    for name in ["", "resnet21_cifar", "resnet2_cifar", "mobilenet_v2_w", "mobilenet_v2_wnan"] {
         assert!(variant(name).is_err(), "{name}");
     }
 }

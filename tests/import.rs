@@ -23,25 +23,13 @@ fn lenet5() -> Fixture {
 
 fn load(checkpoint: &Checkpoint, name: &str) -> Result<(Classifier, Report), Error> {
     let variant = variant(name).unwrap();
-    zoo_import::load(
-        variant.config.init(&device()),
-        name,
-        checkpoint,
-        variant.layouts,
-    )
+    zoo_import::load(variant.config.init(&device()), name, checkpoint, variant.layouts)
 }
 
 /// The largest difference of the logits to the reference's.
 fn error(model: &Classifier, fixture: &Fixture) -> f32 {
-    let logits: Vec<f32> = model
-        .forward(fixture.images(&device()))
-        .into_data()
-        .iter()
-        .collect();
-    let differences = logits
-        .iter()
-        .zip(&fixture.logits)
-        .map(|(a, b)| (a - b).abs());
+    let logits: Vec<f32> = model.forward(fixture.images(&device())).into_data().iter().collect();
+    let differences = logits.iter().zip(&fixture.logits).map(|(a, b)| (a - b).abs());
     differences.fold(0.0, f32::max)
 }
 
@@ -61,21 +49,14 @@ fn pytorch_files_of_every_age_are_read() {
         // Rounding each weight to so many binary digits moves a logit by a few times as much.
         let rounding = 10.0 * fixture.output_std * 0.5_f32.powi(digits);
         let tolerance = fixture.tolerance().max(rounding);
-        assert!(
-            error(&model, &fixture) <= tolerance,
-            "{file}: {}",
-            error(&model, &fixture)
-        );
+        assert!(error(&model, &fixture) <= tolerance, "{file}: {}", error(&model, &fixture));
     }
 }
 
 /// Writes tensors as safetensors.
 fn write(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) {
     let views = tensors.iter().map(|(key, (shape, bytes))| {
-        (
-            key,
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-        )
+        (key, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
@@ -83,10 +64,7 @@ fn write(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) {
 fn tensors() -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
     let tensors = lenet5().checkpoint().tensors;
     let entry = |(key, tensor): (String, burn::store::burn_pack::Tensor)| {
-        (
-            key,
-            (tensor.shape.to_vec(), tensor.to_bytes().unwrap().to_vec()),
-        )
+        (key, (tensor.shape.to_vec(), tensor.to_bytes().unwrap().to_vec()))
     };
     tensors.into_iter().map(entry).collect()
 }
@@ -95,17 +73,8 @@ fn tensors() -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
 fn wrappers_are_taken_off() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("any.name");
-    for prefix in [
-        "",
-        "module.",
-        "model.",
-        "state_dict.module.",
-        "net.",
-        "model_state_dict.",
-    ] {
-        let wrapped = tensors()
-            .into_iter()
-            .map(|(key, tensor)| (format!("{prefix}{key}"), tensor));
+    for prefix in ["", "module.", "model.", "state_dict.module.", "net.", "model_state_dict."] {
+        let wrapped = tensors().into_iter().map(|(key, tensor)| (format!("{prefix}{key}"), tensor));
         write(&path, &wrapped.collect());
         let checkpoint = Checkpoint::open(&path).unwrap();
         let (model, _) = load(&checkpoint, "lenet5").unwrap();
@@ -138,22 +107,13 @@ fn all_that_does_not_fit_is_listed() {
         .iter()
         .map(|missing| (missing.key.as_str(), missing.nearest.as_deref()))
         .collect();
-    assert_eq!(
-        missing,
-        [("conv1.bias", None), ("fc2.weight", Some("fc_2.weight"))]
-    );
+    assert_eq!(missing, [("conv1.bias", None), ("fc2.weight", Some("fc_2.weight"))]);
     assert_eq!(report.unused, ["extra", "fc_2.weight"]);
     assert_eq!(report.misshapen.len(), 1);
     assert_eq!(report.misshapen[0].expected, [120]);
     assert_eq!(report.misshapen[0].found, [60, 2]);
     let text = report.to_string();
-    for part in [
-        "fc2.weight",
-        "nearest: fc_2.weight",
-        "extra",
-        "[60, 2]",
-        "hint:",
-    ] {
+    for part in ["fc2.weight", "nearest: fc_2.weight", "extra", "[60, 2]", "hint:"] {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -169,34 +129,24 @@ fn classes_and_channels_are_read_from_the_shapes() {
         let variant = variant(name).unwrap();
         let build = |classes, channels| {
             let config = variant.config.clone();
-            config
-                .with_num_classes(classes)
-                .with_in_channels(channels)
-                .init(&device())
+            config.with_num_classes(classes).with_in_channels(channels).init(&device())
         };
         let trained = build(classes, channels);
         let keys = variant.layouts[0].keys(&zoo_core::parameters(&trained));
-        let tensors = zoo_core::parameters(&trained)
-            .into_iter()
-            .zip(keys)
-            .map(|(slot, key)| {
-                let (key, mut shape) = (key.unwrap(), slot.shape.clone());
-                if slot.layer == "Linear" {
-                    shape.reverse();
-                }
-                let bytes = vec![0; 4 * shape.iter().product::<usize>()];
-                (key, (shape, bytes))
-            });
+        let tensors = zoo_core::parameters(&trained).into_iter().zip(keys).map(|(slot, key)| {
+            let (key, mut shape) = (key.unwrap(), slot.shape.clone());
+            if slot.layer == "Linear" {
+                shape.reverse();
+            }
+            let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+            (key, (shape, bytes))
+        });
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trained.safetensors");
         write(&path, &tensors.collect());
         let checkpoint = Checkpoint::open(&path).unwrap();
         let usual = (variant.config.num_classes(), variant.config.in_channels());
-        assert_eq!(
-            fit(build, usual, &checkpoint, variant.layouts),
-            (classes, channels),
-            "{name}"
-        );
+        assert_eq!(fit(build, usual, &checkpoint, variant.layouts), (classes, channels), "{name}");
     }
 }
 
@@ -224,12 +174,9 @@ fn a_record_is_burns_own() {
 
     // What somebody does who has only Burn and one architecture's crate.
     let bytes = Bytes::from_bytes_vec(zoo_assets::EFFICIENTNET_LITE0.to_vec());
-    let record = ModuleRecord::from_bytes(bytes)
-        .unwrap()
-        .cast_to_module_dtype();
-    let Some(zoo_models::Config::EfficientNet(config)) = variant("efficientnet_lite0")
-        .ok()
-        .map(|variant| variant.config)
+    let record = ModuleRecord::from_bytes(bytes).unwrap().cast_to_module_dtype();
+    let Some(zoo_models::Config::EfficientNet(config)) =
+        variant("efficientnet_lite0").ok().map(|variant| variant.config)
     else {
         panic!("efficientnet_lite0 is an EfficientNet");
     };

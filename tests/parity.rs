@@ -12,11 +12,7 @@ fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
     let mut failures = Vec::new();
     let mut checked = 0;
     for path in Fixture::paths() {
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if !wanted(&name) {
             continue;
         }
@@ -35,11 +31,7 @@ fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
         }
     }
     assert!(checked > 0, "no fixture was checked");
-    assert!(
-        failures.is_empty(),
-        "{} of {checked} fixtures differ: {failures:?}",
-        failures.len()
-    );
+    assert!(failures.is_empty(), "{} of {checked} fixtures differ: {failures:?}", failures.len());
 }
 
 /// A small variant of each architecture, for the backends that take their time.

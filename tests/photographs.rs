@@ -29,12 +29,7 @@ fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device
     if long_side == LongSide::Rounded {
         let (width, height) = image.dimensions();
         let width = f64::from(width * preprocess.resize) / f64::from(height);
-        image = resize(
-            &image,
-            width.round() as u32,
-            preprocess.resize,
-            preprocess.filter,
-        );
+        image = resize(&image, width.round() as u32, preprocess.resize, preprocess.filter);
     }
     let pixels = preprocess.pixels(&image);
     let side = preprocess.crop as usize;
@@ -44,10 +39,7 @@ fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device
 }
 
 fn backends() -> Vec<Backend> {
-    Backend::ALL
-        .into_iter()
-        .filter(|backend| backend.is_built_in())
-        .collect()
+    Backend::ALL.into_iter().filter(|backend| backend.is_built_in()).collect()
 }
 
 fn check(model: &args::Model, goldens: &[(&str, LongSide, usize, f32)], tolerance: f32) {
@@ -56,10 +48,7 @@ fn check(model: &args::Model, goldens: &[(&str, LongSide, usize, f32)], toleranc
         let model = load(model, &device).unwrap();
         for &(image, long_side, class, expected) in goldens {
             let got = probabilities(&model, image, long_side, &device)[class];
-            println!(
-                "{} {image} class {class}: {got:.4}, PyTorch {expected}",
-                backend.name()
-            );
+            println!("{} {image} class {class}: {got:.4}, PyTorch {expected}", backend.name());
             assert!(
                 (got - expected).abs() <= tolerance,
                 "{} says {got} for class {class} of {image}, PyTorch {expected}",
@@ -72,10 +61,7 @@ fn check(model: &args::Model, goldens: &[(&str, LongSide, usize, f32)], toleranc
 /// The embedded weights are in half precision, which moves a probability in its third digit.
 #[test]
 fn the_embedded_model_answers_as_pytorch() {
-    let model = args::Model {
-        model: None,
-        weights: None,
-    };
+    let model = args::Model { model: None, weights: None };
     let goldens = [
         ("chelsea.png", LongSide::Rounded, 282, 0.3858),
         ("chelsea.png", LongSide::Rounded, 285, 0.3559),

@@ -50,10 +50,7 @@ fn check(path: &Path) {
         .collect();
     // JPEG decoders may differ by a level; where the decoder is not in play, no bit may.
     let is_exact = !golden.image.ends_with(".jpg");
-    assert!(
-        hash == golden.crop_rgb8_sha256 || !is_exact,
-        "{name}: other pixels"
-    );
+    assert!(hash == golden.crop_rgb8_sha256 || !is_exact, "{name}: other pixels");
 
     let pixels = preprocess.pixels(&image);
     let side = golden.crop as usize;
@@ -66,29 +63,16 @@ fn check(path: &Path) {
             for &column in &golden.grid_index {
                 let got = pixels[(channel * side + row) * side + column];
                 let expected = expected.next().unwrap();
-                assert!(
-                    (got - expected).abs() <= tolerance,
-                    "{name}: {got} is not {expected}"
-                );
+                assert!((got - expected).abs() <= tolerance, "{name}: {got} is not {expected}");
             }
         }
     }
     let n = pixels.len() as f64;
     let mean = pixels.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let variance = pixels
-        .iter()
-        .map(|&x| (f64::from(x) - mean).powi(2))
-        .sum::<f64>()
-        / n;
+    let variance = pixels.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
     let tolerance = if is_exact { 1e-6 } else { 2e-3 };
-    assert!(
-        (mean - golden.mean).abs() < tolerance,
-        "{name}: mean {mean}"
-    );
-    assert!(
-        (variance.sqrt() - golden.std).abs() < tolerance,
-        "{name}: std"
-    );
+    assert!((mean - golden.mean).abs() < tolerance, "{name}: mean {mean}");
+    assert!((variance.sqrt() - golden.std).abs() < tolerance, "{name}: std");
 }
 
 #[test]
@@ -96,10 +80,7 @@ fn pixels_are_torchvisions() {
     let mut checked = 0;
     for entry in std::fs::read_dir(local("fixtures/preprocess")).unwrap() {
         let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        if path.extension().is_some_and(|extension| extension == "json") {
             check(&path);
             checked += 1;
         }
@@ -126,15 +107,8 @@ fn unusual_images_become_upright_rgb() {
         assert_eq!(image.dimensions(), (32, 16), "{file}");
         for (x, expected) in [(4, left), (27, right)] {
             let found = image.get_pixel(x, 8).0;
-            let off = found
-                .iter()
-                .zip(expected)
-                .map(|(&a, b)| i32::from(a) - b)
-                .map(i32::abs);
-            assert!(
-                off.max() <= Some(4),
-                "{file}: {found:?} is not {expected:?}"
-            );
+            let off = found.iter().zip(expected).map(|(&a, b)| i32::from(a) - b).map(i32::abs);
+            assert!(off.max() <= Some(4), "{file}: {found:?} is not {expected:?}");
         }
     }
 }
@@ -147,9 +121,6 @@ fn long_thin_and_tiny_images() {
         let pixels = Preprocess::IMAGENET.pixels(&image);
         assert_eq!(pixels.len(), 3 * 224 * 224, "{width}x{height}");
         let red = (1.0 - 0.485) / 0.229;
-        assert!(
-            pixels[..224 * 224].iter().all(|x| (x - red).abs() < 1e-5),
-            "{width}x{height}"
-        );
+        assert!(pixels[..224 * 224].iter().all(|x| (x - red).abs() < 1e-5), "{width}x{height}");
     }
 }

@@ -23,9 +23,6 @@ mod tests {
         assert_eq!(names[285], "Egyptian cat");
         names.sort_unstable();
         names.dedup();
-        assert!(
-            names.len() >= 998,
-            "only `crane` and `maillot` may occur twice"
-        );
+        assert!(names.len() >= 998, "only `crane` and `maillot` may occur twice");
     }
 }

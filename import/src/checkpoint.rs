@@ -20,14 +20,8 @@ pub struct Checkpoint {
 }
 
 /// Entries of a training checkpoint that hold the model, in the order of preference.
-const ENTRIES: [&str; 6] = [
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "params",
-];
+const ENTRIES: [&str; 6] =
+    ["state_dict", "model_state_dict", "model_state", "model", "net", "params"];
 
 /// What wrappers put before every key.
 const PREFIXES: [&str; 5] = ["module", "model", "net", "backbone", "_orig_mod"];
@@ -53,10 +47,7 @@ impl Checkpoint {
                 hint: "save the model's `state_dict()`",
             });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            tensors,
-        })
+        Ok(Self { path: path.to_owned(), tensors })
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -76,10 +67,7 @@ impl Checkpoint {
                 }
             }
         };
-        let digest = hash().map_err(|source| Error::Open {
-            path: self.path.clone(),
-            source,
-        })?;
+        let digest = hash().map_err(|source| Error::Open { path: self.path.clone(), source })?;
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
@@ -94,17 +82,8 @@ fn sniff(path: &Path) -> Result<Kind, Error> {
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(512).read_to_end(&mut head))
-        .map_err(|source| Error::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-    let unsupported = |found, hint| {
-        Err(Error::Unsupported {
-            path: path.to_owned(),
-            found,
-            hint,
-        })
-    };
+        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let unsupported = |found, hint| Err(Error::Unsupported { path: path.to_owned(), found, hint });
     let text = String::from_utf8_lossy(&head);
     let text = text.trim_start().to_ascii_lowercase();
     if head.is_empty() {
@@ -112,24 +91,15 @@ fn sniff(path: &Path) -> Result<Kind, Error> {
     } else if head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
         Ok(Kind::Safetensors)
     } else if is_record(&head) {
-        unsupported(
-            "a Burn record already",
-            "give it to `zoo classify --weights` as it is",
-        )
+        unsupported("a Burn record already", "give it to `zoo classify --weights` as it is")
     } else if text.starts_with("version https://git-lfs") {
         unsupported(
             "a pointer of git-lfs, not the file itself",
             "run `git lfs pull` where it comes from",
         )
     } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        unsupported(
-            "a web page",
-            "the download link led to a page, not to the file",
-        )
-    } else if head
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
-    {
+        unsupported("a web page", "the download link led to a page, not to the file")
+    } else if head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
         unsupported("a text file", "give the file with the weights themselves")
     } else if head.starts_with(b"\x89HDF") {
         unsupported("an HDF5 file", "save the weights as safetensors or .pth")
@@ -152,35 +122,24 @@ fn read_pytorch(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
         error => broken(path, &error),
     })?;
     let tensors = reader.into_tensors().into_values();
-    Ok(tensors
-        .map(|tensor| (tensor.name.clone(), bridge::from_pytorch(tensor)))
-        .collect())
+    Ok(tensors.map(|tensor| (tensor.name.clone(), bridge::from_pytorch(tensor))).collect())
 }
 
 fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     let mut store = SafetensorsStore::from_file(path).map_indices_contiguous(false);
-    let tensors = store
-        .get_all_tensors()
-        .map_err(|error| broken(path, &error))?;
+    let tensors = store.get_all_tensors().map_err(|error| broken(path, &error))?;
     Ok(tensors.clone())
 }
 
 fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Broken {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+    Error::Broken { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Takes the model out of a training checkpoint and the wrappers off its keys.
 fn unwrap(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-    let is_inside = |key: &str, outer: &str| {
-        key.strip_prefix(outer)
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
-    let entry = ENTRIES
-        .iter()
-        .find(|entry| tensors.keys().any(|key| is_inside(key, entry)));
+    let is_inside =
+        |key: &str, outer: &str| key.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    let entry = ENTRIES.iter().find(|entry| tensors.keys().any(|key| is_inside(key, entry)));
     if let Some(entry) = entry {
         tensors.retain(|key, _| is_inside(key, entry));
         tensors = strip(tensors, entry);
@@ -195,8 +154,5 @@ fn unwrap(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
 }
 
 fn strip(tensors: BTreeMap<String, Tensor>, outer: &str) -> BTreeMap<String, Tensor> {
-    tensors
-        .into_iter()
-        .map(|(key, tensor)| (key[outer.len() + 1..].to_owned(), tensor))
-        .collect()
+    tensors.into_iter().map(|(key, tensor)| (key[outer.len() + 1..].to_owned(), tensor)).collect()
 }

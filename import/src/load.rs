@@ -80,19 +80,14 @@ pub fn load<M: Module>(
     let (layout, keys) = recognise(&slots, checkpoint, layouts);
     let root = root_segment(&model).map_or_else(String::new, |root| root + ".");
 
-    let mut report = Report {
-        layout: layout.name,
-        ..Report::default()
-    };
+    let mut report = Report { layout: layout.name, ..Report::default() };
     let mut tensors: Vec<Tensor> = Vec::with_capacity(slots.len());
     for (slot, key) in slots.iter().zip(&keys) {
         let expected = pytorch_shape(slot);
         match checkpoint.tensors.get(key) {
-            None => report.missing.push(Missing {
-                key: key.clone(),
-                shape: expected,
-                nearest: None,
-            }),
+            None => {
+                report.missing.push(Missing { key: key.clone(), shape: expected, nearest: None })
+            }
             Some(tensor) if tensor.shape.to_vec() != expected => {
                 report.misshapen.push(Misshapen {
                     key: key.clone(),
@@ -150,18 +145,14 @@ pub fn fit<M: Module>(
     // The dimension that grows with the number is the one to read in the checkpoint.
     let read = |grown: M, steps: usize| {
         let grown = parameters(&grown);
-        usual
-            .iter()
-            .zip(&grown)
-            .zip(&keys)
-            .find_map(|((usual, grown), key)| {
-                let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
-                let dimension = (0..usual.len()).find(|&d| usual[d] != grown[d])?;
-                let found = &checkpoint.tensors.get(key)?.shape;
-                let per_unit = (grown[dimension] - usual[dimension]) / steps;
-                let length = *found.get(dimension)?;
-                (found.len() == usual.len() && length % per_unit == 0).then(|| length / per_unit)
-            })
+        usual.iter().zip(&grown).zip(&keys).find_map(|((usual, grown), key)| {
+            let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
+            let dimension = (0..usual.len()).find(|&d| usual[d] != grown[d])?;
+            let found = &checkpoint.tensors.get(key)?.shape;
+            let per_unit = (grown[dimension] - usual[dimension]) / steps;
+            let length = *found.get(dimension)?;
+            (found.len() == usual.len() && length % per_unit == 0).then(|| length / per_unit)
+        })
     };
     (
         read(build(classes + 1, channels), 1).unwrap_or(classes),
@@ -188,10 +179,7 @@ fn recognise<'l>(
                     })
                 })
                 .collect();
-            let known = keys
-                .iter()
-                .filter(|key| checkpoint.tensors.contains_key(*key))
-                .count();
+            let known = keys.iter().filter(|key| checkpoint.tensors.contains_key(*key)).count();
             (known, layout, keys)
         })
         .max_by_key(|(known, ..)| *known)
@@ -224,11 +212,7 @@ const SHOWN: usize = 12;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
-            return write!(
-                f,
-                "{} tensors, keys as {} has them",
-                self.loaded, self.layout
-            );
+            return write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout);
         }
         writeln!(f, "  read as {} spells the keys", self.layout)?;
         section(f, "missing from the file", &self.missing, |missing| {
@@ -236,17 +220,9 @@ impl fmt::Display for Report {
             let nearest = nearest.map_or_else(String::new, |key| format!(" (nearest: {key})"));
             format!("{} {:?}{nearest}", missing.key, missing.shape)
         })?;
-        section(
-            f,
-            "without a place in the model",
-            &self.unused,
-            Clone::clone,
-        )?;
+        section(f, "without a place in the model", &self.unused, Clone::clone)?;
         section(f, "of another shape", &self.misshapen, |bad| {
-            format!(
-                "{}: the model has {:?}, the file {:?}",
-                bad.key, bad.expected, bad.found
-            )
+            format!("{}: the model has {:?}, the file {:?}", bad.key, bad.expected, bad.found)
         })?;
         section(f, "unreadable", &self.unreadable, Clone::clone)?;
         write!(f, "hint: {}", self.hint())

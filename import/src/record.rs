@@ -45,10 +45,8 @@ impl Record {
     ///
     /// When the file can't be read, is no record, is cut off, or has no model card.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let size = std::fs::metadata(path).map_err(|source| Error::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let size = std::fs::metadata(path)
+            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
         if size.len() == 0 {
             return Err(Error::Empty(path.to_owned()));
         }
@@ -66,25 +64,13 @@ impl Record {
     }
 
     fn read(path: &Path, reader: Result<Reader, burn_pack::Error>) -> Result<Self, Error> {
-        let broken = |reason: String| Error::Broken {
-            path: path.to_owned(),
-            reason,
-        };
+        let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
         let reader = reader.map_err(|error| broken(error.to_string()))?;
-        let card = reader
-            .metadata()
-            .get(CARD)
-            .ok_or_else(|| Error::NoCard(path.to_owned()))?;
+        let card = reader.metadata().get(CARD).ok_or_else(|| Error::NoCard(path.to_owned()))?;
         let card = serde_json::from_str(card)
             .map_err(|error| broken(format!("its model card can't be read: {error}")))?;
-        let tensors = reader
-            .into_tensors()
-            .map_err(|error| broken(error.to_string()))?;
-        Ok(Self {
-            path: path.to_owned(),
-            card,
-            tensors,
-        })
+        let tensors = reader.into_tensors().map_err(|error| broken(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), card, tensors })
     }
 
     /// Puts the record's values into the model that its card describes, in single precision.
@@ -107,10 +93,7 @@ impl Record {
         } else {
             Err(Error::Broken {
                 path: self.path,
-                reason: format!(
-                    "its tensors are not those of {}\n{result}",
-                    self.card.variant
-                ),
+                reason: format!("its tensors are not those of {}\n{result}", self.card.variant),
             })
         }
     }
@@ -139,10 +122,7 @@ impl Record {
             // Identities are drawn at random; without them equal weights make equal files.
             tensor.param_id = None;
         }
-        let write = |reason: String| Error::Write {
-            path: path.to_owned(),
-            reason,
-        };
+        let write = |reason: String| Error::Write { path: path.to_owned(), reason };
         let card = serde_json::to_string(card).map_err(|error| write(error.to_string()))?;
         Writer::new(tensors)
             .with_metadata(CARD, &card)

@@ -73,10 +73,7 @@ impl Fixture {
                     .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
             })
             .map(|entry| entry.expect("the folder can be read").path())
-            .filter(|path| {
-                path.extension()
-                    .is_some_and(|extension| extension == "json")
-            })
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
             .collect();
         paths.sort();
         paths
@@ -93,10 +90,7 @@ impl Fixture {
                 (key.clone(), bridge::from_data(data, key.clone(), None))
             })
             .collect();
-        Checkpoint {
-            path: self.variant.clone().into(),
-            tensors,
-        }
+        Checkpoint { path: self.variant.clone().into(), tensors }
     }
 
     fn values(&self, key: &str, shape: &[usize]) -> Vec<f32> {
@@ -134,17 +128,11 @@ impl Fixture {
     pub fn check(&self, device: &Device, slack: f32) -> Result<f32, String> {
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
-        let config = variant
-            .config
-            .with_num_classes(self.num_classes)
-            .with_in_channels(channels);
+        let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
         let model = config.init(device);
         let params = count_trainable(&model);
         if params != self.num_params {
-            return Err(format!(
-                "{params} parameters, the reference has {}",
-                self.num_params
-            ));
+            return Err(format!("{params} parameters, the reference has {}", self.num_params));
         }
         let checkpoint = self.checkpoint();
         let (model, _) = zoo_import::load(model, variant.name, &checkpoint, variant.layouts)
@@ -156,11 +144,7 @@ impl Fixture {
             expected.check(features, slack)?;
         }
         if logits.len() != self.logits.len() {
-            return Err(format!(
-                "{} logits instead of {}",
-                logits.len(),
-                self.logits.len()
-            ));
+            return Err(format!("{} logits instead of {}", logits.len(), self.logits.len()));
         }
         let error = max_difference(&logits, &self.logits);
         // A NaN is below no bound.
@@ -184,29 +168,21 @@ impl Features {
         let values = values(features);
         let n = values.len() as f64;
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let variance = values
-            .iter()
-            .map(|&x| (f64::from(x) - mean).powi(2))
-            .sum::<f64>()
-            / n;
+        let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
         let tolerance = 1e-3 * slack * self.std;
         for (what, got, expected) in [
             ("mean", mean as f32, self.mean),
             ("standard deviation", variance.sqrt() as f32, self.std),
         ] {
             if (got - expected).abs() > tolerance || got.is_nan() {
-                return Err(format!(
-                    "the features' {what} is {got} instead of {expected}"
-                ));
+                return Err(format!("the features' {what} is {got} instead of {expected}"));
             }
         }
         let error = max_difference(&values, &self.first);
         if error <= tolerance {
             Ok(())
         } else {
-            Err(format!(
-                "a feature is off by {error:.3e}, allowed are {tolerance:.3e}"
-            ))
+            Err(format!("a feature is off by {error:.3e}, allowed are {tolerance:.3e}"))
         }
     }
 }
@@ -217,16 +193,12 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 /// The largest difference of the values that both have; NaN where there is one.
 fn max_difference(got: &[f32], expected: &[f32]) -> f32 {
-    got.iter()
-        .zip(expected)
-        .map(|(got, expected)| (got - expected).abs())
-        .fold(0.0, |largest, difference| {
-            if difference <= largest {
-                largest
-            } else {
-                difference
-            }
-        })
+    got.iter().zip(expected).map(|(got, expected)| (got - expected).abs()).fold(
+        0.0,
+        |largest, difference| {
+            if difference <= largest { largest } else { difference }
+        },
+    )
 }
 
 fn floats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {

@@ -34,16 +34,12 @@ pub fn weight(key: &str, shape: &[usize], gain: f64) -> Vec<f32> {
 
 /// `centre + spread * s`
 pub fn around(key: &str, n: usize, centre: f64, spread: f64) -> Vec<f32> {
-    uniform(key, n)
-        .map(|s| (centre + spread * s) as f32)
-        .collect()
+    uniform(key, n).map(|s| (centre + spread * s) as f32).collect()
 }
 
 /// BatchNorm's running variance where the reference run saw a variance `v`.
 pub fn running_var(key: &str, n: usize, v: f64) -> Vec<f32> {
-    uniform(key, n)
-        .map(|s| (v * (1.0 + 0.5 * s)) as f32)
-        .collect()
+    uniform(key, n).map(|s| (v * (1.0 + 0.5 * s)) as f32).collect()
 }
 
 #[cfg(test)]
@@ -52,8 +48,7 @@ mod tests {
 
     fn digest(values: &[f32]) -> u64 {
         values.iter().fold(0, |hash: u64, value| {
-            hash.wrapping_mul(31)
-                .wrapping_add(u64::from(value.to_bits()))
+            hash.wrapping_mul(31).wrapping_add(u64::from(value.to_bits()))
         })
     }
 
@@ -64,19 +59,10 @@ mod tests {
         let bn = "layer3.0.bn3";
         let mean = around(&format!("{bn}.running_mean"), 1024, m, 0.1 * v.sqrt());
         let cases = [
-            (
-                weight("layer4.2.conv2.weight", &[512, 512, 3, 3], 2.0),
-                0x48de_2c2b_c157_e4a6,
-            ),
+            (weight("layer4.2.conv2.weight", &[512, 512, 3, 3], 2.0), 0x48de_2c2b_c157_e4a6),
             (mean, 0xf73d_5b9f_0c1d_dd8e),
-            (
-                running_var(&format!("{bn}.running_var"), 1024, v),
-                0xe8e9_f585_4146_afa3,
-            ),
-            (
-                around(&format!("{bn}.weight"), 1024, 1.0, 0.25),
-                0x77c4_b621_a66f_9b2f,
-            ),
+            (running_var(&format!("{bn}.running_var"), 1024, v), 0xe8e9_f585_4146_afa3),
+            (around(&format!("{bn}.weight"), 1024, 1.0, 0.25), 0x77c4_b621_a66f_9b2f),
             (around("fc.bias", 1000, 0.0, 0.1), 0x3fb7_2143_c2fd_5e8b),
             (input(2 * 3 * 64 * 64), 0x1dd2_4b8c_7f52_97f2),
         ];

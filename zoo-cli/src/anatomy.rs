@@ -92,10 +92,7 @@ pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
         parts[index].output = output.shape.to_vec();
     }
     let model = model.ok_or_else(|| anyhow!("the network was not built"))?;
-    for parameter in parameters(&model)
-        .iter()
-        .filter(|parameter| parameter.is_trainable())
-    {
+    for parameter in parameters(&model).iter().filter(|parameter| parameter.is_trainable()) {
         let name = part_of(&parameter.path);
         if let Some(part) = parts.iter_mut().find(|part| part.name == name) {
             part.params += parameter.shape.iter().product::<usize>();
@@ -166,8 +163,7 @@ impl ModuleVisitor for Weights {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         // The first segment is the architecture's name, which every parameter has.
-        self.paths
-            .insert(id(&param.val()), self.path[1..].join("."));
+        self.paths.insert(id(&param.val()), self.path[1..].join("."));
     }
 }
 

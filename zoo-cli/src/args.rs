@@ -226,7 +226,5 @@ pub struct Bench {
 fn positive() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser;
 
-    clap::value_parser!(u32)
-        .range(1..)
-        .map(|number| number as usize)
+    clap::value_parser!(u32).range(1..).map(|number| number as usize)
 }

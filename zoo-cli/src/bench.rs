@@ -53,9 +53,7 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     for _ in 0..3 {
         once()?;
     }
-    let mut times = (0..args.runs)
-        .map(|_| once())
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut times = (0..args.runs).map(|_| once()).collect::<anyhow::Result<Vec<_>>>()?;
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let median = (at(0.5) + times[(times.len() - 1) / 2]) / 2.0;
@@ -111,11 +109,7 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
                 result.params
             )?;
             if let Some(bytes) = result.peak_memory_bytes {
-                writeln!(
-                    out,
-                    "  peak memory {:.0} MiB",
-                    bytes as f64 / f64::from(1 << 20)
-                )?;
+                writeln!(out, "  peak memory {:.0} MiB", bytes as f64 / f64::from(1 << 20))?;
             }
         }
     }
@@ -125,9 +119,7 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
 /// The most memory that the process ever held, from Linux's own count.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

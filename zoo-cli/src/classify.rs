@@ -51,10 +51,7 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
         let paths = &paths;
         scope.spawn(move || {
             for chunk in paths.chunks(args.batch_size) {
-                let images: Vec<_> = chunk
-                    .par_iter()
-                    .map(|path| read(path, &preprocess))
-                    .collect();
+                let images: Vec<_> = chunk.par_iter().map(|path| read(path, &preprocess)).collect();
                 if sender.send(images).is_err() {
                     break;
                 }
@@ -63,15 +60,12 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
         for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
             let predictions = predict(&model, images, args.top_k, &device)?;
             progress.suspend(|| {
-                chunk
-                    .iter()
-                    .zip(predictions)
-                    .try_for_each(|(path, result)| {
-                        if result.is_err() {
-                            outcome = Outcome::SomeInputWasBad;
-                        }
-                        printer.print(path, result)
-                    })
+                chunk.iter().zip(predictions).try_for_each(|(path, result)| {
+                    if result.is_err() {
+                        outcome = Outcome::SomeInputWasBad;
+                    }
+                    printer.print(path, result)
+                })
             })?;
             progress.inc(chunk.len() as u64);
         }
@@ -134,10 +128,7 @@ fn top(probabilities: &[f32], k: usize, card: &ModelCard) -> Vec<Prediction> {
         .take(k)
         .map(|class| Prediction {
             class,
-            label: card
-                .labels
-                .get(class)
-                .map_or_else(|| format!("class {class}"), Clone::clone),
+            label: card.labels.get(class).map_or_else(|| format!("class {class}"), Clone::clone),
             probability: probabilities[class],
         })
         .collect()
@@ -164,11 +155,7 @@ fn collect(args: &Classify) -> anyhow::Result<Vec<PathBuf>> {
             paths.len() > before,
             "there are no images in {}{}",
             path.display(),
-            if args.recursive {
-                ""
-            } else {
-                "\nhint: --recursive looks into the folders in it"
-            }
+            if args.recursive { "" } else { "\nhint: --recursive looks into the folders in it" }
         );
     }
     if let Some(list) = &args.from_file {
@@ -176,11 +163,7 @@ fn collect(args: &Classify) -> anyhow::Result<Vec<PathBuf>> {
             .with_context(|| format!("cannot read {}", list.display()))?;
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         paths.extend(lines.map(PathBuf::from));
-        ensure!(
-            !paths.is_empty(),
-            "there are no paths in {}",
-            list.display()
-        );
+        ensure!(!paths.is_empty(), "there are no paths in {}", list.display());
     }
     Ok(paths)
 }

@@ -85,9 +85,7 @@ impl Backend {
 /// Limits the threads that backends compute with; to be called before any of them computes.
 pub fn set_threads(threads: usize) {
     // A pool that exists already keeps its size; nothing but another call makes one earlier.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     #[cfg(feature = "libtorch")]
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
@@ -98,11 +96,8 @@ fn wgpu() -> anyhow::Result<Device> {
 
     // A process registers a wgpu device once.
     static DEVICE: OnceLock<Result<Device, String>> = OnceLock::new();
-    let device = DEVICE.get_or_init(|| {
-        Device::wgpu_options()
-            .init()
-            .map_err(|error| error.to_string())
-    });
+    let device =
+        DEVICE.get_or_init(|| Device::wgpu_options().init().map_err(|error| error.to_string()));
     match device {
         Ok(device) => Ok(device.clone()),
         Err(reason) => bail!(

@@ -22,11 +22,7 @@ pub fn run(args: &Devices) -> anyhow::Result<()> {
     let rows = Backend::ALL.map(probe);
     match args.format {
         Format::Text => {
-            writeln!(
-                out,
-                "{:<10} {:<10} {:<8} note",
-                "backend", "built in", "usable"
-            )?;
+            writeln!(out, "{:<10} {:<10} {:<8} note", "backend", "built in", "usable")?;
             for row in rows {
                 let yes = |yes: bool| if yes { "yes" } else { "no" };
                 writeln!(
@@ -59,10 +55,7 @@ fn probe(backend: Backend) -> Row {
         crate::catch(|| {
             let device = backend.device()?;
             let sum = Tensor::<1>::ones([8], &device).sum().into_data();
-            anyhow::ensure!(
-                sum.convert::<f32>().iter::<f32>().eq([8.0]),
-                "it computes wrongly"
-            );
+            anyhow::ensure!(sum.convert::<f32>().iter::<f32>().eq([8.0]), "it computes wrongly");
             Ok(())
         })
         .and_then(|attempt| attempt)

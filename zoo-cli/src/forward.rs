@@ -24,9 +24,7 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
     let bytes = std::fs::read(&args.input).with_context(|| format!("cannot read {input}"))?;
     let file = SafeTensors::deserialize(&bytes)
         .with_context(|| format!("{input} is not a safetensors file"))?;
-    let view = file
-        .tensor("input")
-        .with_context(|| format!("{input} has no tensor `input`"))?;
+    let view = file.tensor("input").with_context(|| format!("{input} has no tensor `input`"))?;
     ensure!(
         view.dtype() == Dtype::F32 && view.shape().len() == 4,
         "`input` in {input} is {:?} {:?}, not F32 [N, C, H, W]",

@@ -20,32 +20,17 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let device = Backend::Cpu.device()?;
     let (model, report) = from_checkpoint(&checkpoint, &args.variant, labels, &device)?;
-    let precision = if args.half {
-        Precision::Half
-    } else {
-        Precision::Single
-    };
+    let precision = if args.half { Precision::Half } else { Precision::Single };
     Record::save(&model.classifier, &model.card, precision, &args.output)?;
 
     let card = &model.card;
-    let tag = card
-        .tag
-        .as_ref()
-        .map_or_else(String::new, |tag| format!(".{tag}"));
-    eprintln!(
-        "read {} as {}{tag}",
-        args.checkpoint.display(),
-        card.variant
-    );
+    let tag = card.tag.as_ref().map_or_else(String::new, |tag| format!(".{tag}"));
+    eprintln!("read {} as {}{tag}", args.checkpoint.display(), card.variant);
     eprintln!("  {report}");
     eprintln!(
         "  {} classes{}, {} channels",
         card.num_classes,
-        if card.labels.is_empty() {
-            " without names"
-        } else {
-            ""
-        },
+        if card.labels.is_empty() { " without names" } else { "" },
         card.in_channels
     );
     eprintln!("wrote {}", args.output.display());

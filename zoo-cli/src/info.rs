@@ -40,10 +40,7 @@ pub fn run(args: &Info) -> anyhow::Result<()> {
         row: row(&variant),
         num_classes: variant.config.num_classes(),
         in_channels: variant.config.in_channels(),
-        paper: format!(
-            "{}, {}: {}, {}",
-            paper.authors, paper.year, paper.title, paper.url
-        ),
+        paper: format!("{}, {}: {}, {}", paper.authors, paper.year, paper.title, paper.url),
         published: variant
             .weights
             .iter()
@@ -85,11 +82,7 @@ pub fn run(args: &Info) -> anyhow::Result<()> {
 
 fn text(described: &Described) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let Anatomy {
-        params,
-        macs,
-        parts,
-    } = &described.anatomy;
+    let Anatomy { params, macs, parts } = &described.anatomy;
     writeln!(out, "{}", described.row.variant)?;
     writeln!(out, "  paper       {}", described.paper)?;
     writeln!(
@@ -101,11 +94,7 @@ fn text(described: &Described) -> anyhow::Result<()> {
     writeln!(out, "  parameters  {params}")?;
     writeln!(out, "  MACs        {:.3} G", *macs as f64 / 1e9)?;
     writeln!(out)?;
-    writeln!(
-        out,
-        "  {:<14} {:>6} {:>12} {:>10}  output",
-        "part", "layers", "parameters", "MMACs"
-    )?;
+    writeln!(out, "  {:<14} {:>6} {:>12} {:>10}  output", "part", "layers", "parameters", "MMACs")?;
     for part in parts {
         writeln!(
             out,

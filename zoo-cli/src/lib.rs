@@ -85,9 +85,7 @@ pub fn is_catching() -> bool {
 /// What the panic said.
 pub fn catch<T>(run: impl FnOnce() -> T) -> anyhow::Result<T> {
     let message = |payload: Box<dyn Any + Send>| {
-        let text = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned());
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         text.or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "it stopped without a message".to_owned())
     };

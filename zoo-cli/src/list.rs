@@ -30,10 +30,7 @@ pub struct Row {
 
 /// The line of a variant.
 pub fn row(variant: &Variant<Config>) -> Row {
-    let accuracies = variant
-        .weights
-        .iter()
-        .filter_map(|weights| weights.accuracy);
+    let accuracies = variant.weights.iter().filter_map(|weights| weights.accuracy);
     let tags: Vec<_> = variant.weights.iter().map(|weights| weights.tag).collect();
     Row {
         family: variant.config.family().name,
@@ -52,10 +49,7 @@ pub fn run(args: &List) -> anyhow::Result<()> {
         && !FAMILIES.iter().any(|family| family.name == *name)
     {
         let names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
-        bail!(
-            "no architecture is called `{name}`\nhint: there are {}",
-            names.join(", ")
-        );
+        bail!("no architecture is called `{name}`\nhint: there are {}", names.join(", "));
     }
     let search = args.search.as_deref().unwrap_or_default().to_lowercase();
     let rows: Vec<Row> = VARIANTS
@@ -98,15 +92,11 @@ fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
                     out,
                     "  {:<24} {:>12} {:>8} {:>6} {:>7}  {}",
                     row.variant,
-                    row.params.map_or_else(String::new, |params| format!(
-                        "{:.2} M",
-                        params as f64 / 1e6
-                    )),
-                    row.gmacs
-                        .map_or_else(String::new, |gmacs| format!("{gmacs:.3}")),
+                    row.params
+                        .map_or_else(String::new, |params| format!("{:.2} M", params as f64 / 1e6)),
+                    row.gmacs.map_or_else(String::new, |gmacs| format!("{gmacs:.3}")),
                     row.size,
-                    row.top1
-                        .map_or_else(|| "-".to_owned(), |top1| format!("{top1:.2}")),
+                    row.top1.map_or_else(|| "-".to_owned(), |top1| format!("{top1:.2}")),
                     row.weights
                 )?;
             }

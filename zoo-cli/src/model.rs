@@ -41,10 +41,9 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
                     weights.tag,
                     weights.url
                 ),
-                None => bail!(
-                    "no weights are published for {}\nhint: add --weights FILE",
-                    variant.name
-                ),
+                None => {
+                    bail!("no weights are published for {}\nhint: add --weights FILE", variant.name)
+                }
             }
         }
     }
@@ -88,10 +87,7 @@ pub fn from_checkpoint(
     let (variant, weights) = published(name)?;
     let build = |classes, channels| {
         let config = variant.config.clone();
-        config
-            .with_num_classes(classes)
-            .with_in_channels(channels)
-            .init(device)
+        config.with_num_classes(classes).with_in_channels(channels).init(device)
     };
     let usual = (variant.config.num_classes(), variant.config.in_channels());
     let (num_classes, in_channels) = fit(build, usual, checkpoint, variant.layouts);
@@ -100,10 +96,7 @@ pub fn from_checkpoint(
 
     let sha256 = checkpoint.sha256()?;
     // The file's hash says best which weights these are, the tag that was asked for next best.
-    let known = variant
-        .weights
-        .iter()
-        .find(|weights| sha256.starts_with(weights.sha256));
+    let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     let weights = known.or(weights).filter(|_| in_channels == 3);
     let names = match (labels, weights.map(|weights| weights.labels)) {
         (Some(labels), _) => labels,
@@ -123,10 +116,8 @@ pub fn from_checkpoint(
         num_classes,
         in_channels,
         labels: names,
-        preprocess: weights.map_or_else(
-            || usual_preprocess(&variant, in_channels),
-            |weights| weights.preprocess,
-        ),
+        preprocess: weights
+            .map_or_else(|| usual_preprocess(&variant, in_channels), |weights| weights.preprocess),
         origin: Origin {
             file: checkpoint
                 .path
@@ -154,10 +145,7 @@ pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static
         let tags: Vec<_> = variant.weights.iter().map(|weights| weights.tag).collect();
         match tags.as_slice() {
             [] => bail!("no weights are published for {name}\nhint: leave `.{tag}` out"),
-            tags => bail!(
-                "{name} has no weights `{tag}`\nhint: it has {}",
-                tags.join(", ")
-            ),
+            tags => bail!("{name} has no weights `{tag}`\nhint: it has {}", tags.join(", ")),
         }
     }
     Ok((variant, weights))
@@ -204,12 +192,7 @@ fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess
     let preprocess = Preprocess::IMAGENET.sized(resize, crop);
     if in_channels == 1 {
         let colour = Colour::Grey;
-        return Preprocess {
-            colour,
-            mean: [0.5; 3],
-            std: [0.5; 3],
-            ..preprocess
-        };
+        return Preprocess { colour, mean: [0.5; 3], std: [0.5; 3], ..preprocess };
     }
     preprocess
 }

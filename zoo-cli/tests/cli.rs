@@ -33,12 +33,7 @@ struct Run {
 impl Run {
     /// What was printed by a command that had to work.
     fn ok(self) -> String {
-        assert_eq!(
-            (self.code, self.stderr.as_str()),
-            (0, ""),
-            "{}",
-            self.stdout
-        );
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "{}", self.stdout);
         self.stdout
     }
 
@@ -50,8 +45,7 @@ impl Run {
 
     /// The same, without the name of a folder that is another one each time.
     fn complaint_in(self, folder: &Path) -> String {
-        self.complaint()
-            .replace(&*folder.to_string_lossy(), "FOLDER")
+        self.complaint().replace(&*folder.to_string_lossy(), "FOLDER")
     }
 }
 
@@ -80,14 +74,9 @@ fn a_photograph_is_named() {
 #[test]
 fn results_are_data() {
     let paths = ["assets/images/coffee.png", "assets/images/chelsea.png"];
-    let json = zoo(&[
-        "classify", paths[0], paths[1], "-k", "1", "--format", "json",
-    ])
-    .ok();
-    let lines: Vec<serde_json::Value> = json
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let json = zoo(&["classify", paths[0], paths[1], "-k", "1", "--format", "json"]).ok();
+    let lines: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (line, (path, class)) in lines.iter().zip(paths.iter().zip([967, 282])) {
         assert_eq!(line["path"], *path);
         assert_eq!(line["predictions"][0]["class"], class);
@@ -95,34 +84,16 @@ fn results_are_data() {
     let csv = zoo(&["classify", paths[0], "-k", "1", "--format", "csv"]).ok();
     let mut lines = csv.lines();
     assert_eq!(lines.next(), Some("path,rank,class,label,probability"));
-    assert!(
-        lines
-            .next()
-            .unwrap()
-            .starts_with("assets/images/coffee.png,1,967,espresso,0.9")
-    );
+    assert!(lines.next().unwrap().starts_with("assets/images/coffee.png,1,967,espresso,0.9"));
 }
 
 #[test]
 fn a_bad_image_does_not_stop_the_others() {
-    let (folder, bad) = file(
-        "letter.jpg",
-        b"Dear Sir or Madam, this is not a photograph.",
-    );
-    let run = zoo(&[
-        "classify",
-        &bad,
-        "assets/images/coffee.png",
-        "nothing.png",
-        "-k",
-        "1",
-    ]);
+    let (folder, bad) = file("letter.jpg", b"Dear Sir or Madam, this is not a photograph.");
+    let run = zoo(&["classify", &bad, "assets/images/coffee.png", "nothing.png", "-k", "1"]);
     assert_eq!(run.code, 1);
     assert!(run.stdout.contains("espresso"));
-    assert_snapshot!(
-        run.stderr
-            .replace(&*folder.path().to_string_lossy(), "FOLDER")
-    );
+    assert_snapshot!(run.stderr.replace(&*folder.path().to_string_lossy(), "FOLDER"));
 }
 
 #[test]
@@ -158,36 +129,20 @@ fn folders_and_lists_are_gone_through() {
     let folder = TempDir::new().unwrap();
     let inner = folder.path().join("inner");
     fs::create_dir(&inner).unwrap();
-    for path in [
-        folder.path().join("b.png"),
-        folder.path().join("a.PNG"),
-        inner.join("c.png"),
-    ] {
+    for path in [folder.path().join("b.png"), folder.path().join("a.PNG"), inner.join("c.png")] {
         fs::copy(chelsea(), path).unwrap();
     }
     fs::write(folder.path().join("notes.txt"), "not an image").unwrap();
     fs::write(folder.path().join("list.txt"), "inner/c.png\n\nb.png\n").unwrap();
     let paths = |arguments: &[&str]| {
-        let csv = zoo_in(
-            folder.path(),
-            &[arguments, &["-k", "1", "--format", "csv"]].concat(),
-        )
-        .ok();
-        let paths = csv
-            .lines()
-            .skip(1)
-            .map(|line| line.split(',').next().unwrap().to_owned());
+        let csv =
+            zoo_in(folder.path(), &[arguments, &["-k", "1", "--format", "csv"]].concat()).ok();
+        let paths = csv.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned());
         paths.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(paths(&["classify", "."]), "./a.PNG ./b.png");
-    assert_eq!(
-        paths(&["classify", ".", "--recursive"]),
-        "./a.PNG ./b.png ./inner/c.png"
-    );
-    assert_eq!(
-        paths(&["classify", "--from-file", "list.txt"]),
-        "inner/c.png b.png"
-    );
+    assert_eq!(paths(&["classify", ".", "--recursive"]), "./a.PNG ./b.png ./inner/c.png");
+    assert_eq!(paths(&["classify", "--from-file", "list.txt"]), "inner/c.png b.png");
 }
 
 #[test]
@@ -199,13 +154,7 @@ fn a_folder_without_images_is_refused() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let args = [
-        "classify",
-        "assets/images/coffee.png",
-        "--format",
-        "json",
-        "--threads",
-    ];
+    let args = ["classify", "assets/images/coffee.png", "--format", "json", "--threads"];
     let one = zoo(&[&args[..], &["1"]].concat()).ok();
     assert!(one.contains("espresso"));
     assert_eq!(one, zoo(&[&args[..], &["2"]].concat()).ok());
@@ -253,10 +202,7 @@ fn weights_that_are_none_are_refused() {
         ("cut.bpk", b"NRUB\x01\x00"),
         ("text.pth", b"conv1.weight = 0.1"),
         ("page.pth", b"<!DOCTYPE html><html>"),
-        (
-            "lfs.safetensors",
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:00",
-        ),
+        ("lfs.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:00"),
         ("cut.pth", &whole[..whole.len() / 2]),
     ] {
         let (folder, path) = file(name, content);
@@ -266,15 +212,8 @@ fn weights_that_are_none_are_refused() {
     let folder = checkpoint.trim_end_matches("/lenet5.zip.pth");
     complaints +=
         &zoo(&["classify", image, "--weights", &checkpoint]).complaint_in(Path::new(folder));
-    complaints += &zoo(&[
-        "classify",
-        image,
-        "--model",
-        "resnet18",
-        "--weights",
-        &checkpoint,
-    ])
-    .complaint_in(Path::new(folder));
+    complaints += &zoo(&["classify", image, "--model", "resnet18", "--weights", &checkpoint])
+        .complaint_in(Path::new(folder));
     complaints += &zoo(&["classify", image, "--weights", "nowhere.bpk"]).complaint();
     assert_snapshot!(complaints);
 }
@@ -284,39 +223,17 @@ fn an_imported_checkpoint_needs_nothing_else() {
     let folder = TempDir::new().unwrap();
     let checkpoint = workspace().join("tests/fixtures/checkpoints/lenet5.zip.pth");
     let labels = folder.path().join("labels.txt");
-    fs::write(
-        &labels,
-        "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n",
-    )
-    .unwrap();
+    fs::write(&labels, "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n").unwrap();
     let (checkpoint, labels) = (checkpoint.to_string_lossy(), labels.to_string_lossy());
     let import = |output: &str| {
-        let arguments = [
-            "import",
-            &*checkpoint,
-            "--variant",
-            "lenet5",
-            "--labels",
-            &*labels,
-        ];
-        zoo_in(
-            folder.path(),
-            &[&arguments[..], &["-o", output, "--half"]].concat(),
-        )
+        let arguments = ["import", &*checkpoint, "--variant", "lenet5", "--labels", &*labels];
+        zoo_in(folder.path(), &[&arguments[..], &["-o", output, "--half"]].concat())
     };
     assert_eq!(import("digits.bpk").code, 0);
     let image = chelsea();
     let image = image.to_string_lossy();
-    let arguments = [
-        "classify",
-        &*image,
-        "--weights",
-        "digits.bpk",
-        "-k",
-        "10",
-        "--format",
-        "json",
-    ];
+    let arguments =
+        ["classify", &*image, "--weights", "digits.bpk", "-k", "10", "--format", "json"];
     let line = zoo_in(folder.path(), &arguments).ok();
     for digit in ["zero", "five", "nine"] {
         assert!(line.contains(digit), "{line}");
@@ -324,10 +241,8 @@ fn an_imported_checkpoint_needs_nothing_else() {
 
     let run = import("no/such/folder/digits.bpk");
     assert_eq!(run.code, 2, "{}", run.stderr);
-    let names: Vec<_> = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "only the labels and the record: {names:?}");
 }
 
@@ -346,18 +261,8 @@ fn forward_takes_and_gives_raw_tensors() {
     write("colour.safetensors", vec![2, 3, 32, 32]);
     write("tiny.safetensors", vec![2, 1, 3, 3]);
     let forward = |input: &str| {
-        let arguments = [
-            "forward",
-            "lenet5",
-            "--weights",
-            &*checkpoint,
-            "--input",
-            input,
-        ];
-        zoo_in(
-            folder.path(),
-            &[&arguments[..], &["--output", "out.safetensors"]].concat(),
-        )
+        let arguments = ["forward", "lenet5", "--weights", &*checkpoint, "--input", input];
+        zoo_in(folder.path(), &[&arguments[..], &["--output", "out.safetensors"]].concat())
     };
     forward("in.safetensors").ok();
     let bytes = fs::read(folder.path().join("out.safetensors")).unwrap();
@@ -371,17 +276,7 @@ fn forward_takes_and_gives_raw_tensors() {
 
 #[test]
 fn bench_prints_one_object() {
-    let line = zoo(&[
-        "bench",
-        "lenet5",
-        "--runs",
-        "2",
-        "--threads",
-        "1",
-        "--format",
-        "json",
-    ])
-    .ok();
+    let line = zoo(&["bench", "lenet5", "--runs", "2", "--threads", "1", "--format", "json"]).ok();
     let result: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert!(result["median_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(result["params"], 61_706);

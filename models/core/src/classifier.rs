@@ -48,8 +48,7 @@ pub trait ImageClassifier: Module {
     where
         DispatchTensor: DispatchKindConversion<B>,
     {
-        self.forward(Tensor::from_primitive::<B>(images))
-            .try_into_primitive::<B>()
+        self.forward(Tensor::from_primitive::<B>(images)).try_into_primitive::<B>()
     }
 
     /// Number of channels of the features.

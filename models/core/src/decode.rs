@@ -102,10 +102,7 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbI
     let mut sums = vec![HALF; stride];
     for (start, weights) in taps.iter() {
         sums.fill(HALF);
-        for (row, &weight) in rows.as_raw()[start * stride..]
-            .chunks_exact(stride)
-            .zip(weights)
-        {
+        for (row, &weight) in rows.as_raw()[start * stride..].chunks_exact(stride).zip(weights) {
             for (sum, &value) in sums.iter_mut().zip(row) {
                 *sum += i32::from(value) * weight;
             }
@@ -146,9 +143,8 @@ impl Taps {
             let centre = (position as f64 + 0.5) * scale;
             let start = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(source as usize);
-            let values: Vec<f64> = (start..end)
-                .map(|x| filter.weight((x as f64 - centre + 0.5) / stretch))
-                .collect();
+            let values: Vec<f64> =
+                (start..end).map(|x| filter.weight((x as f64 - centre + 0.5) / stretch)).collect();
             let total: f64 = values.iter().sum();
             for (weight, value) in weights.iter_mut().zip(&values) {
                 *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;

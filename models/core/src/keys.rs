@@ -40,20 +40,14 @@ impl KeyLayout {
     /// no rule speaks of one.
     pub fn keys(&self, parameters: &[Parameter]) -> Vec<Option<String>> {
         let mut ordinals = HashMap::new();
-        parameters
-            .iter()
-            .map(|parameter| self.key(parameter, &mut ordinals))
-            .collect()
+        parameters.iter().map(|parameter| self.key(parameter, &mut ordinals)).collect()
     }
 
     /// Whether a key of a checkpoint is of no interest to the model: a counter that PyTorch
     /// keeps beside BatchNorm's statistics, or one of [`ignored`](Self::ignored).
     pub fn ignores(&self, key: &str) -> bool {
         key.ends_with(".num_batches_tracked")
-            || key
-                .split('.')
-                .next()
-                .is_some_and(|first| self.ignored.contains(&first))
+            || key.split('.').next().is_some_and(|first| self.ignored.contains(&first))
     }
 
     fn key<'p>(
@@ -149,11 +143,7 @@ mod tests {
     use super::*;
 
     fn parameter(path: &str, layer: &str) -> Parameter {
-        Parameter {
-            path: path.to_owned(),
-            shape: vec![],
-            layer: layer.to_owned(),
-        }
+        Parameter { path: path.to_owned(), shape: vec![], layer: layer.to_owned() }
     }
 
     const LAYOUT: KeyLayout = KeyLayout {

@@ -27,9 +27,5 @@ pub fn make_divisible(channels: f64, divisor: usize) -> usize {
     let step = divisor as f64;
     let rounded = ((channels + step / 2.0) / step).floor() * step;
     let rounded = rounded.max(step);
-    if rounded < 0.9 * channels {
-        (rounded + step) as usize
-    } else {
-        rounded as usize
-    }
+    if rounded < 0.9 * channels { (rounded + step) as usize } else { rounded as usize }
 }

@@ -77,11 +77,8 @@ impl ModuleVisitor for Lister {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let layer = self
-            .containers
-            .iter()
-            .rev()
-            .find_map(|container| container.strip_prefix("Struct:"));
+        let layer =
+            self.containers.iter().rev().find_map(|container| container.strip_prefix("Struct:"));
         self.parameters.push(Parameter {
             path: self.path[usize::from(self.root.is_some())..].join("."),
             shape: param.lazy_shape().to_vec(),

@@ -54,19 +54,12 @@ impl Preprocess {
 
     /// The same recipe for another size.
     pub const fn sized(self, resize: u32, crop: u32) -> Self {
-        Self {
-            resize,
-            crop,
-            ..self
-        }
+        Self { resize, crop, ..self }
     }
 
     /// The same recipe with bicubic resizing.
     pub const fn bicubic(self) -> Self {
-        Self {
-            filter: Filter::Bicubic,
-            ..self
-        }
+        Self { filter: Filter::Bicubic, ..self }
     }
 
     /// Number of channels of the network's input.
@@ -121,11 +114,7 @@ mod pixels {
                 u32::try_from(u64::from(size) * u64::from(long) / u64::from(short))
                     .unwrap_or(u32::MAX)
             };
-            if width <= height {
-                (size, long(height, width))
-            } else {
-                (long(width, height), size)
-            }
+            if width <= height { (size, long(height, width)) } else { (long(width, height), size) }
         }
     }
 

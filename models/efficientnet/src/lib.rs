@@ -142,10 +142,7 @@ impl EfficientNetConfig {
             stages.push(blocks);
         }
         EfficientNet {
-            stem: self
-                .conv([self.in_channels, stem_channels], 3)
-                .with_stride(2)
-                .init(device),
+            stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
             stages,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
@@ -211,11 +208,7 @@ impl EfficientNetConfig {
 impl ImageClassifier for EfficientNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
         let x = self.stem.forward(images);
-        let x = self
-            .stages
-            .iter()
-            .flatten()
-            .fold(x, |x, block| block.forward(x));
+        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
         self.head_conv.forward(x)
     }
 

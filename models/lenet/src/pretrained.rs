@@ -17,6 +17,7 @@ pub const FAMILY: Family = Family {
 };
 
 /// The names that most people's LeNet-5 gives its layers, and this one too.
+#[rustfmt::skip]
 const PLAIN: &[KeyLayout] = &[KeyLayout {
     name: "plain",
     rules: &[
@@ -41,8 +42,5 @@ pub const VARIANTS: &[Variant<LeNetConfig>] = &[
 
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<LeNetConfig>> {
-    VARIANTS
-        .iter()
-        .find(|variant| variant.name == name)
-        .cloned()
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

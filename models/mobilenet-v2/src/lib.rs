@@ -96,9 +96,7 @@ impl MobileNetV2Config {
             }
         }
         MobileNetV2 {
-            stem: conv([self.in_channels, stem_channels], 3)
-                .with_stride(2)
-                .init(device),
+            stem: conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
             blocks,
             head_conv: conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)

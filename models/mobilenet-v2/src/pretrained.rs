@@ -16,14 +16,11 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
-    width_mult: 1.0,
-    dropout: 0.2,
-    in_channels: 3,
-    num_classes: 1000,
-};
+const WIDTH_1: MobileNetV2Config =
+    MobileNetV2Config { width_mult: 1.0, dropout: 0.2, in_channels: 3, num_classes: 1000 };
 
 /// torchvision numbers a block's layers, and the first block has no expansion.
+#[rustfmt::skip]
 const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
     rules: &[
@@ -72,10 +69,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
     if !(0.05..=20.0).contains(&width_mult) {
         return None;
     }
-    let config = MobileNetV2Config {
-        width_mult,
-        ..WIDTH_1
-    };
+    let config = MobileNetV2Config { width_mult, ..WIDTH_1 };
     Some(Variant::unlisted(name, config, 224, TORCHVISION))
 }
 

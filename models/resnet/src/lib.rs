@@ -26,7 +26,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, s};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
@@ -60,12 +60,12 @@ pub struct ResNetConfig {
     pub num_classes: usize,
 }
 
-/// What a stage is made of.
+/// What a stage is made of (figure 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockKind {
-    /// Two 3×3 convolutions: [`BasicBlock`].
+    /// The basic block: two 3×3 convolutions.
     Basic,
-    /// 1×1, 3×3, 1×1: [`Bottleneck`].
+    /// The bottleneck: 1×1 to make it narrow, 3×3, 1×1 to make it four times as wide.
     Bottleneck,
 }
 
@@ -87,30 +87,10 @@ pub struct ResNet {
     classifier: ClassifierHead,
 }
 
+/// A few convolutions and a shortcut around them; the activation comes after their sum.
 #[derive(Module, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a stage is full of the one or of the other"
-)]
-enum Block {
-    Basic(BasicBlock),
-    Bottleneck(Bottleneck),
-}
-
-/// Two 3×3 convolutions and a shortcut around them (figure 5, left).
-#[derive(Module, Debug)]
-pub struct BasicBlock {
-    conv1: ConvNormAct,
-    conv2: ConvNormAct,
-    shortcut: Option<Shortcut>,
-}
-
-/// Narrow, convolve, widen by four, and a shortcut around it (figure 5, right).
-#[derive(Module, Debug)]
-pub struct Bottleneck {
-    reduce: ConvNormAct,
-    conv: ConvNormAct,
-    expand: ConvNormAct,
+struct Block {
+    convs: Vec<ConvNormAct>,
     shortcut: Option<Shortcut>,
 }
 
@@ -126,7 +106,7 @@ enum Shortcut {
 #[derive(Module, Debug)]
 struct Padded {
     stride: usize,
-    channels: usize,
+    out_channels: usize,
 }
 
 /// Channels of a bottleneck's output per channel of its stage.
@@ -136,26 +116,19 @@ impl ResNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> ResNet {
         let (width, stem, pool) = match self.stem {
-            Stem::ImageNet => (
-                64,
-                ConvNormActConfig::new([self.in_channels, 64], 7).with_stride(2),
-                Some(
-                    MaxPool2dConfig::new([3, 3])
-                        .with_strides([2, 2])
-                        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                        .init(),
-                ),
-            ),
-            Stem::Cifar => (16, ConvNormActConfig::new([self.in_channels, 16], 3), None),
+            Stem::ImageNet => {
+                let pool = MaxPool2dConfig::new([3, 3])
+                    .with_strides([2, 2])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+                let stem = conv([self.in_channels, 64], 7).with_stride(2);
+                (64, stem, Some(pool.init()))
+            }
+            Stem::Cifar => (16, conv([self.in_channels, 16], 3), None),
         };
         let mut channels = width;
         let mut stages = Vec::new();
-        for (stage, &depth) in self
-            .depths
-            .iter()
-            .enumerate()
-            .filter(|(_, depth)| **depth > 0)
-        {
+        let depths = self.depths.into_iter().take_while(|depth| *depth > 0);
+        for (stage, depth) in depths.enumerate() {
             let mut blocks = Vec::with_capacity(depth);
             for index in 0..depth {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
@@ -180,40 +153,39 @@ impl ResNetConfig {
     }
 
     fn block(&self, channels: usize, width: usize, stride: usize, device: &Device) -> Block {
-        let conv = |channels, kernel| ConvNormActConfig::new(channels, kernel);
-        let linear = |config: ConvNormActConfig| config.with_activation(Activation::Identity);
         let out_channels = self.out_channels(width);
-        let shortcut = if stride == 1 && channels == out_channels {
-            None
-        } else if self.stem == Stem::Cifar {
-            Some(Shortcut::Padded(Padded {
-                stride,
-                channels: out_channels,
-            }))
-        } else {
-            let projection = linear(conv([channels, out_channels], 1)).with_stride(stride);
-            Some(Shortcut::Projection(projection.init(device)))
-        };
-        match self.block {
-            BlockKind::Basic => Block::Basic(BasicBlock {
-                conv1: conv([channels, width], 3).with_stride(stride).init(device),
-                conv2: linear(conv([width, width], 3)).init(device),
-                shortcut,
-            }),
+        let convs = match self.block {
+            BlockKind::Basic => {
+                vec![conv([channels, width], 3).with_stride(stride), linear_conv([width, width], 3)]
+            }
             BlockKind::Bottleneck => {
                 let inner = width * self.width_per_group / 64 * self.groups;
-                Block::Bottleneck(Bottleneck {
-                    reduce: conv([channels, inner], 1).init(device),
-                    conv: conv([inner, inner], 3)
-                        .with_stride(stride)
-                        .with_groups(self.groups)
-                        .init(device),
-                    expand: linear(conv([inner, out_channels], 1)).init(device),
-                    shortcut,
-                })
+                let spatial = conv([inner, inner], 3).with_stride(stride);
+                vec![
+                    conv([channels, inner], 1),
+                    spatial.with_groups(self.groups),
+                    linear_conv([inner, out_channels], 1),
+                ]
             }
-        }
+        };
+        let shortcut = match self.stem {
+            _ if stride == 1 && channels == out_channels => None,
+            Stem::ImageNet => {
+                let projection = linear_conv([channels, out_channels], 1).with_stride(stride);
+                Some(Shortcut::Projection(projection.init(device)))
+            }
+            Stem::Cifar => Some(Shortcut::Padded(Padded { stride, out_channels })),
+        };
+        Block { convs: convs.into_iter().map(|conv| conv.init(device)).collect(), shortcut }
     }
+}
+
+fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    ConvNormActConfig::new(channels, kernel_size)
+}
+
+fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    conv(channels, kernel_size).with_activation(Activation::Identity)
 }
 
 impl ImageClassifier for ResNet {
@@ -222,10 +194,7 @@ impl ImageClassifier for ResNet {
         if let Some(pool) = &self.pool {
             x = pool.forward(x);
         }
-        self.stages
-            .iter()
-            .flatten()
-            .fold(x, |x, block| block.forward(x))
+        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
@@ -243,56 +212,22 @@ impl ImageClassifier for ResNet {
 
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Basic(block) => block.forward(x),
-            Self::Bottleneck(block) => block.forward(x),
-        }
-    }
-}
-
-impl BasicBlock {
-    /// # Shapes
-    ///
-    /// `[N, C, H, W]` → `[N, width, H / stride, W / stride]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let branch = self.conv2.forward(self.conv1.forward(x.clone()));
-        Activation::Relu.forward(branch + shortcut(&self.shortcut, x))
-    }
-}
-
-impl Bottleneck {
-    /// # Shapes
-    ///
-    /// `[N, C, H, W]` → `[N, 4 · width, H / stride, W / stride]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let branch = self.conv.forward(self.reduce.forward(x.clone()));
-        let branch = self.expand.forward(branch);
-        Activation::Relu.forward(branch + shortcut(&self.shortcut, x))
-    }
-}
-
-fn shortcut(shortcut: &Option<Shortcut>, x: Tensor<4>) -> Tensor<4> {
-    match shortcut {
-        None => x,
-        Some(shortcut) => shortcut.forward(x),
-    }
-}
-
-impl Shortcut {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Projection(projection) => projection.forward(x),
-            Self::Padded(padded) => padded.forward(x),
-        }
+        let branch = self.convs.iter().fold(x.clone(), |x, conv| conv.forward(x));
+        let shortcut = match &self.shortcut {
+            None => x,
+            Some(Shortcut::Projection(projection)) => projection.forward(x),
+            Some(Shortcut::Padded(padded)) => padded.forward(x),
+        };
+        Activation::Relu.forward(branch + shortcut)
     }
 }
 
 impl Padded {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let step = self.stride as isize;
-        let x = x.slice(burn::tensor::s![.., .., ..;step, ..;step]);
+        let x = x.slice(s![.., .., ..;step, ..;step]);
         let [batch, channels, height, width] = x.dims();
-        let missing = self.channels - channels;
+        let missing = self.out_channels - channels;
         let zeros = |channels| Tensor::zeros([batch, channels, height, width], &x.device());
         let (before, after) = (zeros(missing / 2), zeros(missing - missing / 2));
         Tensor::cat(vec![before, x, after], 1)

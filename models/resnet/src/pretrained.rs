@@ -25,69 +25,32 @@ const BASIC: ResNetConfig = ResNetConfig {
     in_channels: 3,
     num_classes: 1000,
 };
-const BOTTLENECK: ResNetConfig = ResNetConfig {
-    block: BlockKind::Bottleneck,
-    ..BASIC
-};
-const CIFAR: ResNetConfig = ResNetConfig {
-    stem: Stem::Cifar,
-    num_classes: 10,
-    ..BASIC
-};
+const BOTTLENECK: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC };
+const CIFAR: ResNetConfig = ResNetConfig { stem: Stem::Cifar, num_classes: 10, ..BASIC };
 
 const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem.conv", "conv1"),
         ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.Basic.conv1.conv", "layer{s+1}.{b}.conv1"),
-        ("stages.{s}.{b}.Basic.conv1.norm", "layer{s+1}.{b}.bn1"),
-        ("stages.{s}.{b}.Basic.conv2.conv", "layer{s+1}.{b}.conv2"),
-        ("stages.{s}.{b}.Basic.conv2.norm", "layer{s+1}.{b}.bn2"),
-        (
-            "stages.{s}.{b}.Bottleneck.reduce.conv",
-            "layer{s+1}.{b}.conv1",
-        ),
-        (
-            "stages.{s}.{b}.Bottleneck.reduce.norm",
-            "layer{s+1}.{b}.bn1",
-        ),
-        (
-            "stages.{s}.{b}.Bottleneck.conv.conv",
-            "layer{s+1}.{b}.conv2",
-        ),
-        ("stages.{s}.{b}.Bottleneck.conv.norm", "layer{s+1}.{b}.bn2"),
-        (
-            "stages.{s}.{b}.Bottleneck.expand.conv",
-            "layer{s+1}.{b}.conv3",
-        ),
-        (
-            "stages.{s}.{b}.Bottleneck.expand.norm",
-            "layer{s+1}.{b}.bn3",
-        ),
-        (
-            "stages.{s}.{b}.{kind}.shortcut.Projection.conv",
-            "layer{s+1}.{b}.downsample.0",
-        ),
-        (
-            "stages.{s}.{b}.{kind}.shortcut.Projection.norm",
-            "layer{s+1}.{b}.downsample.1",
-        ),
+        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
+        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "layer{s+1}.{b}.downsample.0"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
         ("classifier.linear", "fc"),
     ],
     ignored: &[],
 }];
 
 /// The keys of `akamaster/pytorch_resnet_cifar10`, whose shortcuts have no parameters.
+#[rustfmt::skip]
 const AKAMASTER: &[KeyLayout] = &[KeyLayout {
     name: "akamaster",
     rules: &[
         ("stem.conv", "conv1"),
         ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.Basic.conv1.conv", "layer{s+1}.{b}.conv1"),
-        ("stages.{s}.{b}.Basic.conv1.norm", "layer{s+1}.{b}.bn1"),
-        ("stages.{s}.{b}.Basic.conv2.conv", "layer{s+1}.{b}.conv2"),
-        ("stages.{s}.{b}.Basic.conv2.norm", "layer{s+1}.{b}.bn2"),
+        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
+        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
         ("classifier.linear", "linear"),
     ],
     ignored: &[],
@@ -224,10 +187,7 @@ pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
         return None;
     }
     let n = depth / 6;
-    let config = ResNetConfig {
-        depths: [n, n, n, 0],
-        ..CIFAR
-    };
+    let config = ResNetConfig { depths: [n, n, n, 0], ..CIFAR };
     Some(Variant::unlisted(name, config, 32, AKAMASTER))
 }
 

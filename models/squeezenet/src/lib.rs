@@ -107,10 +107,7 @@ impl SqueezeNetConfig {
         }
         SqueezeNet {
             stem: stem.init(device),
-            pool: MaxPool2dConfig::new([3, 3])
-                .with_strides([2, 2])
-                .with_ceil_mode(true)
-                .init(),
+            pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
             fires,
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: classifier(channels, self.num_classes, device),
@@ -163,9 +160,6 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
 /// One map for each class (§3.1, design strategy of NiN), drawn narrowly as the authors do.
 fn classifier(channels: usize, num_classes: usize, device: &Device) -> Conv2d {
     conv([channels, num_classes], 1)
-        .with_initializer(Initializer::Normal {
-            mean: 0.0,
-            std: 0.01,
-        })
+        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
         .init(device)
 }

@@ -16,18 +16,12 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const V1_0: SqueezeNetConfig = SqueezeNetConfig {
-    version: Version::V1_0,
-    dropout: 0.5,
-    in_channels: 3,
-    num_classes: 1000,
-};
-const V1_1: SqueezeNetConfig = SqueezeNetConfig {
-    version: Version::V1_1,
-    ..V1_0
-};
+const V1_0: SqueezeNetConfig =
+    SqueezeNetConfig { version: Version::V1_0, dropout: 0.5, in_channels: 3, num_classes: 1000 };
+const V1_1: SqueezeNetConfig = SqueezeNetConfig { version: Version::V1_1, ..V1_0 };
 
 /// torchvision counts activations and poolings too, so the gaps lie where the pools are.
+#[rustfmt::skip]
 const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
     rules: &[
@@ -41,6 +35,7 @@ const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
     ],
     ignored: &[],
 }];
+#[rustfmt::skip]
 const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
     rules: &[
@@ -79,10 +74,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
 
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<SqueezeNetConfig>> {
-    VARIANTS
-        .iter()
-        .find(|variant| variant.name == name)
-        .cloned()
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }
 
 const fn imagenet(

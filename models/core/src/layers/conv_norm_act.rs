@@ -93,7 +93,6 @@ impl ConvNormAct {
     /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`, where `H' = ceil(H / stride)` for
     /// odd kernels
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.activation
-            .forward(self.norm.forward(self.conv.forward(x)))
+        self.activation.forward(self.norm.forward(self.conv.forward(x)))
     }
 }

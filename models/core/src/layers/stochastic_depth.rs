@@ -23,10 +23,7 @@ impl StochasticDepth {
             (0.0..1.0).contains(&prob),
             "the probability of stochastic depth must be in [0, 1), got {prob}"
         );
-        Self {
-            prob,
-            training: Param::from_bool(true),
-        }
+        Self { prob, training: Param::from_bool(true) }
     }
 
     /// # Shapes
