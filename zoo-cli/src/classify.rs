@@ -182,7 +182,7 @@ fn progress_bar(length: usize) -> ProgressBar {
 enum Printer {
     Text(io::Stdout),
     Json(io::Stdout),
-    Csv(csv::Writer<io::Stdout>),
+    Csv(Box<csv::Writer<io::Stdout>>),
 }
 
 #[derive(Serialize)]
@@ -202,7 +202,7 @@ impl Printer {
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(io::stdout());
                 writer.write_record(["path", "rank", "class", "label", "probability"])?;
-                Self::Csv(writer)
+                Self::Csv(Box::new(writer))
             }
         })
     }

@@ -15,7 +15,6 @@ macro_rules! architectures {
     ($($krate:ident: $model:ident, $config:ident;)*) => {
         /// A network of any architecture.
         #[derive(Module, Debug)]
-        #[expect(clippy::large_enum_variant, reason = "a program holds one or two of them")]
         pub enum Classifier {
             $(
                 #[doc = concat!("See the crate `", stringify!($krate), "`.")]
