@@ -184,3 +184,28 @@ fn a_record_is_burns_own() {
     let logits = model.forward(Tensor::zeros([1, 3, 224, 224], &device()));
     assert_eq!(logits.dims(), [1, 1000]);
 }
+
+#[test]
+fn damaged_records_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.bpk");
+    let whole = zoo_assets::EFFICIENTNET_LITE0;
+    // Cut anywhere, or with a card that makes no sense.
+    for length in [1, 9, 200, 5000, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = Record::open(&path).unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }), "{length}: {error}");
+    }
+    let spoiled = |from: &str, to: &str| {
+        let at = whole.windows(from.len()).position(|bytes| bytes == from.as_bytes()).unwrap();
+        let mut bytes = whole.to_vec();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        Record::open(&path).unwrap_err().to_string()
+    };
+    assert!(
+        spoiled("\"num_classes\":1000", "\"num_classes\":1001").contains("name for each class")
+    );
+    assert!(spoiled("\"crop\":224", "\"crop\":000").contains("can't be read"));
+    assert!(spoiled("\"variant\"", "\"varient\"").contains("can't be read"));
+}

@@ -20,6 +20,27 @@ pub struct ModelCard {
     pub origin: Origin,
 }
 
+impl ModelCard {
+    /// What makes the card unusable, if anything does.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        let Preprocess { resize, crop, std, .. } = self.preprocess;
+        if self.num_classes == 0 || self.in_channels == 0 {
+            Some("it has no classes or no channels")
+        } else if !self.labels.is_empty() && self.labels.len() != self.num_classes {
+            Some("it does not have a name for each class")
+        } else if !(1..=MAX_SIDE).contains(&crop) || resize > MAX_SIDE {
+            Some("its images are empty or too large")
+        } else if !std.iter().all(|&std| std > 0.0) {
+            Some("it divides pixels by nothing")
+        } else {
+            None
+        }
+    }
+}
+
+/// The largest images, in pixels a side, that a network here is given.
+const MAX_SIDE: u32 = 4096;
+
 /// Where weights came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

@@ -143,20 +143,20 @@ pub fn fit<M: Module>(
     let usual = parameters(&build(classes, channels));
     let (_, keys) = recognise(&usual, checkpoint, layouts);
     // The dimension that grows with the number is the one to read in the checkpoint.
-    let read = |grown: M, steps: usize| {
+    let read = |grown: M| {
         let grown = parameters(&grown);
         usual.iter().zip(&grown).zip(&keys).find_map(|((usual, grown), key)| {
             let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
             let dimension = (0..usual.len()).find(|&d| usual[d] != grown[d])?;
             let found = &checkpoint.tensors.get(key)?.shape;
-            let per_unit = (grown[dimension] - usual[dimension]) / steps;
-            let length = *found.get(dimension)?;
-            (found.len() == usual.len() && length % per_unit == 0).then(|| length / per_unit)
+            let per_unit = grown[dimension] - usual[dimension];
+            let number = *found.get(dimension)? / per_unit;
+            (found.len() == usual.len() && number > 0).then_some(number)
         })
     };
     (
-        read(build(classes + 1, channels), 1).unwrap_or(classes),
-        read(build(classes, channels + 1), 1).unwrap_or(channels),
+        read(build(classes + 1, channels)).unwrap_or(classes),
+        read(build(classes, channels + 1)).unwrap_or(channels),
     )
 }
 

@@ -67,8 +67,11 @@ impl Record {
         let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
         let reader = reader.map_err(|error| broken(error.to_string()))?;
         let card = reader.metadata().get(CARD).ok_or_else(|| Error::NoCard(path.to_owned()))?;
-        let card = serde_json::from_str(card)
+        let card: ModelCard = serde_json::from_str(card)
             .map_err(|error| broken(format!("its model card can't be read: {error}")))?;
+        if let Some(flaw) = card.flaw() {
+            return Err(broken(format!("its model card can't be right: {flaw}")));
+        }
         let tensors = reader.into_tensors().map_err(|error| broken(error.to_string()))?;
         Ok(Self { path: path.to_owned(), card, tensors })
     }

@@ -84,7 +84,7 @@ pub fn from_checkpoint(
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let (variant, weights) = published(name)?;
+    let (variant, tagged) = published(name)?;
     let build = |classes, channels| {
         let config = variant.config.clone();
         config.with_num_classes(classes).with_in_channels(channels).init(device)
@@ -95,9 +95,11 @@ pub fn from_checkpoint(
     let (classifier, report) = zoo_import::load(model, variant.name, checkpoint, variant.layouts)?;
 
     let sha256 = checkpoint.sha256()?;
-    // The file's hash says best which weights these are, the tag that was asked for next best.
+    // The file's hash says best which weights these are, then a tag that was asked for. Others
+    // were most likely trained with the first recipe that was published.
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
-    let weights = known.or(weights).filter(|_| in_channels == 3);
+    let guess = if name.contains('.') { tagged } else { variant.weights.first() };
+    let weights = known.or(guess).filter(|_| in_channels == 3);
     let names = match (labels, weights.map(|weights| weights.labels)) {
         (Some(labels), _) => labels,
         (None, Some(Labels::ImageNet1k)) if num_classes == 1000 => {
