@@ -8,7 +8,7 @@ use zoo_cli::anatomy::anatomy;
 use zoo_cli::device::Backend;
 use zoo_core::{ImageClassifier, Variant, parameters};
 use zoo_import::{ModelCard, Origin, Precision, Record};
-use zoo_models::{Config, FAMILIES, VARIANTS, variant};
+use zoo_models::{Classifier, Config, FAMILIES, Logits, VARIANTS, variant};
 
 /// The smallest variant of each architecture.
 fn smallest() -> Vec<Variant<Config>> {
@@ -23,6 +23,19 @@ fn smallest() -> Vec<Variant<Config>> {
                 .clone()
         })
         .collect()
+}
+
+/// The smallest variant of each architecture that classifies images, with its network.
+fn classifiers(device: &Device) -> impl Iterator<Item = (Variant<Config>, Classifier)> {
+    smallest().into_iter().filter_map(|variant| {
+        let classifier = variant.config.init(device).into_classifier().ok()?;
+        Some((variant, classifier))
+    })
+}
+
+/// A size that is quick to compute with.
+fn small_size(variant: &Variant<Config>, min_size: usize) -> usize {
+    variant.size.min(64).max(min_size)
 }
 
 fn images(config: &Config, size: usize, device: &Device) -> Tensor<4> {
@@ -55,9 +68,11 @@ fn sizes_are_as_stated() {
 #[test]
 fn any_classes_channels_and_sizes() {
     for variant in VARIANTS.iter() {
-        for (classes, channels, size) in [(7, 1, 64), (2, 5, 75), (1000, 3, 96)] {
+        let min_size = variant.config.init(&Device::capture()).min_size();
+        for (classes, channels, size) in [(7, 1, 64), (2, 5, 75), (1000, 3, 96), (3, 4, min_size)] {
             let config =
                 variant.config.clone().with_num_classes(classes).with_in_channels(channels);
+            let size = size.max(min_size);
             let anatomy = anatomy(&config, size)
                 .unwrap_or_else(|error| panic!("{} at {size}: {error}", variant.name));
             let classifier = anatomy.parts.last().expect("a network has parts");
@@ -70,11 +85,46 @@ fn any_classes_channels_and_sizes() {
 }
 
 #[test]
-fn features_then_head_is_forward() {
+fn images_that_are_too_small_are_refused_with_the_smallest_size() {
+    for variant in VARIANTS.iter() {
+        let min_size = variant.config.init(&Device::capture()).min_size();
+        if min_size > 1 {
+            let error = anatomy(&variant.config, min_size - 1).expect_err(variant.name);
+            let expected = format!("{min_size}x{min_size} and larger");
+            assert!(format!("{error:#}").contains(&expected), "{}: {error:#}", variant.name);
+        }
+    }
+}
+
+#[test]
+fn the_smallest_size_works_and_is_the_smallest() {
     let device = Backend::Cpu.device().unwrap();
     for variant in smallest() {
-        let size = variant.size.min(64);
         let model = variant.config.init(&device);
+        let min_size = model.min_size();
+        let logits = model.forward(images(&variant.config, min_size, &device)).into_data();
+        assert!(logits.iter::<f32>().all(f32::is_finite), "{} at {min_size}", variant.name);
+        if min_size > 1 {
+            let images = images(&variant.config, min_size - 1, &device);
+            let features = zoo_cli::catch(|| {
+                let data = model.forward_features(images).into_data();
+                (data.num_elements(), data)
+            });
+            assert!(
+                features.is_err() || features.is_ok_and(|(n, _)| n == 0),
+                "{} takes {} pixels too",
+                variant.name,
+                min_size - 1
+            );
+        }
+    }
+}
+
+#[test]
+fn features_then_head_is_forward() {
+    let device = Backend::Cpu.device().unwrap();
+    for (variant, model) in classifiers(&device) {
+        let size = small_size(&variant, model.min_size());
         let images = images(&variant.config, size, &device);
         let features = model.forward_features(images.clone());
         let [batch, channels, ..] = features.dims();
@@ -91,9 +141,8 @@ fn features_then_head_is_forward() {
 #[test]
 fn a_reset_classifier_leaves_the_features() {
     let device = Backend::Cpu.device().unwrap();
-    for variant in smallest() {
-        let size = variant.size.min(64);
-        let mut model = variant.config.init(&device);
+    for (variant, mut model) in classifiers(&device) {
+        let size = small_size(&variant, model.min_size());
         let images = images(&variant.config, size, &device);
         let before = model.forward_features(images.clone()).into_data();
         model.reset_classifier(13, &device);
@@ -113,6 +162,7 @@ fn a_record_gives_the_same_answers() {
             tag: None,
             num_classes: variant.config.num_classes(),
             in_channels: variant.config.in_channels(),
+            has_auxiliary: false,
             labels: vec![],
             preprocess: zoo_core::Preprocess::IMAGENET,
             origin: Origin {
@@ -129,9 +179,10 @@ fn a_record_gives_the_same_answers() {
         assert_eq!(record.card, card);
         let loaded = record.load_into(variant.config.init(&device)).unwrap();
 
-        let images = images(&variant.config, variant.size.min(64), &device);
-        let expected = values(model.forward(images.clone()));
-        assert_eq!(values(loaded.forward(images)), expected, "{}", variant.name);
+        let size = small_size(&variant, model.min_size());
+        let images = images(&variant.config, size, &device);
+        let expected = model.forward(images.clone()).into_data();
+        assert_eq!(loaded.forward(images).into_data(), expected, "{}", variant.name);
     }
 }
 
@@ -170,11 +221,14 @@ fn gradients_reach_every_parameter() {
     let device = Backend::Cpu.device().unwrap().autodiff();
     for variant in smallest() {
         let model = variant.config.with_num_classes(4).init(&device);
-        let size = variant.size.min(64);
+        let size = small_size(&variant, model.min_size());
         let shape = [4, parameters(&model)[0].shape[1], size, size];
         let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device);
         // Squares, since a plain sum would cancel out behind a BatchNorm.
-        let loss = model.forward(images).powi_scalar(2).sum();
+        let loss = match model.forward(images) {
+            Logits::OfImages(logits) => logits.powi_scalar(2).sum(),
+            Logits::OfPixels(logits) => logits.powi_scalar(2).sum(),
+        };
         let gradients = loss.backward();
         let mut visitor = WithoutGradient { path: vec![], gradients: &gradients, found: vec![] };
         model.visit(&mut visitor);

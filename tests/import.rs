@@ -9,7 +9,7 @@ use safetensors::tensor::TensorView;
 use zoo_cli::device::Backend;
 use zoo_core::ImageClassifier;
 use zoo_import::{Checkpoint, Error, Precision, Record, Report, fit};
-use zoo_models::{Classifier, variant};
+use zoo_models::{Network, variant};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
 
@@ -21,13 +21,13 @@ fn lenet5() -> Fixture {
     Fixture::read(&local("fixtures/parity/lenet5@32.json"))
 }
 
-fn load(checkpoint: &Checkpoint, name: &str) -> Result<(Classifier, Report), Error> {
+fn load(checkpoint: &Checkpoint, name: &str) -> Result<(Network, Report), Error> {
     let variant = variant(name).unwrap();
     zoo_import::load(variant.config.init(&device()), name, checkpoint, variant.layouts)
 }
 
 /// The largest difference of the logits to the reference's.
-fn error(model: &Classifier, fixture: &Fixture) -> f32 {
+fn error(model: &Network, fixture: &Fixture) -> f32 {
     let logits: Vec<f32> = model.forward(fixture.images(&device())).into_data().iter().collect();
     let differences = logits.iter().zip(&fixture.logits).map(|(a, b)| (a - b).abs());
     differences.fold(0.0, f32::max)

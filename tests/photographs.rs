@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use zoo_cli::args;
 use zoo_cli::device::Backend;
 use zoo_cli::model::{Model, load};
-use zoo_core::ImageClassifier;
 use zoo_core::decode::{decode, resize};
+use zoo_models::Logits;
 use zoo_tests::workspace;
 
 /// How the shorter side's resizing treats the longer side, which comes to 384.85 pixels for
@@ -34,7 +34,10 @@ fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device
     let pixels = preprocess.pixels(&image);
     let side = preprocess.crop as usize;
     let images = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, side, side]), device);
-    let probabilities = softmax(model.classifier.forward(images), 1).into_data();
+    let Logits::OfImages(logits) = model.network.forward(images) else {
+        panic!("{} is not a classifier", model.card.variant);
+    };
+    let probabilities = softmax(logits, 1).into_data();
     probabilities.convert::<f32>().iter().collect()
 }
 

@@ -12,6 +12,9 @@ pub struct ModelCard {
     pub num_classes: usize,
     /// Channels of the images.
     pub in_channels: usize,
+    /// Whether the record holds the auxiliary classifiers that the architecture is trained with.
+    #[serde(default)]
+    pub has_auxiliary: bool,
     /// The classes' names in order, or none at all.
     pub labels: Vec<String>,
     /// How an image becomes the network's input.

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::store::burn_pack::Tensor;
 use burn::store::{FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter};
 use burn::tensor::DType;
-use zoo_core::{KeyLayout, Parameter, parameters, root_segment};
+use zoo_core::{KeyLayout, Parameter, parameters, root_prefix};
 
 use crate::{Checkpoint, Error};
 
@@ -78,7 +78,7 @@ pub fn load<M: Module>(
 ) -> Result<(M, Report), Error> {
     let slots = parameters(&model);
     let (layout, keys) = recognise(&slots, checkpoint, layouts);
-    let root = root_segment(&model).map_or_else(String::new, |root| root + ".");
+    let root = root_prefix(&model);
 
     let mut report = Report { layout: layout.name, ..Report::default() };
     let mut tensors: Vec<Tensor> = Vec::with_capacity(slots.len());
@@ -106,7 +106,7 @@ pub fn load<M: Module>(
     report.unused = checkpoint
         .tensors
         .keys()
-        .filter(|key| !wanted.contains(key) && !layout.ignores(key))
+        .filter(|key| !wanted.contains(key) && !is_counter(key) && !layout.is_optional(key))
         .cloned()
         .collect();
     for missing in &mut report.missing {
@@ -128,6 +128,12 @@ pub fn load<M: Module>(
             report: Box::new(report),
         })
     }
+}
+
+/// Whether a checkpoint has parts that an architecture may do without: auxiliary heads.
+pub fn has_auxiliary(checkpoint: &Checkpoint, layouts: &[KeyLayout]) -> bool {
+    let keys = checkpoint.tensors.keys();
+    keys.into_iter().any(|key| layouts.iter().any(|layout| layout.is_optional(key)))
 }
 
 /// Finds out how many classes and input channels a checkpoint was trained with.
@@ -185,6 +191,11 @@ fn recognise<'l>(
         .max_by_key(|(known, ..)| *known)
         .map(|(_, layout, keys)| (layout, keys))
         .expect("an architecture has a layout")
+}
+
+/// Whether a key is a counter that PyTorch keeps beside BatchNorm's statistics.
+fn is_counter(key: &str) -> bool {
+    key.ends_with(".num_batches_tracked")
 }
 
 /// A parameter's shape as PyTorch stores it: a fully connected layer's weight is transposed.

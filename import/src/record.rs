@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::store::burn_pack::{self, Bytes, MAGIC_NUMBER, Reader, Tensor, Writer};
 use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot};
 use burn::tensor::DType;
-use zoo_core::root_segment;
+use zoo_core::root_prefix;
 
 use crate::{Error, ModelCard};
 
@@ -82,12 +82,10 @@ impl Record {
     ///
     /// When the record's tensors are not the model's.
     pub fn load_into<M: Module>(self, mut model: M) -> Result<M, Error> {
-        let root = root_segment(&model);
+        let root = root_prefix(&model);
         let mut tensors = self.tensors;
-        if let Some(root) = &root {
-            for tensor in &mut tensors {
-                tensor.name = format!("{root}.{}", tensor.name);
-            }
+        for tensor in &mut tensors {
+            tensor.name.insert_str(0, &root);
         }
         let cast = FloatCastAdapter::to(DType::F32);
         let result = model.apply(tensors, None, Some(cast.clone_box()), false);
@@ -119,9 +117,9 @@ impl Record {
             Precision::Half => Some(Box::new(HalfPrecisionAdapter::new())),
         };
         let mut tensors = model.collect(None, adapter, false);
-        let root = root_segment(model).map_or(0, |root| root.len() + 1);
+        let root = root_prefix(model);
         for tensor in &mut tensors {
-            tensor.name.drain(..root);
+            tensor.name.drain(..root.len());
             // Identities are drawn at random; without them equal weights make equal files.
             tensor.param_id = None;
         }

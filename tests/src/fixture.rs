@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Deserializer};
-use zoo_core::{ImageClassifier, count_trainable};
-use zoo_import::Checkpoint;
+use zoo_core::count_trainable;
+use zoo_import::{Checkpoint, has_auxiliary};
 
 use crate::{formula, local};
 
@@ -129,17 +129,21 @@ impl Fixture {
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
         let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
-        let model = config.init(device);
+        let checkpoint = self.checkpoint();
+        let mut model = config.init(device);
+        if has_auxiliary(&checkpoint, variant.layouts) {
+            model.attach_auxiliary(device);
+        }
         let params = count_trainable(&model);
         if params != self.num_params {
             return Err(format!("{params} parameters, the reference has {}", self.num_params));
         }
-        let checkpoint = self.checkpoint();
         let (model, _) = zoo_import::load(model, variant.name, &checkpoint, variant.layouts)
             .map_err(|error| error.to_string())?;
 
         let features = model.forward_features(self.images(device));
-        let logits = values(model.forward_head(features.clone()));
+        let logits: Vec<f32> =
+            model.forward_head(features.clone()).into_data().convert::<f32>().iter().collect();
         if let Some(expected) = &self.features {
             expected.check(features, slack)?;
         }

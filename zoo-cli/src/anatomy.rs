@@ -13,8 +13,8 @@ use burn::backend::ir::{
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
-use zoo_core::{ImageClassifier, count_trainable, parameters};
-use zoo_models::Config;
+use zoo_core::{count_trainable, parameters, root_prefix};
+use zoo_models::{Config, Logits, Network};
 
 /// What a network consists of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,24 +50,34 @@ pub struct Part {
 /// When the network can't take images of that size.
 pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
     let device = Device::capture();
-    let mut model = None;
+    let mut model: Option<Network> = None;
     let mut weights = Weights::default();
     let captured = crate::catch(|| {
         device.capture_scope(|scope| {
             let network = model.insert(config.init(&device));
+            weights.root = root_prefix(network).matches('.').count();
             network.visit(&mut weights);
             let shape = [1, config.in_channels(), size, size];
             let images = Tensor::<4>::zeros(shape, &device);
-            let logits = network.forward(images);
-            scope.complete([], [id(&logits)])
+            let logits = match network.forward(images) {
+                Logits::OfImages(logits) => id(&logits),
+                Logits::OfPixels(logits) => id(&logits),
+            };
+            scope.complete([], [logits])
         })
     })?
     .map_err(|error| anyhow!("the network could not be captured: {error:?}"))?;
 
     let mut parts: Vec<Part> = Vec::new();
     for operation in &captured.graph.operations {
-        if let OperationIr::BaseFloat(BaseOperationIr::Reshape(reshape)) = operation {
-            weights.rename(reshape.input.id, reshape.out.id);
+        match operation {
+            OperationIr::BaseFloat(BaseOperationIr::Reshape(reshape)) => {
+                weights.rename(reshape.input.id, reshape.out.id);
+            }
+            OperationIr::BaseFloat(BaseOperationIr::SwapDims(swap)) => {
+                weights.rename(swap.input.id, swap.out.id);
+            }
+            _ => {}
         }
         let Some((weight, output, macs)) = layer(operation) else {
             continue;
@@ -113,6 +123,10 @@ fn layer(operation: &OperationIr) -> Option<(&TensorIr, &TensorIr, u64)> {
             let per_output = count(&conv.weight) / conv.weight.shape[0] as u64;
             Some((&conv.weight, &conv.out, count(&conv.out) * per_output))
         }
+        OperationIr::Module(ModuleOperationIr::ConvTranspose2d(conv)) => {
+            let per_input = count(&conv.weight) / conv.weight.shape[0] as u64;
+            Some((&conv.weight, &conv.out, count(&conv.x) * per_input))
+        }
         OperationIr::Module(ModuleOperationIr::Linear(linear)) => {
             let per_output = linear.weight.shape[0] as u64;
             Some((&linear.weight, &linear.out, count(&linear.out) * per_output))
@@ -140,6 +154,8 @@ fn part_of(path: &str) -> &str {
 /// Which tensor of the capture is which parameter.
 #[derive(Default)]
 struct Weights {
+    /// How many segments come before those of the network itself.
+    root: usize,
     path: Vec<String>,
     paths: HashMap<TensorId, String>,
 }
@@ -162,8 +178,7 @@ impl ModuleVisitor for Weights {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        // The first segment is the architecture's name, which every parameter has.
-        self.paths.insert(id(&param.val()), self.path[1..].join("."));
+        self.paths.insert(id(&param.val()), self.path[self.root..].join("."));
     }
 }
 

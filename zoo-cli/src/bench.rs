@@ -39,12 +39,12 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let size = args.size.unwrap_or(variant.size);
     let anatomy = anatomy(&variant.config, size)?;
 
-    let classifier = variant.config.init(&device);
+    let network = variant.config.init(&device);
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let once = || -> anyhow::Result<f64> {
         let start = Instant::now();
-        let (_, logits) = model::forward(&classifier, images.clone())?;
+        let (_, logits) = model::forward(&network, images.clone())?;
         // Reading the result back waits for backends that compute on their own time.
         logits.into_data();
         Ok(start.elapsed().as_secs_f64() * 1e3)

@@ -16,6 +16,7 @@ use serde::Serialize;
 use walkdir::WalkDir;
 use zoo_core::{Preprocess, decode::decode};
 use zoo_import::ModelCard;
+use zoo_models::{Logits, NotAClassifier};
 
 use crate::args::{Classify, Format};
 use crate::model::{self, Model};
@@ -103,7 +104,9 @@ fn predict(
     if batch > 0 {
         let shape = [batch, preprocess.channels(), side, side];
         let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
-        let (_, logits) = model::forward(&model.classifier, images)?;
+        let (_, Logits::OfImages(logits)) = model::forward(&model.network, images)? else {
+            return Err(NotAClassifier.into());
+        };
         let probabilities = softmax(logits, 1).into_data().convert::<f32>();
         let probabilities = probabilities.try_into_vec::<f32>();
         rows = probabilities

@@ -44,7 +44,7 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
         .collect();
     let images = Tensor::<4>::from_data(TensorData::new(values, view.shape().to_vec()), &device);
 
-    let (features, logits) = model::forward(&model.classifier, images)?;
+    let (features, logits) = model::forward(&model.network, images)?;
     let outputs = [
         ("features", features.into_data().convert::<f32>()),
         ("logits", logits.into_data().convert::<f32>()),

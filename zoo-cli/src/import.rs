@@ -21,7 +21,7 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     let device = Backend::Cpu.device()?;
     let (model, report) = from_checkpoint(&checkpoint, &args.variant, labels, &device)?;
     let precision = if args.half { Precision::Half } else { Precision::Single };
-    Record::save(&model.classifier, &model.card, precision, &args.output)?;
+    Record::save(&model.network, &model.card, precision, &args.output)?;
 
     let card = &model.card;
     let tag = card.tag.as_ref().map_or_else(String::new, |tag| format!(".{tag}"));

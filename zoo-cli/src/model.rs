@@ -6,16 +6,18 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor};
-use zoo_core::{Colour, ImageClassifier, Labels, Preprocess, Variant, Weights};
-use zoo_import::{Checkpoint, ModelCard, Origin, Record, Report, fit, is_record};
-use zoo_models::{Classifier, Config, variant};
+use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
+use zoo_import::{
+    Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record,
+};
+use zoo_models::{Config, Logits, Network, variant};
 
 use crate::args;
 
 /// A network with weights, and what is known about them.
 pub struct Model {
     /// The network.
-    pub classifier: Classifier,
+    pub network: Network,
     /// What its record says about it, or would say.
     pub card: ModelCard,
 }
@@ -91,8 +93,12 @@ pub fn from_checkpoint(
     };
     let usual = (variant.config.num_classes(), variant.config.in_channels());
     let (num_classes, in_channels) = fit(build, usual, checkpoint, variant.layouts);
-    let model = build(num_classes, in_channels);
-    let (classifier, report) = zoo_import::load(model, variant.name, checkpoint, variant.layouts)?;
+    let mut network = build(num_classes, in_channels);
+    let has_auxiliary = has_auxiliary(checkpoint, variant.layouts);
+    if has_auxiliary {
+        network.attach_auxiliary(device);
+    }
+    let (network, report) = zoo_import::load(network, variant.name, checkpoint, variant.layouts)?;
 
     let sha256 = checkpoint.sha256()?;
     // The file's hash says best which weights these are, then a tag that was asked for. Others
@@ -117,6 +123,7 @@ pub fn from_checkpoint(
         tag: known.map(|weights| weights.tag.to_owned()),
         num_classes,
         in_channels,
+        has_auxiliary,
         labels: names,
         preprocess: weights
             .map_or_else(|| usual_preprocess(&variant, in_channels), |weights| weights.preprocess),
@@ -132,7 +139,7 @@ pub fn from_checkpoint(
             licence: known.map(|weights| weights.licence.to_owned()),
         },
     };
-    Ok((Model { classifier, card }, report))
+    Ok((Model { network, card }, report))
 }
 
 /// Splits `resnet50.imagenet1k_v2` and looks both parts up.
@@ -155,15 +162,18 @@ pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static
 
 /// Runs the network, turning a panic about shapes into an error.
 ///
-/// Returns the features `[N, num_features, h, w]` and the logits `[N, num_classes]`.
-pub fn forward(
-    classifier: &Classifier,
-    images: Tensor<4>,
-) -> anyhow::Result<(Tensor<4>, Tensor<2>)> {
+/// Returns the features `[N, num_features, h, w]` and the logits.
+pub fn forward(network: &Network, images: Tensor<4>) -> anyhow::Result<(Tensor<4>, Logits)> {
     let [_, channels, height, width] = images.dims();
+    let smallest = network.min_size();
+    ensure!(
+        height.min(width) >= smallest,
+        "images of {height}x{width} pixels are too small for this network\n\
+         hint: it takes {smallest}x{smallest} and larger"
+    );
     crate::catch(|| {
-        let features = classifier.forward_features(images);
-        (features.clone(), classifier.forward_head(features))
+        let features = network.forward_features(images);
+        (features.clone(), network.forward_head(features))
     })
     .with_context(|| {
         format!("the network can't take images of {channels} channels, {height}x{width} pixels")
@@ -182,8 +192,11 @@ fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
         .config
         .with_num_classes(card.num_classes)
         .with_in_channels(card.in_channels);
-    let classifier = record.load_into(config.init(device))?;
-    Ok(Model { classifier, card })
+    let mut network = config.init(device);
+    if card.has_auxiliary {
+        network.attach_auxiliary(device);
+    }
+    Ok(Model { network: record.load_into(network)?, card })
 }
 
 /// What to do with images where nobody says: the common margin for photographs, none for

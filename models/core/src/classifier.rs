@@ -28,8 +28,24 @@ pub trait ImageClassifier: Module {
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → logits `[N, num_classes]`
+    ///
+    /// # Panics
+    ///
+    /// When an image is smaller than [`min_size`](Self::min_size).
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        check_size(&images, self.min_size());
         self.forward_head(self.forward_features(images))
+    }
+
+    /// [`forward`](Self::forward) with what else the loss is computed from: the logits of
+    /// auxiliary classifiers, where the architecture has them and
+    /// [`attach_auxiliary`](Self::attach_auxiliary) was called.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → logits, each `[N, num_classes]`
+    fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
+        TrainingOutput { logits: self.forward(images), auxiliary: Vec::new() }
     }
 
     /// [`forward`](Self::forward) for callers that are generic over Burn's backends.
@@ -51,9 +67,54 @@ pub trait ImageClassifier: Module {
         self.forward(Tensor::from_primitive::<B>(images)).try_into_primitive::<B>()
     }
 
+    /// Scores of each class at each place, whose average the logits are, where the head ends
+    /// in an average: class activation maps.
+    ///
+    /// # Shapes
+    ///
+    /// features `[N, num_features, h, w]` → `[N, num_classes, h, w]`
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        let _ = features;
+        None
+    }
+
+    /// Side of the smallest square image that the network can take, in pixels.
+    fn min_size(&self) -> usize {
+        1
+    }
+
     /// Number of channels of the features.
     fn num_features(&self) -> usize;
 
     /// Replaces the classifier by a fresh one for `num_classes` classes, for transfer learning.
     fn reset_classifier(&mut self, num_classes: usize, device: &Device);
+
+    /// Adds the fresh auxiliary classifiers that the architecture is trained with, where it has
+    /// any. Inference has no use for them.
+    fn attach_auxiliary(&mut self, device: &Device) {
+        let _ = device;
+    }
+}
+
+/// What a network computes while it is trained.
+#[derive(Debug, Clone)]
+pub struct TrainingOutput {
+    /// The classifier's logits, `[N, num_classes]`.
+    pub logits: Tensor<2>,
+    /// The auxiliary classifiers' logits, `[N, num_classes]`, each with the factor of its loss.
+    pub auxiliary: Vec<(f64, Tensor<2>)>,
+}
+
+/// Panics when images are smaller than a network can take, naming the smallest size.
+///
+/// # Panics
+///
+/// When height or width is below `min_size`.
+pub fn check_size(images: &Tensor<4>, min_size: usize) {
+    let [_, _, height, width] = images.dims();
+    assert!(
+        height.min(width) >= min_size,
+        "images of {height}x{width} pixels are too small for this network, which takes \
+         {min_size}x{min_size} and larger"
+    );
 }

@@ -22,7 +22,7 @@ use crate::Parameter;
 ///         ("stem.conv", "features.0.0"),
 ///         ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
 ///     ],
-///     ignored: &[],
+///     optional: &[],
 /// };
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +31,8 @@ pub struct KeyLayout {
     pub name: &'static str,
     /// Path pattern → key template.
     pub rules: &'static [(&'static str, &'static str)],
-    /// First segments of keys that have no place in the model, such as auxiliary heads.
-    pub ignored: &'static [&'static str],
+    /// First segments of keys that a model may do without: auxiliary heads.
+    pub optional: &'static [&'static str],
 }
 
 impl KeyLayout {
@@ -43,11 +43,9 @@ impl KeyLayout {
         parameters.iter().map(|parameter| self.key(parameter, &mut ordinals)).collect()
     }
 
-    /// Whether a key of a checkpoint is of no interest to the model: a counter that PyTorch
-    /// keeps beside BatchNorm's statistics, or one of [`ignored`](Self::ignored).
-    pub fn ignores(&self, key: &str) -> bool {
-        key.ends_with(".num_batches_tracked")
-            || key.split('.').next().is_some_and(|first| self.ignored.contains(&first))
+    /// Whether a key of a checkpoint belongs to a part that a model may do without.
+    pub fn is_optional(&self, key: &str) -> bool {
+        key.split('.').next().is_some_and(|first| self.optional.contains(&first))
     }
 
     fn key<'p>(
@@ -155,7 +153,7 @@ mod tests {
             ("stages.{s}.{b}.{kind}.conv2", "_blocks.{#}.conv"),
             ("stages.{s}.{b}.{kind}.norm2", "_blocks.{#}.bn"),
         ],
-        ignored: &["aux"],
+        optional: &["aux"],
     };
 
     #[test]
@@ -190,9 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn counters_and_ignored_heads_are_of_no_interest() {
-        assert!(LAYOUT.ignores("bn1.num_batches_tracked"));
-        assert!(LAYOUT.ignores("aux.fc.weight"));
-        assert!(!LAYOUT.ignores("auxiliary.fc.weight"));
+    fn auxiliary_heads_are_optional() {
+        assert!(LAYOUT.is_optional("aux.fc.weight"));
+        assert!(!LAYOUT.is_optional("auxiliary.fc.weight"));
     }
 }

@@ -7,8 +7,8 @@ mod squeeze_excite;
 mod stochastic_depth;
 
 pub use activation::Activation;
-pub use classifier_head::{ClassifierHead, ClassifierHeadConfig};
-pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding};
+pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadKind};
+pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;
 

@@ -1,6 +1,6 @@
 //! The contract and the parts that every architecture of the zoo shares.
 //!
-//! - [`ImageClassifier`]: what a network can be asked to do.
+//! - [`ImageClassifier`], [`ImageSegmenter`]: what a network can be asked to do.
 //! - [`layers`]: the blocks that three architectures or more are built of.
 //! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: what is known about a network, as data.
 //! - [`parameters`]: the names and shapes of a module's parameters, without their values.
@@ -12,13 +12,15 @@ mod keys;
 pub mod layers;
 mod parameters;
 mod preprocess;
+mod segmenter;
 mod variant;
 
 #[cfg(feature = "image")]
 pub mod decode;
 
-pub use classifier::ImageClassifier;
+pub use classifier::{ImageClassifier, TrainingOutput, check_size};
+pub use segmenter::ImageSegmenter;
 pub use keys::KeyLayout;
-pub use parameters::{Parameter, count_trainable, parameters, root_segment};
+pub use parameters::{Parameter, count_trainable, parameters, root_prefix};
 pub use preprocess::{Colour, Filter, Preprocess};
 pub use variant::{Family, Labels, Paper, Variant, Weights};

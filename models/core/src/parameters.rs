@@ -26,20 +26,20 @@ impl Parameter {
 
 /// Lists a module's parameters in module order, without computing any that is still lazy.
 ///
-/// A module that is an enum is a choice of network, not a part of one: its own segment is left
-/// out of the paths, so that they are those of the network inside.
+/// A module that is an enum is a choice of network, not a part of one: its own segment, and that
+/// of an enum inside it, is left out of the paths, so that they are those of the network.
 pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut list = Lister::default();
     module.visit(&mut list);
     list.parameters
 }
 
-/// The segment that Burn puts before every path of a module that is an enum, and that
-/// [`parameters`] leaves out: the name of its variant.
-pub fn root_segment<M: Module>(module: &M) -> Option<String> {
+/// What Burn puts before every path of a module that is an enum, and [`parameters`] leaves out:
+/// the names of its variants, each with a dot.
+pub fn root_prefix<M: Module>(module: &M) -> String {
     let mut list = Lister::default();
     module.visit(&mut list);
-    list.root
+    list.root.iter().map(|segment| format!("{segment}.")).collect()
 }
 
 /// Number of trainable scalars in a module.
@@ -56,7 +56,7 @@ pub fn count_trainable<M: Module>(module: &M) -> usize {
 
 #[derive(Default)]
 struct Lister {
-    root: Option<String>,
+    root: Vec<String>,
     path: Vec<String>,
     containers: Vec<String>,
     parameters: Vec<Parameter>,
@@ -64,8 +64,8 @@ struct Lister {
 
 impl ModuleVisitor for Lister {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        if self.containers.is_empty() && container_type.starts_with("Enum:") {
-            self.root = Some(name.to_owned());
+        if self.path.len() == self.root.len() && container_type.starts_with("Enum:") {
+            self.root.push(name.to_owned());
         }
         self.path.push(name.to_owned());
         self.containers.push(container_type.to_owned());
@@ -80,7 +80,7 @@ impl ModuleVisitor for Lister {
         let layer =
             self.containers.iter().rev().find_map(|container| container.strip_prefix("Struct:"));
         self.parameters.push(Parameter {
-            path: self.path[usize::from(self.root.is_some())..].join("."),
+            path: self.path[self.root.len()..].join("."),
             shape: param.lazy_shape().to_vec(),
             layer: layer.unwrap_or_default().to_owned(),
         });

@@ -23,12 +23,12 @@
 //! scale neither stem, head nor the depth of the first and last stage.
 
 use burn::config::Config;
-use burn::module::Module;
+use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, Padding,
     SqueezeExcite, SqueezeExciteConfig, StochasticDepth, make_divisible,
 };
 
@@ -58,6 +58,9 @@ pub struct EfficientNetConfig {
     /// Share of a batch's statistics in BatchNorm's running ones.
     #[config(default = "0.1")]
     pub momentum: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -127,6 +130,8 @@ impl EfficientNetConfig {
             Kind::Lite => [STEM_CHANNELS, HEAD_CHANNELS],
         };
 
+        let bound = (self.num_classes as f64).sqrt().recip();
+
         let mut channels = stem_channels;
         let mut built = 0;
         let mut stages = Vec::with_capacity(STAGES.len());
@@ -146,7 +151,9 @@ impl EfficientNetConfig {
             stages,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
+                .with_kind(self.head)
                 .with_dropout(self.dropout)
+                .with_initializer(Some(Initializer::Uniform { min: -bound, max: bound }))
                 .init(device),
         }
     }
@@ -194,7 +201,7 @@ impl EfficientNetConfig {
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-        ConvNormActConfig::new(channels, kernel_size)
+        ConvNormActConfig::new(channels, [kernel_size; 2])
             .with_padding(self.padding)
             .with_epsilon(self.epsilon)
             .with_momentum(self.momentum)
@@ -214,6 +221,10 @@ impl ImageClassifier for EfficientNet {
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
         self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
     }
 
     fn num_features(&self) -> usize {

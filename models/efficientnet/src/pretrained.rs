@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::Padding;
+use zoo_core::layers::{HeadKind, Padding};
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{EfficientNetConfig, Kind};
@@ -26,6 +26,7 @@ const STANDARD: EfficientNetConfig = EfficientNetConfig {
     padding: Padding::Symmetric,
     epsilon: 1e-5,
     momentum: 0.1,
+    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };
@@ -66,7 +67,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "features.8.1"),
         ("classifier.linear", "classifier.1"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -90,7 +91,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "bn2"),
         ("classifier.linear", "classifier"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
@@ -111,7 +112,7 @@ const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "_bn1"),
         ("classifier.linear", "_fc"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// The variants' names, sizes and weights.

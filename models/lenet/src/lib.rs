@@ -52,6 +52,9 @@ pub struct LeNet {
     fc3: Linear,
 }
 
+/// Two convolutions of 5×5 and two poolings of 2×2 leave one pixel.
+const MIN_SIZE: usize = 16;
+
 /// Side of the last feature map for 32×32 images; other sizes are averaged to it.
 const MAP_SIZE: usize = 5;
 
@@ -80,6 +83,10 @@ impl ImageClassifier for LeNet {
         let x = self.fc1.forward(x).tanh();
         let x = self.fc2.forward(x).tanh();
         self.fc3.forward(x)
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
     }
 
     fn num_features(&self) -> usize {

@@ -27,7 +27,7 @@ const PLAIN: &[KeyLayout] = &[KeyLayout {
         ("fc2", "fc2"),
         ("fc3", "fc3"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// The only variant. The paper's 60,000 parameters become 61,706 where C3 sees all of S2.

@@ -13,11 +13,11 @@
 //! | `classifier` | `[N, num_classes]`                       | avgpool 7×7, conv2d 1×1 |
 
 use burn::config::Config;
-use burn::module::Module;
+use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
     make_divisible,
 };
 
@@ -33,6 +33,9 @@ pub struct MobileNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -100,7 +103,9 @@ impl MobileNetV2Config {
             blocks,
             head_conv: conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
+                .with_kind(self.head)
                 .with_dropout(self.dropout)
+                .with_initializer(Some(Initializer::Normal { mean: 0.0, std: 0.01 }))
                 .init(device),
         }
     }
@@ -115,6 +120,10 @@ impl ImageClassifier for MobileNetV2 {
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
         self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
     }
 
     fn num_features(&self) -> usize {
@@ -158,5 +167,5 @@ impl InvertedResidual {
 }
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    ConvNormActConfig::new(channels, kernel_size).with_activation(Activation::Relu6)
+    ConvNormActConfig::new(channels, [kernel_size; 2]).with_activation(Activation::Relu6)
 }

@@ -1,5 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
+use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::MobileNetV2Config;
@@ -17,7 +18,7 @@ pub const FAMILY: Family = Family {
 };
 
 const WIDTH_1: MobileNetV2Config =
-    MobileNetV2Config { width_mult: 1.0, dropout: 0.2, in_channels: 3, num_classes: 1000 };
+    MobileNetV2Config { width_mult: 1.0, dropout: 0.2, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 };
 
 /// torchvision numbers a block's layers, and the first block has no expansion.
 #[rustfmt::skip]
@@ -40,7 +41,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "features.18.1"),
         ("classifier.linear", "classifier.1"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

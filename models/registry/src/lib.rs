@@ -1,24 +1,46 @@
 //! Every architecture of the zoo under one type, by name.
 //!
 //! [`VARIANTS`] is the table that listings, documents and tests go through; [`variant`] looks a
-//! name up; [`Config::init`] builds the network as a [`Classifier`]. This is the only crate
+//! name up; [`Config::init`] builds the network as a [`Network`]. This is the only crate
 //! that names architectures: a new one is a crate of its own and a line in
 //! `architectures!` below.
+//!
+//! ```no_run
+//! # use burn::tensor::Device;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::default();
+//! let classifier = zoo_models::variant("resnet50")?.config.init(&device).into_classifier()?;
+//! # let _ = classifier;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::LazyLock;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use zoo_core::{Family, ImageClassifier, Variant};
+use burn::tensor::{Device, Tensor, TensorData};
+use zoo_core::{Family, ImageClassifier, ImageSegmenter, TrainingOutput, Variant};
 
 macro_rules! architectures {
-    ($($krate:ident: $model:ident, $config:ident;)*) => {
-        /// A network of any architecture.
+    (
+        classifiers { $($classifier:ident: $model:ident, $config:ident;)* }
+        segmenters { $($segmenter:ident: $seg_model:ident, $seg_config:ident;)* }
+    ) => {
+        /// A network of any architecture that classifies images.
         #[derive(Module, Debug)]
         pub enum Classifier {
             $(
-                #[doc = concat!("See the crate `", stringify!($krate), "`.")]
-                $model($krate::$model),
+                #[doc = concat!("See the crate `", stringify!($classifier), "`.")]
+                $model($classifier::$model),
+            )*
+        }
+
+        /// A network of any architecture that classifies pixels.
+        #[derive(Module, Debug)]
+        pub enum Segmenter {
+            $(
+                #[doc = concat!("See the crate `", stringify!($segmenter), "`.")]
+                $seg_model($segmenter::$seg_model),
             )*
         }
 
@@ -26,33 +48,43 @@ macro_rules! architectures {
         #[derive(Debug, Clone)]
         pub enum Config {
             $(
-                #[doc = concat!("See the crate `", stringify!($krate), "`.")]
-                $model($krate::$config),
+                #[doc = concat!("See the crate `", stringify!($classifier), "`.")]
+                $model($classifier::$config),
+            )*
+            $(
+                #[doc = concat!("See the crate `", stringify!($segmenter), "`.")]
+                $seg_model($segmenter::$seg_config),
             )*
         }
 
-        /// The architectures, in the order of their publication.
-        pub const FAMILIES: &[Family] = &[$($krate::FAMILY),*];
+        /// The architectures: the classifiers in the order of their publication, then the
+        /// segmenters.
+        pub const FAMILIES: &[Family] = &[$($classifier::FAMILY,)* $($segmenter::FAMILY),*];
 
         /// Every variant that has a row in its architecture's table.
         pub static VARIANTS: LazyLock<Vec<Variant<Config>>> = LazyLock::new(|| {
             let mut variants = Vec::new();
-            $(
-                let rows = $krate::VARIANTS.iter().cloned();
-                variants.extend(rows.map(|row| row.map(Config::$model)));
-            )*
+            $(variants.extend($classifier::VARIANTS.iter().cloned().map(|row| row.map(Config::$model)));)*
+            $(variants.extend($segmenter::VARIANTS.iter().cloned().map(|row| row.map(Config::$seg_model)));)*
             variants
         });
 
         fn find(name: &str) -> Option<Variant<Config>> {
-            None$(.or_else(|| Some($krate::variant(name)?.map(Config::$model))))*
+            None
+                $(.or_else(|| Some($classifier::variant(name)?.map(Config::$model))))*
+                $(.or_else(|| Some($segmenter::variant(name)?.map(Config::$seg_model))))*
         }
 
         impl Config {
             /// Builds the network with fresh weights, which are drawn when they are first used.
-            pub fn init(&self, device: &Device) -> Classifier {
+            pub fn init(&self, device: &Device) -> Network {
                 match self {
-                    $(Self::$model(config) => Classifier::$model(config.init(device)),)*
+                    $(Self::$model(config) => {
+                        Network::Classifier(Classifier::$model(config.init(device)))
+                    })*
+                    $(Self::$seg_model(config) => {
+                        Network::Segmenter(Segmenter::$seg_model(config.init(device)))
+                    })*
                 }
             }
 
@@ -60,6 +92,9 @@ macro_rules! architectures {
             pub fn with_num_classes(self, num_classes: usize) -> Self {
                 match self {
                     $(Self::$model(config) => Self::$model(config.with_num_classes(num_classes)),)*
+                    $(Self::$seg_model(config) => {
+                        Self::$seg_model(config.with_num_classes(num_classes))
+                    })*
                 }
             }
 
@@ -67,6 +102,9 @@ macro_rules! architectures {
             pub fn with_in_channels(self, in_channels: usize) -> Self {
                 match self {
                     $(Self::$model(config) => Self::$model(config.with_in_channels(in_channels)),)*
+                    $(Self::$seg_model(config) => {
+                        Self::$seg_model(config.with_in_channels(in_channels))
+                    })*
                 }
             }
 
@@ -74,6 +112,7 @@ macro_rules! architectures {
             pub fn num_classes(&self) -> usize {
                 match self {
                     $(Self::$model(config) => config.num_classes,)*
+                    $(Self::$seg_model(config) => config.num_classes,)*
                 }
             }
 
@@ -81,13 +120,15 @@ macro_rules! architectures {
             pub fn in_channels(&self) -> usize {
                 match self {
                     $(Self::$model(config) => config.in_channels,)*
+                    $(Self::$seg_model(config) => config.in_channels,)*
                 }
             }
 
             /// The architecture.
             pub fn family(&self) -> &'static Family {
                 match self {
-                    $(Self::$model(_) => &$krate::FAMILY,)*
+                    $(Self::$model(_) => &$classifier::FAMILY,)*
+                    $(Self::$seg_model(_) => &$segmenter::FAMILY,)*
                 }
             }
         }
@@ -105,6 +146,24 @@ macro_rules! architectures {
                 }
             }
 
+            fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
+                match self {
+                    $(Self::$model(model) => model.forward_training(images),)*
+                }
+            }
+
+            fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+                match self {
+                    $(Self::$model(model) => model.class_maps(features),)*
+                }
+            }
+
+            fn min_size(&self) -> usize {
+                match self {
+                    $(Self::$model(model) => model.min_size(),)*
+                }
+            }
+
             fn num_features(&self) -> usize {
                 match self {
                     $(Self::$model(model) => model.num_features(),)*
@@ -116,17 +175,158 @@ macro_rules! architectures {
                     $(Self::$model(model) => model.reset_classifier(num_classes, device),)*
                 }
             }
+
+            fn attach_auxiliary(&mut self, device: &Device) {
+                match self {
+                    $(Self::$model(model) => model.attach_auxiliary(device),)*
+                }
+            }
+        }
+
+        impl ImageSegmenter for Segmenter {
+            fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+                match self {
+                    $(Self::$seg_model(model) => model.forward_features(images),)*
+                }
+            }
+
+            fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {
+                match self {
+                    $(Self::$seg_model(model) => model.forward_head(features),)*
+                }
+            }
+
+            fn min_size(&self) -> usize {
+                match self {
+                    $(Self::$seg_model(model) => model.min_size(),)*
+                }
+            }
+
+            fn num_features(&self) -> usize {
+                match self {
+                    $(Self::$seg_model(model) => model.num_features(),)*
+                }
+            }
+
+            fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+                match self {
+                    $(Self::$seg_model(model) => model.reset_classifier(num_classes, device),)*
+                }
+            }
         }
     };
 }
 
 architectures! {
-    zoo_lenet: LeNet, LeNetConfig;
-    zoo_resnet: ResNet, ResNetConfig;
-    zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
-    zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
-    zoo_efficientnet: EfficientNet, EfficientNetConfig;
+    classifiers {
+        zoo_lenet: LeNet, LeNetConfig;
+        zoo_resnet: ResNet, ResNetConfig;
+        zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
+        zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
+        zoo_efficientnet: EfficientNet, EfficientNetConfig;
+    }
+    segmenters {
+        zoo_unet: UNet, UNetConfig;
+    }
 }
+
+/// A network of any architecture.
+#[derive(Module, Debug)]
+pub enum Network {
+    /// It classifies images.
+    Classifier(Classifier),
+    /// It classifies pixels.
+    Segmenter(Segmenter),
+}
+
+/// What a [`Network`] computes.
+#[derive(Debug, Clone)]
+pub enum Logits {
+    /// Scores of each image, `[N, num_classes]`.
+    OfImages(Tensor<2>),
+    /// Scores of each pixel, `[N, num_classes, H, W]`.
+    OfPixels(Tensor<4>),
+}
+
+impl Logits {
+    /// The scores' shape and values.
+    pub fn into_data(self) -> TensorData {
+        match self {
+            Self::OfImages(logits) => logits.into_data(),
+            Self::OfPixels(logits) => logits.into_data(),
+        }
+    }
+}
+
+impl Network {
+    /// Computes what the scores are computed from.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → features `[N, num_features, h, w]`
+    pub fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Classifier(network) => network.forward_features(images),
+            Self::Segmenter(network) => network.forward_features(images),
+        }
+    }
+
+    /// Computes scores from features.
+    pub fn forward_head(&self, features: Tensor<4>) -> Logits {
+        match self {
+            Self::Classifier(network) => Logits::OfImages(network.forward_head(features)),
+            Self::Segmenter(network) => Logits::OfPixels(network.forward_head(features)),
+        }
+    }
+
+    /// Computes the scores of images `[N, C, H, W]`.
+    pub fn forward(&self, images: Tensor<4>) -> Logits {
+        match self {
+            Self::Classifier(network) => Logits::OfImages(network.forward(images)),
+            Self::Segmenter(network) => Logits::OfPixels(network.forward(images)),
+        }
+    }
+
+    /// Side of the smallest square image that the network can take, in pixels.
+    pub fn min_size(&self) -> usize {
+        match self {
+            Self::Classifier(network) => network.min_size(),
+            Self::Segmenter(network) => network.min_size(),
+        }
+    }
+
+    /// Adds the fresh auxiliary classifiers that the architecture is trained with, where it has
+    /// any.
+    pub fn attach_auxiliary(&mut self, device: &Device) {
+        if let Self::Classifier(network) = self {
+            network.attach_auxiliary(device);
+        }
+    }
+
+    /// The network as one that classifies images.
+    ///
+    /// # Errors
+    ///
+    /// When it does something else.
+    pub fn into_classifier(self) -> Result<Classifier, NotAClassifier> {
+        match self {
+            Self::Classifier(network) => Ok(network),
+            Self::Segmenter(_) => Err(NotAClassifier),
+        }
+    }
+}
+
+/// The network classifies pixels, not images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAClassifier;
+
+impl std::fmt::Display for NotAClassifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("this network classifies each pixel, not an image as a whole")
+    }
+}
+
+impl std::error::Error for NotAClassifier {}
 
 /// Looks up a variant by name, in the tables first.
 ///

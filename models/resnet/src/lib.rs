@@ -30,7 +30,7 @@ use burn::tensor::{Device, Tensor, s};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
 };
 
 mod pretrained;
@@ -52,6 +52,9 @@ pub struct ResNetConfig {
     /// Channels of one of these groups in the first stage; Wide ResNet doubles it.
     #[config(default = "64")]
     pub width_per_group: usize,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -142,7 +145,9 @@ impl ResNetConfig {
             stem: stem.init(device),
             pool,
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .init(device),
         }
     }
 
@@ -182,7 +187,7 @@ impl ResNetConfig {
 }
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    ConvNormActConfig::new(channels, kernel_size)
+    ConvNormActConfig::new(channels, [kernel_size; 2])
 }
 
 fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -200,6 +205,10 @@ impl ImageClassifier for ResNet {
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
         self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
     }
 
     fn num_features(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
+use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, ResNetConfig, Stem};
@@ -22,6 +23,7 @@ const BASIC: ResNetConfig = ResNetConfig {
     stem: Stem::ImageNet,
     groups: 1,
     width_per_group: 64,
+    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };
@@ -39,7 +41,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
         ("classifier.linear", "fc"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// The keys of `akamaster/pytorch_resnet_cifar10`, whose shortcuts have no parameters.
@@ -53,7 +55,7 @@ const AKAMASTER: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
         ("classifier.linear", "linear"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// The variants' names, sizes and weights.

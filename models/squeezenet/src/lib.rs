@@ -62,6 +62,7 @@ pub struct SqueezeNet {
     fires: Vec<Fire>,
     dropout: Dropout,
     classifier: Conv2d,
+    min_size: usize,
 }
 
 /// Squeeze by 1×1, expand by 1×1 and 3×3 side by side (figure 1).
@@ -83,6 +84,16 @@ impl Version {
         match self {
             Self::V1_0 => (96, 7, [0, 3, 7]),
             Self::V1_1 => (64, 3, [0, 2, 4]),
+        }
+    }
+}
+
+impl Version {
+    /// What the stem and three poolings without padding need.
+    fn min_size(self) -> usize {
+        match self {
+            Self::V1_0 => 21,
+            Self::V1_1 => 17,
         }
     }
 }
@@ -111,6 +122,7 @@ impl SqueezeNetConfig {
             fires,
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: classifier(channels, self.num_classes, device),
+            min_size: self.version.min_size(),
         }
     }
 }
@@ -130,6 +142,10 @@ impl ImageClassifier for SqueezeNet {
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
         let maps = relu(self.classifier.forward(self.dropout.forward(features)));
         adaptive_avg_pool2d(maps, [1, 1]).flatten(1, 3)
+    }
+
+    fn min_size(&self) -> usize {
+        self.min_size
     }
 
     fn num_features(&self) -> usize {

@@ -33,7 +33,7 @@ const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
         ("fires.{f}", "features.{f+4}"),
         ("classifier", "classifier.1"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 #[rustfmt::skip]
 const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
@@ -47,7 +47,7 @@ const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
         ("fires.{f}", "features.{f+5}"),
         ("classifier", "classifier.1"),
     ],
-    ignored: &[],
+    optional: &[],
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

@@ -1,8 +1,23 @@
 use burn::config::Config;
-use burn::module::Module;
+use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::module::{adaptive_avg_pool2d, conv2d};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// What a classifier head does first.
+///
+/// Without dropout both give the same logits for the same weights, since an average and a
+/// matrix product change places; records and checkpoints are the same too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeadKind {
+    /// Averages the features over the image, then classifies them by a fully connected layer.
+    FullyConnected,
+    /// Classifies each place of the image by a 1×1 convolution, then averages the scores, as
+    /// in [Network in Network](https://arxiv.org/abs/1312.4400), §3.2.
+    Pointwise,
+}
 
 /// How to build a [`ClassifierHead`].
 #[derive(Config, Debug)]
@@ -11,25 +26,55 @@ pub struct ClassifierHeadConfig {
     pub num_features: usize,
     /// Classes to tell apart.
     pub num_classes: usize,
-    /// Probability of dropping a pooled feature while training.
+    /// What comes first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub kind: HeadKind,
+    /// Probability of dropping a feature before it is classified while training.
     #[config(default = "0.0")]
     pub dropout: f64,
+    /// How the weight is drawn, with a bias of zeros; by default both are uniform in
+    /// `±1/sqrt(num_features)`, as PyTorch draws them.
+    pub initializer: Option<Initializer>,
 }
 
-/// Global average pooling → dropout → one fully connected layer.
+/// From the last feature map to logits: global average pooling, dropout and one layer.
 #[derive(Module, Debug)]
 pub struct ClassifierHead {
     dropout: Dropout,
     linear: Linear,
+    #[module(skip)]
+    kind: HeadKind,
+    #[module(skip)]
+    initializer: Option<Initializer>,
 }
 
 impl ClassifierHeadConfig {
     /// Builds the layer.
     pub fn init(&self, device: &Device) -> ClassifierHead {
+        let initializer = self.initializer.clone();
         ClassifierHead {
             dropout: DropoutConfig::new(self.dropout).init(),
-            linear: LinearConfig::new(self.num_features, self.num_classes).init(device),
+            linear: linear([self.num_features, self.num_classes], initializer.as_ref(), device),
+            kind: self.kind,
+            initializer,
         }
+    }
+}
+
+/// A fully connected layer with a bias of zeros, or one as PyTorch draws it.
+fn linear(
+    [num_features, num_classes]: [usize; 2],
+    initializer: Option<&Initializer>,
+    device: &Device,
+) -> Linear {
+    let config = LinearConfig::new(num_features, num_classes);
+    let Some(initializer) = initializer else {
+        return config.init(device);
+    };
+    let bias = Initializer::Zeros.init([num_classes], device);
+    Linear {
+        bias: Some(bias),
+        ..config.with_bias(false).with_initializer(initializer.clone()).init(device)
     }
 }
 
@@ -38,8 +83,28 @@ impl ClassifierHead {
     ///
     /// features `[N, num_features, h, w]` → logits `[N, num_classes]`
     pub fn forward(&self, features: Tensor<4>) -> Tensor<2> {
-        let pooled = adaptive_avg_pool2d(features, [1, 1]).flatten(1, 3);
-        self.linear.forward(self.dropout.forward(pooled))
+        match self.kind {
+            HeadKind::FullyConnected => {
+                let pooled = adaptive_avg_pool2d(features, [1, 1]).flatten(1, 3);
+                self.linear.forward(self.dropout.forward(pooled))
+            }
+            HeadKind::Pointwise => {
+                let maps = self.class_maps(self.dropout.forward(features));
+                adaptive_avg_pool2d(maps, [1, 1]).flatten(1, 3)
+            }
+        }
+    }
+
+    /// Scores of each class at each place, whose average the logits are: class activation maps
+    /// as in [Zhou et al., 2015](https://arxiv.org/abs/1512.04150), §2, bias included.
+    ///
+    /// # Shapes
+    ///
+    /// features `[N, num_features, h, w]` → `[N, num_classes, h, w]`
+    pub fn class_maps(&self, features: Tensor<4>) -> Tensor<4> {
+        let weight = self.linear.weight.val().transpose().unsqueeze_dims(&[2, 3]);
+        let bias = self.linear.bias.as_ref().map(|bias| bias.val());
+        conv2d(features, weight, bias, ConvOptions::new([1, 1], [0, 0], [1, 1], 1))
     }
 
     /// Number of channels of the features.
@@ -48,8 +113,9 @@ impl ClassifierHead {
         num_features
     }
 
-    /// Replaces the fully connected layer by a fresh one for `num_classes` classes.
+    /// Replaces the layer by a fresh one for `num_classes` classes.
     pub fn reset(&mut self, num_classes: usize, device: &Device) {
-        self.linear = LinearConfig::new(self.num_features(), num_classes).init(device);
+        let channels = [self.num_features(), num_classes];
+        self.linear = linear(channels, self.initializer.as_ref(), device);
     }
 }

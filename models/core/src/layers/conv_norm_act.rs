@@ -10,19 +10,22 @@ use super::Activation;
 /// How a convolution extends its input at the borders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Padding {
-    /// `kernel / 2` on every side, as PyTorch models do.
+    /// Half the kernel on every side, as PyTorch models do.
     Symmetric,
+    /// None: the kernel never leaves the input. "VALID" in TensorFlow.
+    Valid,
     /// TensorFlow's "SAME": as little as gives `ceil(size / stride)` outputs, an odd one at the
     /// bottom and right.
     Same,
 }
 
 impl Padding {
-    /// The padding of a square kernel.
-    pub fn of(self, kernel_size: usize) -> PaddingConfig2d {
-        let side = kernel_size / 2;
+    /// The padding of a kernel of a height and a width.
+    pub fn of(self, kernel_size: [usize; 2]) -> PaddingConfig2d {
+        let [rows, columns] = kernel_size.map(|size| size / 2);
         match self {
-            Self::Symmetric => PaddingConfig2d::Explicit(side, side, side, side),
+            Self::Symmetric => PaddingConfig2d::Explicit(rows, columns, rows, columns),
+            Self::Valid => PaddingConfig2d::Valid,
             Self::Same => PaddingConfig2d::Same,
         }
     }
@@ -33,8 +36,8 @@ impl Padding {
 pub struct ConvNormActConfig {
     /// Channels in and out.
     pub channels: [usize; 2],
-    /// Side of the kernel.
-    pub kernel_size: usize,
+    /// Height and width of the kernel.
+    pub kernel_size: [usize; 2],
     /// Step of the kernel in both directions.
     #[config(default = "1")]
     pub stride: usize,
@@ -44,6 +47,12 @@ pub struct ConvNormActConfig {
     /// What lies beyond the border.
     #[config(default = "Padding::Symmetric")]
     pub padding: Padding,
+    /// Whether the convolution has a bias, which BatchNorm's shift makes superfluous.
+    #[config(default = "false")]
+    pub bias: bool,
+    /// How the kernel is drawn; by default as in
+    /// [He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, backward case.
+    pub initializer: Option<Initializer>,
     /// Added to the variance by BatchNorm.
     #[config(default = "1e-5")]
     pub epsilon: f64,
@@ -55,7 +64,7 @@ pub struct ConvNormActConfig {
     pub activation: Activation,
 }
 
-/// Convolution without bias → BatchNorm → activation.
+/// Convolution → BatchNorm → activation.
 #[derive(Module, Debug)]
 pub struct ConvNormAct {
     conv: Conv2d,
@@ -65,19 +74,17 @@ pub struct ConvNormAct {
 }
 
 impl ConvNormActConfig {
-    /// Builds the layer, its convolution drawn as in [He et al., 2015](https://arxiv.org/abs/1502.01852).
+    /// Builds the layer.
     pub fn init(&self, device: &Device) -> ConvNormAct {
+        let initializer = self.initializer.clone();
+        let conv = Conv2dConfig::new(self.channels, self.kernel_size)
+            .with_stride([self.stride; 2])
+            .with_groups(self.groups)
+            .with_padding(self.padding.of(self.kernel_size))
+            .with_bias(self.bias)
+            .with_initializer(initializer.unwrap_or_else(|| he(self.channels, self.kernel_size)));
         ConvNormAct {
-            conv: Conv2dConfig::new(self.channels, [self.kernel_size; 2])
-                .with_stride([self.stride; 2])
-                .with_groups(self.groups)
-                .with_padding(self.padding.of(self.kernel_size))
-                .with_bias(false)
-                .with_initializer(Initializer::KaimingNormal {
-                    gain: std::f64::consts::SQRT_2,
-                    fan_out_only: true,
-                })
-                .init(device),
+            conv: conv.init(device),
             norm: BatchNormConfig::new(self.channels[1])
                 .with_epsilon(self.epsilon)
                 .with_momentum(self.momentum)
@@ -87,11 +94,19 @@ impl ConvNormActConfig {
     }
 }
 
+/// The normal distribution of He et al. by the number of a kernel's outputs.
+///
+/// As in torchvision, that number is not divided by the groups of the convolution.
+pub fn he([_, out_channels]: [usize; 2], [height, width]: [usize; 2]) -> Initializer {
+    let fan_out = (out_channels * height * width) as f64;
+    Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() }
+}
+
 impl ConvNormAct {
     /// # Shapes
     ///
-    /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`, where `H' = ceil(H / stride)` for
-    /// odd kernels
+    /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`; but for [`Padding::Valid`] and even
+    /// kernels `H' = ceil(H / stride)`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.activation.forward(self.norm.forward(self.conv.forward(x)))
     }

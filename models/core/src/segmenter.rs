@@ -1,0 +1,44 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+/// A network that gives a class score to each pixel of an image.
+pub trait ImageSegmenter: Module {
+    /// Computes the features that the pixels are classified by.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4>;
+
+    /// Classifies features.
+    ///
+    /// # Shapes
+    ///
+    /// features `[N, num_features, H, W]` → logits `[N, num_classes, H, W]`
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<4>;
+
+    /// Classifies each pixel of images.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → logits `[N, num_classes, H, W]`
+    ///
+    /// # Panics
+    ///
+    /// When an image is smaller than [`min_size`](Self::min_size).
+    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        crate::check_size(&images, self.min_size());
+        self.forward_head(self.forward_features(images))
+    }
+
+    /// Side of the smallest square image that the network can take, in pixels.
+    fn min_size(&self) -> usize {
+        1
+    }
+
+    /// Number of channels of the features.
+    fn num_features(&self) -> usize;
+
+    /// Replaces the last layer by a fresh one for `num_classes` classes.
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device);
+}

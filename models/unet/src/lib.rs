@@ -1,0 +1,203 @@
+//! # U-Net
+//!
+//! Ronneberger et al., 2015: [Convolutional Networks for Biomedical Image Segmentation](https://arxiv.org/abs/1505.04597).
+//!
+//! Down to a coarse map that knows what is there, up again to know where, with the fine maps of
+//! the way down laid beside those of the way up.
+//!
+//! | part         | output for `[N, 3, 64, 64]` | paper, figure 1                      |
+//! |--------------|-----------------------------|--------------------------------------|
+//! | `stem`       | `[N, 64, 64, 64]`           | two convolutions 3×3                 |
+//! | `down.0`     | `[N, 128, 32, 32]`          | max pool 2×2, two convolutions 3×3   |
+//! | `down.1`     | `[N, 256, 16, 16]`          | the same                             |
+//! | `down.2`     | `[N, 512, 8, 8]`            | the same                             |
+//! | `down.3`     | `[N, 1024, 4, 4]`           | the same                             |
+//! | `up.0`       | `[N, 512, 8, 8]`            | up-conv 2×2, two convolutions 3×3    |
+//! | `up.1`       | `[N, 256, 16, 16]`          | the same                             |
+//! | `up.2`       | `[N, 128, 32, 32]`          | the same                             |
+//! | `up.3`       | `[N, 64, 64, 64]`           | the same                             |
+//! | `classifier` | `[N, num_classes, 64, 64]`  | convolution 1×1                      |
+//!
+//! As in `milesial/Pytorch-UNet`, convolutions are padded and followed by BatchNorm, so that the
+//! output is as large as the input, and the way up may interpolate instead of learning how.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageSegmenter;
+use zoo_core::layers::{ConvNormAct, ConvNormActConfig};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`UNet`].
+#[derive(Config, Debug)]
+pub struct UNetConfig {
+    /// How a map becomes twice as large on the way up.
+    #[config(default = "Upsampling::Transposed")]
+    pub upsampling: Upsampling,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1")]
+    pub num_classes: usize,
+}
+
+/// How a map becomes twice as large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upsampling {
+    /// By a transposed convolution, the paper's "up-conv".
+    Transposed,
+    /// By bilinear interpolation with aligned corners; the convolutions behind it are narrower.
+    Bilinear,
+}
+
+/// U-Net for segmentation; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct UNet {
+    stem: DoubleConv,
+    pool: MaxPool2d,
+    down: Vec<DoubleConv>,
+    up: Vec<Up>,
+    classifier: Conv2d,
+}
+
+#[derive(Module, Debug)]
+struct DoubleConv {
+    first: ConvNormAct,
+    second: ConvNormAct,
+}
+
+#[derive(Module, Debug)]
+struct Up {
+    /// Without it, interpolation.
+    transposed: Option<ConvTranspose2d>,
+    convs: DoubleConv,
+}
+
+/// Channels of the maps on the way down.
+const CHANNELS: [usize; 5] = [64, 128, 256, 512, 1024];
+
+/// A map is halved four times.
+const MIN_SIZE: usize = 16;
+
+impl UNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> UNet {
+        let [top, .., bottom] = CHANNELS;
+        // Interpolation keeps the number of channels, so each map it enlarges has half as many.
+        let narrow = |channels: usize| match self.upsampling {
+            Upsampling::Bilinear => channels / 2,
+            Upsampling::Transposed => channels,
+        };
+        let down = CHANNELS.windows(2).map(|pair| {
+            let out_channels = if pair[1] == bottom { narrow(bottom) } else { pair[1] };
+            DoubleConv::new([pair[0], out_channels, out_channels], device)
+        });
+        let up = CHANNELS.windows(2).rev().map(|pair| {
+            let [skipped, below] = [pair[0], pair[1]];
+            let out_channels = if skipped == top { top } else { narrow(skipped) };
+            let transposed = match self.upsampling {
+                Upsampling::Transposed => Some(up_conv([below, skipped]).init(device)),
+                Upsampling::Bilinear => None,
+            };
+            Up { transposed, convs: DoubleConv::new([below, skipped, out_channels], device) }
+        });
+        UNet {
+            stem: DoubleConv::new([self.in_channels, top, top], device),
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            down: down.collect(),
+            up: up.collect(),
+            classifier: classifier(self.num_classes, device),
+        }
+    }
+}
+
+fn up_conv(channels: [usize; 2]) -> ConvTranspose2dConfig {
+    ConvTranspose2dConfig::new(channels, [2, 2]).with_stride([2, 2])
+}
+
+fn classifier(num_classes: usize, device: &Device) -> Conv2d {
+    Conv2dConfig::new([CHANNELS[0], num_classes], [1, 1]).init(device)
+}
+
+impl ImageSegmenter for UNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let mut x = self.stem.forward(images);
+        let mut skipped = Vec::with_capacity(self.down.len());
+        for down in &self.down {
+            skipped.push(x.clone());
+            x = down.forward(self.pool.forward(x));
+        }
+        self.up.iter().zip(skipped.into_iter().rev()).fold(x, |x, (up, skip)| up.forward(x, skip))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {
+        self.classifier.forward(features)
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        CHANNELS[0]
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier = classifier(num_classes, device);
+    }
+}
+
+impl DoubleConv {
+    fn new([channels, hidden, out_channels]: [usize; 3], device: &Device) -> Self {
+        // §3: normally distributed by the number of incoming nodes.
+        let by_inputs = Initializer::KaimingNormal {
+            gain: std::f64::consts::SQRT_2,
+            fan_out_only: false,
+        };
+        let conv = |channels| {
+            ConvNormActConfig::new(channels, [3, 3])
+                .with_initializer(Some(by_inputs.clone()))
+                .init(device)
+        };
+        Self { first: conv([channels, hidden]), second: conv([hidden, out_channels]) }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.second.forward(self.first.forward(x))
+    }
+}
+
+impl Up {
+    fn forward(&self, x: Tensor<4>, skip: Tensor<4>) -> Tensor<4> {
+        let x = match &self.transposed {
+            Some(transposed) => transposed.forward(x),
+            None => {
+                let bilinear = InterpolateOptions::new(InterpolateMode::Bilinear);
+                interpolate(x, bilinear.with_scale_factor([2.0, 2.0]))
+            }
+        };
+        let x = fit(x, &skip);
+        self.convs.forward(Tensor::cat(vec![skip, x], 1))
+    }
+}
+
+/// Puts zeros around a map until it is as large as another, whose odd sides lost a pixel when
+/// they were halved.
+fn fit(x: Tensor<4>, target: &Tensor<4>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let [_, _, target_height, target_width] = target.dims();
+    let (rows, columns) = (target_height - height, target_width - width);
+    if (rows, columns) == (0, 0) {
+        return x;
+    }
+    let (top, left) = (rows / 2, columns / 2);
+    x.pad((left, columns - left, top, rows - top), 0.0)
+}

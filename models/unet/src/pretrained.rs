@@ -1,0 +1,64 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::{Family, KeyLayout, Paper, Variant};
+
+use crate::{UNetConfig, Upsampling};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "unet",
+    title: "U-Net",
+    paper: Paper {
+        authors: "Ronneberger et al.",
+        year: 2015,
+        title: "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        url: "https://arxiv.org/abs/1505.04597",
+    },
+};
+
+const TRANSPOSED: UNetConfig =
+    UNetConfig { upsampling: Upsampling::Transposed, in_channels: 3, num_classes: 1 };
+const BILINEAR: UNetConfig = UNetConfig { upsampling: Upsampling::Bilinear, ..TRANSPOSED };
+
+/// The keys of `milesial/Pytorch-UNet`.
+#[rustfmt::skip]
+const MILESIAL: &[KeyLayout] = &[KeyLayout {
+    name: "milesial",
+    rules: &[
+        ("stem.first.conv", "inc.double_conv.0"),
+        ("stem.first.norm", "inc.double_conv.1"),
+        ("stem.second.conv", "inc.double_conv.3"),
+        ("stem.second.norm", "inc.double_conv.4"),
+        ("down.{d}.first.conv", "down{d+1}.maxpool_conv.1.double_conv.0"),
+        ("down.{d}.first.norm", "down{d+1}.maxpool_conv.1.double_conv.1"),
+        ("down.{d}.second.conv", "down{d+1}.maxpool_conv.1.double_conv.3"),
+        ("down.{d}.second.norm", "down{d+1}.maxpool_conv.1.double_conv.4"),
+        ("up.{u}.transposed", "up{u+1}.up"),
+        ("up.{u}.convs.first.conv", "up{u+1}.conv.double_conv.0"),
+        ("up.{u}.convs.first.norm", "up{u+1}.conv.double_conv.1"),
+        ("up.{u}.convs.second.conv", "up{u+1}.conv.double_conv.3"),
+        ("up.{u}.convs.second.norm", "up{u+1}.conv.double_conv.4"),
+        ("classifier", "outc.conv"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names and sizes; 572 pixels are the paper's.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<UNetConfig>] = &[
+    Variant {
+        name: "unet",
+        config: TRANSPOSED,
+        size: 572, params: Some(31_037_633), gmacs: None, layouts: MILESIAL, weights: &[],
+    },
+    Variant {
+        name: "unet_bilinear",
+        config: BILINEAR,
+        size: 572, params: Some(17_262_977), gmacs: None, layouts: MILESIAL, weights: &[],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<UNetConfig>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}
