@@ -220,7 +220,7 @@ impl ModuleVisitor for WithoutGradient<'_> {
 fn gradients_reach_every_parameter() {
     let device = Backend::Cpu.device().unwrap().autodiff();
     for variant in smallest() {
-        let model = variant.config.with_num_classes(4).init(&device);
+        let model = variant.config.clone().with_num_classes(4).init(&device);
         let size = small_size(&variant, model.min_size());
         let shape = [4, parameters(&model)[0].shape[1], size, size];
         let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device);

@@ -1,7 +1,8 @@
 //! Each variant computes what its reference implementation computes.
 //!
 //! The fixtures hold no weights, only the formula's inputs; see `fixtures/parity/README.md`.
-//! `ZOO_PARITY_FIXTURES=FOLDER` adds more of them.
+//! `ZOO_PARITY_FIXTURES=FOLDER` adds more of them, `ZOO_PARITY_ONLY=resnet` leaves out those
+//! without these letters in their names.
 
 use zoo_cli::device::Backend;
 use zoo_tests::fixture::Fixture;
@@ -9,11 +10,12 @@ use zoo_tests::fixture::Fixture;
 /// Runs fixtures on a backend and prints a line for each.
 fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
     let device = backend.device().expect("the backend is usable");
+    let only = std::env::var("ZOO_PARITY_ONLY").unwrap_or_default();
     let mut failures = Vec::new();
     let mut checked = 0;
     for path in Fixture::paths() {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if !wanted(&name) {
+        if !wanted(&name) || !name.contains(&only) {
             continue;
         }
         checked += 1;

@@ -7,9 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
-use zoo_import::{
-    Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record,
-};
+use zoo_import::{Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record};
 use zoo_models::{Config, Logits, Network, variant};
 
 use crate::args;

@@ -19,8 +19,8 @@ mod variant;
 pub mod decode;
 
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
-pub use segmenter::ImageSegmenter;
 pub use keys::KeyLayout;
 pub use parameters::{Parameter, count_trainable, parameters, root_prefix};
 pub use preprocess::{Colour, Filter, Preprocess};
+pub use segmenter::ImageSegmenter;
 pub use variant::{Family, Labels, Paper, Variant, Weights};

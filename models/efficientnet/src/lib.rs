@@ -28,8 +28,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, Padding,
-    SqueezeExcite, SqueezeExciteConfig, StochasticDepth, make_divisible,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, make_divisible,
 };
 
 mod pretrained;

@@ -17,8 +17,13 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const WIDTH_1: MobileNetV2Config =
-    MobileNetV2Config { width_mult: 1.0, dropout: 0.2, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 };
+const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
+    width_mult: 1.0,
+    dropout: 0.2,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
 
 /// torchvision numbers a block's layers, and the first block has no expansion.
 #[rustfmt::skip]

@@ -86,9 +86,7 @@ impl Version {
             Self::V1_1 => (64, 3, [0, 2, 4]),
         }
     }
-}
 
-impl Version {
     /// What the stem and three poolings without padding need.
     fn min_size(self) -> usize {
         match self {

@@ -158,10 +158,8 @@ impl ImageSegmenter for UNet {
 impl DoubleConv {
     fn new([channels, hidden, out_channels]: [usize; 3], device: &Device) -> Self {
         // §3: normally distributed by the number of incoming nodes.
-        let by_inputs = Initializer::KaimingNormal {
-            gain: std::f64::consts::SQRT_2,
-            fan_out_only: false,
-        };
+        let by_inputs =
+            Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false };
         let conv = |channels| {
             ConvNormActConfig::new(channels, [3, 3])
                 .with_initializer(Some(by_inputs.clone()))
