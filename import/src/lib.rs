@@ -19,5 +19,5 @@ mod record;
 pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
 pub use error::Error;
-pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, load};
+pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load};
 pub use record::{Precision, Record, is_record};

@@ -136,6 +136,19 @@ pub fn has_auxiliary(checkpoint: &Checkpoint, layouts: &[KeyLayout]) -> bool {
     keys.into_iter().any(|key| layouts.iter().any(|layout| layout.is_optional(key)))
 }
 
+/// The checkpoint's key for each parameter, spelled as in the layout that knows most of them.
+///
+/// # Panics
+///
+/// When `layouts` is empty, or has no rule for one of the parameters.
+pub fn keys(
+    parameters: &[Parameter],
+    checkpoint: &Checkpoint,
+    layouts: &[KeyLayout],
+) -> Vec<String> {
+    recognise(parameters, checkpoint, layouts).1
+}
+
 /// Finds out how many classes and input channels a checkpoint was trained with.
 ///
 /// `build` makes the model for a number of classes and of channels; `usual` are the ones it is

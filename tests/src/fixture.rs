@@ -8,8 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Deserializer};
-use zoo_core::count_trainable;
+use zoo_core::{KeyLayout, count_trainable};
 use zoo_import::{Checkpoint, has_auxiliary};
+use zoo_models::Network;
 
 use crate::{formula, local};
 
@@ -117,6 +118,25 @@ impl Fixture {
         (2e-4 * self.output_std).max(8.0 * self.f32_error)
     }
 
+    /// Loads the checkpoint into a network, with auxiliary heads where it has them.
+    ///
+    /// # Errors
+    ///
+    /// Which keys differ.
+    pub fn load(
+        &self,
+        mut network: Network,
+        layouts: &[KeyLayout],
+        device: &Device,
+    ) -> Result<Network, String> {
+        let checkpoint = self.checkpoint();
+        if has_auxiliary(&checkpoint, layouts) {
+            network.attach_auxiliary(device);
+        }
+        let loaded = zoo_import::load(network, &self.variant, &checkpoint, layouts);
+        loaded.map(|(network, _)| network).map_err(|error| error.to_string())
+    }
+
     /// Loads the checkpoint into the registry's variant and compares what it computes.
     ///
     /// Returns the largest error of a logit.
@@ -129,17 +149,11 @@ impl Fixture {
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
         let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
-        let checkpoint = self.checkpoint();
-        let mut model = config.init(device);
-        if has_auxiliary(&checkpoint, variant.layouts) {
-            model.attach_auxiliary(device);
-        }
+        let model = self.load(config.init(device), variant.layouts, device)?;
         let params = count_trainable(&model);
         if params != self.num_params {
             return Err(format!("{params} parameters, the reference has {}", self.num_params));
         }
-        let (model, _) = zoo_import::load(model, variant.name, &checkpoint, variant.layouts)
-            .map_err(|error| error.to_string())?;
 
         let features = model.forward_features(self.images(device));
         let logits: Vec<f32> =
