@@ -202,6 +202,7 @@ fn a_record_gives_the_same_answers() {
             num_classes: variant.config.num_classes(),
             in_channels: variant.config.in_channels(),
             has_auxiliary: false,
+            has_classifier: true,
             labels: vec![],
             preprocess: zoo_core::Preprocess::IMAGENET,
             origin: Origin {

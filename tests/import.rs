@@ -129,11 +129,12 @@ fn classes_and_channels_are_read_from_the_shapes() {
         let variant = variant(name).unwrap();
         let build = |classes, channels| {
             let config = variant.config.clone();
-            config.with_num_classes(classes).with_in_channels(channels).init(&device())
+            let config = config.with_num_classes(classes).with_in_channels(channels);
+            zoo_core::parameters(&config.init(&device()))
         };
         let trained = build(classes, channels);
-        let keys = variant.layouts[0].keys(&zoo_core::parameters(&trained));
-        let tensors = zoo_core::parameters(&trained).into_iter().zip(keys).map(|(slot, key)| {
+        let keys = variant.layouts[0].keys(&trained);
+        let tensors = trained.into_iter().zip(keys).map(|(slot, key)| {
             let (key, mut shape) = (key.unwrap(), slot.shape.clone());
             if slot.layer == "Linear" {
                 shape.reverse();

@@ -15,12 +15,19 @@ pub struct ModelCard {
     /// Whether the record holds the auxiliary classifiers that the architecture is trained with.
     #[serde(default)]
     pub has_auxiliary: bool,
+    /// Whether the classifier was trained, and not only the layers before it.
+    #[serde(default = "yes")]
+    pub has_classifier: bool,
     /// The classes' names in order, or none at all.
     pub labels: Vec<String>,
     /// How an image becomes the network's input.
     pub preprocess: Preprocess,
     /// Where the weights came from.
     pub origin: Origin,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ModelCard {

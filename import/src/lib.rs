@@ -14,10 +14,13 @@ mod card;
 mod checkpoint;
 mod error;
 mod load;
+mod recognise;
 mod record;
 
+pub use burn::store::burn_pack::Tensor;
 pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
 pub use error::Error;
-pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load};
-pub use record::{Precision, Record, is_record};
+pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load, load_but};
+pub use recognise::{Candidate, Recognition, Resemblance, Unrecognised, recognise};
+pub use record::{Precision, Record, is_record, is_record_file};

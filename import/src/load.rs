@@ -71,13 +71,32 @@ impl Report {
 ///
 /// When `layouts` is empty, or has no rule for one of the model's parameters.
 pub fn load<M: Module>(
+    model: M,
+    name: &str,
+    checkpoint: &Checkpoint,
+    layouts: &[KeyLayout],
+) -> Result<(M, Report), Error> {
+    load_but(&BTreeSet::new(), model, name, checkpoint, layouts)
+}
+
+/// [`load`] for a checkpoint that lacks the parameters at some paths, which keep their values.
+///
+/// # Errors
+///
+/// When anything else is missing, or anything left over or of the wrong shape.
+///
+/// # Panics
+///
+/// When `layouts` is empty, or has no rule for one of the model's parameters.
+pub fn load_but<M: Module>(
+    absent: &BTreeSet<String>,
     mut model: M,
     name: &str,
     checkpoint: &Checkpoint,
     layouts: &[KeyLayout],
 ) -> Result<(M, Report), Error> {
     let slots = parameters(&model);
-    let (layout, keys) = recognise(&slots, checkpoint, layouts);
+    let (layout, keys) = spelling(&slots, checkpoint, layouts);
     let root = root_prefix(&model);
 
     let mut report = Report { layout: layout.name, ..Report::default() };
@@ -85,6 +104,7 @@ pub fn load<M: Module>(
     for (slot, key) in slots.iter().zip(&keys) {
         let expected = pytorch_shape(slot);
         match checkpoint.tensors.get(key) {
+            None if absent.contains(&slot.path) => {}
             None => {
                 report.missing.push(Missing { key: key.clone(), shape: expected, nearest: None })
             }
@@ -146,24 +166,23 @@ pub fn keys(
     checkpoint: &Checkpoint,
     layouts: &[KeyLayout],
 ) -> Vec<String> {
-    recognise(parameters, checkpoint, layouts).1
+    spelling(parameters, checkpoint, layouts).1
 }
 
 /// Finds out how many classes and input channels a checkpoint was trained with.
 ///
-/// `build` makes the model for a number of classes and of channels; `usual` are the ones it is
-/// designed for, and the answer where the checkpoint does not tell.
-pub fn fit<M: Module>(
-    build: impl Fn(usize, usize) -> M,
+/// `build` gives the model's parameters for a number of classes and of channels; `usual` are the
+/// ones it is designed for, and the answer where the checkpoint does not tell.
+pub fn fit(
+    build: impl Fn(usize, usize) -> Vec<Parameter>,
     (classes, channels): (usize, usize),
     checkpoint: &Checkpoint,
     layouts: &[KeyLayout],
 ) -> (usize, usize) {
-    let usual = parameters(&build(classes, channels));
-    let (_, keys) = recognise(&usual, checkpoint, layouts);
+    let usual = build(classes, channels);
+    let (_, keys) = spelling(&usual, checkpoint, layouts);
     // The dimension that grows with the number is the one to read in the checkpoint.
-    let read = |grown: M| {
-        let grown = parameters(&grown);
+    let read = |grown: Vec<Parameter>| {
         usual.iter().zip(&grown).zip(&keys).find_map(|((usual, grown), key)| {
             let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
             let dimension = (0..usual.len()).find(|&d| usual[d] != grown[d])?;
@@ -180,7 +199,7 @@ pub fn fit<M: Module>(
 }
 
 /// The layout that knows most of the checkpoint's keys, and its key for each parameter.
-fn recognise<'l>(
+fn spelling<'l>(
     slots: &[Parameter],
     checkpoint: &Checkpoint,
     layouts: &'l [KeyLayout],
@@ -188,16 +207,7 @@ fn recognise<'l>(
     layouts
         .iter()
         .map(|layout| {
-            let keys: Vec<String> = layout
-                .keys(slots)
-                .into_iter()
-                .zip(slots)
-                .map(|(key, slot)| {
-                    key.unwrap_or_else(|| {
-                        panic!("the layout {} has no rule for {}", layout.name, slot.path)
-                    })
-                })
-                .collect();
+            let keys = keys_of(layout, slots);
             let known = keys.iter().filter(|key| checkpoint.tensors.contains_key(*key)).count();
             (known, layout, keys)
         })
@@ -206,13 +216,28 @@ fn recognise<'l>(
         .expect("an architecture has a layout")
 }
 
+/// A layout's key for each parameter.
+///
+/// # Panics
+///
+/// When it has no rule for one of them: a mistake in the layout.
+pub(crate) fn keys_of(layout: &KeyLayout, parameters: &[Parameter]) -> Vec<String> {
+    let keys = layout.keys(parameters).into_iter().zip(parameters);
+    keys.map(|(key, parameter)| {
+        key.unwrap_or_else(|| {
+            panic!("the layout {} has no rule for {}", layout.name, parameter.path)
+        })
+    })
+    .collect()
+}
+
 /// Whether a key is a counter that PyTorch keeps beside BatchNorm's statistics.
-fn is_counter(key: &str) -> bool {
+pub(crate) fn is_counter(key: &str) -> bool {
     key.ends_with(".num_batches_tracked")
 }
 
 /// A parameter's shape as PyTorch stores it: a fully connected layer's weight is transposed.
-fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
+pub(crate) fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
     let mut shape = parameter.shape.clone();
     if parameter.layer == "Linear" {
         shape.reverse();

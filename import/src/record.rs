@@ -1,3 +1,5 @@
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
@@ -38,7 +40,25 @@ pub fn is_record(head: &[u8]) -> bool {
     head.starts_with(&MAGIC_NUMBER.to_le_bytes())
 }
 
+/// Whether a file is a record.
+///
+/// # Errors
+///
+/// When the file can't be read.
+pub fn is_record_file(path: &Path) -> Result<bool, Error> {
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(4).read_to_end(&mut head))
+        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    Ok(is_record(&head))
+}
+
 impl Record {
+    /// The tensors, their values still on disk.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
     /// Opens a record, leaving its values on disk.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub enum Command {
     Devices(Devices),
     /// Turn a PyTorch or safetensors checkpoint into a record
     Import(Import),
+    /// Show what is in a record or a checkpoint, and which model it is of
+    Inspect(Inspect),
     /// Run a model on a raw tensor, to compare it with other implementations
     Forward(Forward),
     /// Measure how fast a model runs
@@ -156,9 +158,10 @@ pub struct Import {
     /// A .pt, .pth or .safetensors file
     pub checkpoint: PathBuf,
 
-    /// The model it is of, with a tag where several weights are published
+    /// The model it is of, with a tag where several weights are published [default: what the
+    /// names and shapes of its tensors tell]
     #[arg(long, value_name = "VARIANT[.TAG]")]
-    pub variant: String,
+    pub variant: Option<String>,
 
     /// The record to write
     #[arg(long, short, value_name = "FILE")]
@@ -171,6 +174,17 @@ pub struct Import {
     /// Keep the weights in half precision: half the size, a difference in the third digit
     #[arg(long)]
     pub half: bool,
+}
+
+/// `zoo inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A record, or a .pt, .pth or .safetensors file
+    pub file: PathBuf,
+
+    /// How to print it
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// `zoo forward`

@@ -19,7 +19,7 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     };
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let device = Backend::Cpu.device()?;
-    let (model, report) = from_checkpoint(&checkpoint, &args.variant, labels, &device)?;
+    let (model, report) = from_checkpoint(&checkpoint, args.variant.as_deref(), labels, &device)?;
     let precision = if args.half { Precision::Half } else { Precision::Single };
     Record::save(&model.network, &model.card, precision, &args.output)?;
 
@@ -33,6 +33,12 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
         if card.labels.is_empty() { " without names" } else { "" },
         card.in_channels
     );
+    if card.has_auxiliary {
+        eprintln!("  with the auxiliary classifiers that it was trained with");
+    }
+    if !card.has_classifier {
+        eprintln!("  without a classifier: the record has a fresh one, for fine-tuning");
+    }
     eprintln!("wrote {}", args.output.display());
     Ok(())
 }

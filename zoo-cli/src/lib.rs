@@ -17,6 +17,7 @@ pub mod devices;
 pub mod forward;
 pub mod import;
 pub mod info;
+pub mod inspect;
 pub mod list;
 pub mod model;
 
@@ -43,6 +44,7 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::Info(args) => info::run(args)?,
         Command::Devices(args) => devices::run(args)?,
         Command::Import(args) => import::run(args)?,
+        Command::Inspect(args) => inspect::run(args)?,
         Command::Forward(args) => forward::run(args)?,
         Command::Bench(args) => bench::run(args)?,
         Command::Completions { shell } => {

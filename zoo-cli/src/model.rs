@@ -1,16 +1,19 @@
 //! From `--model` and `--weights` to a network that is ready to run.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor};
-use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
-use zoo_import::{Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record};
-use zoo_models::{Config, Logits, Network, variant};
+use zoo_core::{Colour, Labels, Preprocess, Variant, Weights, parameters};
+use zoo_import::{
+    Candidate, Checkpoint, ModelCard, Origin, Recognition, Record, Report, Unrecognised, fit,
+    has_auxiliary, is_record_file,
+};
+use zoo_models::{Config, Logits, Network, VARIANTS, variant};
 
 use crate::args;
+use crate::device::Backend;
 
 /// A network with weights, and what is known about them.
 pub struct Model {
@@ -51,9 +54,7 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
 
 /// Loads weights from a record, or from a checkpoint of the model with a name.
 pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Result<Model> {
-    let mut head = [0; 4];
-    let read = File::open(path).and_then(|mut file| file.read(&mut head));
-    if read.is_ok() && is_record(&head) {
+    if is_record_file(path)? {
         let record = Record::open(path)?;
         if let Some(name) = name {
             let asked = published(name)?.0.name;
@@ -67,46 +68,84 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
         return from_record(record, device);
     }
     let checkpoint = Checkpoint::open(path)?;
-    let Some(name) = name else {
-        bail!(
-            "{} is a checkpoint, which does not say of which model\nhint: add --model VARIANT; \
-             `zoo list` shows them",
-            path.display()
-        );
-    };
-    Ok(from_checkpoint(&checkpoint, name, None, device)?.0)
+    let (model, _) = from_checkpoint(&checkpoint, name, None, device)?;
+    ensure!(
+        model.card.has_classifier,
+        "{} has no classifier, only the layers before it\nhint: `zoo import` makes a record of it \
+         that can be fine-tuned",
+        path.display()
+    );
+    Ok(model)
 }
 
-/// Loads a checkpoint into the variant with a name, with as many classes as it has.
+/// Finds out which of the zoo's models a checkpoint is of.
+pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognition, Unrecognised> {
+    let candidates: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
+    zoo_import::recognise(checkpoint, &candidates)
+}
+
+fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
+    Candidate {
+        name: variant.name,
+        layouts: variant.layouts,
+        usual: (variant.config.num_classes(), variant.config.in_channels()),
+        build: Box::new(|num_classes, in_channels| {
+            let config = variant.config.clone().with_num_classes(num_classes);
+            // Parameters are drawn when they are used, which these never are.
+            let device = Backend::Cpu.device().expect("the cpu is always there");
+            parameters(&config.with_in_channels(in_channels).init(&device))
+        }),
+    }
+}
+
+/// Loads a checkpoint into the variant with a name, or into the one it is recognised as, with as
+/// many classes as it has.
 pub fn from_checkpoint(
     checkpoint: &Checkpoint,
-    name: &str,
+    name: Option<&str>,
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let (variant, tagged) = published(name)?;
-    let build = |classes, channels| {
-        let config = variant.config.clone();
-        config.with_num_classes(classes).with_in_channels(channels).init(device)
+    let (recognition, (variant, tagged)) = match name {
+        Some(name) => {
+            let named = published(name)?;
+            let recognition = zoo_import::recognise(checkpoint, &[candidate(&named.0)]).ok();
+            (recognition, named)
+        }
+        None => {
+            let recognition = recognise(checkpoint).with_context(|| {
+                format!("what {} is of is not clear", checkpoint.path.display())
+            })?;
+            let variant = variant(&recognition.name)?;
+            (Some(recognition), (variant, None))
+        }
     };
-    let usual = (variant.config.num_classes(), variant.config.in_channels());
-    let (num_classes, in_channels) = fit(build, usual, checkpoint, variant.layouts);
-    let mut network = build(num_classes, in_channels);
+    // What is not recognised as the network that was named is loaded for its error's sake.
+    let candidate = candidate(&variant);
+    let (num_classes, in_channels) = match &recognition {
+        Some(found) => (found.num_classes, found.in_channels),
+        None => fit(&candidate.build, candidate.usual, checkpoint, variant.layouts),
+    };
+    let has_classifier = !recognition.is_some_and(|found| found.is_headless);
+    let absent = if has_classifier { BTreeSet::new() } else { candidate.classifier() };
+    let config = variant.config.clone().with_num_classes(num_classes);
+    let mut network = config.with_in_channels(in_channels).init(device);
     let has_auxiliary = has_auxiliary(checkpoint, variant.layouts);
     if has_auxiliary {
         network.attach_auxiliary(device);
     }
-    let (network, report) = zoo_import::load(network, variant.name, checkpoint, variant.layouts)?;
+    let (network, report) =
+        zoo_import::load_but(&absent, network, variant.name, checkpoint, variant.layouts)?;
 
     let sha256 = checkpoint.sha256()?;
     // The file's hash says best which weights these are, then a tag that was asked for. Others
     // were most likely trained with the first recipe that was published.
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
-    let guess = if name.contains('.') { tagged } else { variant.weights.first() };
+    let guess = tagged.or(variant.weights.first());
     let weights = known.or(guess).filter(|_| in_channels == 3);
     let names = match (labels, weights.map(|weights| weights.labels)) {
         (Some(labels), _) => labels,
-        (None, Some(Labels::ImageNet1k)) if num_classes == 1000 => {
+        (None, Some(Labels::ImageNet1k)) if num_classes == 1000 && has_classifier => {
             zoo_assets::imagenet1k().map(str::to_owned).collect()
         }
         (None, _) => Vec::new(),
@@ -122,6 +161,7 @@ pub fn from_checkpoint(
         num_classes,
         in_channels,
         has_auxiliary,
+        has_classifier,
         labels: names,
         preprocess: weights
             .map_or_else(|| usual_preprocess(&variant, in_channels), |weights| weights.preprocess),

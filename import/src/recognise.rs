@@ -1,0 +1,231 @@
+use std::collections::BTreeSet;
+
+use zoo_core::{KeyLayout, Parameter};
+
+use crate::load::{is_counter, keys_of, pytorch_shape};
+use crate::{Checkpoint, fit};
+
+/// A network that a checkpoint may be of.
+pub struct Candidate<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The spellings of its checkpoints.
+    pub layouts: &'static [KeyLayout],
+    /// The classes and channels that it usually has.
+    pub usual: (usize, usize),
+    /// Its parameters for a number of classes and of channels.
+    pub build: Box<dyn Fn(usize, usize) -> Vec<Parameter> + 'a>,
+}
+
+impl Candidate<'_> {
+    /// The paths of the parameters that the classes are told apart by: those whose shapes change
+    /// with their number.
+    pub fn classifier(&self) -> BTreeSet<String> {
+        let (classes, channels) = self.usual;
+        let usual = (self.build)(classes, channels).into_iter();
+        usual
+            .zip((self.build)(classes + 1, channels))
+            .filter(|(usual, more)| usual.shape != more.shape)
+            .map(|(usual, _)| usual.path)
+            .collect()
+    }
+}
+
+/// What a checkpoint is of, as its keys and shapes tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognition {
+    /// The network's name.
+    pub name: String,
+    /// Whose spelling of the keys it is.
+    pub layout: &'static str,
+    /// Number of classes.
+    pub num_classes: usize,
+    /// Channels of the images.
+    pub in_channels: usize,
+    /// Whether the classifier is missing, as in a backbone's checkpoint.
+    pub is_headless: bool,
+}
+
+/// Why it is not known what a checkpoint is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unrecognised {
+    /// Several networks have these keys and shapes.
+    Ambiguous(Vec<Recognition>),
+    /// No network has; these are the nearest, the best first.
+    Unknown(Vec<Resemblance>),
+}
+
+/// How much of a network a checkpoint has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resemblance {
+    /// The network's name.
+    pub name: String,
+    /// Whose spelling of the keys it would be.
+    pub layout: &'static str,
+    /// Parameters that have a tensor of their key and shape.
+    pub matched: usize,
+    /// All parameters of the network.
+    pub parameters: usize,
+    /// Tensors of the checkpoint that the network has no place for.
+    pub unused: usize,
+}
+
+/// How a network and a checkpoint's keys go together in one spelling.
+struct Match<'c> {
+    candidate: &'c Candidate<'c>,
+    layout: &'static KeyLayout,
+    keys: Vec<String>,
+    /// Parameters whose key the checkpoint has.
+    known: usize,
+    resemblance: Resemblance,
+}
+
+/// Finds out what a checkpoint is of.
+///
+/// The whole of the keys and shapes decides, not a name or a number: the network must have a place
+/// for each tensor and the checkpoint a tensor for each parameter, except those of the classifier.
+///
+/// # Errors
+///
+/// When several networks fit, or none does.
+pub fn recognise(
+    checkpoint: &Checkpoint,
+    candidates: &[Candidate<'_>],
+) -> Result<Recognition, Unrecognised> {
+    let mut matches: Vec<Match<'_>> = candidates
+        .iter()
+        .flat_map(|candidate| {
+            let (classes, channels) = candidate.usual;
+            let parameters = (candidate.build)(classes, channels);
+            candidate
+                .layouts
+                .iter()
+                .filter_map(move |layout| Match::new(candidate, layout, &parameters, checkpoint))
+        })
+        .collect();
+    // What differs only in the classifier comes before what differs elsewhere.
+    matches.sort_by_key(|found| std::cmp::Reverse(found.score()));
+    let best = matches.first().map_or(0, Match::score);
+    let fitting: Vec<Recognition> = matches
+        .iter()
+        .take_while(|found| found.score() + SLACK >= best)
+        .filter_map(|found| found.fit(checkpoint))
+        .collect();
+    // A whole network is preferred to the backbone of one.
+    let whole: Vec<_> = fitting.iter().filter(|found| !found.is_headless).cloned().collect();
+    let mut fitting = if whole.is_empty() { fitting } else { whole };
+    match fitting.len() {
+        0 => {
+            matches.dedup_by(|a, b| a.candidate.name == b.candidate.name);
+            let nearest = matches.into_iter().take(3).map(|found| found.resemblance);
+            Err(Unrecognised::Unknown(nearest.collect()))
+        }
+        1 => Ok(fitting.remove(0)),
+        _ => Err(Unrecognised::Ambiguous(fitting)),
+    }
+}
+
+/// How many tensors a fitting network may match less than the best one: those whose shapes
+/// change with the classes and the channels.
+const SLACK: usize = 16;
+
+impl<'c> Match<'c> {
+    /// None where they have nothing in common.
+    fn new(
+        candidate: &'c Candidate<'c>,
+        layout: &'static KeyLayout,
+        parameters: &[Parameter],
+        checkpoint: &Checkpoint,
+    ) -> Option<Self> {
+        let keys = keys_of(layout, parameters);
+        let found = |key: &String| checkpoint.tensors.get(key);
+        let known = keys.iter().filter_map(found).count();
+        let matched = keys
+            .iter()
+            .zip(parameters)
+            .filter(|(key, parameter)| {
+                found(key).is_some_and(|tensor| tensor.shape.to_vec() == pytorch_shape(parameter))
+            })
+            .count();
+        let resemblance = Resemblance {
+            name: candidate.name.to_owned(),
+            layout: layout.name,
+            matched,
+            parameters: parameters.len(),
+            unused: unused(checkpoint, layout, &keys),
+        };
+        (matched > 0).then_some(Self { candidate, layout, keys, known, resemblance })
+    }
+
+    fn score(&self) -> usize {
+        (self.resemblance.matched + self.known).saturating_sub(self.resemblance.unused)
+    }
+
+    /// The recognition, if nothing but a classifier is missing and nothing is left over.
+    fn fit(&self, checkpoint: &Checkpoint) -> Option<Recognition> {
+        if self.resemblance.unused > 0 {
+            return None;
+        }
+        let build = |classes, channels| (self.candidate.build)(classes, channels);
+        let layouts = std::slice::from_ref(self.layout);
+        let (num_classes, in_channels) = fit(build, self.candidate.usual, checkpoint, layouts);
+        let fitted = build(num_classes, in_channels);
+        let classifier = self.candidate.classifier();
+        let mut is_headless = false;
+        for (key, parameter) in self.keys.iter().zip(&fitted) {
+            match checkpoint.tensors.get(key) {
+                Some(tensor) if tensor.shape.to_vec() == pytorch_shape(parameter) => {}
+                None if classifier.contains(&parameter.path) => is_headless = true,
+                _ => return None,
+            }
+        }
+        Some(Recognition {
+            name: self.candidate.name.to_owned(),
+            layout: self.layout.name,
+            num_classes,
+            in_channels,
+            is_headless,
+        })
+    }
+}
+
+/// Tensors of a checkpoint that a network has no place for.
+fn unused(checkpoint: &Checkpoint, layout: &KeyLayout, keys: &[String]) -> usize {
+    let keys: BTreeSet<&String> = keys.iter().collect();
+    let has_place = |key: &String| keys.contains(key) || is_counter(key) || layout.is_optional(key);
+    checkpoint.tensors.keys().filter(|key| !has_place(key)).count()
+}
+
+impl std::fmt::Display for Unrecognised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ambiguous(found) => {
+                writeln!(f, "its keys and shapes are those of several models")?;
+                for one in found {
+                    writeln!(f, "  {}, keys as {} has them", one.name, one.layout)?;
+                }
+                write!(f, "hint: say which it is with --variant")
+            }
+            Self::Unknown(nearest) if nearest.is_empty() => {
+                write!(
+                    f,
+                    "no model has any of its keys\nhint: `zoo inspect` shows them; `zoo list` shows \
+                     the models"
+                )
+            }
+            Self::Unknown(nearest) => {
+                writeln!(f, "no model has its keys and shapes; the nearest are")?;
+                for one in nearest {
+                    writeln!(
+                        f,
+                        "  {}: {} of its {} tensors match, {} of the file's have no place",
+                        one.name, one.matched, one.parameters, one.unused
+                    )?;
+                }
+                write!(f, "hint: name one with --variant to see all that differs")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Unrecognised {}
