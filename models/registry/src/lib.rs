@@ -224,6 +224,7 @@ architectures! {
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
+        zoo_mnasnet: MnasNet, MnasNetConfig;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
     }
     segmenters {
