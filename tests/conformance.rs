@@ -283,6 +283,7 @@ fn names_are_unique_and_found_again() {
         "mobilenet_v1_0_35",
         "mobilenet_v2_w0_35",
         "mobilenet_v2_w1_4",
+        "mobilenet_v3_large_w0_75",
         "mnasnet0_35",
         "resnet8_cifar",
     ] {

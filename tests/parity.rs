@@ -47,6 +47,7 @@ fn is_small(name: &str) -> bool {
         "mobilenet_v1_0_25@64",
         "mobilenet_v2_w0_5@64",
         "mnasnet0_5@64",
+        "mobilenet_v3_small@64",
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
     ]

@@ -225,6 +225,7 @@ architectures! {
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_mnasnet: MnasNet, MnasNetConfig;
+        zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
     }
     segmenters {
