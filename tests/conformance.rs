@@ -285,6 +285,7 @@ fn names_are_unique_and_found_again() {
         "mobilenet_v2_w1_4",
         "mobilenet_v3_large_w0_75",
         "mnasnet0_35",
+        "ghostnet_075",
         "resnet8_cifar",
     ] {
         assert_eq!(variant(name).unwrap().name, name);

@@ -50,6 +50,7 @@ fn is_small(name: &str) -> bool {
         "mobilenet_v3_small@64",
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
+        "ghostnet_050@64",
     ]
     .contains(&name)
 }

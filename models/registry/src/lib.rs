@@ -27,6 +27,7 @@ macro_rules! architectures {
         segmenters { $($segmenter:ident: $seg_model:ident, $seg_config:ident;)* }
     ) => {
         /// A network of any architecture that classifies images.
+        #[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
         #[derive(Module, Debug)]
         pub enum Classifier {
             $(
@@ -227,6 +228,7 @@ architectures! {
         zoo_mnasnet: MnasNet, MnasNetConfig;
         zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
+        zoo_ghostnet: GhostNet, GhostNetConfig;
     }
     segmenters {
         zoo_unet: UNet, UNetConfig;
@@ -234,6 +236,7 @@ architectures! {
 }
 
 /// A network of any architecture.
+#[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
 #[derive(Module, Debug)]
 pub enum Network {
     /// It classifies images.
