@@ -319,7 +319,15 @@ fn names_are_unique_and_found_again() {
         assert!(names.insert(row.name), "{} twice", row.name);
         assert_eq!(variant(row.name).unwrap().name, row.name);
     }
-    for name in ["mobilenet_v2_w0_35", "mobilenet_v2_w1_4", "resnet8_cifar"] {
+    for name in [
+        "mobilenet_v1_0_35",
+        "mobilenet_v2_w0_35",
+        "mobilenet_v2_w1_4",
+        "mobilenet_v3_large_w0_75",
+        "mnasnet0_35",
+        "ghostnet_075",
+        "resnet8_cifar",
+    ] {
         assert_eq!(variant(name).unwrap().name, name);
     }
     let error = variant("resnet5").unwrap_err();

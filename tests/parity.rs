@@ -44,9 +44,13 @@ fn is_small(name: &str) -> bool {
         "resnet20_cifar@32",
         "resnet18@64",
         "squeezenet1_1@64",
+        "mobilenet_v1_0_25@64",
         "mobilenet_v2_w0_5@64",
+        "mnasnet0_5@64",
+        "mobilenet_v3_small@64",
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
+        "ghostnet_050@64",
     ]
     .contains(&name)
 }

@@ -27,6 +27,7 @@ macro_rules! architectures {
         segmenters { $($segmenter:ident: $seg_model:ident, $seg_config:ident;)* }
     ) => {
         /// A network of any architecture that classifies images.
+        #[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
         #[derive(Module, Debug)]
         pub enum Classifier {
             $(
@@ -222,8 +223,12 @@ architectures! {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
+        zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
+        zoo_mnasnet: MnasNet, MnasNetConfig;
+        zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
+        zoo_ghostnet: GhostNet, GhostNetConfig;
     }
     segmenters {
         zoo_unet: UNet, UNetConfig;
@@ -231,6 +236,7 @@ architectures! {
 }
 
 /// A network of any architecture.
+#[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
 #[derive(Module, Debug)]
 pub enum Network {
     /// It classifies images.
