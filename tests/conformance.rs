@@ -279,12 +279,15 @@ fn names_are_unique_and_found_again() {
         assert!(names.insert(row.name), "{} twice", row.name);
         assert_eq!(variant(row.name).unwrap().name, row.name);
     }
-    for name in ["mobilenet_v2_w0_35", "mobilenet_v2_w1_4", "resnet8_cifar"] {
+    for name in ["mobilenet_v2_w0_35", "mobilenet_v2_w1_4", "resnet8_cifar", "wrn_52_1_b13"] {
         assert_eq!(variant(name).unwrap().name, name);
     }
     let error = variant("resnet5").unwrap_err();
     assert!(error.near.contains(&"resnet50"), "{error}");
     for name in ["", "resnet21_cifar", "resnet2_cifar", "mobilenet_v2_w", "mobilenet_v2_wnan"] {
+        assert!(variant(name).is_err(), "{name}");
+    }
+    for name in ["wrn_40", "wrn_41_2", "wrn_4_2", "wrn_40_0", "wrn_40_2_b33_", "wrn_40_2_b3"] {
         assert!(variant(name).is_err(), "{name}");
     }
 }
