@@ -45,6 +45,7 @@ fn is_small(name: &str) -> bool {
         "resnet18@64",
         "squeezenet1_1@64",
         "wrn_40_2_b31@32",
+        "shufflenet_v1_g3@64",
         "mobilenet_v2_w0_5@64",
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",

@@ -223,6 +223,7 @@ architectures! {
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_wide_resnet: WideResNet, WideResNetConfig;
+        zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
     }
