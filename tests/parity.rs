@@ -47,6 +47,7 @@ fn is_small(name: &str) -> bool {
         "wrn_40_2_b31@32",
         "shufflenet_v1_g3@64",
         "mobilenet_v2_w0_5@64",
+        "shufflenet_v2_x0_5@64",
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
     ]

@@ -225,6 +225,7 @@ architectures! {
         zoo_wide_resnet: WideResNet, WideResNetConfig;
         zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
+        zoo_shufflenet_v2: ShuffleNetV2, ShuffleNetV2Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
     }
     segmenters {
