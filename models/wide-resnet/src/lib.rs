@@ -19,8 +19,7 @@
 //! [He et al., 2016](https://arxiv.org/abs/1603.05027). Where a block changes the number of
 //! channels, its shortcut starts behind the first BatchNorm and ReLU, as in the authors' code.
 //!
-//! Names count a block as two convolutions whatever it is made of, as table 2 does with `n` for
-//! B(1,3,1).
+//! Names count a block as two convolutions, whatever it is made of.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};

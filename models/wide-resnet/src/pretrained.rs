@@ -58,8 +58,8 @@ const PYTORCHCV: KeyLayout = KeyLayout {
 
 const LAYOUTS: &[KeyLayout] = &[XTERNALZ, PYTORCHCV];
 
-/// The variants' names and sizes: a few of the paper's table 4, all of its table 2 (the block
-/// types at `k` = 2), and pytorchcv's network, whose features are behind ReLU. No one states
+/// The variants' names and sizes: a few of the paper's, its table 2 (the block types at `k` = 2)
+/// and pytorchcv's network, whose features are behind ReLU. No one states
 /// their multiply-accumulates; these are counted.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<WideResNetConfig>] = &[
