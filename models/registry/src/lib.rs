@@ -227,6 +227,10 @@ architectures! {
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_mnasnet: MnasNet, MnasNetConfig;
         zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
+        zoo_wide_resnet: WideResNet, WideResNetConfig;
+        zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
+        zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
+        zoo_shufflenet_v2: ShuffleNetV2, ShuffleNetV2Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
         zoo_ghostnet: GhostNet, GhostNetConfig;
     }
