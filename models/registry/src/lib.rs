@@ -223,14 +223,13 @@ architectures! {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
-        zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
-        zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
-        zoo_mnasnet: MnasNet, MnasNetConfig;
-        zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_wide_resnet: WideResNet, WideResNetConfig;
+        zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_shufflenet_v2: ShuffleNetV2, ShuffleNetV2Config;
+        zoo_mnasnet: MnasNet, MnasNetConfig;
+        zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
         zoo_ghostnet: GhostNet, GhostNetConfig;
     }
