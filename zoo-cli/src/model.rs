@@ -81,7 +81,18 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
 /// Finds out which of the zoo's models a checkpoint is of.
 pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognition, Unrecognised> {
     let candidates: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
-    zoo_import::recognise(checkpoint, &candidates)
+    let found = zoo_import::recognise(checkpoint, &candidates);
+    let Err(Unrecognised::Unknown(nearest)) = &found else {
+        return found;
+    };
+    // It may be of another size than those in the tables.
+    let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
+    let families: Vec<_> = nearest.iter().map(|near| family(&near.name)).collect();
+    let relatives: Vec<_> = zoo_models::unlisted()
+        .filter(|relative| families.contains(&Some(relative.config.family().name)))
+        .collect();
+    let candidates: Vec<Candidate<'_>> = relatives.iter().map(candidate).collect();
+    zoo_import::recognise(checkpoint, &candidates).or(found)
 }
 
 fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
