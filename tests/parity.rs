@@ -51,6 +51,8 @@ fn is_small(name: &str) -> bool {
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
         "ghostnet_050@64",
+        "inception_v2@64",
+        "se_inception_v2@64",
     ]
     .contains(&name)
 }

@@ -221,6 +221,7 @@ macro_rules! architectures {
 architectures! {
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
+        zoo_inception_v2: InceptionV2, InceptionV2Config;
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
