@@ -53,6 +53,7 @@ fn is_small(name: &str) -> bool {
         "ghostnet_050@64",
         "inception_v2@64",
         "se_inception_v2@64",
+        "inception_v3@75",
     ]
     .contains(&name)
 }

@@ -222,6 +222,7 @@ architectures! {
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_inception_v2: InceptionV2, InceptionV2Config;
+        zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
