@@ -54,6 +54,7 @@ fn is_small(name: &str) -> bool {
         "inception_v2@64",
         "se_inception_v2@64",
         "inception_v3@75",
+        "inception_v4@139",
     ]
     .contains(&name)
 }
