@@ -55,6 +55,7 @@ fn is_small(name: &str) -> bool {
         "se_inception_v2@64",
         "inception_v3@75",
         "inception_v4@139",
+        "inception_resnet_v2@98",
     ]
     .contains(&name)
 }

@@ -225,6 +225,7 @@ architectures! {
         zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
         zoo_inception_v4: InceptionV4, InceptionV4Config;
+        zoo_inception_resnet_v2: InceptionResNetV2, InceptionResNetV2Config;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
