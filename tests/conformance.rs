@@ -114,7 +114,9 @@ fn the_smallest_size_works() {
 #[test]
 fn the_smallest_sizes_are_the_references() {
     let device = Backend::Cpu.device().unwrap();
-    for (name, min_size) in [("squeezenet1_0", 21), ("squeezenet1_1", 17), ("resnet50", 1)] {
+    for (name, min_size) in
+        [("squeezenet1_0", 21), ("squeezenet1_1", 17), ("inception_v3", 75), ("resnet50", 1)]
+    {
         let model = variant(name).unwrap().config.init(&device);
         assert_eq!(model.min_size(), min_size, "{name}");
     }
@@ -149,6 +151,30 @@ fn a_reset_classifier_leaves_the_features() {
         assert_eq!(model.forward_features(images.clone()).into_data(), before);
         assert_eq!(model.forward(images).dims(), [2, 13], "{}", variant.name);
     }
+}
+
+#[test]
+fn auxiliary_classifiers_tell_the_same_classes_apart() {
+    let device = Backend::Cpu.device().unwrap();
+    let mut checked = 0;
+    for (variant, mut model) in classifiers(&device) {
+        let without = parameters(&model).len();
+        model.attach_auxiliary(&device);
+        if parameters(&model).len() == without {
+            continue;
+        }
+        checked += 1;
+        model.reset_classifier(7, &device);
+        let images = images(&variant.config, variant.size, &device);
+        let output = model.forward_training(images.clone());
+        assert!(!output.auxiliary.is_empty(), "{}", variant.name);
+        for (weight, logits) in output.auxiliary {
+            assert!(weight > 0.0, "{}", variant.name);
+            assert_eq!(logits.dims(), [2, 7], "{}", variant.name);
+        }
+        assert_eq!(values(output.logits), values(model.forward(images)), "{}", variant.name);
+    }
+    assert!(checked > 0, "no architecture has auxiliary classifiers");
 }
 
 #[test]

@@ -54,6 +54,11 @@ fn is_small(name: &str) -> bool {
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
         "ghostnet_050@64",
+        "inception_v2@64",
+        "se_inception_v2@64",
+        "inception_v3@75",
+        "inception_v4@139",
+        "inception_resnet_v2@98",
     ]
     .contains(&name)
 }

@@ -156,9 +156,7 @@ pub fn from_checkpoint(
     let weights = known.or(guess).filter(|_| in_channels == 3);
     let names = match (labels, weights.map(|weights| weights.labels)) {
         (Some(labels), _) => labels,
-        (None, Some(Labels::ImageNet1k)) if num_classes == 1000 && has_classifier => {
-            zoo_assets::imagenet1k().map(str::to_owned).collect()
-        }
+        (None, Some(Labels::ImageNet1k)) if has_classifier => imagenet1k(num_classes),
         (None, _) => Vec::new(),
     };
     ensure!(
@@ -189,6 +187,17 @@ pub fn from_checkpoint(
         },
     };
     Ok((Model { network, card }, report))
+}
+
+/// ImageNet's names for a network of so many classes. TensorFlow's networks have one more, the
+/// background, before the others.
+fn imagenet1k(num_classes: usize) -> Vec<String> {
+    let names = zoo_assets::imagenet1k().map(str::to_owned);
+    match num_classes {
+        1000 => names.collect(),
+        1001 => std::iter::once("background".to_owned()).chain(names).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Splits `resnet50.imagenet1k_v2` and looks both parts up.

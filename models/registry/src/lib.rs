@@ -221,7 +221,11 @@ macro_rules! architectures {
 architectures! {
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
+        zoo_inception_v2: InceptionV2, InceptionV2Config;
+        zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
+        zoo_inception_v4: InceptionV4, InceptionV4Config;
+        zoo_inception_resnet_v2: InceptionResNetV2, InceptionResNetV2Config;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_wide_resnet: WideResNet, WideResNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
