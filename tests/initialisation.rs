@@ -157,6 +157,30 @@ const DRAWN: &[Drawn] = &[
         ("classifier.Pointwise.weight", HeNormal(1000)),
         ("classifier.Pointwise.bias", Zeros),
     ]},
+    Drawn { variant: "inception_v2", parameters: &[
+        ("stem.conv.weight", Bounded(3 * 7 * 7)),
+        ("stem.conv.bias", Bounded(3 * 7 * 7)),
+        ("stages.0.0.conv3x3.1.conv.weight", Bounded(64 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(1024)),
+        ("classifier.linear.bias", Bounded(1024)),
+    ]},
+    Drawn { variant: "inception_v3", parameters: &[
+        ("stem.branches.0.0.Conv.conv.weight", Normal(0.1)),
+        ("stages.0.0.branches.1.1.Conv.conv.weight", Normal(0.1)),
+        ("classifier.linear.weight", Normal(0.1)),
+    ]},
+    Drawn { variant: "inception_v4", parameters: &[
+        ("stem.branches.0.0.Conv.conv.weight", Bounded(3 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(1536)),
+        ("classifier.linear.bias", Bounded(1536)),
+    ]},
+    Drawn { variant: "inception_resnet_v2", parameters: &[
+        ("stem.branches.0.0.Conv.conv.weight", Bounded(3 * 3 * 3)),
+        ("stages.0.blocks.0.expand.weight", Bounded(128)),
+        ("head_conv.conv.weight", Bounded(2080)),
+        ("classifier.linear.weight", Bounded(1536)),
+        ("classifier.linear.bias", Bounded(1536)),
+    ]},
     Drawn { variant: "unet", parameters: &[
         ("stem.first.conv.weight", HeNormal(3 * 3 * 3)),
         ("up.0.convs.first.conv.weight", HeNormal(1024 * 3 * 3)),
