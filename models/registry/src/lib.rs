@@ -222,6 +222,7 @@ architectures! {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
+        zoo_xception: Xception, XceptionConfig;
         zoo_senet: SENet, SENetConfig;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
