@@ -45,6 +45,7 @@ fn is_small(name: &str) -> bool {
         "resnet18@64",
         "squeezenet1_1@64",
         "xception@96",
+        "nasnet_a_mobile@96",
         "se_resnet18@64",
         "mobilenet_v2_w0_5@64",
         "efficientnet_b0@64",

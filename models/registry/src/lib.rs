@@ -223,6 +223,7 @@ architectures! {
         zoo_resnet: ResNet, ResNetConfig;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_xception: Xception, XceptionConfig;
+        zoo_nasnet: NASNet, NASNetConfig;
         zoo_senet: SENet, SENetConfig;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
