@@ -181,6 +181,25 @@ const DRAWN: &[Drawn] = &[
         ("classifier.linear.weight", Bounded(1536)),
         ("classifier.linear.bias", Bounded(1536)),
     ]},
+    Drawn { variant: "xception", parameters: &[
+        ("stem.0.conv.weight", HeNormal(32 * 3 * 3)),
+        ("blocks.0.convs.0.depthwise.weight", HeNormal(64 * 3 * 3)),
+        ("blocks.0.shortcut.conv.weight", HeNormal(128)),
+        ("classifier.linear.weight", Bounded(2048)),
+        ("classifier.linear.bias", Bounded(2048)),
+    ]},
+    Drawn { variant: "nasnet_a_mobile", parameters: &[
+        ("stem.conv.weight", Bounded(3 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(1056)),
+        ("classifier.linear.bias", Bounded(1056)),
+    ]},
+    Drawn { variant: "se_resnext50_32x4d", parameters: &[
+        ("stem.0.conv.weight", HeNormal(64 * 7 * 7)),
+        ("stages.0.0.convs.1.conv.weight", HeNormal(128 * 3 * 3)),
+        ("stages.0.0.squeeze_excite.reduce.weight", HeNormal(16)),
+        ("classifier.linear.weight", Bounded(2048)),
+        ("classifier.linear.bias", Bounded(2048)),
+    ]},
     Drawn { variant: "unet", parameters: &[
         ("stem.first.conv.weight", HeNormal(3 * 3 * 3)),
         ("up.0.convs.first.conv.weight", HeNormal(1024 * 3 * 3)),

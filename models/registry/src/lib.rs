@@ -230,6 +230,9 @@ architectures! {
         zoo_wide_resnet: WideResNet, WideResNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
+        zoo_xception: Xception, XceptionConfig;
+        zoo_nasnet: NASNet, NASNetConfig;
+        zoo_senet: SENet, SENetConfig;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_shufflenet_v2: ShuffleNetV2, ShuffleNetV2Config;
         zoo_mnasnet: MnasNet, MnasNetConfig;
