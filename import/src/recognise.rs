@@ -114,6 +114,9 @@ pub fn recognise(
     // A whole network is preferred to the backbone of one.
     let whole: Vec<_> = fitting.iter().filter(|found| !found.is_headless).cloned().collect();
     let mut fitting = if whole.is_empty() { fitting } else { whole };
+    // Spellings that differ only in the classifier are one without it.
+    let mut names = BTreeSet::new();
+    fitting.retain(|found| names.insert(found.name.clone()));
     match fitting.len() {
         0 => {
             matches.dedup_by(|a, b| a.candidate.name == b.candidate.name);

@@ -210,12 +210,25 @@ fn weights_that_are_none_are_refused() {
             .complaint_in(folder.path());
     }
     let folder = checkpoint.trim_end_matches("/lenet5.zip.pth");
-    complaints +=
-        &zoo(&["classify", image, "--weights", &checkpoint]).complaint_in(Path::new(folder));
     complaints += &zoo(&["classify", image, "--model", "resnet18", "--weights", &checkpoint])
         .complaint_in(Path::new(folder));
     complaints += &zoo(&["classify", image, "--weights", "nowhere.bpk"]).complaint();
     assert_snapshot!(complaints);
+}
+
+#[test]
+fn a_checkpoint_says_which_model_it_is_of() {
+    let folder = TempDir::new().unwrap();
+    let checkpoint = workspace().join("tests/fixtures/checkpoints/lenet5.zip.pth");
+    let checkpoint = checkpoint.to_string_lossy();
+    assert_snapshot!(zoo(&["inspect", &checkpoint]).ok());
+    let import = zoo_in(folder.path(), &["import", &checkpoint, "-o", "digits.bpk"]);
+    assert_eq!(import.code, 0);
+    assert!(import.stderr.contains("as lenet5"), "{}", import.stderr);
+    let record = zoo_in(folder.path(), &["inspect", "digits.bpk"]).ok();
+    assert!(record.contains("10 tensors: a record of lenet5, 10 classes, 1 channels"), "{record}");
+    let image = chelsea();
+    zoo(&["classify", &image.to_string_lossy(), "--weights", &checkpoint]).ok();
 }
 
 #[test]
