@@ -92,19 +92,49 @@ pub fn recognise(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
 ) -> Result<Recognition, Unrecognised> {
-    let mut matches: Vec<Match<'_>> = candidates
-        .iter()
-        .flat_map(|candidate| {
-            let (classes, channels) = candidate.usual;
-            let parameters = (candidate.build)(classes, channels);
-            candidate
-                .layouts
-                .iter()
-                .filter_map(move |layout| Match::new(candidate, layout, &parameters, checkpoint))
-        })
-        .collect();
+    // Most networks can be told apart by how many parameters they have.
+    let fitting = fitting(checkpoint, &matches(checkpoint, candidates, CLASSIFIER));
+    match fitting.len() {
+        0 => {
+            let mut nearest = matches(checkpoint, candidates, usize::MAX);
+            nearest.dedup_by(|a, b| a.candidate.name == b.candidate.name);
+            let nearest = nearest.into_iter().take(3).map(|found| found.resemblance);
+            Err(Unrecognised::Unknown(nearest.collect()))
+        }
+        1 => Ok(fitting.into_iter().next().expect("there is one")),
+        _ => Err(Unrecognised::Ambiguous(fitting)),
+    }
+}
+
+/// The most parameters that a classifier has, which a checkpoint may lack.
+const CLASSIFIER: usize = 8;
+
+/// The networks that have anything in common with a checkpoint, the best first, of those that
+/// have at most so many parameters more or fewer than the checkpoint has tensors.
+fn matches<'c>(
+    checkpoint: &Checkpoint,
+    candidates: &'c [Candidate<'c>],
+    difference: usize,
+) -> Vec<Match<'c>> {
+    let mut matches = Vec::new();
+    for candidate in candidates {
+        let (classes, channels) = candidate.usual;
+        let parameters = (candidate.build)(classes, channels);
+        for layout in candidate.layouts {
+            let is_part = |key: &&String| !is_counter(key) && !layout.is_optional(key);
+            let tensors = checkpoint.tensors.keys().filter(is_part).count();
+            if tensors.abs_diff(parameters.len()) <= difference {
+                matches.extend(Match::new(candidate, layout, &parameters, checkpoint));
+            }
+        }
+    }
     // What differs only in the classifier comes before what differs elsewhere.
     matches.sort_by_key(|found| std::cmp::Reverse(found.score()));
+    matches
+}
+
+/// The networks that a checkpoint is of; more than one where they can't be told apart.
+fn fitting(checkpoint: &Checkpoint, matches: &[Match<'_>]) -> Vec<Recognition> {
     let best = matches.first().map_or(0, Match::score);
     let fitting: Vec<Recognition> = matches
         .iter()
@@ -117,15 +147,7 @@ pub fn recognise(
     // Spellings that differ only in the classifier are one without it.
     let mut names = BTreeSet::new();
     fitting.retain(|found| names.insert(found.name.clone()));
-    match fitting.len() {
-        0 => {
-            matches.dedup_by(|a, b| a.candidate.name == b.candidate.name);
-            let nearest = matches.into_iter().take(3).map(|found| found.resemblance);
-            Err(Unrecognised::Unknown(nearest.collect()))
-        }
-        1 => Ok(fitting.remove(0)),
-        _ => Err(Unrecognised::Ambiguous(fitting)),
-    }
+    fitting
 }
 
 /// How many tensors a fitting network may match less than the best one: those whose shapes
