@@ -114,9 +114,16 @@ fn the_smallest_size_works() {
 #[test]
 fn the_smallest_sizes_are_the_references() {
     let device = Backend::Cpu.device().unwrap();
-    for (name, min_size) in
-        [("squeezenet1_0", 21), ("squeezenet1_1", 17), ("inception_v3", 75), ("resnet50", 1)]
-    {
+    for (name, min_size) in [
+        ("alexnet", 63),
+        ("vgg11", 32),
+        ("googlenet", 15),
+        ("squeezenet1_0", 21),
+        ("squeezenet1_1", 17),
+        ("inception_v3", 75),
+        ("densenet121", 29),
+        ("resnet50", 1),
+    ] {
         let model = variant(name).unwrap().config.init(&device);
         assert_eq!(model.min_size(), min_size, "{name}");
     }
@@ -367,6 +374,7 @@ fn names_are_unique_and_found_again() {
         "ghostnet_075",
         "resnet8_cifar",
         "wrn_52_1_b13",
+        "densenet_bc_40_k36",
     ] {
         assert_eq!(variant(name).unwrap().name, name);
     }

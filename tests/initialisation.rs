@@ -42,6 +42,24 @@ const DRAWN: &[Drawn] = &[
         ("fc1.bias", Bounded(400)),
         ("fc3.weight", Bounded(84)),
     ]},
+    Drawn { variant: "alexnet", parameters: &[
+        ("stages.0.0.weight", Bounded(3 * 11 * 11)),
+        ("stages.0.0.bias", Bounded(3 * 11 * 11)),
+        ("classifier.weight", Bounded(4096)),
+        ("classifier.bias", Bounded(4096)),
+    ]},
+    Drawn { variant: "vgg11", parameters: &[
+        ("stages.0.0.conv.weight", HeNormal(64 * 3 * 3)),
+        ("stages.1.0.conv.weight", HeNormal(128 * 3 * 3)),
+        ("stages.1.0.conv.bias", Zeros),
+        ("classifier.weight", Normal(0.01)),
+        ("classifier.bias", Zeros),
+    ]},
+    Drawn { variant: "googlenet", parameters: &[
+        ("conv1.conv.weight", Normal(0.01)),
+        ("stages.0.0.conv3x3.conv.weight", Normal(0.01)),
+        ("classifier.linear.weight", Normal(0.01)),
+    ]},
     Drawn { variant: "resnet20_cifar", parameters: &[
         ("stem.conv.weight", HeNormal(16 * 3 * 3)),
         ("stages.1.0.convs.0.conv.weight", HeNormal(32 * 3 * 3)),
@@ -68,6 +86,13 @@ const DRAWN: &[Drawn] = &[
         ("stages.0.0.convs.0.conv.weight", HeNormal(64 * 3 * 3)),
         ("stages.1.0.shortcut.weight", HeNormal(128)),
         ("classifier.linear.weight", Bounded(256)),
+        ("classifier.linear.bias", Zeros),
+    ]},
+    Drawn { variant: "densenet121", parameters: &[
+        ("stem.weight", HeNormal(3 * 7 * 7)),
+        ("blocks.0.layers.0.bottleneck.conv.weight", HeNormal(64)),
+        ("blocks.0.layers.0.grow.conv.weight", HeNormal(128 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(1024)),
         ("classifier.linear.bias", Zeros),
     ]},
     Drawn { variant: "shufflenet_v1_g3", parameters: &[
@@ -199,6 +224,31 @@ const DRAWN: &[Drawn] = &[
         ("stages.0.0.squeeze_excite.reduce.weight", HeNormal(16)),
         ("classifier.linear.weight", Bounded(2048)),
         ("classifier.linear.bias", Bounded(2048)),
+    ]},
+    Drawn { variant: "alexnet", parameters: &[
+        ("stages.0.0.weight", Bounded(3 * 11 * 11)),
+        ("stages.0.0.bias", Bounded(3 * 11 * 11)),
+        ("stages.1.0.weight", Bounded(64 * 5 * 5)),
+        ("classifier.weight", Bounded(4096)),
+        ("classifier.bias", Bounded(4096)),
+    ]},
+    Drawn { variant: "vgg11_bn", parameters: &[
+        ("stages.0.0.conv.weight", HeNormal(64 * 3 * 3)),
+        ("stages.0.0.conv.bias", Zeros),
+        ("classifier.weight", Normal(0.01)),
+        ("classifier.bias", Zeros),
+    ]},
+    Drawn { variant: "googlenet", parameters: &[
+        ("conv1.conv.weight", Normal(0.01)),
+        ("stages.0.0.conv3x3.conv.weight", Normal(0.01)),
+        ("classifier.linear.weight", Normal(0.01)),
+    ]},
+    Drawn { variant: "densenet121", parameters: &[
+        ("stem.weight", HeNormal(3 * 7 * 7)),
+        ("blocks.0.layers.0.bottleneck.conv.weight", HeNormal(64)),
+        ("blocks.0.layers.0.grow.conv.weight", HeNormal(128 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(1024)),
+        ("classifier.linear.bias", Zeros),
     ]},
     Drawn { variant: "unet", parameters: &[
         ("stem.first.conv.weight", HeNormal(3 * 3 * 3)),

@@ -41,6 +41,9 @@ fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
 fn is_small(name: &str) -> bool {
     [
         "lenet5@32",
+        "alexnet@64",
+        "vgg11@64",
+        "googlenet@64",
         "resnet20_cifar@32",
         "resnet18@64",
         "squeezenet1_1@64",
@@ -48,6 +51,7 @@ fn is_small(name: &str) -> bool {
         "xception@96",
         "nasnet_a_mobile@96",
         "se_resnet18@64",
+        "densenet_bc_100_k12@32",
         "mobilenet_v2_w0_5@64",
         "mnasnet0_5@64",
         "mobilenet_v3_small@64",

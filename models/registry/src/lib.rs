@@ -221,6 +221,9 @@ macro_rules! architectures {
 architectures! {
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
+        zoo_alexnet: AlexNet, AlexNetConfig;
+        zoo_vgg: Vgg, VggConfig;
+        zoo_googlenet: GoogLeNet, GoogLeNetConfig;
         zoo_inception_v2: InceptionV2, InceptionV2Config;
         zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
@@ -228,6 +231,7 @@ architectures! {
         zoo_inception_resnet_v2: InceptionResNetV2, InceptionResNetV2Config;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_wide_resnet: WideResNet, WideResNetConfig;
+        zoo_densenet: DenseNet, DenseNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
         zoo_xception: Xception, XceptionConfig;
