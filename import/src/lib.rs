@@ -8,19 +8,28 @@
 //! [`load`] puts the tensors into a model, strictly: each parameter gets a tensor of its shape
 //! and no tensor is left over, or the [`Report`] in the error lists all that is wrong. A
 //! [`Record`] is Burn's own file with a [`ModelCard`] inside, which says all that is needed to
-//! use it.
+//! use it. With the feature `download`, a [`Store`] keeps the records of published weights.
 
 mod card;
 mod checkpoint;
+mod digest;
+#[cfg(feature = "download")]
+mod download;
 mod error;
 mod load;
 mod recognise;
 mod record;
+#[cfg(feature = "download")]
+mod store;
 
 pub use burn::store::burn_pack::Tensor;
 pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
+#[cfg(feature = "download")]
+pub use download::{Event, Limits};
 pub use error::Error;
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load, load_but};
 pub use recognise::{Candidate, Recognition, Resemblance, Unrecognised, recognise};
 pub use record::{Precision, Record, is_record, is_record_file};
+#[cfg(feature = "download")]
+pub use store::{Entry, State, Store};

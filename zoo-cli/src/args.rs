@@ -31,6 +31,8 @@ pub enum Command {
     Import(Import),
     /// Show what is in a record or a checkpoint, and which model it is of
     Inspect(Inspect),
+    /// Download published weights, and see to those that are on this machine
+    Weights(Weights),
     /// Run a model on a raw tensor, to compare it with other implementations
     Forward(Forward),
     /// Measure how fast a model runs
@@ -185,6 +187,68 @@ pub struct Inspect {
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `zoo weights`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+`--model NAME` pulls weights by itself when they are not on this machine.
+
+Environment:
+  ZOO_CACHE=FOLDER        where they are kept [default: zoo in the system's folder for caches]
+  ZOO_OFFLINE=1           nothing is downloaded
+  ZOO_WEIGHTS_MIRROR=URL  files are downloaded from below this URL, by the names they were published under")]
+pub struct Weights {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: WeightsCommand,
+}
+
+/// What `zoo weights` can do.
+#[derive(Debug, Subcommand)]
+pub enum WeightsCommand {
+    /// List the published weights and which of them are on this machine
+    List {
+        /// Only those on this machine
+        #[arg(long)]
+        kept: bool,
+
+        /// How to print the list
+        #[arg(long, short, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Download weights that are not on this machine, or are damaged, and print their records' paths
+    Pull {
+        /// Which weights: resnet50.imagenet1k_v2
+        #[arg(value_name = "VARIANT[.TAG]", required = true)]
+        names: Vec<String>,
+    },
+    /// Print the path of a record, or of the folder of all
+    Path {
+        /// Which weights
+        #[arg(value_name = "VARIANT[.TAG]")]
+        name: Option<String>,
+    },
+    /// Compare the records on this machine with what was written
+    Verify {
+        /// Which weights [default: all on this machine]
+        #[arg(value_name = "VARIANT[.TAG]")]
+        names: Vec<String>,
+
+        /// How to print the results
+        #[arg(long, short, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Delete records and what there is of downloads
+    Remove {
+        /// Which weights
+        #[arg(value_name = "VARIANT[.TAG]", required_unless_present = "all")]
+        names: Vec<String>,
+
+        /// All on this machine
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+    },
 }
 
 /// `zoo forward`

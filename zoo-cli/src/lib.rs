@@ -20,6 +20,7 @@ pub mod info;
 pub mod inspect;
 pub mod list;
 pub mod model;
+pub mod weights;
 
 /// How a command ended, where it did not fail as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::Devices(args) => devices::run(args)?,
         Command::Import(args) => import::run(args)?,
         Command::Inspect(args) => inspect::run(args)?,
+        Command::Weights(args) => return weights::run(args),
         Command::Forward(args) => forward::run(args)?,
         Command::Bench(args) => bench::run(args)?,
         Command::Completions { shell } => {
@@ -57,8 +59,13 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
 
 /// 2 where the machine failed us, 1 where the input was unusable.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    use zoo_import::Error;
+
     let is_failure = error.is::<Failure>()
-        || matches!(error.downcast_ref(), Some(zoo_import::Error::Write { .. }));
+        || matches!(
+            error.downcast_ref(),
+            Some(Error::Write { .. } | Error::Download { .. } | Error::Altered { .. })
+        );
     if is_failure { 2 } else { 1 }
 }
 

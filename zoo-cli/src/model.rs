@@ -12,8 +12,8 @@ use zoo_import::{
 };
 use zoo_models::{Config, Logits, Network, VARIANTS, variant};
 
-use crate::args;
 use crate::device::Backend;
+use crate::{args, weights};
 
 /// A network with weights, and what is known about them.
 pub struct Model {
@@ -24,7 +24,7 @@ pub struct Model {
 }
 
 /// The variant that is compiled in.
-const EMBEDDED: &str = "efficientnet_lite0";
+pub const EMBEDDED: &str = "efficientnet_lite0";
 
 /// Loads the model that a command line asks for; the embedded one if it asks for none.
 pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
@@ -32,22 +32,18 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
         (Some(weights), name) => from_file(weights, name, device),
         (None, None) => embedded(device),
         (None, Some(name)) => {
-            let (variant, weights) = published(name)?;
+            let (variant, weights) = with_weights(name)?;
             if variant.name == EMBEDDED {
                 return embedded(device);
             }
-            match weights {
-                Some(weights) => bail!(
-                    "the weights of {}.{} are not on this machine\nhint: download {} and add \
-                     --weights FILE",
-                    variant.name,
-                    weights.tag,
-                    weights.url
-                ),
-                None => {
-                    bail!("no weights are published for {}\nhint: add --weights FILE", variant.name)
-                }
-            }
+            let record = weights::record(&variant, weights)?;
+            from_record(record, device).with_context(|| {
+                let name = format!("{}.{}", variant.name, weights.tag);
+                format!(
+                    "the record of {name} is from another version of zoo; `zoo weights remove \
+                     {name}` makes room for a new one"
+                )
+            })
         }
     }
 }
@@ -215,6 +211,15 @@ pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static
             tags => bail!("{name} has no weights `{tag}`\nhint: it has {}", tags.join(", ")),
         }
     }
+    Ok((variant, weights))
+}
+
+/// The same for a model that has published weights.
+pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Weights)> {
+    let (variant, weights) = published(name)?;
+    let weights = weights.with_context(|| {
+        format!("no weights are published for {}\nhint: add --weights FILE", variant.name)
+    })?;
     Ok((variant, weights))
 }
 

@@ -14,6 +14,7 @@ fn zoo(arguments: &[&str]) -> Run {
 fn zoo_in(folder: &Path, arguments: &[&str]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_zoo"))
         .current_dir(folder)
+        .envs([("ZOO_OFFLINE", "1"), ("ZOO_CACHE", "no/such/folder")])
         .args(arguments)
         .output()
         .expect("zoo runs");
