@@ -11,9 +11,11 @@ use anyhow::anyhow;
 pub mod anatomy;
 pub mod args;
 pub mod bench;
+pub mod capture;
 pub mod classify;
 pub mod device;
 pub mod devices;
+pub mod export;
 pub mod forward;
 pub mod import;
 pub mod info;
@@ -45,6 +47,7 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::Info(args) => info::run(args)?,
         Command::Devices(args) => devices::run(args)?,
         Command::Import(args) => import::run(args)?,
+        Command::Export(args) => export::run(args)?,
         Command::Inspect(args) => inspect::run(args)?,
         Command::Weights(args) => return weights::run(args),
         Command::Forward(args) => forward::run(args)?,
