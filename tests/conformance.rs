@@ -114,9 +114,13 @@ fn the_smallest_size_works() {
 #[test]
 fn the_smallest_sizes_are_the_references() {
     let device = Backend::Cpu.device().unwrap();
-    for (name, min_size) in
-        [("squeezenet1_0", 21), ("squeezenet1_1", 17), ("inception_v3", 75), ("resnet50", 1)]
-    {
+    for (name, min_size) in [
+        ("alexnet", 63),
+        ("squeezenet1_0", 21),
+        ("squeezenet1_1", 17),
+        ("inception_v3", 75),
+        ("resnet50", 1),
+    ] {
         let model = variant(name).unwrap().config.init(&device);
         assert_eq!(model.min_size(), min_size, "{name}");
     }

@@ -42,6 +42,12 @@ const DRAWN: &[Drawn] = &[
         ("fc1.bias", Bounded(400)),
         ("fc3.weight", Bounded(84)),
     ]},
+    Drawn { variant: "alexnet", parameters: &[
+        ("stages.0.0.weight", Bounded(3 * 11 * 11)),
+        ("stages.0.0.bias", Bounded(3 * 11 * 11)),
+        ("classifier.weight", Bounded(4096)),
+        ("classifier.bias", Bounded(4096)),
+    ]},
     Drawn { variant: "resnet20_cifar", parameters: &[
         ("stem.conv.weight", HeNormal(16 * 3 * 3)),
         ("stages.1.0.convs.0.conv.weight", HeNormal(32 * 3 * 3)),

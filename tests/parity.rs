@@ -41,6 +41,7 @@ fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
 fn is_small(name: &str) -> bool {
     [
         "lenet5@32",
+        "alexnet@64",
         "resnet20_cifar@32",
         "resnet18@64",
         "squeezenet1_1@64",
