@@ -116,6 +116,7 @@ fn the_smallest_sizes_are_the_references() {
     let device = Backend::Cpu.device().unwrap();
     for (name, min_size) in [
         ("alexnet", 63),
+        ("vgg11", 32),
         ("squeezenet1_0", 21),
         ("squeezenet1_1", 17),
         ("inception_v3", 75),

@@ -48,6 +48,13 @@ const DRAWN: &[Drawn] = &[
         ("classifier.weight", Bounded(4096)),
         ("classifier.bias", Bounded(4096)),
     ]},
+    Drawn { variant: "vgg11", parameters: &[
+        ("stages.0.0.conv.weight", HeNormal(64 * 3 * 3)),
+        ("stages.1.0.conv.weight", HeNormal(128 * 3 * 3)),
+        ("stages.1.0.conv.bias", Zeros),
+        ("classifier.weight", Normal(0.01)),
+        ("classifier.bias", Zeros),
+    ]},
     Drawn { variant: "resnet20_cifar", parameters: &[
         ("stem.conv.weight", HeNormal(16 * 3 * 3)),
         ("stages.1.0.convs.0.conv.weight", HeNormal(32 * 3 * 3)),

@@ -222,6 +222,7 @@ architectures! {
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_alexnet: AlexNet, AlexNetConfig;
+        zoo_vgg: Vgg, VggConfig;
         zoo_inception_v2: InceptionV2, InceptionV2Config;
         zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
