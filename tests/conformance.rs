@@ -117,6 +117,7 @@ fn the_smallest_sizes_are_the_references() {
     for (name, min_size) in [
         ("alexnet", 63),
         ("vgg11", 32),
+        ("googlenet", 15),
         ("squeezenet1_0", 21),
         ("squeezenet1_1", 17),
         ("inception_v3", 75),

@@ -55,6 +55,11 @@ const DRAWN: &[Drawn] = &[
         ("classifier.weight", Normal(0.01)),
         ("classifier.bias", Zeros),
     ]},
+    Drawn { variant: "googlenet", parameters: &[
+        ("conv1.conv.weight", Normal(0.01)),
+        ("stages.0.0.conv3x3.conv.weight", Normal(0.01)),
+        ("classifier.linear.weight", Normal(0.01)),
+    ]},
     Drawn { variant: "resnet20_cifar", parameters: &[
         ("stem.conv.weight", HeNormal(16 * 3 * 3)),
         ("stages.1.0.convs.0.conv.weight", HeNormal(32 * 3 * 3)),

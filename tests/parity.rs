@@ -43,6 +43,7 @@ fn is_small(name: &str) -> bool {
         "lenet5@32",
         "alexnet@64",
         "vgg11@64",
+        "googlenet@64",
         "resnet20_cifar@32",
         "resnet18@64",
         "squeezenet1_1@64",

@@ -223,6 +223,7 @@ architectures! {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_alexnet: AlexNet, AlexNetConfig;
         zoo_vgg: Vgg, VggConfig;
+        zoo_googlenet: GoogLeNet, GoogLeNetConfig;
         zoo_inception_v2: InceptionV2, InceptionV2Config;
         zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
