@@ -121,6 +121,7 @@ fn the_smallest_sizes_are_the_references() {
         ("squeezenet1_0", 21),
         ("squeezenet1_1", 17),
         ("inception_v3", 75),
+        ("densenet121", 29),
         ("resnet50", 1),
     ] {
         let model = variant(name).unwrap().config.init(&device);
@@ -360,12 +361,20 @@ fn names_are_unique_and_found_again() {
         "ghostnet_075",
         "resnet8_cifar",
         "wrn_52_1_b13",
+        "densenet_bc_40_k36",
     ] {
         assert_eq!(variant(name).unwrap().name, name);
     }
     let error = variant("resnet5").unwrap_err();
     assert!(error.near.contains(&"resnet50"), "{error}");
-    for name in ["", "resnet21_cifar", "resnet2_cifar", "mobilenet_v2_w", "mobilenet_v2_wnan"] {
+    for name in [
+        "",
+        "resnet21_cifar",
+        "resnet2_cifar",
+        "mobilenet_v2_w",
+        "mobilenet_v2_wnan",
+        "densenet_bc_41_k12",
+    ] {
         assert!(variant(name).is_err(), "{name}");
     }
     for name in ["wrn_40", "wrn_41_2", "wrn_4_2", "wrn_40_0", "wrn_40_2_b33_", "wrn_40_2_b3"] {

@@ -88,6 +88,13 @@ const DRAWN: &[Drawn] = &[
         ("classifier.linear.weight", Bounded(256)),
         ("classifier.linear.bias", Zeros),
     ]},
+    Drawn { variant: "densenet121", parameters: &[
+        ("stem.weight", HeNormal(3 * 7 * 7)),
+        ("blocks.0.layers.0.bottleneck.conv.weight", HeNormal(64)),
+        ("blocks.0.layers.0.grow.conv.weight", HeNormal(128 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(1024)),
+        ("classifier.linear.bias", Zeros),
+    ]},
     Drawn { variant: "shufflenet_v1_g3", parameters: &[
         ("stem.conv.weight", HeUniform(3 * 3 * 3)),
         ("stages.0.1.compress.conv.weight", HeUniform(240 / 3)),

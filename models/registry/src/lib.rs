@@ -231,6 +231,7 @@ architectures! {
         zoo_inception_resnet_v2: InceptionResNetV2, InceptionResNetV2Config;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_wide_resnet: WideResNet, WideResNetConfig;
+        zoo_densenet: DenseNet, DenseNetConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
