@@ -380,7 +380,14 @@ fn names_are_unique_and_found_again() {
     }
     let error = variant("resnet5").unwrap_err();
     assert!(error.near.contains(&"resnet50"), "{error}");
-    for name in ["", "resnet21_cifar", "resnet2_cifar", "mobilenet_v2_w", "mobilenet_v2_wnan"] {
+    for name in [
+        "",
+        "resnet21_cifar",
+        "resnet2_cifar",
+        "mobilenet_v2_w",
+        "mobilenet_v2_wnan",
+        "densenet_bc_41_k12",
+    ] {
         assert!(variant(name).is_err(), "{name}");
     }
     for name in ["wrn_40", "wrn_41_2", "wrn_4_2", "wrn_40_0", "wrn_40_2_b33_", "wrn_40_2_b3"] {

@@ -47,6 +47,7 @@ fn is_small(name: &str) -> bool {
         "resnet20_cifar@32",
         "resnet18@64",
         "squeezenet1_1@64",
+        "densenet_bc_100_k12@32",
         "mobilenet_v1_0_25@64",
         "xception@96",
         "nasnet_a_mobile@96",
