@@ -10,6 +10,8 @@
 //! [`Record`] is Burn's own file with a [`ModelCard`] inside, which says all that is needed to
 //! use it.
 
+mod atomic;
+mod capture;
 mod card;
 mod checkpoint;
 mod error;
@@ -17,7 +19,9 @@ mod load;
 mod recognise;
 mod record;
 
+pub use atomic::write_atomically;
 pub use burn::store::burn_pack::Tensor;
+pub use capture::Capture;
 pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
 pub use error::Error;

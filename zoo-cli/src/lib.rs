@@ -11,6 +11,7 @@ use anyhow::anyhow;
 pub mod anatomy;
 pub mod args;
 pub mod bench;
+pub mod capture;
 pub mod classify;
 pub mod device;
 pub mod devices;
