@@ -50,6 +50,14 @@ pub enum Error {
         /// All that is wrong.
         report: Box<Report>,
     },
+    /// The network computes something that the format has no word for, or that we don't translate.
+    #[error("the network can't be written as {format}: {reason}")]
+    NotExportable {
+        /// The format.
+        format: &'static str,
+        /// What stands in the way.
+        reason: String,
+    },
     /// The record could not be written; what was there before is untouched.
     #[error("cannot write {path}: {reason}")]
     Write {

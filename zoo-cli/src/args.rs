@@ -29,6 +29,8 @@ pub enum Command {
     Devices(Devices),
     /// Turn a PyTorch or safetensors checkpoint into a record
     Import(Import),
+    /// Turn a record into a file for other programs
+    Export(Export),
     /// Show what is in a record or a checkpoint, and which model it is of
     Inspect(Inspect),
     /// Run a model on a raw tensor, to compare it with other implementations
@@ -174,6 +176,49 @@ pub struct Import {
     /// Keep the weights in half precision: half the size, a difference in the third digit
     #[arg(long)]
     pub half: bool,
+}
+
+/// `zoo export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The record
+    pub record: PathBuf,
+
+    /// What to write
+    #[arg(long, value_enum)]
+    pub to: Target,
+
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Whose spelling of the keys to use, where there are several [default: the one that the
+    /// weights came in]
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+
+    /// Keep weights in half precision, except those of BatchNorm
+    #[arg(long)]
+    pub half: bool,
+
+    /// ONNX's operator set [default: 18]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(zoo_import::OPSETS))]
+    pub opset: Option<i64>,
+
+    /// Side of the images that the ONNX model takes, in pixels [default: what the record says]
+    #[arg(long, value_name = "PIXELS", value_parser = positive())]
+    pub size: Option<usize>,
+}
+
+/// What `zoo export` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`
+    Safetensors,
+    /// The same as a .pth file, for `torch.load`
+    PthKeys,
+    /// A model for ONNX Runtime and others, for any number of images
+    Onnx,
 }
 
 /// `zoo inspect`

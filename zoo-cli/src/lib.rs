@@ -15,6 +15,7 @@ pub mod capture;
 pub mod classify;
 pub mod device;
 pub mod devices;
+pub mod export;
 pub mod forward;
 pub mod import;
 pub mod info;
@@ -45,6 +46,7 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::Info(args) => info::run(args)?,
         Command::Devices(args) => devices::run(args)?,
         Command::Import(args) => import::run(args)?,
+        Command::Export(args) => export::run(args)?,
         Command::Inspect(args) => inspect::run(args)?,
         Command::Forward(args) => forward::run(args)?,
         Command::Bench(args) => bench::run(args)?,

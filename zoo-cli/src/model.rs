@@ -78,13 +78,24 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
     Ok(model)
 }
 
+/// Loads a record, and nothing else.
+pub fn from_record_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
+    ensure!(
+        is_record_file(path)?,
+        "{} is not a record\nhint: make one of it with `zoo import`",
+        path.display()
+    );
+    from_record(Record::open(path)?, device)
+}
+
 /// Finds out which of the zoo's models a checkpoint is of.
 pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognition, Unrecognised> {
     let candidates: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
     zoo_import::recognise(checkpoint, &candidates)
 }
 
-fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
+/// A variant as one that a checkpoint may be of.
+pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
     Candidate {
         name: variant.name,
         layouts: variant.layouts,
