@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,10 @@ def check(spec, run, folder):
             path, weights_only=True, mmap=True)
         exported, half = read(folder / name), read(folder / ("half_" + name))
         same_bits(state, exported, name)
+        if target == "safetensors" and entry.name.startswith("mnasnet"):
+            # torchvision's MNASNet asks for its version, for which safetensors has no place.
+            exported, half = OrderedDict(exported), OrderedDict(half)
+            exported._metadata = half._metadata = state._metadata
         fresh.load_state_dict(exported, strict=True)
         expected = {key: value if key.rpartition(".")[0] in norms else value.half()
                     for key, value in state.items()}
