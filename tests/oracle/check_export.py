@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 # TensorFlow's padding, a shortcut filled with zeros, upsampling of both kinds.
 VARIANTS = ["lenet5", "resnet18", "resnet20_cifar", "resnext50_32x4d", "squeezenet1_0",
             "squeezenet1_1", "mobilenet_v2", "efficientnet_b0", "efficientnet_lite0_timm",
-            "unet", "unet@76", "unet_bilinear", "alexnet", "googlenet", "densenet121",
+            "unet", "unet@76", "unet_bilinear", "googlenet", "densenet121",
             "mobilenet_v1_0_25", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v1_g3",
             "shufflenet_v2_x0_5", "ghostnet_050", "inception_v2", "inception_v3", "xception",
             "se_resnet18", "nasnet_a_mobile", "wrn_16_4"]
