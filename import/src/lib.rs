@@ -14,6 +14,7 @@ mod card;
 mod checkpoint;
 mod error;
 mod load;
+pub mod onnx;
 mod recognise;
 mod record;
 

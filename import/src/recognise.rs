@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use zoo_core::{KeyLayout, Parameter};
 
 use crate::load::{is_counter, keys_of, pytorch_shape};
+use crate::onnx::{Layers, Place};
 use crate::{Checkpoint, fit};
 
 /// A network that a checkpoint may be of.
@@ -15,6 +16,8 @@ pub struct Candidate<'a> {
     pub usual: (usize, usize),
     /// Its parameters for a number of classes and of channels.
     pub build: Box<dyn Fn(usize, usize) -> Vec<Parameter> + 'a>,
+    /// Its layers for a number of classes and of channels, if they can be told.
+    pub trace: Box<dyn Fn(usize, usize) -> Option<Layers<Place>> + 'a>,
 }
 
 impl Candidate<'_> {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use zoo_import::{Checkpoint, Recognition, Record, Unrecognised, is_record_file};
+use zoo_import::{Checkpoint, Recognition, Record, is_record_file};
 
 use crate::args::{Format, Inspect};
 use crate::model::recognise;
@@ -75,7 +75,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
 }
 
 /// The recognition as a phrase.
-fn describe(recognition: Result<Recognition, Unrecognised>) -> String {
+fn describe(recognition: anyhow::Result<Recognition>) -> String {
     match recognition {
         Ok(found) => format!(
             "{}, keys as {} has them, {}, {} channels",

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
 
+pub mod agreement;
 pub mod anatomy;
 pub mod args;
 pub mod bench;

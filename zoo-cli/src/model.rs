@@ -6,12 +6,14 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights, parameters};
+use zoo_import::onnx::{self, Graph, Match};
 use zoo_import::{
     Candidate, Checkpoint, ModelCard, Origin, Recognition, Record, Report, Unrecognised, fit,
     has_auxiliary, is_record_file,
 };
 use zoo_models::{Config, Logits, Network, VARIANTS, variant};
 
+use crate::agreement::{Agreement, agreement};
 use crate::args;
 use crate::device::Backend;
 
@@ -79,21 +81,70 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
 }
 
 /// Finds out which of the zoo's models a checkpoint is of.
-pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognition, Unrecognised> {
+///
+/// # Errors
+///
+/// When that is not clear.
+pub fn recognise(checkpoint: &Checkpoint) -> anyhow::Result<Recognition> {
     let candidates: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
-    zoo_import::recognise(checkpoint, &candidates)
+    Ok(identify(checkpoint, &candidates)?.0)
+}
+
+/// Finds out which of some models a checkpoint is of: by the names of its tensors, or else by
+/// its graph, which gives the tensors in the model's own spelling.
+fn identify(
+    checkpoint: &Checkpoint,
+    candidates: &[Candidate<'_>],
+) -> anyhow::Result<(Recognition, Option<Checkpoint>)> {
+    let unrecognised = match zoo_import::recognise(checkpoint, candidates) {
+        Ok(recognition) => return Ok((recognition, None)),
+        Err(unrecognised) => unrecognised,
+    };
+    let Some(graph) = &checkpoint.graph else {
+        return Err(unrecognised.into());
+    };
+    let mut matches = onnx::recognise(checkpoint, candidates)?;
+    if matches.len() > 1 {
+        // They have the same layers, so what they compute has to tell.
+        let all = matches.iter().map(|found| found.recognition.clone()).collect();
+        matches.retain(|found| computes(graph, found).is_ok_and(|agreement| agreement.is_close()));
+        if matches.len() != 1 {
+            return Err(Unrecognised::Ambiguous(all).into());
+        }
+    }
+    let found = matches.remove(0);
+    Ok((found.recognition, Some(found.checkpoint)))
+}
+
+/// How near a model with a graph's weights comes to the graph.
+fn computes(graph: &Graph, found: &Match) -> anyhow::Result<Agreement> {
+    let Recognition { name, num_classes, in_channels, .. } = &found.recognition;
+    let variant = variant(name)?;
+    let config = variant.config.with_num_classes(*num_classes).with_in_channels(*in_channels);
+    let network = config.init(&Backend::Cpu.device()?);
+    let (network, _) = zoo_import::load(network, name, &found.checkpoint, Match::LAYOUTS)?;
+    agreement(graph, &network, *in_channels, variant.size)
 }
 
 fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
+    let sized = |num_classes, in_channels| {
+        variant.config.clone().with_num_classes(num_classes).with_in_channels(in_channels)
+    };
     Candidate {
         name: variant.name,
         layouts: variant.layouts,
         usual: (variant.config.num_classes(), variant.config.in_channels()),
-        build: Box::new(|num_classes, in_channels| {
-            let config = variant.config.clone().with_num_classes(num_classes);
+        build: Box::new(move |num_classes, in_channels| {
             // Parameters are drawn when they are used, which these never are.
             let device = Backend::Cpu.device().expect("the cpu is always there");
-            parameters(&config.with_in_channels(in_channels).init(&device))
+            parameters(&sized(num_classes, in_channels).init(&device))
+        }),
+        trace: Box::new(move |num_classes, in_channels| {
+            let config = sized(num_classes, in_channels);
+            let images = [1, in_channels, variant.size, variant.size];
+            let init = |device: &Device| config.init(device);
+            let run = |network: &Network, images| network.forward(images).flatten();
+            crate::catch(|| onnx::capture(images, init, run)).ok().flatten()
         }),
     }
 }
@@ -106,36 +157,43 @@ pub fn from_checkpoint(
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let (recognition, (variant, tagged)) = match name {
-        Some(name) => {
-            let named = published(name)?;
-            let recognition = zoo_import::recognise(checkpoint, &[candidate(&named.0)]).ok();
-            (recognition, named)
-        }
-        None => {
-            let recognition = recognise(checkpoint).with_context(|| {
-                format!("what {} is of is not clear", checkpoint.path.display())
-            })?;
-            let variant = variant(&recognition.name)?;
-            (Some(recognition), (variant, None))
-        }
+    let named = name.map(published).transpose()?;
+    let identified = match &named {
+        Some((variant, _)) => identify(checkpoint, &[candidate(variant)]),
+        None => identify(checkpoint, &VARIANTS.iter().map(candidate).collect::<Vec<_>>()),
     };
     // What is not recognised as the network that was named is loaded for its error's sake.
+    let is_told = checkpoint.graph.is_some() || named.is_none();
+    let (recognition, translated) = match identified {
+        Ok((recognition, translated)) => (Some(recognition), translated),
+        Err(error) if is_told => {
+            let path = checkpoint.path.display();
+            return Err(error.context(format!("what {path} is of is not clear")));
+        }
+        Err(_) => (None, None),
+    };
+    let (variant, tagged) = match (named, &recognition) {
+        (Some((variant, tagged)), _) => (variant, tagged),
+        (None, Some(recognition)) => (variant(&recognition.name)?, None),
+        (None, None) => unreachable!("an error was returned"),
+    };
+    let layouts = if translated.is_some() { Match::LAYOUTS } else { variant.layouts };
+    let checkpoint = translated.as_ref().unwrap_or(checkpoint);
     let candidate = candidate(&variant);
     let (num_classes, in_channels) = match &recognition {
         Some(found) => (found.num_classes, found.in_channels),
-        None => fit(&candidate.build, candidate.usual, checkpoint, variant.layouts),
+        None => fit(&candidate.build, candidate.usual, checkpoint, layouts),
     };
     let has_classifier = !recognition.is_some_and(|found| found.is_headless);
     let absent = if has_classifier { BTreeSet::new() } else { candidate.classifier() };
     let config = variant.config.clone().with_num_classes(num_classes);
     let mut network = config.with_in_channels(in_channels).init(device);
-    let has_auxiliary = has_auxiliary(checkpoint, variant.layouts);
+    let has_auxiliary = has_auxiliary(checkpoint, layouts);
     if has_auxiliary {
         network.attach_auxiliary(device);
     }
     let (network, report) =
-        zoo_import::load_but(&absent, network, variant.name, checkpoint, variant.layouts)?;
+        zoo_import::load_but(&absent, network, variant.name, checkpoint, layouts)?;
 
     let sha256 = checkpoint.sha256()?;
     // The file's hash says best which weights these are, then a tag that was asked for. Others

@@ -249,6 +249,14 @@ pub enum Logits {
 }
 
 impl Logits {
+    /// The scores in a row, without their shape.
+    pub fn flatten(self) -> Tensor<1> {
+        match self {
+            Self::OfImages(logits) => logits.flatten(0, 1),
+            Self::OfPixels(logits) => logits.flatten(0, 3),
+        }
+    }
+
     /// The scores' shape and values.
     pub fn into_data(self) -> TensorData {
         match self {
