@@ -1,15 +1,16 @@
 //! Checkpoints in every format and wrapping, and what happens to those that don't fit.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use zoo_cli::device::Backend;
-use zoo_core::ImageClassifier;
-use zoo_import::{Checkpoint, Error, Precision, Record, Report, fit};
-use zoo_models::{Network, variant};
+use zoo_core::{ImageClassifier, KeyLayout, Variant};
+use zoo_import::{Candidate, Checkpoint, Error, Precision, Record, Report, Tensor, fit, recognise};
+use zoo_models::{Config, Network, VARIANTS, variant};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
 
@@ -151,6 +152,69 @@ fn classes_and_channels_are_read_from_the_shapes() {
     }
 }
 
+/// A checkpoint with the keys and shapes of a network, and no values.
+fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Checkpoint {
+    let config = variant.config.clone().with_num_classes(classes);
+    let parameters = zoo_core::parameters(&config.init(&device()));
+    let keys = layout.keys(&parameters);
+    let tensors = parameters.into_iter().zip(keys).map(|(slot, key)| {
+        let (key, mut shape) = (key.unwrap(), slot.shape);
+        if slot.layer == "Linear" {
+            shape.reverse();
+        }
+        let length = 4 * shape.iter().product::<usize>();
+        let values = || unreachable!("recognition asks for no values");
+        (key.clone(), Tensor::deferred(key, DType::F32, shape, None, length, values))
+    });
+    Checkpoint { path: variant.name.into(), tensors: tensors.collect(), graph: None }
+}
+
+#[test]
+fn every_variant_is_recognised_in_every_spelling() {
+    // Each network is built once for a number of classes, not once for each checkpoint.
+    let built = RefCell::new(HashMap::new());
+    let candidates: Vec<Candidate<'_>> = VARIANTS
+        .iter()
+        .map(|variant| Candidate {
+            name: variant.name,
+            layouts: variant.layouts,
+            usual: (variant.config.num_classes(), variant.config.in_channels()),
+            build: Box::new(|classes, channels| {
+                let mut built = built.borrow_mut();
+                let key = (variant.name, classes, channels);
+                let parameters = built.entry(key).or_insert_with(|| {
+                    let config = variant.config.clone().with_num_classes(classes);
+                    zoo_core::parameters(&config.with_in_channels(channels).init(&device()))
+                });
+                parameters.clone()
+            }),
+            capture: Box::new(|_, _| None),
+        })
+        .collect();
+    for (variant, candidate) in VARIANTS.iter().zip(&candidates) {
+        for layout in variant.layouts {
+            let mut checkpoint = hollow(variant, layout, 7);
+            let found = recognise(&checkpoint, &candidates).unwrap_or_else(|error| {
+                panic!("{} as {} has it: {error}", variant.name, layout.name)
+            });
+            assert_eq!((found.name.as_str(), found.num_classes), (variant.name, 7));
+            assert!(!found.is_headless, "{}", variant.name);
+
+            let slots = (candidate.build)(7, candidate.usual.1);
+            let classifier = candidate.classifier();
+            for (slot, key) in slots.iter().zip(layout.keys(&slots)) {
+                if classifier.contains(&slot.path) {
+                    checkpoint.tensors.remove(&key.unwrap());
+                }
+            }
+            let found = recognise(&checkpoint, &candidates).unwrap_or_else(|error| {
+                panic!("{} as {} has it, without a classifier: {error}", variant.name, layout.name)
+            });
+            assert_eq!((found.name.as_str(), found.is_headless), (variant.name, true));
+        }
+    }
+}
+
 #[test]
 fn a_record_in_half_precision_is_half_as_large() {
     let variant = variant("squeezenet1_1").unwrap();
@@ -182,7 +246,7 @@ fn a_record_is_burns_own() {
         panic!("efficientnet_lite0 is an EfficientNet");
     };
     let model = config.init(&device()).load_record(record);
-    let logits = model.forward(Tensor::zeros([1, 3, 224, 224], &device()));
+    let logits = model.forward(burn::tensor::Tensor::zeros([1, 3, 224, 224], &device()));
     assert_eq!(logits.dims(), [1, 1000]);
 }
 

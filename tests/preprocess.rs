@@ -76,6 +76,26 @@ fn check(path: &Path) {
 }
 
 #[test]
+fn caffes_pixels_are_blue_first_and_not_scaled() {
+    let preprocess = Preprocess {
+        colour: Colour::Bgr,
+        mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],
+        std: [1.0 / 255.0; 3],
+        ..Preprocess::IMAGENET
+    };
+    let image = decode(&image("coffee.png")).unwrap();
+    let pixels = preprocess.pixels(&image);
+    let cropped = preprocess.crop(&image);
+    for (index, pixel) in cropped.pixels().enumerate() {
+        for (plane, (channel, mean)) in [(2, 104.0), (1, 117.0), (0, 128.0)].into_iter().enumerate()
+        {
+            let got = pixels[plane * 224 * 224 + index];
+            assert!((got - (f32::from(pixel[channel]) - mean)).abs() < 1e-4, "{got}");
+        }
+    }
+}
+
+#[test]
 fn pixels_are_torchvisions() {
     let mut checked = 0;
     for entry in std::fs::read_dir(local("fixtures/preprocess")).unwrap() {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use burn::store::burn_pack::Tensor;
 use burn::store::pytorch_reader::{self, PytorchReader};
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::onnx::{Graph, is_onnx};
 use crate::{Error, is_record};
 
@@ -63,19 +63,7 @@ impl Checkpoint {
     ///
     /// When the file can't be read any more.
     pub fn sha256(&self) -> Result<String, Error> {
-        let hash = || {
-            let mut hasher = Sha256::new();
-            let mut file = File::open(&self.path)?;
-            let mut buffer = vec![0; 1 << 16];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => break Ok(hasher.finalize()),
-                    length => hasher.update(&buffer[..length]),
-                }
-            }
-        };
-        let digest = hash().map_err(|source| Error::Open { path: self.path.clone(), source })?;
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        sha256(&self.path).map_err(|source| Error::Open { path: self.path.clone(), source })
     }
 }
 

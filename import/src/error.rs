@@ -50,6 +50,14 @@ pub enum Error {
         /// All that is wrong.
         report: Box<Report>,
     },
+    /// The network computes something that the format has no word for, or that we don't translate.
+    #[error("the network can't be written as {format}: {reason}")]
+    NotExportable {
+        /// The format.
+        format: &'static str,
+        /// What stands in the way.
+        reason: String,
+    },
     /// The record could not be written; what was there before is untouched.
     #[error("cannot write {path}: {reason}")]
     Write {
@@ -57,5 +65,51 @@ pub enum Error {
         path: PathBuf,
         /// What went wrong.
         reason: String,
+    },
+    /// There is no folder for records that are downloaded.
+    #[error(
+        "this system does not say where caches are kept\nhint: name a folder with ZOO_CACHE=FOLDER"
+    )]
+    NoCache,
+    /// Published weights are not on this machine, and are not to be downloaded.
+    #[error(
+        "{name} is not on this machine, and ZOO_OFFLINE forbids to download it\nhint: download \
+         {url} elsewhere and give it with --weights FILE"
+    )]
+    Offline {
+        /// The weights' name.
+        name: String,
+        /// Where they are published.
+        url: String,
+    },
+    /// A file could not be downloaded; what has arrived of it is kept and will be gone on with.
+    #[error(
+        "cannot download {url}: {reason}\nhint: try again, download it elsewhere and give it with \
+         --weights FILE, or name a server that has it with ZOO_WEIGHTS_MIRROR=http://…"
+    )]
+    Download {
+        /// Where it is.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// What was downloaded is not what was published; it is deleted.
+    #[error(
+        "{url} is not the file that was published: {reason}\nhint: a proxy or a mirror may have \
+         sent something else; download it elsewhere and give it with --weights FILE"
+    )]
+    Altered {
+        /// Where it came from.
+        url: String,
+        /// What tells.
+        reason: String,
+    },
+    /// The record of published weights is not as it was written.
+    #[error("{path} is damaged\nhint: `zoo weights pull {name}` makes it anew")]
+    Damaged {
+        /// The record.
+        path: PathBuf,
+        /// The weights' name.
+        name: String,
     },
 }

@@ -2,26 +2,43 @@
 //!
 //! ```text
 //! file ── Checkpoint::open ──▶ tensors by key ── load ──▶ model + Report ── Record::save ──▶ record
+//! model ── StateDict::of ──▶ tensors by key ── save_safetensors, save_pth, save_onnx ──▶ file
 //! ```
 //!
 //! [`Checkpoint::open`] reads PyTorch's and safetensors' files without running anything in them.
 //! [`load`] puts the tensors into a model, strictly: each parameter gets a tensor of its shape
 //! and no tensor is left over, or the [`Report`] in the error lists all that is wrong. A
 //! [`Record`] is Burn's own file with a [`ModelCard`] inside, which says all that is needed to
-//! use it.
+//! use it. A [`StateDict`] is the way back: the same keys, layouts and bits. With the feature
+//! `download`, a [`Store`] keeps the records of published weights.
 
+mod atomic;
+mod capture;
 mod card;
 mod checkpoint;
+mod digest;
+#[cfg(feature = "download")]
+mod download;
 mod error;
+mod export;
 mod load;
 pub mod onnx;
 mod recognise;
 mod record;
+#[cfg(feature = "download")]
+mod store;
 
+pub use atomic::write_atomically;
 pub use burn::store::burn_pack::Tensor;
+pub use capture::Capture;
 pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
+#[cfg(feature = "download")]
+pub use download::{Event, Limits};
 pub use error::Error;
+pub use export::{OPSETS, StateDict};
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load, load_but};
 pub use recognise::{Candidate, Recognition, Resemblance, Unrecognised, recognise};
 pub use record::{Precision, Record, is_record, is_record_file};
+#[cfg(feature = "download")]
+pub use store::{Entry, State, Store};

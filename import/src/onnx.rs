@@ -8,7 +8,7 @@
 //!
 //! Exporters rename weights, transpose them and fold BatchNorm into convolutions, but they
 //! keep the network. So where the names say nothing, the graph's layers are compared with those
-//! of a network that was captured while it ran: [`recognise`].
+//! of a network that was captured while it ran: [`recognise()`].
 
 mod align;
 mod assign;
@@ -21,9 +21,7 @@ mod proto;
 mod recognise;
 mod trace;
 
-pub use capture::capture;
 pub use evaluate::{ImageShape, NotRun};
 pub use graph::Graph;
 pub(crate) use graph::is_onnx;
-pub use layers::{Layers, Place};
 pub use recognise::{Match, Unmatched, recognise};

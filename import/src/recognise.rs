@@ -3,8 +3,7 @@ use std::collections::BTreeSet;
 use zoo_core::{KeyLayout, Parameter};
 
 use crate::load::{is_counter, keys_of, pytorch_shape};
-use crate::onnx::{Layers, Place};
-use crate::{Checkpoint, fit};
+use crate::{Capture, Checkpoint, fit};
 
 /// A network that a checkpoint may be of.
 pub struct Candidate<'a> {
@@ -16,8 +15,8 @@ pub struct Candidate<'a> {
     pub usual: (usize, usize),
     /// Its parameters for a number of classes and of channels.
     pub build: Box<dyn Fn(usize, usize) -> Vec<Parameter> + 'a>,
-    /// Its layers for a number of classes and of channels, if they can be told.
-    pub trace: Box<dyn Fn(usize, usize) -> Option<Layers<Place>> + 'a>,
+    /// What it computes for a number of classes and of channels, if that can be recorded.
+    pub capture: Box<dyn Fn(usize, usize) -> Option<Capture> + 'a>,
 }
 
 impl Candidate<'_> {
@@ -95,19 +94,49 @@ pub fn recognise(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
 ) -> Result<Recognition, Unrecognised> {
-    let mut matches: Vec<Match<'_>> = candidates
-        .iter()
-        .flat_map(|candidate| {
-            let (classes, channels) = candidate.usual;
-            let parameters = (candidate.build)(classes, channels);
-            candidate
-                .layouts
-                .iter()
-                .filter_map(move |layout| Match::new(candidate, layout, &parameters, checkpoint))
-        })
-        .collect();
+    // Most networks can be told apart by how many parameters they have.
+    let fitting = fitting(checkpoint, &matches(checkpoint, candidates, CLASSIFIER));
+    match fitting.len() {
+        0 => {
+            let mut nearest = matches(checkpoint, candidates, usize::MAX);
+            nearest.dedup_by(|a, b| a.candidate.name == b.candidate.name);
+            let nearest = nearest.into_iter().take(3).map(|found| found.resemblance);
+            Err(Unrecognised::Unknown(nearest.collect()))
+        }
+        1 => Ok(fitting.into_iter().next().expect("there is one")),
+        _ => Err(Unrecognised::Ambiguous(fitting)),
+    }
+}
+
+/// The most parameters that a classifier has, which a checkpoint may lack.
+const CLASSIFIER: usize = 8;
+
+/// The networks that have anything in common with a checkpoint, the best first, of those that
+/// have at most so many parameters more or fewer than the checkpoint has tensors.
+fn matches<'c>(
+    checkpoint: &Checkpoint,
+    candidates: &'c [Candidate<'c>],
+    difference: usize,
+) -> Vec<Match<'c>> {
+    let mut matches = Vec::new();
+    for candidate in candidates {
+        let (classes, channels) = candidate.usual;
+        let parameters = (candidate.build)(classes, channels);
+        for layout in candidate.layouts {
+            let is_part = |key: &&String| !is_counter(key) && !layout.is_optional(key);
+            let tensors = checkpoint.tensors.keys().filter(is_part).count();
+            if tensors.abs_diff(parameters.len()) <= difference {
+                matches.extend(Match::new(candidate, layout, &parameters, checkpoint));
+            }
+        }
+    }
     // What differs only in the classifier comes before what differs elsewhere.
     matches.sort_by_key(|found| std::cmp::Reverse(found.score()));
+    matches
+}
+
+/// The networks that a checkpoint is of; more than one where they can't be told apart.
+fn fitting(checkpoint: &Checkpoint, matches: &[Match<'_>]) -> Vec<Recognition> {
     let best = matches.first().map_or(0, Match::score);
     let fitting: Vec<Recognition> = matches
         .iter()
@@ -117,15 +146,10 @@ pub fn recognise(
     // A whole network is preferred to the backbone of one.
     let whole: Vec<_> = fitting.iter().filter(|found| !found.is_headless).cloned().collect();
     let mut fitting = if whole.is_empty() { fitting } else { whole };
-    match fitting.len() {
-        0 => {
-            matches.dedup_by(|a, b| a.candidate.name == b.candidate.name);
-            let nearest = matches.into_iter().take(3).map(|found| found.resemblance);
-            Err(Unrecognised::Unknown(nearest.collect()))
-        }
-        1 => Ok(fitting.remove(0)),
-        _ => Err(Unrecognised::Ambiguous(fitting)),
-    }
+    // Spellings that differ only in the classifier are one without it.
+    let mut names = BTreeSet::new();
+    fitting.retain(|found| names.insert(found.name.clone()));
+    fitting
 }
 
 /// How many tensors a fitting network may match less than the best one: those whose shapes

@@ -639,9 +639,9 @@ def _register():
     _add("inception_v2", f"{PM} bninception.BNInception(num_classes=1000), {POOL}",
          _bninception, "method:features", 64, 224, expect=11295240)
 
-    def pc(name, fn, *sizes, expect=None):
-        _add(name, f"{PC} get_model('{fn}'), {POOL}", lambda: _pytorchcv(fn),
-             "in:features.final_pool", *sizes, expect=expect)
+    def pc(name, fn, *sizes, feat="in:features.final_pool", expect=None):
+        _add(name, f"{PC} get_model('{fn}'), {POOL}", lambda: _pytorchcv(fn), feat, *sizes,
+             expect=expect)
 
     for w, fn in (("1_0", "w1"), ("0_75", "w3d4"), ("0_5", "wd2"), ("0_25", "wd4")):
         pc(f"mobilenet_v1_{w}", f"mobilenet_{fn}", *((64, 224) if fn == "w1" else (64,)))
@@ -650,6 +650,8 @@ def _register():
            expect=1865728 if g == 3 else None)
     pc("ghostnet_100_pytorchcv", "ghostnet", 64, expect=5180840)
     pc("wrn_16_10_pytorchcv", "wrn16_10_cifar10", 32)
+    pc("densenet_bc_100_k12", "densenet100_k12_bc_cifar10", 32,
+       feat="out:features.post_activ.bn", expect=769162)     # before its ReLU, as in torchvision
 
     own = "own definition"
     _add("lenet5", f"{own} lenet5() (LeCun et al. 1998; tanh, average pooling)", lenet5, None, 32,

@@ -1,20 +1,15 @@
 //! What a network consists of and what it costs, read off its own computation.
-//!
-//! The network is built and run on Burn's capture device, which records operations instead of
-//! computing them, so that even the largest one takes milliseconds.
 
 use std::collections::HashMap;
 
-use anyhow::anyhow;
-use burn::backend::Capture;
 use burn::backend::ir::{
     BaseOperationIr, FloatOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorIr,
 };
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
 use serde::Serialize;
-use zoo_core::{count_trainable, parameters, root_prefix};
-use zoo_models::{Config, Logits, Network};
+use zoo_core::{count_trainable, parameters};
+use zoo_models::Config;
+
+use crate::capture::capture;
 
 /// What a network consists of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,40 +44,23 @@ pub struct Part {
 ///
 /// When the network can't take images of that size.
 pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
-    let device = Device::capture();
-    let mut model: Option<Network> = None;
-    let mut weights = Weights::default();
-    let captured = crate::catch(|| {
-        device.capture_scope(|scope| {
-            let network = model.insert(config.init(&device));
-            weights.root = root_prefix(network).matches('.').count();
-            network.visit(&mut weights);
-            let shape = [1, config.in_channels(), size, size];
-            let images = Tensor::<4>::zeros(shape, &device);
-            let logits = match network.forward(images) {
-                Logits::OfImages(logits) => id(&logits),
-                Logits::OfPixels(logits) => id(&logits),
-            };
-            scope.complete([], [logits])
-        })
-    })?
-    .map_err(|error| anyhow!("the network could not be captured: {error:?}"))?;
-
+    let (model, mut capture) = capture(config, [1, config.in_channels(), size, size])?;
+    let paths = &mut capture.parameters;
     let mut parts: Vec<Part> = Vec::new();
-    for operation in &captured.graph.operations {
+    for operation in &capture.operations {
         match operation {
             OperationIr::BaseFloat(BaseOperationIr::Reshape(reshape)) => {
-                weights.rename(reshape.input.id, reshape.out.id);
+                rename(paths, reshape.input.id, reshape.out.id);
             }
             OperationIr::BaseFloat(BaseOperationIr::SwapDims(swap)) => {
-                weights.rename(swap.input.id, swap.out.id);
+                rename(paths, swap.input.id, swap.out.id);
             }
             _ => {}
         }
         let Some((weight, output, macs)) = layer(operation) else {
             continue;
         };
-        let Some(path) = weights.paths.get(&weight.id) else {
+        let Some(path) = paths.get(&weight.id) else {
             continue;
         };
         let name = part_of(path);
@@ -101,7 +79,6 @@ pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
         parts[index].macs += macs;
         parts[index].output = output.shape.to_vec();
     }
-    let model = model.ok_or_else(|| anyhow!("the network was not built"))?;
     for parameter in parameters(&model).iter().filter(|parameter| parameter.is_trainable()) {
         let name = part_of(&parameter.path);
         if let Some(part) = parts.iter_mut().find(|part| part.name == name) {
@@ -151,41 +128,9 @@ fn part_of(path: &str) -> &str {
     }
 }
 
-/// Which tensor of the capture is which parameter.
-#[derive(Default)]
-struct Weights {
-    /// How many segments come before those of the network itself.
-    root: usize,
-    path: Vec<String>,
-    paths: HashMap<TensorId, String>,
-}
-
-impl Weights {
-    fn rename(&mut self, from: TensorId, to: TensorId) {
-        if let Some(path) = self.paths.get(&from) {
-            self.paths.insert(to, path.clone());
-        }
+/// A parameter stays itself under another shape.
+fn rename(paths: &mut HashMap<TensorId, String>, from: TensorId, to: TensorId) {
+    if let Some(path) = paths.get(&from) {
+        paths.insert(to, path.clone());
     }
-}
-
-impl ModuleVisitor for Weights {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.paths.insert(id(&param.val()), self.path[self.root..].join("."));
-    }
-}
-
-fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
-    tensor
-        .clone()
-        .try_into_primitive::<Capture>()
-        .expect("the tensor is on the capture device")
-        .id()
 }

@@ -29,8 +29,12 @@ pub enum Command {
     Devices(Devices),
     /// Turn a PyTorch or safetensors checkpoint into a record
     Import(Import),
+    /// Turn a record into a file for other programs
+    Export(Export),
     /// Show what is in a record or a checkpoint, and which model it is of
     Inspect(Inspect),
+    /// Download published weights, and see to those that are on this machine
+    Weights(Weights),
     /// Run a model on a raw tensor, to compare it with other implementations
     Forward(Forward),
     /// Measure how fast a model runs
@@ -176,6 +180,49 @@ pub struct Import {
     pub half: bool,
 }
 
+/// `zoo export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The record
+    pub record: PathBuf,
+
+    /// What to write
+    #[arg(long, value_enum)]
+    pub to: Target,
+
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Whose spelling of the keys to use, where there are several [default: the one that the
+    /// weights came in]
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+
+    /// Keep weights in half precision, except those of BatchNorm
+    #[arg(long)]
+    pub half: bool,
+
+    /// ONNX's operator set [default: 18]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(zoo_import::OPSETS))]
+    pub opset: Option<i64>,
+
+    /// Side of the images that the ONNX model takes, in pixels [default: what the record says]
+    #[arg(long, value_name = "PIXELS", value_parser = positive())]
+    pub size: Option<usize>,
+}
+
+/// What `zoo export` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`
+    Safetensors,
+    /// The same as a .pth file, for `torch.load`
+    PthKeys,
+    /// A model for ONNX Runtime and others, for any number of images
+    Onnx,
+}
+
 /// `zoo inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
@@ -185,6 +232,68 @@ pub struct Inspect {
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `zoo weights`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+`--model NAME` pulls weights by itself when they are not on this machine.
+
+Environment:
+  ZOO_CACHE=FOLDER        where they are kept [default: zoo in the system's folder for caches]
+  ZOO_OFFLINE=1           nothing is downloaded
+  ZOO_WEIGHTS_MIRROR=URL  files are downloaded from below this URL, by the names they were published under")]
+pub struct Weights {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: WeightsCommand,
+}
+
+/// What `zoo weights` can do.
+#[derive(Debug, Subcommand)]
+pub enum WeightsCommand {
+    /// List the published weights and which of them are on this machine
+    List {
+        /// Only those on this machine
+        #[arg(long)]
+        kept: bool,
+
+        /// How to print the list
+        #[arg(long, short, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Download weights that are not on this machine, or are damaged, and print their records' paths
+    Pull {
+        /// Which weights: resnet50.imagenet1k_v2
+        #[arg(value_name = "VARIANT[.TAG]", required = true)]
+        names: Vec<String>,
+    },
+    /// Print the path of a record, or of the folder of all
+    Path {
+        /// Which weights
+        #[arg(value_name = "VARIANT[.TAG]")]
+        name: Option<String>,
+    },
+    /// Compare the records on this machine with what was written
+    Verify {
+        /// Which weights [default: all on this machine]
+        #[arg(value_name = "VARIANT[.TAG]")]
+        names: Vec<String>,
+
+        /// How to print the results
+        #[arg(long, short, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Delete records and what there is of downloads
+    Remove {
+        /// Which weights
+        #[arg(value_name = "VARIANT[.TAG]", required_unless_present = "all")]
+        names: Vec<String>,
+
+        /// All on this machine
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+    },
 }
 
 /// `zoo forward`

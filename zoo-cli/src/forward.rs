@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use burn::store::burn_pack::AtomicFile;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::args::Forward;
+use crate::device;
 use crate::model::{self, from_file};
-use crate::{Failure, device};
 
 /// Runs the command.
 pub fn run(args: &Forward) -> anyhow::Result<()> {
@@ -57,19 +56,6 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
         })
         .collect::<Result<_, _>>()?;
     let bytes = safetensors::serialize(views, None)?;
-    write(&args.output, &bytes)
-        .with_context(|| format!("cannot write {}", args.output.display()))
-        .context(Failure("the result was not saved"))
-}
-
-/// Writes a file that appears whole or not at all.
-fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::Write;
-
-    let (scratch, mut file) =
-        AtomicFile::create(path).map_err(|error| anyhow::anyhow!("{error}"))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    scratch.commit().map_err(|error| anyhow::anyhow!("{error}"))
+    Ok(zoo_import::write_atomically(&args.output, |file| file.write_all(&bytes))?)
 }

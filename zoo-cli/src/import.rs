@@ -1,7 +1,7 @@
 //! `zoo import`: from a checkpoint to a record.
 
 use anyhow::{Context, ensure};
-use zoo_import::onnx::Graph;
+use zoo_import::onnx::{Graph, Match};
 use zoo_import::{Checkpoint, Precision, Record};
 use zoo_models::variant;
 
@@ -34,6 +34,9 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     let tag = card.tag.as_ref().map_or_else(String::new, |tag| format!(".{tag}"));
     eprintln!("read {} as {}{tag}", args.checkpoint.display(), card.variant);
     eprintln!("  {report}");
+    if report.layout == Match::LAYOUTS[0].name {
+        eprintln!("  matched by the graph's structure, since their names are lost");
+    }
     eprintln!(
         "  {} classes{}, {} channels",
         card.num_classes,

@@ -12,15 +12,19 @@ pub mod agreement;
 pub mod anatomy;
 pub mod args;
 pub mod bench;
+pub mod capture;
 pub mod classify;
 pub mod device;
 pub mod devices;
+pub mod export;
 pub mod forward;
 pub mod import;
 pub mod info;
 pub mod inspect;
 pub mod list;
 pub mod model;
+pub mod recognise;
+pub mod weights;
 
 /// How a command ended, where it did not fail as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,9 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::Info(args) => info::run(args)?,
         Command::Devices(args) => devices::run(args)?,
         Command::Import(args) => import::run(args)?,
+        Command::Export(args) => export::run(args)?,
         Command::Inspect(args) => inspect::run(args)?,
+        Command::Weights(args) => return weights::run(args),
         Command::Forward(args) => forward::run(args)?,
         Command::Bench(args) => bench::run(args)?,
         Command::Completions { shell } => {
@@ -58,8 +64,13 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
 
 /// 2 where the machine failed us, 1 where the input was unusable.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    use zoo_import::Error;
+
     let is_failure = error.is::<Failure>()
-        || matches!(error.downcast_ref(), Some(zoo_import::Error::Write { .. }));
+        || matches!(
+            error.downcast_ref(),
+            Some(Error::Write { .. } | Error::Download { .. } | Error::Altered { .. })
+        );
     if is_failure { 2 } else { 1 }
 }
 

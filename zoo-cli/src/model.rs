@@ -5,17 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor};
-use zoo_core::{Colour, Labels, Preprocess, Variant, Weights, parameters};
-use zoo_import::onnx::{self, Graph, Match};
+use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
+use zoo_import::onnx::Match;
 use zoo_import::{
-    Candidate, Checkpoint, ModelCard, Origin, Recognition, Record, Report, Unrecognised, fit,
-    has_auxiliary, is_record_file,
+    Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record_file,
 };
-use zoo_models::{Config, Logits, Network, VARIANTS, variant};
+use zoo_models::{Config, Logits, Network, variant};
 
-use crate::agreement::{Agreement, agreement};
-use crate::args;
-use crate::device::Backend;
+use crate::recognise::{Identified, candidate, identify, identify_as};
+use crate::{args, weights};
 
 /// A network with weights, and what is known about them.
 pub struct Model {
@@ -26,7 +24,7 @@ pub struct Model {
 }
 
 /// The variant that is compiled in.
-const EMBEDDED: &str = "efficientnet_lite0";
+pub const EMBEDDED: &str = "efficientnet_lite0";
 
 /// Loads the model that a command line asks for; the embedded one if it asks for none.
 pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
@@ -34,22 +32,18 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
         (Some(weights), name) => from_file(weights, name, device),
         (None, None) => embedded(device),
         (None, Some(name)) => {
-            let (variant, weights) = published(name)?;
+            let (variant, weights) = with_weights(name)?;
             if variant.name == EMBEDDED {
                 return embedded(device);
             }
-            match weights {
-                Some(weights) => bail!(
-                    "the weights of {}.{} are not on this machine\nhint: download {} and add \
-                     --weights FILE",
-                    variant.name,
-                    weights.tag,
-                    weights.url
-                ),
-                None => {
-                    bail!("no weights are published for {}\nhint: add --weights FILE", variant.name)
-                }
-            }
+            let record = weights::record(&variant, weights)?;
+            from_record(record, device).with_context(|| {
+                let name = format!("{}.{}", variant.name, weights.tag);
+                format!(
+                    "the record of {name} is from another version of zoo; `zoo weights remove \
+                     {name}` makes room for a new one"
+                )
+            })
         }
     }
 }
@@ -80,73 +74,14 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
     Ok(model)
 }
 
-/// Finds out which of the zoo's models a checkpoint is of.
-///
-/// # Errors
-///
-/// When that is not clear.
-pub fn recognise(checkpoint: &Checkpoint) -> anyhow::Result<Recognition> {
-    let candidates: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
-    Ok(identify(checkpoint, &candidates)?.0)
-}
-
-/// Finds out which of some models a checkpoint is of: by the names of its tensors, or else by
-/// its graph, which gives the tensors in the model's own spelling.
-fn identify(
-    checkpoint: &Checkpoint,
-    candidates: &[Candidate<'_>],
-) -> anyhow::Result<(Recognition, Option<Checkpoint>)> {
-    let unrecognised = match zoo_import::recognise(checkpoint, candidates) {
-        Ok(recognition) => return Ok((recognition, None)),
-        Err(unrecognised) => unrecognised,
-    };
-    let Some(graph) = &checkpoint.graph else {
-        return Err(unrecognised.into());
-    };
-    let mut matches = onnx::recognise(checkpoint, candidates)?;
-    if matches.len() > 1 {
-        // They have the same layers, so what they compute has to tell.
-        let all = matches.iter().map(|found| found.recognition.clone()).collect();
-        matches.retain(|found| computes(graph, found).is_ok_and(|agreement| agreement.is_close()));
-        if matches.len() != 1 {
-            return Err(Unrecognised::Ambiguous(all).into());
-        }
-    }
-    let found = matches.remove(0);
-    Ok((found.recognition, Some(found.checkpoint)))
-}
-
-/// How near a model with a graph's weights comes to the graph.
-fn computes(graph: &Graph, found: &Match) -> anyhow::Result<Agreement> {
-    let Recognition { name, num_classes, in_channels, .. } = &found.recognition;
-    let variant = variant(name)?;
-    let config = variant.config.with_num_classes(*num_classes).with_in_channels(*in_channels);
-    let network = config.init(&Backend::Cpu.device()?);
-    let (network, _) = zoo_import::load(network, name, &found.checkpoint, Match::LAYOUTS)?;
-    agreement(graph, &network, *in_channels, variant.size)
-}
-
-fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
-    let sized = |num_classes, in_channels| {
-        variant.config.clone().with_num_classes(num_classes).with_in_channels(in_channels)
-    };
-    Candidate {
-        name: variant.name,
-        layouts: variant.layouts,
-        usual: (variant.config.num_classes(), variant.config.in_channels()),
-        build: Box::new(move |num_classes, in_channels| {
-            // Parameters are drawn when they are used, which these never are.
-            let device = Backend::Cpu.device().expect("the cpu is always there");
-            parameters(&sized(num_classes, in_channels).init(&device))
-        }),
-        trace: Box::new(move |num_classes, in_channels| {
-            let config = sized(num_classes, in_channels);
-            let images = [1, in_channels, variant.size, variant.size];
-            let init = |device: &Device| config.init(device);
-            let run = |network: &Network, images| network.forward(images).flatten();
-            crate::catch(|| onnx::capture(images, init, run)).ok().flatten()
-        }),
-    }
+/// Loads a record, and nothing else.
+pub fn from_record_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
+    ensure!(
+        is_record_file(path)?,
+        "{} is not a record\nhint: make one of it with `zoo import`",
+        path.display()
+    );
+    from_record(Record::open(path)?, device)
 }
 
 /// Loads a checkpoint into the variant with a name, or into the one it is recognised as, with as
@@ -157,25 +92,31 @@ pub fn from_checkpoint(
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let named = name.map(published).transpose()?;
-    let identified = match &named {
-        Some((variant, _)) => identify(checkpoint, &[candidate(variant)]),
-        None => identify(checkpoint, &VARIANTS.iter().map(candidate).collect::<Vec<_>>()),
-    };
-    // What is not recognised as the network that was named is loaded for its error's sake.
-    let is_told = checkpoint.graph.is_some() || named.is_none();
-    let (recognition, translated) = match identified {
-        Ok((recognition, translated)) => (Some(recognition), translated),
-        Err(error) if is_told => {
-            let path = checkpoint.path.display();
-            return Err(error.context(format!("what {path} is of is not clear")));
+    let (identified, (variant, tagged)) = match name {
+        Some(name) => {
+            let named = published(name)?;
+            let identified = match identify_as(checkpoint, &named.0) {
+                Ok(identified) => Some(identified),
+                // What are not the network's tensors is said best when they are loaded.
+                Err(_) if checkpoint.graph.is_none() => None,
+                Err(error) => {
+                    let path = checkpoint.path.display();
+                    return Err(error.context(format!("{path} does not fit {}", named.0.name)));
+                }
+            };
+            (identified, named)
         }
-        Err(_) => (None, None),
+        None => {
+            let identified = identify(checkpoint).with_context(|| {
+                format!("what {} is of is not clear", checkpoint.path.display())
+            })?;
+            let variant = variant(&identified.recognition.name)?;
+            (Some(identified), (variant, None))
+        }
     };
-    let (variant, tagged) = match (named, &recognition) {
-        (Some((variant, tagged)), _) => (variant, tagged),
-        (None, Some(recognition)) => (variant(&recognition.name)?, None),
-        (None, None) => unreachable!("an error was returned"),
+    let (recognition, translated) = match identified {
+        Some(Identified { recognition, translated }) => (Some(recognition), translated),
+        None => (None, None),
     };
     let layouts = if translated.is_some() { Match::LAYOUTS } else { variant.layouts };
     let checkpoint = translated.as_ref().unwrap_or(checkpoint);
@@ -203,9 +144,7 @@ pub fn from_checkpoint(
     let weights = known.or(guess).filter(|_| in_channels == 3);
     let names = match (labels, weights.map(|weights| weights.labels)) {
         (Some(labels), _) => labels,
-        (None, Some(Labels::ImageNet1k)) if num_classes == 1000 && has_classifier => {
-            zoo_assets::imagenet1k().map(str::to_owned).collect()
-        }
+        (None, Some(Labels::ImageNet1k)) if has_classifier => imagenet1k(num_classes),
         (None, _) => Vec::new(),
     };
     ensure!(
@@ -238,6 +177,17 @@ pub fn from_checkpoint(
     Ok((Model { network, card }, report))
 }
 
+/// ImageNet's names for a network of so many classes. TensorFlow's networks have one more, the
+/// background, before the others.
+fn imagenet1k(num_classes: usize) -> Vec<String> {
+    let names = zoo_assets::imagenet1k().map(str::to_owned);
+    match num_classes {
+        1000 => names.collect(),
+        1001 => std::iter::once("background".to_owned()).chain(names).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Splits `resnet50.imagenet1k_v2` and looks both parts up.
 pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static Weights>)> {
     let (name, tag) = match name.split_once('.') {
@@ -253,6 +203,15 @@ pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static
             tags => bail!("{name} has no weights `{tag}`\nhint: it has {}", tags.join(", ")),
         }
     }
+    Ok((variant, weights))
+}
+
+/// The same for a model that has published weights.
+pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Weights)> {
+    let (variant, weights) = published(name)?;
+    let weights = weights.with_context(|| {
+        format!("no weights are published for {}\nhint: add --weights FILE", variant.name)
+    })?;
     Ok((variant, weights))
 }
 

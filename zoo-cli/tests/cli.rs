@@ -14,6 +14,7 @@ fn zoo(arguments: &[&str]) -> Run {
 fn zoo_in(folder: &Path, arguments: &[&str]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_zoo"))
         .current_dir(folder)
+        .envs([("ZOO_OFFLINE", "1"), ("ZOO_CACHE", "no/such/folder")])
         .args(arguments)
         .output()
         .expect("zoo runs");
@@ -210,12 +211,25 @@ fn weights_that_are_none_are_refused() {
             .complaint_in(folder.path());
     }
     let folder = checkpoint.trim_end_matches("/lenet5.zip.pth");
-    complaints +=
-        &zoo(&["classify", image, "--weights", &checkpoint]).complaint_in(Path::new(folder));
     complaints += &zoo(&["classify", image, "--model", "resnet18", "--weights", &checkpoint])
         .complaint_in(Path::new(folder));
     complaints += &zoo(&["classify", image, "--weights", "nowhere.bpk"]).complaint();
     assert_snapshot!(complaints);
+}
+
+#[test]
+fn a_checkpoint_says_which_model_it_is_of() {
+    let folder = TempDir::new().unwrap();
+    let checkpoint = workspace().join("tests/fixtures/checkpoints/lenet5.zip.pth");
+    let checkpoint = checkpoint.to_string_lossy();
+    assert_snapshot!(zoo(&["inspect", &checkpoint]).ok());
+    let import = zoo_in(folder.path(), &["import", &checkpoint, "-o", "digits.bpk"]);
+    assert_eq!(import.code, 0);
+    assert!(import.stderr.contains("as lenet5"), "{}", import.stderr);
+    let record = zoo_in(folder.path(), &["inspect", "digits.bpk"]).ok();
+    assert!(record.contains("10 tensors: a record of lenet5, 10 classes, 1 channels"), "{record}");
+    let image = chelsea();
+    zoo(&["classify", &image.to_string_lossy(), "--weights", &checkpoint]).ok();
 }
 
 #[test]
@@ -244,6 +258,75 @@ fn an_imported_checkpoint_needs_nothing_else() {
     let names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "only the labels and the record: {names:?}");
+}
+
+#[test]
+fn a_record_goes_back_to_where_it_came_from() {
+    use zoo_import::Checkpoint;
+
+    let folder = TempDir::new().unwrap();
+    let origin = workspace().join("tests/fixtures/checkpoints/lenet5.zip.pth");
+    let run = |arguments: &[&str]| zoo_in(folder.path(), arguments);
+    let origin_name = origin.to_string_lossy();
+    assert_eq!(run(&["import", &origin_name, "-o", "digits.bpk"]).code, 0);
+    let values = |path: &Path| {
+        let tensors = Checkpoint::open(path).unwrap().tensors.into_iter();
+        let values = |tensor: zoo_import::Tensor| tensor.to_bytes().unwrap().to_vec();
+        tensors.map(|(key, tensor)| (key, values(tensor))).collect::<Vec<_>>()
+    };
+    for (target, name) in [("safetensors", "digits.safetensors"), ("pth-keys", "digits.pth")] {
+        let done = run(&["export", "digits.bpk", "--to", target, "-o", name]);
+        assert_eq!((done.code, &*done.stdout), (0, ""), "{}", done.stderr);
+        assert_eq!(values(&folder.path().join(name)), values(&origin), "{target}");
+    }
+    let export = ["export", "digits.bpk", "--to", "onnx", "-o", "digits.onnx"];
+    let size = |more: &[&str]| {
+        assert_eq!(run(&[&export[..], more].concat()).code, 0);
+        fs::metadata(folder.path().join("digits.onnx")).unwrap().len() as f64
+    };
+    let ratio = size(&["--half"]) / size(&["--opset", "13"]);
+    assert!((0.5..0.6).contains(&ratio), "{ratio}");
+
+    let export = ["export", "digits.bpk", "-o", "digits.out"];
+    let complaints = [
+        run(&["export", "digits.pth", "--to", "onnx", "-o", "digits.out"]).complaint(),
+        run(&[&export[..], &["--to", "safetensors", "--layout", "timm"]].concat()).complaint(),
+        run(&[&export[..], &["--to", "safetensors", "--opset", "18"]].concat()).complaint(),
+        run(&[&export[..], &["--to", "onnx", "--opset", "7"]].concat()).complaint(),
+        run(&[&export[..], &["--to", "onnx", "--size", "3"]].concat()).complaint(),
+    ];
+    assert_snapshot!(complaints.join("\n"));
+    let run = run(&["export", "digits.bpk", "--to", "onnx", "-o", "no/such/folder/x.onnx"]);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(!folder.path().join("digits.out").exists());
+}
+
+#[test]
+fn a_backbone_is_exported_without_a_classifier() {
+    use zoo_import::Checkpoint;
+
+    let folder = TempDir::new().unwrap();
+    let origin = workspace().join("tests/fixtures/checkpoints/lenet5.zip.pth");
+    let mut tensors = Checkpoint::open(&origin).unwrap().tensors;
+    tensors.retain(|key, _| !key.starts_with("fc3."));
+    let values: Vec<_> = tensors
+        .iter()
+        .map(|(key, tensor)| (key, tensor.shape.to_vec(), tensor.to_bytes().unwrap()))
+        .collect();
+    let views = values.iter().map(|(key, shape, bytes)| {
+        let dtype = safetensors::Dtype::F32;
+        (*key, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    fs::write(folder.path().join("trunk.safetensors"), file).unwrap();
+
+    let run = |arguments: &[&str]| zoo_in(folder.path(), arguments);
+    assert_eq!(run(&["import", "trunk.safetensors", "-o", "trunk.bpk"]).code, 0);
+    let export = ["export", "trunk.bpk", "-o", "out", "--to"];
+    assert_eq!(run(&[&export[..], &["pth-keys"]].concat()).code, 0);
+    let exported = Checkpoint::open(&folder.path().join("out")).unwrap().tensors;
+    assert!(exported.keys().eq(tensors.keys()));
+    assert_snapshot!(run(&[&export[..], &["onnx"]].concat()).complaint());
 }
 
 #[test]

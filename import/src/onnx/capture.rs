@@ -2,69 +2,40 @@
 
 use std::collections::HashMap;
 
-use burn::backend::Capture;
 use burn::backend::ir::{
     BaseOperationIr, FloatOperationIr, ModuleOperationIr, OperationIr, ScalarIr, TensorId, TensorIr,
 };
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
-use zoo_core::root_prefix;
 
 use super::layers::{Flow, Form, Kind, Layers, Place, Tracer};
+use crate::Capture;
 
-/// Runs a network on Burn's capture device, which computes nothing, and notes its layers.
-///
-/// `shape` is that of the images; `forward` gives the logits in a row.
-///
-/// Returns nothing where the network can't be captured.
-///
-/// # Panics
-///
-/// When the network can't take images of the shape.
-pub fn capture<M: Module>(
-    shape: [usize; 4],
-    init: impl FnOnce(&Device) -> M,
-    forward: impl FnOnce(&M, Tensor<4>) -> Tensor<1>,
-) -> Option<Layers<Place>> {
-    let device = Device::capture();
-    let mut paths = Paths::default();
-    let mut images = None;
-    let mut model = None;
-    let captured = device.capture_scope(|scope| {
-        let model = model.insert(init(&device));
-        paths.root = root_prefix(model).matches('.').count();
-        model.visit(&mut paths);
-        let zeros = Tensor::zeros(shape, &device);
-        images = Some(id(&zeros));
-        let logits = forward(model, zeros);
-        scope.complete([], [id(&logits)])
-    });
-    let graph = captured.ok()?.graph;
-
-    let mut uses: HashMap<TensorId, usize> = HashMap::new();
-    let is_work = |operation: &&OperationIr| !matches!(operation, OperationIr::Drop(_));
-    for operation in graph.operations.iter().filter(is_work) {
-        for input in operation.inputs() {
+impl Layers<Place> {
+    /// The layers of a network that was captured.
+    pub(super) fn of(capture: &Capture) -> Self {
+        let mut uses: HashMap<TensorId, usize> = HashMap::new();
+        for input in capture.operations.iter().flat_map(OperationIr::inputs) {
             *uses.entry(input.id).or_default() += 1;
         }
+        let mut tracer = Tracer::new();
+        tracer.image(capture.images, None);
+        let mut paths: HashMap<TensorId, &str> =
+            capture.parameters.iter().map(|(&id, path)| (id, path.as_str())).collect();
+        for operation in &capture.operations {
+            note(&mut tracer, operation, &mut paths, &uses);
+        }
+        tracer.finish(&capture.logits)
     }
-    let mut tracer = Tracer::new();
-    tracer.image(images?, Some(shape[1]));
-    for operation in graph.operations.iter().filter(is_work) {
-        note(&mut tracer, operation, &mut paths, &uses);
-    }
-    Some(tracer.finish(graph.outputs.first()?))
 }
 
 /// Notes one operation.
 fn note(
     tracer: &mut Tracer<TensorId, Place>,
     operation: &OperationIr,
-    paths: &mut Paths,
+    paths: &mut HashMap<TensorId, &str>,
     uses: &HashMap<TensorId, usize>,
 ) {
     let mut layer = |input: &TensorIr, weight: &TensorIr, out: &TensorIr, form: Form| {
-        let path = paths.paths.get(&weight.id);
+        let path = paths.get(&weight.id);
         let path = path.and_then(|path| path.strip_suffix(".weight")).map(str::to_owned);
         let name = path.clone().unwrap_or_default();
         tracer.layer(&input.id, out.id, name, form, Place { path, norm: None });
@@ -98,7 +69,7 @@ fn note(
             return layer(&linear.x, &linear.weight, &linear.out, form);
         }
         OperationIr::Float(_, FloatOperationIr::Matmul(matmul))
-            if paths.paths.contains_key(&matmul.rhs.id) =>
+            if paths.contains_key(&matmul.rhs.id) =>
         {
             let shape = matmul.rhs.shape.to_vec();
             if let [.., inputs, outputs] = shape[..] {
@@ -107,7 +78,7 @@ fn note(
             }
         }
         OperationIr::Module(ModuleOperationIr::BatchNorm(norm)) => {
-            let Some(path) = paths.paths.get(&norm.gamma.id) else {
+            let Some(path) = paths.get(&norm.gamma.id) else {
                 return;
             };
             let path = path.strip_suffix(".gamma").unwrap_or(path).to_owned();
@@ -130,13 +101,13 @@ fn note(
             return;
         }
         OperationIr::BaseFloat(BaseOperationIr::Reshape(reshape)) => {
-            paths.rename(reshape.input.id, reshape.out.id);
+            rename(paths, reshape.input.id, reshape.out.id);
         }
         OperationIr::BaseFloat(BaseOperationIr::SwapDims(swap)) => {
-            paths.rename(swap.input.id, swap.out.id);
+            rename(paths, swap.input.id, swap.out.id);
         }
         OperationIr::BaseFloat(BaseOperationIr::Permute(permute)) => {
-            paths.rename(permute.input.id, permute.out.id);
+            rename(paths, permute.input.id, permute.out.id);
         }
         OperationIr::BaseFloat(BaseOperationIr::Cat(cat)) if cat.dim == 1 => {
             let channels = |tensor: &TensorIr| tensor.shape.to_vec().get(1).copied();
@@ -159,38 +130,9 @@ fn note(
     }
 }
 
-/// Which tensor of the capture is which parameter.
-#[derive(Default)]
-struct Paths {
-    /// How many segments come before those of the network itself.
-    root: usize,
-    path: Vec<String>,
-    paths: HashMap<TensorId, String>,
-}
-
-impl Paths {
-    fn rename(&mut self, from: TensorId, to: TensorId) {
-        if let Some(path) = self.paths.get(&from) {
-            self.paths.insert(to, path.clone());
-        }
+/// Another view of a parameter is the parameter still.
+fn rename(paths: &mut HashMap<TensorId, &str>, from: TensorId, to: TensorId) {
+    if let Some(path) = paths.get(&from).copied() {
+        paths.insert(to, path);
     }
-}
-
-impl ModuleVisitor for Paths {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.paths.insert(id(&param.val()), self.path[self.root..].join("."));
-    }
-}
-
-fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
-    let primitive = tensor.clone().try_into_primitive::<Capture>();
-    primitive.expect("the tensor is on the capture device").id()
 }

@@ -705,7 +705,9 @@ impl Run<'_> {
         if backwards.is_empty() {
             return Ok(forwards);
         }
-        let turned = forwards.ranked::<RANK>()?.flip(backwards);
+        let turned = backwards
+            .into_iter()
+            .fold(forwards.ranked::<RANK>()?, |turned, axis: isize| turned.flip([axis]));
         Ok(Value::of(turned, forwards.dims)?.integer(forwards.is_integer))
     }
 

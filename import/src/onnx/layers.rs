@@ -8,7 +8,7 @@ use std::hash::Hash;
 ///
 /// `W` is what is known about the weights: their values in a graph, their [`Place`] in a network.
 #[derive(Debug, Clone)]
-pub struct Layers<W> {
+pub(super) struct Layers<W> {
     pub(super) layers: Vec<Layer<W>>,
     /// Those whose outputs the network's output is computed from, with nothing between.
     pub(super) last: BTreeSet<Feed>,
@@ -56,7 +56,7 @@ pub(super) struct Feed {
 
 /// Where a network has the weights of a layer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Place {
+pub(super) struct Place {
     /// Path of the convolution or the fully connected layer.
     pub(super) path: Option<String>,
     /// Path of the BatchNorm, and what it adds to the variance.

@@ -103,7 +103,7 @@ struct Attempt<'c> {
 
 impl Attempt<'_> {
     fn layers(&self) -> Option<Layers<Place>> {
-        let layers = (self.candidate.trace)(self.classes, self.channels)?;
+        let layers = Layers::of(&(self.candidate.capture)(self.classes, self.channels)?);
         if !self.is_headless {
             return Some(layers);
         }

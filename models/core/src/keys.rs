@@ -8,7 +8,8 @@ use crate::Parameter;
 /// segments, from the front; the segments behind it are carried over. The first rule that
 /// matches wins. In a pattern `{b}` captures one segment. In a template
 ///
-/// - `{b}` puts it back, `{b+1}` adds to a number that was captured,
+/// - `{b}` puts it back, `{b+1}` adds to a number that was captured, `{b+a}` makes it a letter,
+///   `a` for 0,
 /// - `{#}` counts: 0 for the first combination of captures met in module order, then 1, …; it
 ///   flattens stages of blocks into one list.
 ///
@@ -124,9 +125,8 @@ fn fill(
                 .iter()
                 .find_map(|(capture, value)| (*capture == name).then_some(*value))
                 .unwrap_or_else(|| panic!("`{template}` names a capture that its pattern lacks"));
-            let offset: usize = offset.parse().expect("an offset is a number");
             match value.parse::<usize>() {
-                Ok(number) => key.push_str(&(number + offset).to_string()),
+                Ok(number) => key.push_str(&count_on(offset, number)),
                 Err(_) => key.push_str(value),
             }
         }
@@ -134,6 +134,19 @@ fn fill(
     }
     key.push_str(rest);
     key
+}
+
+/// What comes `steps` behind a number or a letter.
+///
+/// # Panics
+///
+/// When `start` is neither or the alphabet ends: a mistake in the table.
+fn count_on(start: &str, steps: usize) -> String {
+    if let Ok(number) = start.parse::<usize>() {
+        return (number + steps).to_string();
+    }
+    let mut letters = start.chars().next().expect("an offset is a number or a letter")..='z';
+    letters.nth(steps).expect("there are enough letters").to_string()
 }
 
 #[cfg(test)]
@@ -152,6 +165,7 @@ mod tests {
             ("stages.{s}.{b}.{kind}.conv1", "layer{s+1}.{b}.conv1"),
             ("stages.{s}.{b}.{kind}.conv2", "_blocks.{#}.conv"),
             ("stages.{s}.{b}.{kind}.norm2", "_blocks.{#}.bn"),
+            ("stages.{s}.{b}.{kind}.conv3", "mixed_{s+5}{b+b}"),
         ],
         optional: &["aux"],
     };
@@ -167,6 +181,7 @@ mod tests {
             parameter("stages.0.1.Basic.conv2.weight", "Conv2d"),
             parameter("stages.1.0.Basic.conv2.weight", "Conv2d"),
             parameter("stages.0.1.Basic.norm2.beta", "BatchNorm"),
+            parameter("stages.0.1.Basic.conv3.weight", "Conv2d"),
             parameter("stemming.conv.weight", "Conv2d"),
         ];
         let keys = LAYOUT.keys(&parameters);
@@ -182,6 +197,7 @@ mod tests {
                 Some("_blocks.1.conv.weight"),
                 Some("_blocks.2.conv.weight"),
                 Some("_blocks.1.bn.bias"),
+                Some("mixed_5c.weight"),
                 None,
             ]
         );

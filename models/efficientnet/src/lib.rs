@@ -22,6 +22,8 @@
 //! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantise well, and
 //! scale neither stem, head nor the depth of the first and last stage.
 
+use std::f64::consts::SQRT_2;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
@@ -130,8 +132,6 @@ impl EfficientNetConfig {
             Kind::Lite => [STEM_CHANNELS, HEAD_CHANNELS],
         };
 
-        let bound = (self.num_classes as f64).sqrt().recip();
-
         let mut channels = stem_channels;
         let mut built = 0;
         let mut stages = Vec::with_capacity(STAGES.len());
@@ -153,7 +153,7 @@ impl EfficientNetConfig {
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
                 .with_kind(self.head)
                 .with_dropout(self.dropout)
-                .with_initializer(Some(Initializer::Uniform { min: -bound, max: bound }))
+                .with_initializer(Some(uniform_by_outputs()))
                 .init(device),
         }
     }
@@ -182,7 +182,8 @@ impl EfficientNetConfig {
         let hidden = channels * stage.expansion;
         let out_channels = self.wide(stage.channels);
         let squeeze_excite = SqueezeExciteConfig::new(hidden, (channels / 4).max(1))
-            .with_activation(Activation::Silu);
+            .with_activation(Activation::Silu)
+            .with_initializer(Some(he_by_group()));
         MbConv {
             expand: (stage.expansion > 1).then(|| self.conv([channels, hidden], 1).init(device)),
             depthwise: self
@@ -209,7 +210,22 @@ impl EfficientNetConfig {
                 Kind::Standard => Activation::Silu,
                 Kind::Lite => Activation::Relu6,
             })
+            .with_initializer(match self.kind {
+                Kind::Standard => None,
+                Kind::Lite => Some(he_by_group()),
+            })
     }
+}
+
+/// The normal distribution of He et al. by a kernel's outputs within its group, as TensorFlow and
+/// timm count them.
+fn he_by_group() -> Initializer {
+    Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }
+}
+
+/// Uniform in `±1/sqrt(outputs)`.
+fn uniform_by_outputs() -> Initializer {
+    Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: true }
 }
 
 impl ImageClassifier for EfficientNet {

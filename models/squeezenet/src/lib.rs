@@ -14,6 +14,8 @@
 //! Version 1.1 is the authors' own, with a smaller stem and earlier pooling: the same accuracy
 //! for 2.4 times less computation. Pooling rounds up (`ceil_mode`), as in Caffe.
 
+use std::f64::consts::SQRT_2;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::PaddingConfig2d;
@@ -105,17 +107,18 @@ impl SqueezeNetConfig {
         for (index, squeezed) in SQUEEZED.into_iter().enumerate() {
             let half = 4 * squeezed;
             fires.push(Fire {
-                squeeze: conv([channels, squeezed], 1).init(device),
-                expand1x1: conv([squeezed, half], 1).init(device),
-                expand3x3: conv([squeezed, half], 3)
-                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                    .init(device),
+                squeeze: init(conv([channels, squeezed], 1), device),
+                expand1x1: init(conv([squeezed, half], 1), device),
+                expand3x3: init(
+                    conv([squeezed, half], 3).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)),
+                    device,
+                ),
                 is_pooled: pooled.contains(&index),
             });
             channels = 2 * half;
         }
         SqueezeNet {
-            stem: stem.init(device),
+            stem: init(stem, device),
             pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
             fires,
             dropout: DropoutConfig::new(self.dropout).init(),
@@ -167,13 +170,22 @@ impl Fire {
     }
 }
 
+/// A convolution whose kernel is uniform with the deviation of
+/// [He et al., 2015](https://arxiv.org/abs/1502.01852), forward case.
 fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
     Conv2dConfig::new(channels, [kernel_size; 2])
+        .with_initializer(Initializer::KaimingUniform { gain: SQRT_2, fan_out_only: false })
 }
 
 /// One map for each class (§3.1, design strategy of NiN), drawn narrowly as the authors do.
 fn classifier(channels: usize, num_classes: usize, device: &Device) -> Conv2d {
-    conv([channels, num_classes], 1)
-        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
-        .init(device)
+    let narrow = Initializer::Normal { mean: 0.0, std: 0.01 };
+    init(conv([channels, num_classes], 1).with_initializer(narrow), device)
+}
+
+/// Builds a convolution with a bias of zeros.
+fn init(conv: Conv2dConfig, device: &Device) -> Conv2d {
+    let [_, out_channels] = conv.channels;
+    let bias = Initializer::Zeros.init([out_channels], device);
+    Conv2d { bias: Some(bias), ..conv.with_bias(false).init(device) }
 }

@@ -157,7 +157,8 @@ impl ImageSegmenter for UNet {
 
 impl DoubleConv {
     fn new([channels, hidden, out_channels]: [usize; 3], device: &Device) -> Self {
-        // §3: normally distributed by the number of incoming nodes.
+        // §3: normally distributed by the number of incoming nodes. The layers without BatchNorm
+        // keep Burn's default, which is PyTorch's.
         let by_inputs =
             Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false };
         let conv = |channels| {

@@ -8,6 +8,8 @@ pub enum Activation {
     Identity,
     /// `max(x, 0)`
     Relu,
+    /// `min(max(x, 0), 1)`
+    Relu1,
     /// `min(max(x, 0), 6)`
     Relu6,
     /// `x · sigmoid(x)`, also called swish
@@ -30,6 +32,7 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Relu => activation::relu(x),
+            Self::Relu1 => x.clamp(0.0, 1.0),
             Self::Relu6 => activation::relu6(x),
             Self::Silu => activation::silu(x),
             Self::HardSwish => activation::hard_swish(x),

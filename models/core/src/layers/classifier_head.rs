@@ -113,6 +113,12 @@ impl ClassifierHead {
         num_features
     }
 
+    /// Number of classes.
+    pub fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.linear.weight.lazy_shape().dims();
+        num_classes
+    }
+
     /// Replaces the layer by a fresh one for `num_classes` classes.
     pub fn reset(&mut self, num_classes: usize, device: &Device) {
         let channels = [self.num_features(), num_classes];

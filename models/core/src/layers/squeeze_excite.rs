@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::module::Module;
+use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
@@ -19,6 +19,9 @@ pub struct SqueezeExciteConfig {
     /// Turns the second layer's output into a factor.
     #[config(default = "Activation::Sigmoid")]
     pub gate: Activation,
+    /// How the weights are drawn, with biases of zeros; by default both are uniform in
+    /// `±1/sqrt(inputs)`, as PyTorch draws them.
+    pub initializer: Option<Initializer>,
 }
 
 /// Scales each channel by a factor computed from all of them.
@@ -38,10 +41,22 @@ impl SqueezeExciteConfig {
     /// Builds the layer.
     pub fn init(&self, device: &Device) -> SqueezeExcite {
         SqueezeExcite {
-            reduce: Conv2dConfig::new([self.channels, self.squeezed], [1, 1]).init(device),
-            expand: Conv2dConfig::new([self.squeezed, self.channels], [1, 1]).init(device),
+            reduce: self.conv([self.channels, self.squeezed], device),
+            expand: self.conv([self.squeezed, self.channels], device),
             activation: self.activation,
             gate: self.gate,
+        }
+    }
+
+    fn conv(&self, channels: [usize; 2], device: &Device) -> Conv2d {
+        let config = Conv2dConfig::new(channels, [1, 1]);
+        let Some(initializer) = self.initializer.clone() else {
+            return config.init(device);
+        };
+        let bias = Initializer::Zeros.init([channels[1]], device);
+        Conv2d {
+            bias: Some(bias),
+            ..config.with_bias(false).with_initializer(initializer).init(device)
         }
     }
 }

@@ -1,0 +1,157 @@
+//! From a model back to the files that others read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+use std::path::Path;
+
+use burn::module::Module;
+use burn::store::burn_pack::Tensor;
+use burn::store::{
+    BurnToPyTorchAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleContext, ModuleSnapshot,
+    bridge,
+};
+use burn::tensor::{DType, TensorData};
+use safetensors::Dtype;
+use safetensors::tensor::View;
+use zoo_core::{KeyLayout, parameters, root_prefix};
+
+use crate::load::keys_of;
+use crate::{Error, Precision, write_atomically};
+
+mod onnx;
+mod protobuf;
+mod pth;
+
+pub use onnx::OPSETS;
+
+/// A model's parameters as PyTorch spells and stores them: what its `state_dict()` would be.
+#[derive(Debug)]
+pub struct StateDict {
+    /// Named by their keys, in the model's order.
+    tensors: Vec<Tensor>,
+    /// The tensors of the parameters, by their paths in the model.
+    places: HashMap<String, Place>,
+}
+
+/// Where a parameter is in a [`StateDict`].
+#[derive(Debug)]
+struct Place {
+    index: usize,
+    /// Whether PyTorch stores it the other way round than Burn.
+    is_transposed: bool,
+}
+
+impl StateDict {
+    /// Spells a model's parameters as a layout does, except those at the paths that are `absent`.
+    ///
+    /// Beside BatchNorm's statistics there is a counter of batches, zero, since PyTorch's strict
+    /// loading asks for one. In half precision BatchNorm stays in single precision, as in records.
+    ///
+    /// # Panics
+    ///
+    /// When the layout has no rule for one of the parameters.
+    pub fn of<M: Module>(
+        model: &M,
+        layout: &KeyLayout,
+        absent: &BTreeSet<String>,
+        precision: Precision,
+    ) -> Self {
+        let parameters = parameters(model);
+        let root = root_prefix(model);
+        let mut values: HashMap<String, Tensor> = model
+            .collect(None, None, false)
+            .into_iter()
+            .map(|tensor| (tensor.name[root.len()..].to_owned(), tensor))
+            .collect();
+
+        let mut state = Self { tensors: Vec::new(), places: HashMap::new() };
+        for (parameter, key) in parameters.iter().zip(keys_of(layout, &parameters)) {
+            let value = values.remove(&parameter.path).expect("a parameter has a value");
+            if absent.contains(&parameter.path) {
+                continue;
+            }
+            let containers = [format!("Struct:{}", parameter.layer)];
+            let context = ModuleContext::new(&containers);
+            let value = BurnToPyTorchAdapter.adapt(value, context);
+            let mut value = match precision {
+                Precision::Single => value,
+                Precision::Half => HalfPrecisionAdapter::new().adapt(value, context),
+            };
+            value.name.clone_from(&key);
+            let is_transposed = parameter.layer == "Linear" && parameter.shape.len() == 2;
+            let place = Place { index: state.tensors.len(), is_transposed };
+            state.places.insert(parameter.path.clone(), place);
+            state.tensors.push(value);
+            if let Some(norm) = key.strip_suffix("running_var") {
+                let zero = TensorData::new(vec![0_i64], [0; 0]);
+                state.tensors.push(bridge::from_data(
+                    zero,
+                    format!("{norm}num_batches_tracked"),
+                    None,
+                ));
+            }
+        }
+        state
+    }
+
+    /// The tensors, named by their keys.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Writes safetensors as PyTorch's own tools do.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be written.
+    pub fn save_safetensors(&self, path: &Path) -> Result<(), Error> {
+        let views = self.tensors.iter().map(|tensor| (tensor.name.as_str(), Stored(tensor)));
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        write_atomically(path, |file| {
+            let bytes = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
+            file.write_all(&bytes)
+        })
+    }
+
+    /// Writes a `.pth` file, which `torch.load` reads with `weights_only=True`.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be written.
+    pub fn save_pth(&self, path: &Path) -> Result<(), Error> {
+        write_atomically(path, |file| pth::write(&self.tensors, file))
+    }
+}
+
+/// A tensor's bytes, little-endian and row-major.
+///
+/// # Panics
+///
+/// Never for a model's: its values are in memory.
+fn bytes(tensor: &Tensor) -> burn::tensor::Bytes {
+    tensor.to_bytes().expect("a model's values are in memory")
+}
+
+struct Stored<'t>(&'t Tensor);
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.0.dtype {
+            DType::F16 => Dtype::F16,
+            DType::I64 => Dtype::I64,
+            _ => Dtype::F32,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        bytes(self.0).to_vec().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.0.byte_len()
+    }
+}

@@ -1,0 +1,158 @@
+//! # AlexNet
+//!
+//! Krizhevsky et al., 2012: [ImageNet Classification with Deep Convolutional Neural Networks](https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html);
+//! Krizhevsky, 2014: [One weird trick for parallelizing convolutional neural networks](https://arxiv.org/abs/1404.5997).
+//!
+//! LeNet's plan made large enough for photographs, and possible to train by ReLU, dropout and
+//! graphics cards.
+//!
+//! | part         | output for `[N, 3, 224, 224]` | paper, §3.5               |
+//! |--------------|-------------------------------|---------------------------|
+//! | `stages.0`   | `[N, 64, 27, 27]`             | layer 1, max pool 3×3/2   |
+//! | `stages.1`   | `[N, 192, 13, 13]`            | layer 2, max pool 3×3/2   |
+//! | `stages.2`   | `[N, 256, 6, 6]`              | layers 3–5, max pool 3×3/2|
+//! | `hidden.0`   | `[N, 4096]`                   | layer 6                   |
+//! | `hidden.1`   | `[N, 4096]`                   | layer 7                   |
+//! | `classifier` | `[N, num_classes]`            | layer 8                   |
+//!
+//! As in torchvision and much as in the later report, the paper's two halves, each on a card of
+//! its own, are one network with fewer filters, and responses are not normalised. Images of
+//! other sizes are averaged to the same 6×6 places.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`AlexNet`].
+#[derive(Config, Debug)]
+pub struct AlexNetConfig {
+    /// Probability of dropping a feature before each hidden layer while training.
+    #[config(default = "0.5")]
+    pub dropout: f64,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// AlexNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct AlexNet {
+    stages: Vec<Vec<Conv2d>>,
+    pool: MaxPool2d,
+    dropout: Dropout,
+    hidden: [Linear; 2],
+    classifier: Linear,
+}
+
+/// A convolution, which ReLU follows.
+struct Conv {
+    channels: usize,
+    kernel_size: usize,
+    stride: usize,
+    padding: usize,
+}
+
+/// The convolutions, up to each pooling.
+#[rustfmt::skip]
+const STAGES: [&[Conv]; 3] = [
+    &[
+        Conv { channels:  64, kernel_size: 11, stride: 4, padding: 2 },
+    ],
+    &[
+        Conv { channels: 192, kernel_size:  5, stride: 1, padding: 2 },
+    ],
+    &[
+        Conv { channels: 384, kernel_size:  3, stride: 1, padding: 1 },
+        Conv { channels: 256, kernel_size:  3, stride: 1, padding: 1 },
+        Conv { channels: 256, kernel_size:  3, stride: 1, padding: 1 },
+    ],
+];
+
+/// Channels of the last convolution.
+const NUM_FEATURES: usize = 256;
+
+/// Side of the last feature map for 224×224 images; other sizes are averaged to it.
+const MAP_SIZE: usize = 6;
+
+/// Outputs of a hidden layer.
+const HIDDEN: usize = 4096;
+
+/// The first convolution and three poolings leave one pixel.
+const MIN_SIZE: usize = 63;
+
+impl AlexNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> AlexNet {
+        let mut channels = self.in_channels;
+        let mut stages = Vec::with_capacity(STAGES.len());
+        for stage in STAGES {
+            let mut convs = Vec::with_capacity(stage.len());
+            for conv in stage {
+                convs.push(conv.init(channels, device));
+                channels = conv.channels;
+            }
+            stages.push(convs);
+        }
+        AlexNet {
+            stages,
+            pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).init(),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            hidden: [
+                LinearConfig::new(NUM_FEATURES * MAP_SIZE * MAP_SIZE, HIDDEN).init(device),
+                LinearConfig::new(HIDDEN, HIDDEN).init(device),
+            ],
+            classifier: LinearConfig::new(HIDDEN, self.num_classes).init(device),
+        }
+    }
+}
+
+impl Conv {
+    fn init(&self, in_channels: usize, device: &Device) -> Conv2d {
+        let padding = self.padding;
+        Conv2dConfig::new([in_channels, self.channels], [self.kernel_size; 2])
+            .with_stride([self.stride; 2])
+            .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+            .init(device)
+    }
+}
+
+impl ImageClassifier for AlexNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        self.stages.iter().fold(images, |x, convs| {
+            let x = convs.iter().fold(x, |x, conv| relu(conv.forward(x)));
+            self.pool.forward(x)
+        })
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        let mut x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
+        for hidden in &self.hidden {
+            x = relu(hidden.forward(self.dropout.forward(x)));
+        }
+        self.classifier.forward(x)
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        NUM_FEATURES
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier = LinearConfig::new(HIDDEN, num_classes).init(device);
+    }
+}

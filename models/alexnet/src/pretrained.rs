@@ -1,0 +1,71 @@
+//! The network's name, and the checkpoints that exist for it.
+
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::AlexNetConfig;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "alexnet",
+    title: "AlexNet",
+    paper: Paper {
+        authors: "Krizhevsky et al.",
+        year: 2012,
+        title: "ImageNet Classification with Deep Convolutional Neural Networks",
+        url: "https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html",
+    },
+};
+
+/// torchvision counts activations, poolings and dropout too.
+#[rustfmt::skip]
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stages.0.0", "features.0"),
+        ("stages.1.0", "features.3"),
+        ("stages.2.0", "features.6"),
+        ("stages.2.1", "features.8"),
+        ("stages.2.2", "features.10"),
+        ("hidden.0", "classifier.1"),
+        ("hidden.1", "classifier.4"),
+        ("classifier", "classifier.6"),
+    ],
+    optional: &[],
+}];
+
+/// The only variant, its size and weights as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
+    Variant {
+        name: "alexnet",
+        config: AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 },
+        size: 224, params: Some(61_100_840), gmacs: Some(0.714), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 256, [56.522, 79.066]),
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<AlexNetConfig>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess::IMAGENET.sized(resize, 224),
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

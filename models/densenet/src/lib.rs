@@ -1,0 +1,260 @@
+//! # DenseNet
+//!
+//! Huang et al., 2016: [Densely Connected Convolutional Networks](https://arxiv.org/abs/1608.06993).
+//!
+//! A layer sees what all layers before it found and adds a little of its own, so that nothing
+//! has to be found twice and a layer needs only a few filters.
+//!
+//! | part         | DenseNet-121, `[N, 3, 224, 224]` | paper, table 1                          |
+//! |--------------|----------------------------------|-----------------------------------------|
+//! | `stem`       | `[N, 64, 56, 56]`                | convolution 7×7/2, max pool 3×3/2       |
+//! | `blocks.0`   | `[N, 128, 28, 28]`               | dense block (1), transition layer (1)   |
+//! | `blocks.1`   | `[N, 256, 14, 14]`               | dense block (2), transition layer (2)   |
+//! | `blocks.2`   | `[N, 512, 7, 7]`                 | dense block (3), transition layer (3)   |
+//! | `blocks.3`   | `[N, 1024, 7, 7]`                | dense block (4)                         |
+//! | `classifier` | `[N, num_classes]`               | average pool 7×7, fully connected       |
+//!
+//! All are of the paper's type BC, with bottlenecks and with half the channels after a block.
+//! Those for CIFAR (§3) have a plain 3×3 convolution for a stem and three blocks of the same
+//! depth. The features are those before the last activation, which belongs to the head.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, HeadKind, Padding};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`DenseNet`].
+#[derive(Config, Debug)]
+pub struct DenseNetConfig {
+    /// Channels that a layer adds: `k` in the paper.
+    pub growth_rate: usize,
+    /// Layers in each block; a block of 0 layers is left out.
+    pub depths: [usize; 4],
+    /// The images the network was designed for.
+    #[config(default = "Stem::ImageNet")]
+    pub stem: Stem,
+    /// Probability of dropping a feature that a layer adds while training.
+    #[config(default = "0.0")]
+    pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// The images that a network was designed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stem {
+    /// 224×224: a 7×7 convolution, BatchNorm, ReLU and pooling.
+    ImageNet,
+    /// 32×32: a 3×3 convolution.
+    Cifar,
+}
+
+/// DenseNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct DenseNet {
+    stem: Conv2d,
+    stem_norm: Option<BatchNorm>,
+    stem_pool: Option<MaxPool2d>,
+    blocks: Vec<DenseBlock>,
+    norm: BatchNorm,
+    classifier: ClassifierHead,
+    min_size: usize,
+}
+
+/// Layers on maps of one size, and what leads to the next, smaller one.
+#[derive(Module, Debug)]
+struct DenseBlock {
+    layers: Vec<DenseLayer>,
+    transition: Option<Transition>,
+}
+
+/// `k` new features, by way of a bottleneck of `4k`.
+#[derive(Module, Debug)]
+struct DenseLayer {
+    bottleneck: NormActConv,
+    grow: NormActConv,
+    dropout: Dropout,
+}
+
+/// Halves the channels, and the sides of the map.
+#[derive(Module, Debug)]
+struct Transition {
+    compress: NormActConv,
+    pool: AvgPool2d,
+}
+
+/// BatchNorm → ReLU → convolution (§3, "composite function").
+#[derive(Module, Debug)]
+struct NormActConv {
+    norm: BatchNorm,
+    conv: Conv2d,
+}
+
+/// Channels of a bottleneck per channel that its layer adds.
+const EXPANSION: usize = 4;
+
+impl DenseNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> DenseNet {
+        let depths: Vec<usize> = self.depths.into_iter().take_while(|depth| *depth > 0).collect();
+        // Between two blocks a map is halved, and one pixel must be left.
+        let smallest_stem = 1 << depths.len().saturating_sub(1);
+
+        let mut channels = 2 * self.growth_rate;
+        let stem_channels = [self.in_channels, channels];
+        let (stem, stem_norm, stem_pool, min_size) = match self.stem {
+            Stem::ImageNet => {
+                let pool = MaxPool2dConfig::new([3, 3])
+                    .with_strides([2, 2])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+                let norm = BatchNormConfig::new(channels).init(device);
+                let stem = conv(stem_channels, 7).with_stride([2, 2]);
+                (stem, Some(norm), Some(pool.init()), 4 * smallest_stem - 3)
+            }
+            Stem::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
+        };
+
+        let mut blocks = Vec::with_capacity(depths.len());
+        for (index, depth) in depths.iter().enumerate() {
+            let mut layers = Vec::with_capacity(*depth);
+            for _ in 0..*depth {
+                layers.push(self.layer(channels, device));
+                channels += self.growth_rate;
+            }
+            let mut transition = None;
+            if index + 1 < depths.len() {
+                transition = Some(Transition::new(channels, device));
+                channels /= 2;
+            }
+            blocks.push(DenseBlock { layers, transition });
+        }
+        let weight =
+            Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false };
+        DenseNet {
+            stem: stem.init(device),
+            stem_norm,
+            stem_pool,
+            blocks,
+            norm: BatchNormConfig::new(channels).init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .with_initializer(Some(weight))
+                .init(device),
+            min_size,
+        }
+    }
+
+    fn layer(&self, channels: usize, device: &Device) -> DenseLayer {
+        let hidden = EXPANSION * self.growth_rate;
+        DenseLayer {
+            bottleneck: NormActConv::new([channels, hidden], 1, device),
+            grow: NormActConv::new([hidden, self.growth_rate], 3, device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+        }
+    }
+}
+
+/// A convolution without bias, drawn as in [He et al., 2015](https://arxiv.org/abs/1502.01852),
+/// §2.2, forward case.
+fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
+    let gain = std::f64::consts::SQRT_2;
+    Conv2dConfig::new(channels, [kernel_size; 2])
+        .with_padding(Padding::Symmetric.of([kernel_size; 2]))
+        .with_bias(false)
+        .with_initializer(Initializer::KaimingNormal { gain, fan_out_only: false })
+}
+
+impl ImageClassifier for DenseNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let mut x = self.stem.forward(images);
+        if let Some(norm) = &self.stem_norm {
+            x = relu(norm.forward(x));
+        }
+        if let Some(pool) = &self.stem_pool {
+            x = pool.forward(x);
+        }
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        self.norm.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(relu(features))
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(relu(features)))
+    }
+
+    fn min_size(&self) -> usize {
+        self.min_size
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl DenseBlock {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.layers.iter().fold(x, |x, layer| {
+            let added = layer.forward(x.clone());
+            Tensor::cat(vec![x, added], 1)
+        });
+        match &self.transition {
+            Some(transition) => transition.forward(x),
+            None => x,
+        }
+    }
+}
+
+impl DenseLayer {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.dropout.forward(self.grow.forward(self.bottleneck.forward(x)))
+    }
+}
+
+impl Transition {
+    fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            compress: NormActConv::new([channels, channels / 2], 1, device),
+            pool: AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.pool.forward(self.compress.forward(x))
+    }
+}
+
+impl NormActConv {
+    fn new(channels: [usize; 2], kernel_size: usize, device: &Device) -> Self {
+        Self {
+            norm: BatchNormConfig::new(channels[0]).init(device),
+            conv: conv(channels, kernel_size).init(device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(relu(self.norm.forward(x)))
+    }
+}

@@ -1,0 +1,177 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::{DenseNetConfig, Stem};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "densenet",
+    title: "DenseNet",
+    paper: Paper {
+        authors: "Huang et al.",
+        year: 2016,
+        title: "Densely Connected Convolutional Networks",
+        url: "https://arxiv.org/abs/1608.06993",
+    },
+};
+
+const GROWTH_32: DenseNetConfig = DenseNetConfig {
+    growth_rate: 32,
+    depths: [0; 4],
+    stem: Stem::ImageNet,
+    dropout: 0.0,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+const CIFAR: DenseNetConfig = DenseNetConfig { stem: Stem::Cifar, num_classes: 10, ..GROWTH_32 };
+
+#[rustfmt::skip]
+const TORCHVISION: KeyLayout = KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem", "features.conv0"),
+        ("stem_norm", "features.norm0"),
+        ("blocks.{b}.layers.{l}.bottleneck.norm", "features.denseblock{b+1}.denselayer{l+1}.norm1"),
+        ("blocks.{b}.layers.{l}.bottleneck.conv", "features.denseblock{b+1}.denselayer{l+1}.conv1"),
+        ("blocks.{b}.layers.{l}.grow.norm", "features.denseblock{b+1}.denselayer{l+1}.norm2"),
+        ("blocks.{b}.layers.{l}.grow.conv", "features.denseblock{b+1}.denselayer{l+1}.conv2"),
+        ("blocks.{b}.transition.compress.norm", "features.transition{b+1}.norm"),
+        ("blocks.{b}.transition.compress.conv", "features.transition{b+1}.conv"),
+        ("norm", "features.norm5"),
+        ("classifier.linear", "classifier"),
+    ],
+    optional: &[],
+};
+
+/// The spelling of torchvision's files, which are older than its code.
+#[rustfmt::skip]
+const TORCHVISION_FILES: KeyLayout = KeyLayout {
+    name: "torchvision's files",
+    rules: &[
+        ("stem", "features.conv0"),
+        ("stem_norm", "features.norm0"),
+        ("blocks.{b}.layers.{l}.bottleneck.norm", "features.denseblock{b+1}.denselayer{l+1}.norm.1"),
+        ("blocks.{b}.layers.{l}.bottleneck.conv", "features.denseblock{b+1}.denselayer{l+1}.conv.1"),
+        ("blocks.{b}.layers.{l}.grow.norm", "features.denseblock{b+1}.denselayer{l+1}.norm.2"),
+        ("blocks.{b}.layers.{l}.grow.conv", "features.denseblock{b+1}.denselayer{l+1}.conv.2"),
+        ("blocks.{b}.transition.compress.norm", "features.transition{b+1}.norm"),
+        ("blocks.{b}.transition.compress.conv", "features.transition{b+1}.conv"),
+        ("norm", "features.norm5"),
+        ("classifier.linear", "classifier"),
+    ],
+    optional: &[],
+};
+
+/// pytorchcv puts a transition in front of a block, not behind the one before.
+#[rustfmt::skip]
+const PYTORCHCV: KeyLayout = KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stem", "features.init_block"),
+        ("blocks.{b}.layers.{l}.bottleneck.norm", "features.stage{b+1}.unit{l+1}.conv1.bn"),
+        ("blocks.{b}.layers.{l}.bottleneck.conv", "features.stage{b+1}.unit{l+1}.conv1.conv"),
+        ("blocks.{b}.layers.{l}.grow.norm", "features.stage{b+1}.unit{l+1}.conv2.bn"),
+        ("blocks.{b}.layers.{l}.grow.conv", "features.stage{b+1}.unit{l+1}.conv2.conv"),
+        ("blocks.{b}.transition.compress.norm", "features.stage{b+2}.trans{b+2}.conv.bn"),
+        ("blocks.{b}.transition.compress.conv", "features.stage{b+2}.trans{b+2}.conv.conv"),
+        ("norm", "features.post_activ.bn"),
+        ("classifier.linear", "output"),
+    ],
+    optional: &[],
+};
+
+const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES];
+const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
+
+/// The variants' names, sizes and weights.
+///
+/// Those for ImageNet are as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>), those for CIFAR follow table 2.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
+    Variant {
+        name: "densenet121",
+        config: DenseNetConfig { depths: [6, 12, 24, 16], ..GROWTH_32 },
+        size: 224, params: Some(7_978_856), gmacs: Some(2.834), layouts: IMAGENET_LAYOUTS,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet121-a639ec97.pth", "a639ec97", 256, [74.434, 91.972]),
+        ],
+    },
+    Variant {
+        name: "densenet161",
+        config: DenseNetConfig { growth_rate: 48, depths: [6, 12, 36, 24], ..GROWTH_32 },
+        size: 224, params: Some(28_681_000), gmacs: Some(7.728), layouts: IMAGENET_LAYOUTS,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet161-8d451a50.pth", "8d451a50", 256, [77.138, 93.560]),
+        ],
+    },
+    Variant {
+        name: "densenet169",
+        config: DenseNetConfig { depths: [6, 12, 32, 32], ..GROWTH_32 },
+        size: 224, params: Some(14_149_480), gmacs: Some(3.360), layouts: IMAGENET_LAYOUTS,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet169-b2777c0a.pth", "b2777c0a", 256, [75.600, 92.806]),
+        ],
+    },
+    Variant {
+        name: "densenet201",
+        config: DenseNetConfig { depths: [6, 12, 48, 32], ..GROWTH_32 },
+        size: 224, params: Some(20_013_928), gmacs: Some(4.291), layouts: IMAGENET_LAYOUTS,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet201-c1103571.pth", "c1103571", 256, [76.896, 93.370]),
+        ],
+    },
+    Variant {
+        name: "densenet_bc_100_k12",
+        config: DenseNetConfig { growth_rate: 12, depths: [16, 16, 16, 0], ..CIFAR },
+        size: 32, params: Some(769_162), gmacs: Some(0.288), layouts: CIFAR_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "densenet_bc_250_k24",
+        config: DenseNetConfig { growth_rate: 24, depths: [41, 41, 41, 0], ..CIFAR },
+        size: 32, params: Some(15_324_406), gmacs: Some(5.419), layouts: CIFAR_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "densenet_bc_190_k40",
+        config: DenseNetConfig { growth_rate: 40, depths: [31, 31, 31, 0], ..CIFAR },
+        size: 32, params: Some(25_624_430), gmacs: Some(9.302), layouts: CIFAR_LAYOUTS, weights: &[],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`], or `densenet_bc_<depth>_k<growth>` for CIFAR,
+/// whose depth is 6n + 4, such as `densenet_bc_40_k36`.
+pub fn variant(name: &str) -> Option<Variant<DenseNetConfig>> {
+    if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
+        return Some(variant.clone());
+    }
+    let (depth, growth_rate) = name.strip_prefix("densenet_bc_")?.split_once("_k")?;
+    let depth: usize = depth.parse().ok()?;
+    let growth_rate: usize = growth_rate.parse().ok()?;
+    if !(10..=1000).contains(&depth) || depth % 6 != 4 || !(1..=1000).contains(&growth_rate) {
+        return None;
+    }
+    let layers = (depth - 4) / 6;
+    let config = DenseNetConfig { growth_rate, depths: [layers, layers, layers, 0], ..CIFAR };
+    Some(Variant::unlisted(name, config, 32, CIFAR_LAYOUTS))
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess::IMAGENET.sized(resize, 224),
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

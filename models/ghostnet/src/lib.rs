@@ -1,0 +1,354 @@
+//! # GhostNet
+//!
+//! Han et al., 2019: [More Features from Cheap Operations](https://arxiv.org/abs/1911.11907).
+//!
+//! Many feature maps of a trained network look like copies of one another. A ghost module
+//! computes only half of its maps by a convolution and draws the others, their ghosts, from
+//! these by a small filter on each.
+//!
+//! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 1        |
+//! |--------------|------------------------------------------|-----------------------|
+//! | `stem`       | `[N, 16, 112, 112]`                      | conv2d 3×3, stride 2  |
+//! | `stages`     | `[N, 160, 7, 7]`                         | 16 G-bnecks           |
+//! | `head_conv`  | `[N, 960, 7, 7]`                         | conv2d 1×1            |
+//! | `hidden`     | `[N, 1280, 1, 1]`                        | avgpool, conv2d 1×1   |
+//! | `classifier` | `[N, num_classes]`                       | fc                    |
+//!
+//! Two readings of the paper have published weights, which need different networks:
+//!
+//! |                     | the authors' code, timm        | pytorchcv                       |
+//! |---------------------|--------------------------------|---------------------------------|
+//! | squeezed channels   | a quarter, in multiples of 4   | a quarter                       |
+//! | gate                | hard sigmoid                   | the input clipped to `[0, 1]`   |
+//! | shortcut's kernel   | the block's                    | 3×3                             |
+//! | shortcut's ReLU     | none                           | after the depthwise convolution |
+//! | `hidden`            | bias, no BatchNorm             | BatchNorm, no bias              |
+
+use std::f64::consts::SQRT_2;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, make_divisible,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`GhostNet`].
+#[derive(Config, Debug)]
+pub struct GhostNetConfig {
+    /// Whose reading of the paper.
+    #[config(default = "Reading::Authors")]
+    pub reading: Reading,
+    /// Multiplies the channels of every layer but `hidden`.
+    #[config(default = "1.0")]
+    pub width_mult: f64,
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.2")]
+    pub dropout: f64,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Whose reading of the paper; see the [crate docs](crate) for what differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reading {
+    /// The authors' own, which timm follows.
+    Authors,
+    /// pytorchcv's, of width 1.0.
+    Pytorchcv,
+}
+
+/// GhostNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct GhostNet {
+    stem: ConvNormAct,
+    stages: Vec<Vec<GhostBottleneck>>,
+    head_conv: ConvNormAct,
+    hidden: Conv2d,
+    hidden_norm: Option<BatchNorm>,
+    dropout: Dropout,
+    classifier: Classifier,
+    #[module(skip)]
+    reading: Reading,
+}
+
+/// Two ghost modules, one that widens and one that narrows (figure 3).
+#[derive(Module, Debug)]
+struct GhostBottleneck {
+    expand: GhostModule,
+    depthwise: Option<ConvNormAct>,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: GhostModule,
+    /// A depthwise and a pointwise convolution, where the input's size is not the output's.
+    shortcut: Option<[ConvNormAct; 2]>,
+}
+
+/// Feature maps and their ghosts (figure 2b).
+#[derive(Module, Debug)]
+struct GhostModule {
+    primary: ConvNormAct,
+    cheap: ConvNormAct,
+}
+
+/// The last layer, as one or the other kind of tensor in a checkpoint.
+#[derive(Module, Debug)]
+enum Classifier {
+    FullyConnected(Linear),
+    Pointwise(Conv2d),
+}
+
+/// One row of table 1, whose columns are: kernel, `#exp`, `#out`, `SE`, stride.
+struct Block {
+    kernel_size: usize,
+    hidden: usize,
+    channels: usize,
+    squeezes: bool,
+    stride: usize,
+}
+
+#[rustfmt::skip]
+const BLOCKS: [Block; 16] = [
+    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: false, stride: 1 },
+    Block { kernel_size: 3, hidden:  48, channels:  24, squeezes: false, stride: 2 },
+    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, stride: 1 },
+    Block { kernel_size: 5, hidden:  72, channels:  40, squeezes: true,  stride: 2 },
+    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  stride: 1 },
+    Block { kernel_size: 3, hidden: 240, channels:  80, squeezes: false, stride: 2 },
+    Block { kernel_size: 3, hidden: 200, channels:  80, squeezes: false, stride: 1 },
+    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, stride: 1 },
+    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, stride: 1 },
+    Block { kernel_size: 3, hidden: 480, channels: 112, squeezes: true,  stride: 1 },
+    Block { kernel_size: 3, hidden: 672, channels: 112, squeezes: true,  stride: 1 },
+    Block { kernel_size: 5, hidden: 672, channels: 160, squeezes: true,  stride: 2 },
+    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: false, stride: 1 },
+    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  stride: 1 },
+    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: false, stride: 1 },
+    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  stride: 1 },
+];
+
+const STEM_CHANNELS: usize = 16;
+const HEAD_CHANNELS: usize = 960;
+const HIDDEN_CHANNELS: usize = 1280;
+
+/// He et al., backward case, for layers without groups.
+const HE: Initializer = Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true };
+
+impl Reading {
+    /// How many blocks each stage has, which only shows in the names of parameters.
+    fn depths(self) -> &'static [usize] {
+        match self {
+            Self::Authors => &[1, 1, 1, 1, 1, 1, 5, 1, 4],
+            Self::Pytorchcv => &[1, 2, 2, 6, 5],
+        }
+    }
+
+    /// The authors keep PyTorch's own distribution, pytorchcv takes that of He et al.
+    fn conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        let gain = 3.0_f64.sqrt().recip();
+        let uniform = Initializer::KaimingUniform { gain, fan_out_only: false };
+        ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(match self {
+            Self::Authors => Some(uniform),
+            Self::Pytorchcv => None,
+        })
+    }
+
+    fn depthwise(self, channels: usize, kernel_size: usize) -> ConvNormActConfig {
+        self.conv([channels; 2], kernel_size).with_groups(channels)
+    }
+
+    fn ghost_module(
+        self,
+        [channels, out_channels]: [usize; 2],
+        activation: Activation,
+        device: &Device,
+    ) -> GhostModule {
+        let half = out_channels / 2;
+        GhostModule {
+            primary: self.conv([channels, half], 1).with_activation(activation).init(device),
+            cheap: self.depthwise(half, 3).with_activation(activation).init(device),
+        }
+    }
+
+    fn squeeze_excite(self, channels: usize) -> SqueezeExciteConfig {
+        let quarter = channels / 4;
+        match self {
+            Self::Authors => SqueezeExciteConfig::new(channels, make_divisible(quarter as f64, 4))
+                .with_gate(Activation::HardSigmoid),
+            Self::Pytorchcv => SqueezeExciteConfig::new(channels, quarter)
+                .with_gate(Activation::Relu1)
+                .with_initializer(Some(HE)),
+        }
+    }
+
+    fn shortcut(
+        self,
+        [channels, out_channels]: [usize; 2],
+        block: &Block,
+        device: &Device,
+    ) -> [ConvNormAct; 2] {
+        let (kernel_size, activation) = match self {
+            Self::Authors => (block.kernel_size, Activation::Identity),
+            Self::Pytorchcv => (3, Activation::Relu),
+        };
+        let depthwise = self.depthwise(channels, kernel_size).with_stride(block.stride);
+        let pointwise = self.conv([channels, out_channels], 1);
+        [
+            depthwise.with_activation(activation).init(device),
+            pointwise.with_activation(Activation::Identity).init(device),
+        ]
+    }
+
+    fn hidden(self, num_features: usize, device: &Device) -> (Conv2d, Option<BatchNorm>) {
+        let channels = [num_features, HIDDEN_CHANNELS];
+        let conv = Conv2dConfig::new(channels, [1, 1]);
+        match self {
+            Self::Authors => (conv.init(device), None),
+            Self::Pytorchcv => (
+                conv.with_bias(false).with_initializer(HE).init(device),
+                Some(BatchNormConfig::new(HIDDEN_CHANNELS).init(device)),
+            ),
+        }
+    }
+
+    fn classifier(self, num_classes: usize, device: &Device) -> Classifier {
+        let channels = [HIDDEN_CHANNELS, num_classes];
+        match self {
+            Self::Authors => Classifier::FullyConnected(
+                LinearConfig::new(HIDDEN_CHANNELS, num_classes).init(device),
+            ),
+            Self::Pytorchcv => Classifier::Pointwise(Conv2d {
+                bias: Some(Initializer::Zeros.init([num_classes], device)),
+                ..Conv2dConfig::new(channels, [1, 1])
+                    .with_bias(false)
+                    .with_initializer(HE)
+                    .init(device)
+            }),
+        }
+    }
+}
+
+impl GhostNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> GhostNet {
+        let reading = self.reading;
+        let stem_channels = self.wide(STEM_CHANNELS);
+        let num_features = self.wide(HEAD_CHANNELS);
+        let (hidden, hidden_norm) = reading.hidden(num_features, device);
+        let mut channels = stem_channels;
+        let mut table = BLOCKS.iter();
+        let mut stages = Vec::new();
+        for &depth in reading.depths() {
+            let mut blocks = Vec::with_capacity(depth);
+            for block in table.by_ref().take(depth) {
+                blocks.push(self.block(block, channels, device));
+                channels = self.wide(block.channels);
+            }
+            stages.push(blocks);
+        }
+        GhostNet {
+            stem: reading.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stages,
+            head_conv: reading.conv([channels, num_features], 1).init(device),
+            hidden,
+            hidden_norm,
+            dropout: DropoutConfig::new(self.dropout).init(),
+            classifier: reading.classifier(self.num_classes, device),
+            reading,
+        }
+    }
+
+    /// A multiple of four, so that half of the channels is a whole number.
+    fn wide(&self, channels: usize) -> usize {
+        make_divisible(channels as f64 * self.width_mult, 4)
+    }
+
+    fn block(&self, block: &Block, channels: usize, device: &Device) -> GhostBottleneck {
+        let reading = self.reading;
+        let [hidden, out_channels] = [block.hidden, block.channels].map(|width| self.wide(width));
+        let depthwise = reading
+            .depthwise(hidden, block.kernel_size)
+            .with_stride(block.stride)
+            .with_activation(Activation::Identity);
+        let keeps_shape = block.stride == 1 && channels == out_channels;
+        GhostBottleneck {
+            expand: reading.ghost_module([channels, hidden], Activation::Relu, device),
+            depthwise: (block.stride > 1).then(|| depthwise.init(device)),
+            squeeze_excite: block.squeezes.then(|| reading.squeeze_excite(hidden).init(device)),
+            project: reading.ghost_module([hidden, out_channels], Activation::Identity, device),
+            shortcut: (!keeps_shape)
+                .then(|| reading.shortcut([channels, out_channels], block, device)),
+        }
+    }
+}
+
+impl ImageClassifier for GhostNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        let mut hidden = self.hidden.forward(adaptive_avg_pool2d(features, [1, 1]));
+        if let Some(norm) = &self.hidden_norm {
+            hidden = norm.forward(hidden);
+        }
+        self.classifier.forward(self.dropout.forward(relu(hidden)))
+    }
+
+    fn num_features(&self) -> usize {
+        let [_, num_features, _, _] = self.hidden.weight.lazy_shape().dims();
+        num_features
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier = self.reading.classifier(num_classes, device);
+    }
+}
+
+impl GhostBottleneck {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branch = self.expand.forward(x.clone());
+        if let Some(depthwise) = &self.depthwise {
+            branch = depthwise.forward(branch);
+        }
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            branch = squeeze_excite.forward(branch);
+        }
+        branch = self.project.forward(branch);
+        match &self.shortcut {
+            Some([depthwise, pointwise]) => pointwise.forward(depthwise.forward(x)) + branch,
+            None => x + branch,
+        }
+    }
+}
+
+impl GhostModule {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let maps = self.primary.forward(x);
+        let ghosts = self.cheap.forward(maps.clone());
+        Tensor::cat(vec![maps, ghosts], 1)
+    }
+}
+
+impl Classifier {
+    fn forward(&self, hidden: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::FullyConnected(linear) => linear.forward(hidden.flatten(1, 3)),
+            Self::Pointwise(conv) => conv.forward(hidden).flatten(1, 3),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The networks that have names, and the spellings of their checkpoints.
+
+use zoo_core::{Family, KeyLayout, Paper, Variant};
+
+use crate::{GhostNetConfig, Reading};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "ghostnet",
+    title: "GhostNet",
+    paper: Paper {
+        authors: "Han et al.",
+        year: 2019,
+        title: "GhostNet: More Features from Cheap Operations",
+        url: "https://arxiv.org/abs/1911.11907",
+    },
+};
+
+const WIDTH_1: GhostNetConfig = GhostNetConfig {
+    reading: Reading::Authors,
+    width_mult: 1.0,
+    dropout: 0.2,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// timm keeps the authors' names, and their stages, which end before and behind each stride.
+#[rustfmt::skip]
+const TIMM: &[KeyLayout] = &[KeyLayout {
+    name: "timm",
+    rules: &[
+        ("stem.conv", "conv_stem"),
+        ("stem.norm", "bn1"),
+        ("stages.{s}.{b}.expand.primary.conv", "blocks.{s}.{b}.ghost1.primary_conv.0"),
+        ("stages.{s}.{b}.expand.primary.norm", "blocks.{s}.{b}.ghost1.primary_conv.1"),
+        ("stages.{s}.{b}.expand.cheap.conv", "blocks.{s}.{b}.ghost1.cheap_operation.0"),
+        ("stages.{s}.{b}.expand.cheap.norm", "blocks.{s}.{b}.ghost1.cheap_operation.1"),
+        ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
+        ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn_dw"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "blocks.{s}.{b}.se.conv_reduce"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "blocks.{s}.{b}.se.conv_expand"),
+        ("stages.{s}.{b}.project.primary.conv", "blocks.{s}.{b}.ghost2.primary_conv.0"),
+        ("stages.{s}.{b}.project.primary.norm", "blocks.{s}.{b}.ghost2.primary_conv.1"),
+        ("stages.{s}.{b}.project.cheap.conv", "blocks.{s}.{b}.ghost2.cheap_operation.0"),
+        ("stages.{s}.{b}.project.cheap.norm", "blocks.{s}.{b}.ghost2.cheap_operation.1"),
+        ("stages.{s}.{b}.shortcut.0.conv", "blocks.{s}.{b}.shortcut.0"),
+        ("stages.{s}.{b}.shortcut.0.norm", "blocks.{s}.{b}.shortcut.1"),
+        ("stages.{s}.{b}.shortcut.1.conv", "blocks.{s}.{b}.shortcut.2"),
+        ("stages.{s}.{b}.shortcut.1.norm", "blocks.{s}.{b}.shortcut.3"),
+        ("head_conv.conv", "blocks.9.0.conv"),
+        ("head_conv.norm", "blocks.9.0.bn1"),
+        ("hidden", "conv_head"),
+        ("classifier.FullyConnected", "classifier"),
+    ],
+    optional: &[],
+}];
+
+/// pytorchcv counts stages and units from 1.
+#[rustfmt::skip]
+const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stem.conv", "features.init_block.conv"),
+        ("stem.norm", "features.init_block.bn"),
+        ("stages.{s}.{b}.expand.primary.conv", "features.stage{s+1}.unit{b+1}.body.exp_conv.main_conv.conv"),
+        ("stages.{s}.{b}.expand.primary.norm", "features.stage{s+1}.unit{b+1}.body.exp_conv.main_conv.bn"),
+        ("stages.{s}.{b}.expand.cheap.conv", "features.stage{s+1}.unit{b+1}.body.exp_conv.cheap_conv.conv"),
+        ("stages.{s}.{b}.expand.cheap.norm", "features.stage{s+1}.unit{b+1}.body.exp_conv.cheap_conv.bn"),
+        ("stages.{s}.{b}.depthwise.conv", "features.stage{s+1}.unit{b+1}.body.dw_conv.conv"),
+        ("stages.{s}.{b}.depthwise.norm", "features.stage{s+1}.unit{b+1}.body.dw_conv.bn"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "features.stage{s+1}.unit{b+1}.body.se.conv1"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "features.stage{s+1}.unit{b+1}.body.se.conv2"),
+        ("stages.{s}.{b}.project.primary.conv", "features.stage{s+1}.unit{b+1}.body.pw_conv.main_conv.conv"),
+        ("stages.{s}.{b}.project.primary.norm", "features.stage{s+1}.unit{b+1}.body.pw_conv.main_conv.bn"),
+        ("stages.{s}.{b}.project.cheap.conv", "features.stage{s+1}.unit{b+1}.body.pw_conv.cheap_conv.conv"),
+        ("stages.{s}.{b}.project.cheap.norm", "features.stage{s+1}.unit{b+1}.body.pw_conv.cheap_conv.bn"),
+        ("stages.{s}.{b}.shortcut.0.conv", "features.stage{s+1}.unit{b+1}.identity_conv.dw_conv.conv"),
+        ("stages.{s}.{b}.shortcut.0.norm", "features.stage{s+1}.unit{b+1}.identity_conv.dw_conv.bn"),
+        ("stages.{s}.{b}.shortcut.1.conv", "features.stage{s+1}.unit{b+1}.identity_conv.pw_conv.conv"),
+        ("stages.{s}.{b}.shortcut.1.norm", "features.stage{s+1}.unit{b+1}.identity_conv.pw_conv.bn"),
+        ("head_conv.conv", "features.final_block.conv"),
+        ("head_conv.norm", "features.final_block.bn"),
+        ("hidden", "output.conv1.conv"),
+        ("hidden_norm", "output.conv1.bn"),
+        ("classifier.Pointwise", "output.conv2"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names and sizes, as in timm
+/// (<https://github.com/huggingface/pytorch-image-models>) and pytorchcv
+/// (<https://github.com/osmr/pytorchcv>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<GhostNetConfig>] = &[
+    Variant {
+        name: "ghostnet_050",
+        config: GhostNetConfig { width_mult: 0.5, ..WIDTH_1 },
+        size: 224, params: Some(2_587_292), gmacs: Some(0.042), layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "ghostnet_100",
+        config: WIDTH_1,
+        size: 224, params: Some(5_182_508), gmacs: Some(0.141), layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "ghostnet_130",
+        config: GhostNetConfig { width_mult: 1.3, ..WIDTH_1 },
+        size: 224, params: Some(7_358_820), gmacs: Some(0.227), layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "ghostnet_100_pytorchcv",
+        config: GhostNetConfig { reading: Reading::Pytorchcv, dropout: 0.0, ..WIDTH_1 },
+        size: 224, params: Some(5_180_840), gmacs: Some(0.141), layouts: PYTORCHCV,
+        weights: &[],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`], or `ghostnet_<width>` with three digits of
+/// hundredths, such as `ghostnet_075`.
+pub fn variant(name: &str) -> Option<Variant<GhostNetConfig>> {
+    if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
+        return Some(variant.clone());
+    }
+    let hundredths = name.strip_prefix("ghostnet_").filter(|digits| digits.len() == 3)?;
+    let hundredths: u16 = hundredths.parse().ok()?;
+    if hundredths < 5 {
+        return None;
+    }
+    let config = GhostNetConfig { width_mult: f64::from(hundredths) / 100.0, ..WIDTH_1 };
+    Some(Variant::unlisted(name, config, 224, TIMM))
+}

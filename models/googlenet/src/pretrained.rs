@@ -1,0 +1,90 @@
+//! The network's name, and the checkpoints that exist for it.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::GoogLeNetConfig;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "googlenet",
+    title: "GoogLeNet",
+    paper: Paper {
+        authors: "Szegedy et al.",
+        year: 2014,
+        title: "Going Deeper with Convolutions",
+        url: "https://arxiv.org/abs/1409.4842",
+    },
+};
+
+#[rustfmt::skip]
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("conv1.conv", "conv1.conv"),
+        ("conv1.norm", "conv1.bn"),
+        ("conv2.{c}.conv", "conv{c+2}.conv"),
+        ("conv2.{c}.norm", "conv{c+2}.bn"),
+        ("stages.{s}.{m}.conv1x1.conv", "inception{s+3}{m+a}.branch1.conv"),
+        ("stages.{s}.{m}.conv1x1.norm", "inception{s+3}{m+a}.branch1.bn"),
+        ("stages.{s}.{m}.reduce3x3.conv", "inception{s+3}{m+a}.branch2.0.conv"),
+        ("stages.{s}.{m}.reduce3x3.norm", "inception{s+3}{m+a}.branch2.0.bn"),
+        ("stages.{s}.{m}.conv3x3.conv", "inception{s+3}{m+a}.branch2.1.conv"),
+        ("stages.{s}.{m}.conv3x3.norm", "inception{s+3}{m+a}.branch2.1.bn"),
+        ("stages.{s}.{m}.reduce5x5.conv", "inception{s+3}{m+a}.branch3.0.conv"),
+        ("stages.{s}.{m}.reduce5x5.norm", "inception{s+3}{m+a}.branch3.0.bn"),
+        ("stages.{s}.{m}.conv5x5.conv", "inception{s+3}{m+a}.branch3.1.conv"),
+        ("stages.{s}.{m}.conv5x5.norm", "inception{s+3}{m+a}.branch3.1.bn"),
+        ("stages.{s}.{m}.project.conv", "inception{s+3}{m+a}.branch4.1.conv"),
+        ("stages.{s}.{m}.project.norm", "inception{s+3}{m+a}.branch4.1.bn"),
+        ("aux.{a}.conv.conv", "aux{a+1}.conv.conv"),
+        ("aux.{a}.conv.norm", "aux{a+1}.conv.bn"),
+        ("aux.{a}.hidden", "aux{a+1}.fc1"),
+        ("aux.{a}.classifier", "aux{a+1}.fc2"),
+        ("classifier.linear", "fc"),
+    ],
+    optional: &["aux1", "aux2"],
+}];
+
+/// The only variant, its size without auxiliary classifiers and its weights as torchvision
+/// states them (<https://docs.pytorch.org/vision/stable/models.html>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<GoogLeNetConfig>] = &[
+    Variant {
+        name: "googlenet",
+        config: GoogLeNetConfig { dropout: 0.2, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 },
+        size: 224, params: Some(6_624_904), gmacs: Some(1.498), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/googlenet-1378be20.pth", "1378be20", 256, [69.778, 89.530]),
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<GoogLeNetConfig>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}
+
+/// These weights were trained with a mean and a deviation of a half each. torchvision prepares
+/// images as for its other networks and turns them into that inside (`transform_input`).
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess {
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            ..Preprocess::IMAGENET.sized(resize, 224)
+        },
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

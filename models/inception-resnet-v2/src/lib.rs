@@ -1,0 +1,248 @@
+//! # Inception-ResNet-v2
+//!
+//! Szegedy et al., 2016: [Inception-v4, Inception-ResNet](https://arxiv.org/abs/1602.07261).
+//!
+//! Inception's branches as the residual of a block: what they compute is brought to the width of
+//! the input, made small and added to it, so that much deeper networks train, and faster.
+//!
+//! | part         | output for `[N, 3, 299, 299]` | paper, figure 15                      |
+//! |--------------|-------------------------------|---------------------------------------|
+//! | `stem`       | `[N, 192, 35, 35]`            | stem                                  |
+//! | `stages.0`   | `[N, 320, 35, 35]`            | 10 × Inception-ResNet-A               |
+//! | `stages.1`   | `[N, 1088, 17, 17]`           | Reduction-A, 20 × Inception-ResNet-B  |
+//! | `stages.2`   | `[N, 2080, 8, 8]`             | Reduction-B, 10 × Inception-ResNet-C  |
+//! | `head_conv`  | `[N, 1536, 8, 8]`             |                                       |
+//! | `classifier` | `[N, num_classes]`            | average pooling, dropout, softmax     |
+//!
+//! Weights were published for TensorFlow's form of the network, which timm follows: the stem is
+//! Inception v3's with one more module, stages are twice as deep as in the paper and a little
+//! narrower, the last block has neither scale nor activation, and a 1×1 convolution comes before
+//! the classifier.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
+use zoo_core::layers::{
+    Activation, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
+    ConvNormActConfig, HeadKind,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`InceptionResNetV2`].
+#[derive(Config, Debug)]
+pub struct InceptionResNetV2Config {
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.2")]
+    pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Inception-ResNet-v2 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct InceptionResNetV2 {
+    stem: Branches,
+    stages: Vec<Stage>,
+    head_conv: ConvNormAct,
+    classifier: ClassifierHead,
+}
+
+/// One module that changes the shape, then residual blocks that keep it.
+#[derive(Module, Debug)]
+struct Stage {
+    entry: Branches,
+    blocks: Vec<ResidualBlock>,
+}
+
+/// Branches, a 1×1 convolution to the width of the input, and the sum, scaled for stability
+/// (§3.3).
+#[derive(Module, Debug)]
+struct ResidualBlock {
+    inception: Branches,
+    expand: Conv2d,
+    scale: f64,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// What a [`Stage`] is made of.
+struct StageRow {
+    entry: Vec<Vec<Step>>,
+    block: Vec<Vec<Step>>,
+    repeats: usize,
+    scale: f64,
+}
+
+/// A single branch.
+const STEM: [Step; 7] = [
+    Halve(32),
+    Valid([3, 3], 32),
+    Conv([3, 3], 64),
+    MaxPool,
+    Conv([1, 1], 80),
+    Valid([3, 3], 192),
+    MaxPool,
+];
+
+/// Figures 16, 17 and 19, each behind what makes its grid: a last module of the stem, figure 7
+/// with table 1's numbers, and figure 18.
+#[rustfmt::skip]
+fn stages() -> [StageRow; 3] {
+    [
+        StageRow {
+            entry: vec![
+                vec![Conv([1, 1], 96)],
+                vec![Conv([1, 1], 48), Conv([5, 5], 64)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96), Conv([3, 3], 96)],
+                vec![AvgPool, Conv([1, 1], 64)],
+            ],
+            block: vec![
+                vec![Conv([1, 1], 32)],
+                vec![Conv([1, 1], 32), Conv([3, 3], 32)],
+                vec![Conv([1, 1], 32), Conv([3, 3], 48), Conv([3, 3], 64)],
+            ],
+            repeats: 10,
+            scale: 0.17,
+        },
+        StageRow {
+            entry: vec![
+                vec![Halve(384)],
+                vec![Conv([1, 1], 256), Conv([3, 3], 256), Halve(384)],
+                vec![MaxPool],
+            ],
+            block: vec![
+                vec![Conv([1, 1], 192)],
+                vec![Conv([1, 1], 128), Conv([1, 7], 160), Conv([7, 1], 192)],
+            ],
+            repeats: 20,
+            scale: 0.10,
+        },
+        StageRow {
+            entry: vec![
+                vec![Conv([1, 1], 256), Halve(384)],
+                vec![Conv([1, 1], 256), Halve(288)],
+                vec![Conv([1, 1], 256), Conv([3, 3], 288), Halve(320)],
+                vec![MaxPool],
+            ],
+            block: vec![
+                vec![Conv([1, 1], 192)],
+                vec![Conv([1, 1], 192), Conv([1, 3], 224), Conv([3, 1], 256)],
+            ],
+            repeats: 10,
+            scale: 0.20,
+        },
+    ]
+}
+
+/// Channels of the convolution before the classifier.
+const HEAD_CHANNELS: usize = 1536;
+/// What the layers without padding need.
+const MIN_SIZE: usize = 75;
+/// TensorFlow's choice for BatchNorm.
+const EPSILON: f64 = 1e-3;
+
+impl InceptionResNetV2Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> InceptionResNetV2 {
+        let stem = inception(self.in_channels, vec![STEM.to_vec()]);
+        let mut channels = stem.out_channels();
+        let mut stages = Vec::new();
+        for row in self::stages() {
+            let entry = inception(channels, row.entry);
+            channels = entry.out_channels();
+            let block = inception(channels, row.block);
+            let blocks = (0..row.repeats).map(|_| ResidualBlock::new(&block, row.scale, device));
+            stages.push(Stage { entry: entry.init(device), blocks: blocks.collect() });
+        }
+        if let Some(last) = stages.last_mut().and_then(|stage| stage.blocks.last_mut()) {
+            last.scale = 1.0;
+            last.activation = Activation::Identity;
+        }
+        InceptionResNetV2 {
+            stem: stem.init(device),
+            stages,
+            head_conv: ConvNormActConfig::new([channels, HEAD_CHANNELS], [1, 1])
+                .with_initializer(Some(initializer()))
+                .with_epsilon(EPSILON)
+                .init(device),
+            classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
+                .with_kind(self.head)
+                .with_dropout(self.dropout)
+                .init(device),
+        }
+    }
+}
+
+fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+    BranchesConfig::new(channels, branches)
+        .with_initializer(Some(initializer()))
+        .with_epsilon(EPSILON)
+}
+
+/// Kernels are drawn as PyTorch does by itself.
+fn initializer() -> Initializer {
+    Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false }
+}
+
+impl ImageClassifier for InceptionResNetV2 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self.stages.iter().fold(x, |x, stage| stage.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl Stage {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.blocks.iter().fold(self.entry.forward(x), |x, block| block.forward(x))
+    }
+}
+
+impl ResidualBlock {
+    fn new(inception: &BranchesConfig, scale: f64, device: &Device) -> Self {
+        let channels = [inception.out_channels(), inception.channels];
+        Self {
+            inception: inception.init(device),
+            expand: Conv2dConfig::new(channels, [1, 1]).init(device),
+            scale,
+            activation: Activation::Relu,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let residual = self.expand.forward(self.inception.forward(x.clone()));
+        self.activation.forward(x + residual * self.scale)
+    }
+}

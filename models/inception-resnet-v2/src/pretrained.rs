@@ -1,0 +1,105 @@
+//! The network's name, and the checkpoints that exist for it.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::InceptionResNetV2Config;
+
+/// What the literature calls this network.
+pub const FAMILY: Family = Family {
+    name: "inception_resnet_v2",
+    title: "Inception-ResNet-v2",
+    paper: Paper {
+        authors: "Szegedy et al.",
+        year: 2016,
+        title: "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
+        url: "https://arxiv.org/abs/1602.07261",
+    },
+};
+
+/// They differ in the name of the classifier.
+const LAYOUTS: &[KeyLayout] = &[
+    KeyLayout { name: "timm", rules: &rules("classif"), optional: &[] },
+    KeyLayout { name: "Cadene", rules: &rules("last_linear"), optional: &[] },
+];
+
+/// TensorFlow's names for the parts. A step of a branch has a number, unless the branch has only
+/// one; the last block stands apart from its stage.
+#[rustfmt::skip]
+const fn rules(classifier: &'static str) -> [(&'static str, &'static str); 38] {
+    [
+        ("stem.branches.0.0.Conv.conv", "conv2d_1a.conv"),
+        ("stem.branches.0.0.Conv.norm", "conv2d_1a.bn"),
+        ("stem.branches.0.1.Conv.conv", "conv2d_2a.conv"),
+        ("stem.branches.0.1.Conv.norm", "conv2d_2a.bn"),
+        ("stem.branches.0.2.Conv.conv", "conv2d_2b.conv"),
+        ("stem.branches.0.2.Conv.norm", "conv2d_2b.bn"),
+        ("stem.branches.0.4.Conv.conv", "conv2d_3b.conv"),
+        ("stem.branches.0.4.Conv.norm", "conv2d_3b.bn"),
+        ("stem.branches.0.5.Conv.conv", "conv2d_4a.conv"),
+        ("stem.branches.0.5.Conv.norm", "conv2d_4a.bn"),
+        ("stages.0.entry.branches.0.0.Conv.conv", "mixed_5b.branch0.conv"),
+        ("stages.0.entry.branches.0.0.Conv.norm", "mixed_5b.branch0.bn"),
+        ("stages.0.entry.branches.{b}.{i}.Conv.conv", "mixed_5b.branch{b}.{i}.conv"),
+        ("stages.0.entry.branches.{b}.{i}.Conv.norm", "mixed_5b.branch{b}.{i}.bn"),
+        ("stages.1.entry.branches.0.0.Conv.conv", "mixed_6a.branch0.conv"),
+        ("stages.1.entry.branches.0.0.Conv.norm", "mixed_6a.branch0.bn"),
+        ("stages.1.entry.branches.{b}.{i}.Conv.conv", "mixed_6a.branch{b}.{i}.conv"),
+        ("stages.1.entry.branches.{b}.{i}.Conv.norm", "mixed_6a.branch{b}.{i}.bn"),
+        ("stages.2.entry.branches.{b}.{i}.Conv.conv", "mixed_7a.branch{b}.{i}.conv"),
+        ("stages.2.entry.branches.{b}.{i}.Conv.norm", "mixed_7a.branch{b}.{i}.bn"),
+        ("stages.2.blocks.9.inception.branches.0.0.Conv.conv", "block8.branch0.conv"),
+        ("stages.2.blocks.9.inception.branches.0.0.Conv.norm", "block8.branch0.bn"),
+        ("stages.2.blocks.9.inception.branches.{b}.{i}.Conv.conv", "block8.branch{b}.{i}.conv"),
+        ("stages.2.blocks.9.inception.branches.{b}.{i}.Conv.norm", "block8.branch{b}.{i}.bn"),
+        ("stages.2.blocks.9.expand", "block8.conv2d"),
+        ("stages.0.blocks.{n}.inception.branches.0.0.Conv.conv", "repeat.{n}.branch0.conv"),
+        ("stages.0.blocks.{n}.inception.branches.0.0.Conv.norm", "repeat.{n}.branch0.bn"),
+        ("stages.0.blocks.{n}.inception.branches.{b}.{i}.Conv.conv", "repeat.{n}.branch{b}.{i}.conv"),
+        ("stages.0.blocks.{n}.inception.branches.{b}.{i}.Conv.norm", "repeat.{n}.branch{b}.{i}.bn"),
+        ("stages.0.blocks.{n}.expand", "repeat.{n}.conv2d"),
+        ("stages.{s}.blocks.{n}.inception.branches.0.0.Conv.conv", "repeat_{s}.{n}.branch0.conv"),
+        ("stages.{s}.blocks.{n}.inception.branches.0.0.Conv.norm", "repeat_{s}.{n}.branch0.bn"),
+        ("stages.{s}.blocks.{n}.inception.branches.{b}.{i}.Conv.conv", "repeat_{s}.{n}.branch{b}.{i}.conv"),
+        ("stages.{s}.blocks.{n}.inception.branches.{b}.{i}.Conv.norm", "repeat_{s}.{n}.branch{b}.{i}.bn"),
+        ("stages.{s}.blocks.{n}.expand", "repeat_{s}.{n}.conv2d"),
+        ("head_conv.conv", "conv2d_7b.conv"),
+        ("head_conv.norm", "conv2d_7b.bn"),
+        ("classifier.linear", classifier),
+    ]
+}
+
+/// The variant's size and weights, as `pretrainedmodels` states them
+/// (<https://github.com/Cadene/pretrained-models.pytorch>). Its file has TensorFlow's class 0,
+/// the background, before the thousand others.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<InceptionResNetV2Config>] = &[
+    Variant {
+        name: "inception_resnet_v2",
+        config: InceptionResNetV2Config {
+            dropout: 0.2,
+            head: HeadKind::FullyConnected,
+            in_channels: 3,
+            num_classes: 1000,
+        },
+        size: 299, params: Some(55_843_464), gmacs: Some(13.156), layouts: LAYOUTS,
+        weights: &[Weights {
+            tag: "imagenet1k",
+            url: "http://data.lip6.fr/cadene/pretrainedmodels/inceptionresnetv2-520b38e4.pth",
+            sha256: "520b38e4",
+            labels: Labels::ImageNet1k,
+            preprocess: Preprocess {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+                ..Preprocess::IMAGENET.sized(341, 299)
+            },
+            accuracy: Some([80.170, 95.234]),
+            licence: "Apache-2.0",
+        }],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<InceptionResNetV2Config>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}

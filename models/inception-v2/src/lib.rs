@@ -1,0 +1,279 @@
+//! # Inception v2 (BN-Inception), SE-Inception v2
+//!
+//! Ioffe & Szegedy, 2015: [Batch Normalization](https://arxiv.org/abs/1502.03167);
+//! Hu et al., 2017: [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507).
+//!
+//! GoogLeNet with every layer's output normalised over the batch, which lets it learn many times
+//! faster, and with two 3×3 convolutions for each of its 5×5.
+//!
+//! | part         | output for `[N, 3, 224, 224]` | paper, figure 5              |
+//! |--------------|-------------------------------|------------------------------|
+//! | `stem`       | `[N, 64, 112, 112]`           | convolution 7×7/2            |
+//! | `conv2`      | `[N, 192, 56, 56]`            | max pool, convolution 3×3    |
+//! | `stages.0`   | `[N, 576, 14, 14]`            | max pool, inception 3a to 3c |
+//! | `stages.1`   | `[N, 1056, 7, 7]`             | inception 4a to 4e           |
+//! | `stages.2`   | `[N, 1024, 7, 7]`             | inception 5a, 5b             |
+//! | `classifier` | `[N, num_classes]`            | average pool, linear         |
+//!
+//! In SE-Inception, squeeze-and-excitation follows each of the ten modules.
+//!
+//! The published weights come from Caffe: the stem's convolution is a plain one, not the paper's
+//! separable one, convolutions keep a bias in front of BatchNorm, and pooling rounds up. There a
+//! module of stride 2 takes even sizes only; here its pooling rounds up as its convolutions do.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, SqueezeExcite,
+    SqueezeExciteConfig,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`InceptionV2`].
+#[derive(Config, Debug)]
+pub struct InceptionV2Config {
+    /// Squeeze-and-excitation after each module, by this reduction of the channels; none by
+    /// default.
+    pub squeeze_reduction: Option<usize>,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Inception v2 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct InceptionV2 {
+    stem: ConvNormAct,
+    conv2: Vec<ConvNormAct>,
+    pool: MaxPool2d,
+    stages: Vec<Vec<Inception>>,
+    classifier: ClassifierHead,
+}
+
+/// One 1×1 convolution, one 3×3, two 3×3 and a pooling side by side.
+#[derive(Module, Debug)]
+struct Inception {
+    conv1x1: Option<ConvNormAct>,
+    conv3x3: Vec<ConvNormAct>,
+    double3x3: Vec<ConvNormAct>,
+    pool: Pool,
+    project: Option<ConvNormAct>,
+    squeeze_excite: Option<SqueezeExcite>,
+}
+
+#[derive(Module, Debug)]
+enum Pool {
+    Average(AvgPool2d),
+    Max(MaxPool2d),
+}
+
+/// One row of figure 5: the channels of each branch, of its 1×1 convolution first.
+struct Row {
+    conv1x1: usize,
+    conv3x3: [usize; 2],
+    double3x3: [usize; 2],
+    pool: Pooling,
+}
+
+/// A module's pooling, and the 1×1 convolution behind it.
+#[derive(Clone, Copy)]
+enum Pooling {
+    /// Averages, then makes so many channels.
+    Average(usize),
+    /// Takes the maximum, then makes so many channels.
+    Max(usize),
+    /// Takes the maximum and passes it through, in a module of stride 2.
+    PassThrough,
+}
+
+use Pooling::{Average, Max, PassThrough};
+
+#[rustfmt::skip]
+const STAGES: [&[Row]; 3] = [
+    &[
+        Row { conv1x1:  64, conv3x3: [ 64,  64], double3x3: [ 64,  96], pool: Average(32) },
+        Row { conv1x1:  64, conv3x3: [ 64,  96], double3x3: [ 64,  96], pool: Average(64) },
+        Row { conv1x1:   0, conv3x3: [128, 160], double3x3: [ 64,  96], pool: PassThrough },
+    ],
+    &[
+        Row { conv1x1: 224, conv3x3: [ 64,  96], double3x3: [ 96, 128], pool: Average(128) },
+        Row { conv1x1: 192, conv3x3: [ 96, 128], double3x3: [ 96, 128], pool: Average(128) },
+        Row { conv1x1: 160, conv3x3: [128, 160], double3x3: [128, 160], pool: Average(128) },
+        Row { conv1x1:  96, conv3x3: [128, 192], double3x3: [160, 192], pool: Average(128) },
+        Row { conv1x1:   0, conv3x3: [128, 192], double3x3: [192, 256], pool: PassThrough },
+    ],
+    &[
+        Row { conv1x1: 352, conv3x3: [192, 320], double3x3: [160, 224], pool: Average(128) },
+        Row { conv1x1: 352, conv3x3: [192, 320], double3x3: [192, 224], pool: Max(128) },
+    ],
+];
+
+/// What the two poolings without padding need behind the stem.
+const MIN_SIZE: usize = 7;
+
+impl Row {
+    fn stride(&self) -> usize {
+        match self.pool {
+            Average(_) | Max(_) => 1,
+            PassThrough => 2,
+        }
+    }
+
+    /// Channels that a module makes of so many.
+    fn out_channels(&self, channels: usize) -> usize {
+        let pooled = match self.pool {
+            Average(pooled) | Max(pooled) => pooled,
+            PassThrough => channels,
+        };
+        self.conv1x1 + self.conv3x3[1] + self.double3x3[1] + pooled
+    }
+}
+
+impl InceptionV2Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> InceptionV2 {
+        let mut channels = 192;
+        let mut stages = Vec::with_capacity(STAGES.len());
+        for rows in STAGES {
+            let mut modules = Vec::with_capacity(rows.len());
+            for row in rows {
+                modules.push(self.module(row, channels, device));
+                channels = row.out_channels(channels);
+            }
+            stages.push(modules);
+        }
+        InceptionV2 {
+            stem: conv([self.in_channels, 64], 7).with_stride(2).init(device),
+            conv2: vec![conv([64, 64], 1).init(device), conv([64, 192], 3).init(device)],
+            pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
+            stages,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .init(device),
+        }
+    }
+
+    fn module(&self, row: &Row, channels: usize, device: &Device) -> Inception {
+        let [reduced, width] = row.conv3x3;
+        let conv3x3 =
+            [conv([channels, reduced], 1), conv([reduced, width], 3).with_stride(row.stride())];
+        let [reduced, width] = row.double3x3;
+        let double3x3 = [
+            conv([channels, reduced], 1),
+            conv([reduced, width], 3),
+            conv([width, width], 3).with_stride(row.stride()),
+        ];
+        let out_channels = row.out_channels(channels);
+        Inception {
+            conv1x1: (row.conv1x1 > 0).then(|| conv([channels, row.conv1x1], 1).init(device)),
+            conv3x3: conv3x3.into_iter().map(|conv| conv.init(device)).collect(),
+            double3x3: double3x3.into_iter().map(|conv| conv.init(device)).collect(),
+            pool: row.pool.init(),
+            project: match row.pool {
+                Average(pooled) | Max(pooled) => Some(conv([channels, pooled], 1).init(device)),
+                PassThrough => None,
+            },
+            squeeze_excite: self.squeeze_reduction.map(|reduction| {
+                SqueezeExciteConfig::new(out_channels, out_channels / reduction).init(device)
+            }),
+        }
+    }
+}
+
+impl Pooling {
+    fn init(self) -> Pool {
+        let around = PaddingConfig2d::Explicit(1, 1, 1, 1);
+        // At the bottom and right, as much as makes the size that of a padded convolution.
+        let behind = PaddingConfig2d::Explicit(0, 0, 1, 1);
+        let average = AvgPool2dConfig::new([3, 3]).with_strides([1, 1]);
+        let max = MaxPool2dConfig::new([3, 3]);
+        match self {
+            Average(_) => Pool::Average(average.with_padding(around).init()),
+            Max(_) => Pool::Max(max.with_strides([1, 1]).with_padding(around).init()),
+            PassThrough => {
+                let max = max.with_strides([2, 2]).with_padding(behind);
+                Pool::Max(max.with_ceil_mode(true).init())
+            }
+        }
+    }
+}
+
+/// With a bias, and drawn as PyTorch does by itself.
+fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    let gain = 1.0 / 3f64.sqrt();
+    ConvNormActConfig::new(channels, [kernel_size; 2])
+        .with_bias(true)
+        .with_initializer(Some(Initializer::KaimingUniform { gain, fan_out_only: false }))
+}
+
+impl ImageClassifier for InceptionV2 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.pool.forward(self.stem.forward(images));
+        let x = self.pool.forward(run(&self.conv2, x));
+        self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl Inception {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branches = Vec::with_capacity(4);
+        branches.extend(self.conv1x1.as_ref().map(|conv| conv.forward(x.clone())));
+        branches.push(run(&self.conv3x3, x.clone()));
+        branches.push(run(&self.double3x3, x.clone()));
+        let pooled = self.pool.forward(x);
+        branches.push(match &self.project {
+            Some(project) => project.forward(pooled),
+            None => pooled,
+        });
+        let joined = Tensor::cat(branches, 1);
+        match &self.squeeze_excite {
+            Some(squeeze_excite) => squeeze_excite.forward(joined),
+            None => joined,
+        }
+    }
+}
+
+impl Pool {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Average(pool) => pool.forward(x),
+            Self::Max(pool) => pool.forward(x),
+        }
+    }
+}
+
+fn run(convs: &[ConvNormAct], x: Tensor<4>) -> Tensor<4> {
+    convs.iter().fold(x, |x, conv| conv.forward(x))
+}

@@ -1,0 +1,94 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Colour, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::InceptionV2Config;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "inception_v2",
+    title: "Inception v2",
+    paper: Paper {
+        authors: "Ioffe & Szegedy",
+        year: 2015,
+        title: "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+        url: "https://arxiv.org/abs/1502.03167",
+    },
+};
+
+const PLAIN: InceptionV2Config = InceptionV2Config {
+    squeeze_reduction: None,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// The file of `pretrainedmodels` spells Caffe's names; modules count from 3a.
+#[rustfmt::skip]
+const CADENE: &[KeyLayout] = &[KeyLayout {
+    name: "Cadene",
+    rules: &[
+        ("stem.conv", "conv1_7x7_s2"),
+        ("stem.norm", "conv1_7x7_s2_bn"),
+        ("conv2.0.conv", "conv2_3x3_reduce"),
+        ("conv2.0.norm", "conv2_3x3_reduce_bn"),
+        ("conv2.1.conv", "conv2_3x3"),
+        ("conv2.1.norm", "conv2_3x3_bn"),
+        ("stages.{s}.{m}.conv1x1.conv", "inception_{s+3}{m+a}_1x1"),
+        ("stages.{s}.{m}.conv1x1.norm", "inception_{s+3}{m+a}_1x1_bn"),
+        ("stages.{s}.{m}.conv3x3.0.conv", "inception_{s+3}{m+a}_3x3_reduce"),
+        ("stages.{s}.{m}.conv3x3.0.norm", "inception_{s+3}{m+a}_3x3_reduce_bn"),
+        ("stages.{s}.{m}.conv3x3.1.conv", "inception_{s+3}{m+a}_3x3"),
+        ("stages.{s}.{m}.conv3x3.1.norm", "inception_{s+3}{m+a}_3x3_bn"),
+        ("stages.{s}.{m}.double3x3.0.conv", "inception_{s+3}{m+a}_double_3x3_reduce"),
+        ("stages.{s}.{m}.double3x3.0.norm", "inception_{s+3}{m+a}_double_3x3_reduce_bn"),
+        ("stages.{s}.{m}.double3x3.{i}.conv", "inception_{s+3}{m+a}_double_3x3_{i}"),
+        ("stages.{s}.{m}.double3x3.{i}.norm", "inception_{s+3}{m+a}_double_3x3_{i}_bn"),
+        ("stages.{s}.{m}.project.conv", "inception_{s+3}{m+a}_pool_proj"),
+        ("stages.{s}.{m}.project.norm", "inception_{s+3}{m+a}_pool_proj_bn"),
+        ("stages.{s}.{m}.squeeze_excite.reduce", "inception_{s+3}{m+a}_se.fc1"),
+        ("stages.{s}.{m}.squeeze_excite.expand", "inception_{s+3}{m+a}_se.fc2"),
+        ("classifier.linear", "last_linear"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names, sizes and weights; those of `inception_v2` are as `pretrainedmodels`
+/// states them (<https://github.com/Cadene/pretrained-models.pytorch>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
+    Variant {
+        name: "inception_v2",
+        config: PLAIN,
+        size: 224, params: Some(11_295_240), gmacs: Some(2.033), layouts: CADENE,
+        weights: &[Weights {
+            tag: "imagenet1k",
+            url: "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth",
+            sha256: "52deb4733",
+            labels: Labels::ImageNet1k,
+            preprocess: CAFFE,
+            accuracy: Some([73.524, 91.562]),
+            licence: "NOASSERTION",
+        }],
+    },
+    Variant {
+        name: "se_inception_v2",
+        config: InceptionV2Config { squeeze_reduction: Some(16), ..PLAIN },
+        size: 224, params: Some(11_941_638), gmacs: Some(2.033), layouts: CADENE,
+        weights: &[],
+    },
+];
+
+/// Levels from 0 to 255 less the mean of each channel, blue first.
+const CAFFE: Preprocess = Preprocess {
+    colour: Colour::Bgr,
+    mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],
+    std: [1.0 / 255.0; 3],
+    ..Preprocess::IMAGENET
+};
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<InceptionV2Config>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}

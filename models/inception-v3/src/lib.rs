@@ -1,0 +1,275 @@
+//! # Inception v3
+//!
+//! Szegedy et al., 2015: [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567).
+//!
+//! Large filters are factorised into small ones that see as much: 5×5 into two 3×3, n×n into 1×n
+//! and n×1.
+//!
+//! | part         | output for `[N, 3, 299, 299]` | paper, table 1                  |
+//! |--------------|-------------------------------|---------------------------------|
+//! | `stem`       | `[N, 192, 35, 35]`            | convolutions and pooling        |
+//! | `stages.0`   | `[N, 288, 35, 35]`            | 3 × Inception, figure 5         |
+//! | `stages.1`   | `[N, 768, 17, 17]`            | 5 × Inception, figures 10 and 6 |
+//! | `stages.2`   | `[N, 2048, 8, 8]`             | 2 × Inception, figure 7         |
+//! | `classifier` | `[N, num_classes]`            | pool, linear                    |
+//!
+//! While the network is trained, an auxiliary classifier looks at what `stages.1` computes
+//! (figure 8). Its convolutions need the 17×17 grid of images of 299 pixels and more.
+//!
+//! Weights were published for TensorFlow's form of the network, which torchvision follows. Its
+//! stem ends in a 1×1 and a 3×3 convolution and a pooling, where table 1 has three 3×3
+//! convolutions; its first modules keep a 5×5 convolution. In torchvision, average pooling also
+//! counts the zeros beyond the border.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::Step::{self, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
+use zoo_core::layers::{
+    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, Padding,
+};
+use zoo_core::{TrainingOutput, check_size};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`InceptionV3`].
+#[derive(Config, Debug)]
+pub struct InceptionV3Config {
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.5")]
+    pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Inception v3 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct InceptionV3 {
+    stem: Branches,
+    stages: Vec<Vec<Branches>>,
+    aux: Option<AuxiliaryHead>,
+    classifier: ClassifierHead,
+}
+
+/// Classifies by the features in the middle of the network while it is trained; a regulariser,
+/// the paper says (§4).
+#[derive(Module, Debug)]
+struct AuxiliaryHead {
+    pool: AvgPool2d,
+    convs: Vec<ConvNormAct>,
+    classifier: ClassifierHead,
+}
+
+/// The modules, under the names that Inception-v4's paper gave them.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Figure 5, with the channels of its pooling branch.
+    A { pooled: usize },
+    /// Figure 10: half the size.
+    ReductionA,
+    /// Figure 6 with n = 7, with the channels of the inner convolutions.
+    B { inner: usize },
+    /// Half the size again, one branch factorised as in figure 6.
+    ReductionB,
+    /// Figure 7: the last convolutions side by side, for many features of few places.
+    C,
+}
+
+/// A single branch.
+const STEM: [Step; 7] = [
+    Halve(32),
+    Valid([3, 3], 32),
+    Conv([3, 3], 64),
+    MaxPool,
+    Conv([1, 1], 80),
+    Valid([3, 3], 192),
+    MaxPool,
+];
+
+#[rustfmt::skip]
+const STAGES: [&[Kind]; 3] = [
+    &[Kind::A { pooled: 32 }, Kind::A { pooled: 64 }, Kind::A { pooled: 64 }],
+    &[Kind::ReductionA, Kind::B { inner: 128 }, Kind::B { inner: 160 }, Kind::B { inner: 160 }, Kind::B { inner: 192 }],
+    &[Kind::ReductionB, Kind::C, Kind::C],
+];
+
+impl Kind {
+    #[rustfmt::skip]
+    fn branches(self) -> Vec<Vec<Step>> {
+        match self {
+            Self::A { pooled } => vec![
+                vec![Conv([1, 1], 64)],
+                vec![Conv([1, 1], 48), Conv([5, 5], 64)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96), Conv([3, 3], 96)],
+                vec![PaddedAvgPool, Conv([1, 1], pooled)],
+            ],
+            Self::ReductionA => vec![
+                vec![Halve(384)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96), Halve(96)],
+                vec![MaxPool],
+            ],
+            Self::B { inner } => vec![
+                vec![Conv([1, 1], 192)],
+                vec![Conv([1, 1], inner), Conv([1, 7], inner), Conv([7, 1], 192)],
+                vec![
+                    Conv([1, 1], inner),
+                    Conv([7, 1], inner), Conv([1, 7], inner),
+                    Conv([7, 1], inner), Conv([1, 7], 192),
+                ],
+                vec![PaddedAvgPool, Conv([1, 1], 192)],
+            ],
+            Self::ReductionB => vec![
+                vec![Conv([1, 1], 192), Halve(320)],
+                vec![Conv([1, 1], 192), Conv([1, 7], 192), Conv([7, 1], 192), Halve(192)],
+                vec![MaxPool],
+            ],
+            Self::C => vec![
+                vec![Conv([1, 1], 320)],
+                vec![Conv([1, 1], 384), Fork(384)],
+                vec![Conv([1, 1], 448), Conv([3, 3], 384), Fork(384)],
+                vec![PaddedAvgPool, Conv([1, 1], 192)],
+            ],
+        }
+    }
+}
+
+/// What the layers without padding need.
+const MIN_SIZE: usize = 75;
+/// What the auxiliary classifier's layers without padding need.
+const AUXILIARY_MIN_SIZE: usize = 299;
+/// The stages before the auxiliary classifier, and the factor of its loss.
+const AUXILIARY_STAGE: usize = 2;
+const AUXILIARY_WEIGHT: f64 = 0.4;
+
+/// TensorFlow's choices for BatchNorm and for kernels.
+const EPSILON: f64 = 1e-3;
+const INITIALIZER: Initializer = Initializer::Normal { mean: 0.0, std: 0.1 };
+
+impl InceptionV3Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> InceptionV3 {
+        let stem = inception(self.in_channels, vec![STEM.to_vec()]);
+        let mut channels = stem.out_channels();
+        let mut stages = Vec::with_capacity(STAGES.len());
+        for kinds in STAGES {
+            let mut modules = Vec::with_capacity(kinds.len());
+            for kind in kinds {
+                let module = inception(channels, kind.branches());
+                channels = module.out_channels();
+                modules.push(module.init(device));
+            }
+            stages.push(modules);
+        }
+        InceptionV3 {
+            stem: stem.init(device),
+            stages,
+            aux: None,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .with_dropout(self.dropout)
+                .with_initializer(Some(INITIALIZER))
+                .init(device),
+        }
+    }
+}
+
+fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+    BranchesConfig::new(channels, branches)
+        .with_epsilon(EPSILON)
+        .with_initializer(Some(INITIALIZER))
+}
+
+impl ImageClassifier for InceptionV3 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        run(&self.stages[AUXILIARY_STAGE..], self.forward_middle(images))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    /// # Panics
+    ///
+    /// When there is an auxiliary classifier and an image is smaller than 299 pixels.
+    fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
+        let Some(aux) = &self.aux else {
+            return TrainingOutput { logits: self.forward(images), auxiliary: Vec::new() };
+        };
+        check_size(&images, AUXILIARY_MIN_SIZE);
+        let middle = self.forward_middle(images);
+        let auxiliary = vec![(AUXILIARY_WEIGHT, aux.forward(middle.clone()))];
+        let features = run(&self.stages[AUXILIARY_STAGE..], middle);
+        TrainingOutput { logits: self.forward_head(features), auxiliary }
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+        if let Some(aux) = &mut self.aux {
+            aux.classifier.reset(num_classes, device);
+        }
+    }
+
+    fn attach_auxiliary(&mut self, device: &Device) {
+        self.aux = Some(AuxiliaryHead::new(768, self.classifier.num_classes(), device));
+    }
+}
+
+impl InceptionV3 {
+    /// The 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
+    fn forward_middle(&self, images: Tensor<4>) -> Tensor<4> {
+        run(&self.stages[..AUXILIARY_STAGE], self.stem.forward(images))
+    }
+}
+
+fn run(stages: &[Vec<Branches>], x: Tensor<4>) -> Tensor<4> {
+    stages.iter().flatten().fold(x, |x, module| module.forward(x))
+}
+
+impl AuxiliaryHead {
+    fn new(channels: usize, num_classes: usize, device: &Device) -> Self {
+        let normal = |std| Some(Initializer::Normal { mean: 0.0, std });
+        let conv = |channels, kernel_size| {
+            ConvNormActConfig::new(channels, kernel_size)
+                .with_padding(Padding::Valid)
+                .with_epsilon(EPSILON)
+        };
+        Self {
+            pool: AvgPool2dConfig::new([5, 5]).with_strides([3, 3]).init(),
+            convs: vec![
+                conv([channels, 128], [1, 1]).with_initializer(normal(0.1)).init(device),
+                conv([128, 768], [5, 5]).with_initializer(normal(0.01)).init(device),
+            ],
+            classifier: ClassifierHeadConfig::new(768, num_classes)
+                .with_initializer(normal(0.001))
+                .init(device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        let pooled = self.pool.forward(x);
+        self.classifier.forward(self.convs.iter().fold(pooled, |x, conv| conv.forward(x)))
+    }
+}

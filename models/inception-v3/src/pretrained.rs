@@ -1,0 +1,122 @@
+//! The network's name, and the checkpoints that exist for it.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::InceptionV3Config;
+
+/// What the literature calls this network.
+pub const FAMILY: Family = Family {
+    name: "inception_v3",
+    title: "Inception v3",
+    paper: Paper {
+        authors: "Szegedy et al.",
+        year: 2015,
+        title: "Rethinking the Inception Architecture for Computer Vision",
+        url: "https://arxiv.org/abs/1512.00567",
+    },
+};
+
+/// torchvision names modules after the grid's number and a letter, the first grid's from `b`,
+/// and branches after their kernels.
+#[rustfmt::skip]
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem.branches.0.0.Conv.conv", "Conv2d_1a_3x3.conv"),
+        ("stem.branches.0.0.Conv.norm", "Conv2d_1a_3x3.bn"),
+        ("stem.branches.0.1.Conv.conv", "Conv2d_2a_3x3.conv"),
+        ("stem.branches.0.1.Conv.norm", "Conv2d_2a_3x3.bn"),
+        ("stem.branches.0.2.Conv.conv", "Conv2d_2b_3x3.conv"),
+        ("stem.branches.0.2.Conv.norm", "Conv2d_2b_3x3.bn"),
+        ("stem.branches.0.4.Conv.conv", "Conv2d_3b_1x1.conv"),
+        ("stem.branches.0.4.Conv.norm", "Conv2d_3b_1x1.bn"),
+        ("stem.branches.0.5.Conv.conv", "Conv2d_4a_3x3.conv"),
+        ("stem.branches.0.5.Conv.norm", "Conv2d_4a_3x3.bn"),
+
+        ("stages.0.{m}.branches.0.0.Conv.conv", "Mixed_5{m+b}.branch1x1.conv"),
+        ("stages.0.{m}.branches.0.0.Conv.norm", "Mixed_5{m+b}.branch1x1.bn"),
+        ("stages.0.{m}.branches.1.{i}.Conv.conv", "Mixed_5{m+b}.branch5x5_{i+1}.conv"),
+        ("stages.0.{m}.branches.1.{i}.Conv.norm", "Mixed_5{m+b}.branch5x5_{i+1}.bn"),
+        ("stages.0.{m}.branches.2.{i}.Conv.conv", "Mixed_5{m+b}.branch3x3dbl_{i+1}.conv"),
+        ("stages.0.{m}.branches.2.{i}.Conv.norm", "Mixed_5{m+b}.branch3x3dbl_{i+1}.bn"),
+        ("stages.0.{m}.branches.3.1.Conv.conv", "Mixed_5{m+b}.branch_pool.conv"),
+        ("stages.0.{m}.branches.3.1.Conv.norm", "Mixed_5{m+b}.branch_pool.bn"),
+
+        ("stages.1.0.branches.0.0.Conv.conv", "Mixed_6a.branch3x3.conv"),
+        ("stages.1.0.branches.0.0.Conv.norm", "Mixed_6a.branch3x3.bn"),
+        ("stages.1.0.branches.1.{i}.Conv.conv", "Mixed_6a.branch3x3dbl_{i+1}.conv"),
+        ("stages.1.0.branches.1.{i}.Conv.norm", "Mixed_6a.branch3x3dbl_{i+1}.bn"),
+        ("stages.1.{m}.branches.0.0.Conv.conv", "Mixed_6{m+a}.branch1x1.conv"),
+        ("stages.1.{m}.branches.0.0.Conv.norm", "Mixed_6{m+a}.branch1x1.bn"),
+        ("stages.1.{m}.branches.1.{i}.Conv.conv", "Mixed_6{m+a}.branch7x7_{i+1}.conv"),
+        ("stages.1.{m}.branches.1.{i}.Conv.norm", "Mixed_6{m+a}.branch7x7_{i+1}.bn"),
+        ("stages.1.{m}.branches.2.{i}.Conv.conv", "Mixed_6{m+a}.branch7x7dbl_{i+1}.conv"),
+        ("stages.1.{m}.branches.2.{i}.Conv.norm", "Mixed_6{m+a}.branch7x7dbl_{i+1}.bn"),
+        ("stages.1.{m}.branches.3.1.Conv.conv", "Mixed_6{m+a}.branch_pool.conv"),
+        ("stages.1.{m}.branches.3.1.Conv.norm", "Mixed_6{m+a}.branch_pool.bn"),
+
+        ("stages.2.0.branches.0.{i}.Conv.conv", "Mixed_7a.branch3x3_{i+1}.conv"),
+        ("stages.2.0.branches.0.{i}.Conv.norm", "Mixed_7a.branch3x3_{i+1}.bn"),
+        ("stages.2.0.branches.1.{i}.Conv.conv", "Mixed_7a.branch7x7x3_{i+1}.conv"),
+        ("stages.2.0.branches.1.{i}.Conv.norm", "Mixed_7a.branch7x7x3_{i+1}.bn"),
+        ("stages.2.{m}.branches.0.0.Conv.conv", "Mixed_7{m+a}.branch1x1.conv"),
+        ("stages.2.{m}.branches.0.0.Conv.norm", "Mixed_7{m+a}.branch1x1.bn"),
+        ("stages.2.{m}.branches.1.{i}.Conv.conv", "Mixed_7{m+a}.branch3x3_{i+1}.conv"),
+        ("stages.2.{m}.branches.1.{i}.Conv.norm", "Mixed_7{m+a}.branch3x3_{i+1}.bn"),
+        ("stages.2.{m}.branches.1.{i}.Fork.wide.conv", "Mixed_7{m+a}.branch3x3_{i+1}a.conv"),
+        ("stages.2.{m}.branches.1.{i}.Fork.wide.norm", "Mixed_7{m+a}.branch3x3_{i+1}a.bn"),
+        ("stages.2.{m}.branches.1.{i}.Fork.tall.conv", "Mixed_7{m+a}.branch3x3_{i+1}b.conv"),
+        ("stages.2.{m}.branches.1.{i}.Fork.tall.norm", "Mixed_7{m+a}.branch3x3_{i+1}b.bn"),
+        ("stages.2.{m}.branches.2.{i}.Conv.conv", "Mixed_7{m+a}.branch3x3dbl_{i+1}.conv"),
+        ("stages.2.{m}.branches.2.{i}.Conv.norm", "Mixed_7{m+a}.branch3x3dbl_{i+1}.bn"),
+        ("stages.2.{m}.branches.2.{i}.Fork.wide.conv", "Mixed_7{m+a}.branch3x3dbl_{i+1}a.conv"),
+        ("stages.2.{m}.branches.2.{i}.Fork.wide.norm", "Mixed_7{m+a}.branch3x3dbl_{i+1}a.bn"),
+        ("stages.2.{m}.branches.2.{i}.Fork.tall.conv", "Mixed_7{m+a}.branch3x3dbl_{i+1}b.conv"),
+        ("stages.2.{m}.branches.2.{i}.Fork.tall.norm", "Mixed_7{m+a}.branch3x3dbl_{i+1}b.bn"),
+        ("stages.2.{m}.branches.3.1.Conv.conv", "Mixed_7{m+a}.branch_pool.conv"),
+        ("stages.2.{m}.branches.3.1.Conv.norm", "Mixed_7{m+a}.branch_pool.bn"),
+
+        ("aux.convs.{i}.conv", "AuxLogits.conv{i}.conv"),
+        ("aux.convs.{i}.norm", "AuxLogits.conv{i}.bn"),
+        ("aux.classifier.linear", "AuxLogits.fc"),
+        ("classifier.linear", "fc"),
+    ],
+    optional: &["AuxLogits"],
+}];
+
+/// The variant's size and weights, as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>). Its 27,161,264 parameters include the
+/// auxiliary classifier's 3,326,696. The weights expect what TensorFlow's were trained with,
+/// which torchvision's own network makes of its usual input (`transform_input`).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
+    Variant {
+        name: "inception_v3",
+        config: InceptionV3Config {
+            dropout: 0.5,
+            head: HeadKind::FullyConnected,
+            in_channels: 3,
+            num_classes: 1000,
+        },
+        size: 299, params: Some(23_834_568), gmacs: Some(5.713), layouts: TORCHVISION,
+        weights: &[Weights {
+            tag: "imagenet1k_v1",
+            url: "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+            sha256: "0cc3c7bd",
+            labels: Labels::ImageNet1k,
+            preprocess: Preprocess {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+                ..Preprocess::IMAGENET.sized(342, 299)
+            },
+            accuracy: Some([77.294, 93.450]),
+            licence: "BSD-3-Clause",
+        }],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<InceptionV3Config>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}

@@ -1,0 +1,194 @@
+//! # Inception-v4
+//!
+//! Szegedy et al., 2016: [Inception-v4, Inception-ResNet](https://arxiv.org/abs/1602.07261).
+//!
+//! Inception v3 deeper and made regular: one kind of module for each size of the grid, and
+//! reductions in between that only make the grid smaller.
+//!
+//! | part         | output for `[N, 3, 299, 299]` | paper, figure 9                      |
+//! |--------------|-------------------------------|--------------------------------------|
+//! | `stem`       | `[N, 64, 147, 147]`           | stem, figure 3: up to its first fork |
+//! | `stages.0`   | `[N, 384, 35, 35]`            | stem, figure 3: the rest             |
+//! | `stages.1`   | `[N, 384, 35, 35]`            | 4 × Inception-A                      |
+//! | `stages.2`   | `[N, 1024, 17, 17]`           | Reduction-A, 7 × Inception-B         |
+//! | `stages.3`   | `[N, 1536, 8, 8]`             | Reduction-B, 3 × Inception-C         |
+//! | `classifier` | `[N, num_classes]`            | average pooling, dropout, softmax    |
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
+use zoo_core::layers::{Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, HeadKind};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`InceptionV4`].
+#[derive(Config, Debug)]
+pub struct InceptionV4Config {
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.2")]
+    pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Inception-v4 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct InceptionV4 {
+    stem: Branches,
+    stages: Vec<Vec<Branches>>,
+    classifier: ClassifierHead,
+}
+
+/// The paper's modules; the stem's three are numbered from the input.
+#[derive(Clone, Copy)]
+enum Kind {
+    Stem1,
+    Stem2,
+    Stem3,
+    A,
+    ReductionA,
+    B,
+    ReductionB,
+    C,
+}
+
+/// A single branch.
+const STEM: [Step; 3] = [Halve(32), Valid([3, 3], 32), Conv([3, 3], 64)];
+
+/// The modules of each stage and how often they follow one another.
+#[rustfmt::skip]
+const STAGES: [&[(Kind, usize)]; 4] = [
+    &[(Kind::Stem1, 1), (Kind::Stem2, 1), (Kind::Stem3, 1)],
+    &[(Kind::A, 4)],
+    &[(Kind::ReductionA, 1), (Kind::B, 7)],
+    &[(Kind::ReductionB, 1), (Kind::C, 3)],
+];
+
+impl Kind {
+    /// Figures 3 to 8, with table 1's numbers for Reduction-A.
+    #[rustfmt::skip]
+    fn branches(self) -> Vec<Vec<Step>> {
+        match self {
+            Self::Stem1 => vec![
+                vec![MaxPool],
+                vec![Halve(96)],
+            ],
+            Self::Stem2 => vec![
+                vec![Conv([1, 1], 64), Valid([3, 3], 96)],
+                vec![Conv([1, 1], 64), Conv([1, 7], 64), Conv([7, 1], 64), Valid([3, 3], 96)],
+            ],
+            Self::Stem3 => vec![
+                vec![Halve(192)],
+                vec![MaxPool],
+            ],
+            Self::A => vec![
+                vec![Conv([1, 1], 96)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96), Conv([3, 3], 96)],
+                vec![AvgPool, Conv([1, 1], 96)],
+            ],
+            Self::ReductionA => vec![
+                vec![Halve(384)],
+                vec![Conv([1, 1], 192), Conv([3, 3], 224), Halve(256)],
+                vec![MaxPool],
+            ],
+            Self::B => vec![
+                vec![Conv([1, 1], 384)],
+                vec![Conv([1, 1], 192), Conv([1, 7], 224), Conv([7, 1], 256)],
+                vec![
+                    Conv([1, 1], 192),
+                    Conv([7, 1], 192), Conv([1, 7], 224),
+                    Conv([7, 1], 224), Conv([1, 7], 256),
+                ],
+                vec![AvgPool, Conv([1, 1], 128)],
+            ],
+            Self::ReductionB => vec![
+                vec![Conv([1, 1], 192), Halve(192)],
+                vec![Conv([1, 1], 256), Conv([1, 7], 256), Conv([7, 1], 320), Halve(320)],
+                vec![MaxPool],
+            ],
+            Self::C => vec![
+                vec![Conv([1, 1], 256)],
+                vec![Conv([1, 1], 384), Fork(256)],
+                vec![Conv([1, 1], 384), Conv([3, 1], 448), Conv([1, 3], 512), Fork(256)],
+                vec![AvgPool, Conv([1, 1], 256)],
+            ],
+        }
+    }
+}
+
+/// What the layers without padding need.
+const MIN_SIZE: usize = 75;
+
+impl InceptionV4Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> InceptionV4 {
+        let stem = inception(self.in_channels, vec![STEM.to_vec()]);
+        let mut channels = stem.out_channels();
+        let mut stages = Vec::with_capacity(STAGES.len());
+        for kinds in STAGES {
+            let mut modules = Vec::new();
+            for &(kind, repeats) in kinds {
+                for _ in 0..repeats {
+                    let module = inception(channels, kind.branches());
+                    channels = module.out_channels();
+                    modules.push(module.init(device));
+                }
+            }
+            stages.push(modules);
+        }
+        InceptionV4 {
+            stem: stem.init(device),
+            stages,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .with_dropout(self.dropout)
+                .init(device),
+        }
+    }
+}
+
+/// With TensorFlow's BatchNorm, and kernels drawn as PyTorch does by itself.
+fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+    let gain = 1.0 / 3f64.sqrt();
+    BranchesConfig::new(channels, branches)
+        .with_epsilon(1e-3)
+        .with_initializer(Some(Initializer::KaimingUniform { gain, fan_out_only: false }))
+}
+
+impl ImageClassifier for InceptionV4 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}

@@ -1,0 +1,96 @@
+//! The network's name, and the checkpoints that exist for it.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::InceptionV4Config;
+
+/// What the literature calls this network.
+pub const FAMILY: Family = Family {
+    name: "inception_v4",
+    title: "Inception-v4",
+    paper: Paper {
+        authors: "Szegedy et al.",
+        year: 2016,
+        title: "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
+        url: "https://arxiv.org/abs/1602.07261",
+    },
+};
+
+/// timm has one list of modules and a number for every step of a branch, unless the branch has
+/// only one; in Inception-C it numbers branches with underscores. `pretrainedmodels` spells the
+/// same keys.
+#[rustfmt::skip]
+const TIMM: &[KeyLayout] = &[KeyLayout {
+    name: "timm",
+    rules: &[
+        ("stem.branches.0.{i}.Conv.conv", "features.{i}.conv"),
+        ("stem.branches.0.{i}.Conv.norm", "features.{i}.bn"),
+
+        ("stages.0.1.branches.{b}.{i}.Conv.conv", "features.4.branch{b}.{i}.conv"),
+        ("stages.0.1.branches.{b}.{i}.Conv.norm", "features.4.branch{b}.{i}.bn"),
+        ("stages.0.{m}.branches.{b}.0.Conv.conv", "features.{m+3}.conv.conv"),
+        ("stages.0.{m}.branches.{b}.0.Conv.norm", "features.{m+3}.conv.bn"),
+
+        ("stages.1.{m}.branches.0.0.Conv.conv", "features.{m+6}.branch0.conv"),
+        ("stages.1.{m}.branches.0.0.Conv.norm", "features.{m+6}.branch0.bn"),
+        ("stages.1.{m}.branches.{b}.{i}.Conv.conv", "features.{m+6}.branch{b}.{i}.conv"),
+        ("stages.1.{m}.branches.{b}.{i}.Conv.norm", "features.{m+6}.branch{b}.{i}.bn"),
+
+        ("stages.2.{m}.branches.0.0.Conv.conv", "features.{m+10}.branch0.conv"),
+        ("stages.2.{m}.branches.0.0.Conv.norm", "features.{m+10}.branch0.bn"),
+        ("stages.2.{m}.branches.{b}.{i}.Conv.conv", "features.{m+10}.branch{b}.{i}.conv"),
+        ("stages.2.{m}.branches.{b}.{i}.Conv.norm", "features.{m+10}.branch{b}.{i}.bn"),
+
+        ("stages.3.0.branches.{b}.{i}.Conv.conv", "features.18.branch{b}.{i}.conv"),
+        ("stages.3.0.branches.{b}.{i}.Conv.norm", "features.18.branch{b}.{i}.bn"),
+        ("stages.3.{m}.branches.0.0.Conv.conv", "features.{m+18}.branch0.conv"),
+        ("stages.3.{m}.branches.0.0.Conv.norm", "features.{m+18}.branch0.bn"),
+        ("stages.3.{m}.branches.3.1.Conv.conv", "features.{m+18}.branch3.1.conv"),
+        ("stages.3.{m}.branches.3.1.Conv.norm", "features.{m+18}.branch3.1.bn"),
+        ("stages.3.{m}.branches.{b}.{i}.Conv.conv", "features.{m+18}.branch{b}_{i}.conv"),
+        ("stages.3.{m}.branches.{b}.{i}.Conv.norm", "features.{m+18}.branch{b}_{i}.bn"),
+        ("stages.3.{m}.branches.{b}.{i}.Fork.wide.conv", "features.{m+18}.branch{b}_{i}a.conv"),
+        ("stages.3.{m}.branches.{b}.{i}.Fork.wide.norm", "features.{m+18}.branch{b}_{i}a.bn"),
+        ("stages.3.{m}.branches.{b}.{i}.Fork.tall.conv", "features.{m+18}.branch{b}_{i}b.conv"),
+        ("stages.3.{m}.branches.{b}.{i}.Fork.tall.norm", "features.{m+18}.branch{b}_{i}b.bn"),
+
+        ("classifier.linear", "last_linear"),
+    ],
+    optional: &[],
+}];
+
+/// The variant's size and weights, as `pretrainedmodels` states them
+/// (<https://github.com/Cadene/pretrained-models.pytorch>). Its file has TensorFlow's class 0,
+/// the background, before the thousand others.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
+    Variant {
+        name: "inception_v4",
+        config: InceptionV4Config {
+            dropout: 0.2,
+            head: HeadKind::FullyConnected,
+            in_channels: 3,
+            num_classes: 1000,
+        },
+        size: 299, params: Some(42_679_816), gmacs: Some(12.254), layouts: TIMM,
+        weights: &[Weights {
+            tag: "imagenet1k",
+            url: "http://data.lip6.fr/cadene/pretrainedmodels/inceptionv4-8e4777a0.pth",
+            sha256: "8e4777a0",
+            labels: Labels::ImageNet1k,
+            preprocess: Preprocess {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+                ..Preprocess::IMAGENET.sized(341, 299)
+            },
+            accuracy: Some([80.062, 94.926]),
+            licence: "Apache-2.0",
+        }],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<InceptionV4Config>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}

@@ -1,0 +1,260 @@
+//! # MnasNet
+//!
+//! Tan et al., 2018: [Platform-Aware Neural Architecture Search for Mobile](https://arxiv.org/abs/1807.11626).
+//!
+//! A search among MobileNetV2's blocks that measures each candidate's latency on a phone. Each
+//! stage may choose its own expansion, kernel and depth, so that early stages differ from late
+//! ones.
+//!
+//! | part         | A1, `[N, 3, 224, 224]` | B1, width 1.0        | A1 in the paper, figure 7   |
+//! |--------------|------------------------|----------------------|-----------------------------|
+//! | `stem`       | `[N, 32, 112, 112]`    | `[N, 32, 112, 112]`  | conv 3×3, stride 2          |
+//! | `stages.0`   | `[N, 16, 112, 112]`    | `[N, 16, 112, 112]`  | SepConv, 3×3                |
+//! | `stages.1`   | `[N, 24, 56, 56]`      | `[N, 24, 56, 56]`    | MBConv6, 3×3                |
+//! | `stages.2`   | `[N, 40, 28, 28]`      | `[N, 40, 28, 28]`    | MBConv3, 5×5, SE            |
+//! | `stages.3`   | `[N, 80, 14, 14]`      | `[N, 80, 14, 14]`    | MBConv6, 3×3                |
+//! | `stages.4`   | `[N, 112, 14, 14]`     | `[N, 96, 14, 14]`    | MBConv6, 3×3, SE            |
+//! | `stages.5`   | `[N, 160, 7, 7]`       | `[N, 192, 7, 7]`     | MBConv6, 5×5, SE            |
+//! | `stages.6`   | `[N, 320, 7, 7]`       | `[N, 320, 7, 7]`     | MBConv6, 3×3                |
+//! | `head_conv`  | `[N, 1280, 7, 7]`      | `[N, 1280, 7, 7]`    | conv 1×1                    |
+//! | `classifier` | `[N, num_classes]`     | `[N, num_classes]`   | pooling, fully connected    |
+//!
+//! The width scales the stem and all stages, but never the head. Squeeze-and-excitation squeezes
+//! to a quarter of the channels that enter a block, not of the wide ones in its middle.
+
+use std::f64::consts::SQRT_2;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    SqueezeExcite, SqueezeExciteConfig, make_divisible,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`MnasNet`].
+#[derive(Config, Debug)]
+pub struct MnasNetConfig {
+    /// Which of the networks that were found.
+    pub version: Version,
+    /// Multiplies the channels of every layer but the head.
+    #[config(default = "1.0")]
+    pub width_mult: f64,
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.2")]
+    pub dropout: f64,
+    /// Share of a batch's statistics in BatchNorm's running ones; the default is torchvision's.
+    #[config(default = "3e-4")]
+    pub momentum: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Which of the networks that were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// From the search with squeeze-and-excitation.
+    A1,
+    /// From the search without it.
+    B1,
+}
+
+/// MnasNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct MnasNet {
+    stem: ConvNormAct,
+    stages: Vec<Vec<InvertedResidual>>,
+    head_conv: ConvNormAct,
+    classifier: ClassifierHead,
+}
+
+/// The paper's `MBConv`; without expansion its `SepConv`.
+#[derive(Module, Debug)]
+struct InvertedResidual {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: ConvNormAct,
+    has_skip: bool,
+}
+
+/// One block of the search space: layers that are alike.
+struct Stage {
+    expansion: usize,
+    kernel_size: usize,
+    stride: usize,
+    channels: usize,
+    repeats: usize,
+    squeezes: bool,
+}
+
+#[rustfmt::skip]
+const A1: [Stage; 7] = [
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeezes: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2, squeezes: false },
+    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeezes: true  },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 4, squeezes: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 112, repeats: 2, squeezes: true  },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 160, repeats: 3, squeezes: true  },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeezes: false },
+];
+
+#[rustfmt::skip]
+const B1: [Stage; 7] = [
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeezes: false },
+    Stage { expansion: 3, kernel_size: 3, stride: 2, channels:  24, repeats: 3, squeezes: false },
+    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeezes: false },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  80, repeats: 3, squeezes: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels:  96, repeats: 2, squeezes: false },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4, squeezes: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeezes: false },
+];
+
+const STEM_CHANNELS: usize = 32;
+const HEAD_CHANNELS: usize = 1280;
+
+impl Version {
+    fn table(self) -> &'static [Stage] {
+        match self {
+            Self::A1 => &A1,
+            Self::B1 => &B1,
+        }
+    }
+
+    /// He et al., backward case: by the outputs within a group, as TensorFlow and timm count
+    /// them, or torchvision's.
+    fn initializer(self) -> Option<Initializer> {
+        match self {
+            Self::A1 => Some(Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }),
+            Self::B1 => None,
+        }
+    }
+
+    /// Uniform, in timm within `±sqrt(1 / num_classes)`, in torchvision `±sqrt(3 / num_classes)`.
+    fn classifier_initializer(self) -> Initializer {
+        let gain = match self {
+            Self::A1 => 3.0_f64.sqrt().recip(),
+            Self::B1 => 1.0,
+        };
+        Initializer::KaimingUniform { gain, fan_out_only: true }
+    }
+}
+
+impl MnasNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> MnasNet {
+        let table = self.version.table();
+        let stem_channels = self.wide(STEM_CHANNELS);
+        let mut channels = stem_channels;
+        let mut stages = Vec::with_capacity(table.len());
+        for stage in table {
+            let mut blocks = Vec::with_capacity(stage.repeats);
+            for index in 0..stage.repeats {
+                let stride = if index == 0 { stage.stride } else { 1 };
+                blocks.push(self.block(stage, channels, stride, device));
+                channels = self.wide(stage.channels);
+            }
+            stages.push(blocks);
+        }
+        MnasNet {
+            stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stages,
+            head_conv: self.conv([channels, HEAD_CHANNELS], 1).init(device),
+            classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
+                .with_kind(self.head)
+                .with_dropout(self.dropout)
+                .with_initializer(Some(self.version.classifier_initializer()))
+                .init(device),
+        }
+    }
+
+    fn wide(&self, channels: usize) -> usize {
+        make_divisible(channels as f64 * self.width_mult, 8)
+    }
+
+    fn block(
+        &self,
+        stage: &Stage,
+        channels: usize,
+        stride: usize,
+        device: &Device,
+    ) -> InvertedResidual {
+        let expands = stage.expansion > 1;
+        let hidden = channels * stage.expansion;
+        let out_channels = self.wide(stage.channels);
+        let squeeze_excite = SqueezeExciteConfig::new(hidden, channels / 4)
+            .with_initializer(self.version.initializer());
+        InvertedResidual {
+            expand: expands.then(|| self.conv([channels, hidden], 1).init(device)),
+            depthwise: self
+                .conv([hidden, hidden], stage.kernel_size)
+                .with_stride(stride)
+                .with_groups(hidden)
+                .init(device),
+            squeeze_excite: stage.squeezes.then(|| squeeze_excite.init(device)),
+            project: self
+                .conv([hidden, out_channels], 1)
+                .with_activation(Activation::Identity)
+                .init(device),
+            // A SepConv has no skip, even in a network so narrow that its ends agree.
+            has_skip: expands && stride == 1 && channels == out_channels,
+        }
+    }
+
+    fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        ConvNormActConfig::new(channels, [kernel_size; 2])
+            .with_momentum(self.momentum)
+            .with_initializer(self.version.initializer())
+    }
+}
+
+impl ImageClassifier for MnasNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl InvertedResidual {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branch = x.clone();
+        if let Some(expand) = &self.expand {
+            branch = expand.forward(branch);
+        }
+        branch = self.depthwise.forward(branch);
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            branch = squeeze_excite.forward(branch);
+        }
+        branch = self.project.forward(branch);
+        if self.has_skip { x + branch } else { branch }
+    }
+}

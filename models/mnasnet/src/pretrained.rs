@@ -1,0 +1,165 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::{MnasNetConfig, Version};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "mnasnet",
+    title: "MnasNet",
+    paper: Paper {
+        authors: "Tan et al.",
+        year: 2018,
+        title: "MnasNet: Platform-Aware Neural Architecture Search for Mobile",
+        url: "https://arxiv.org/abs/1807.11626",
+    },
+};
+
+const B1: MnasNetConfig = MnasNetConfig {
+    version: Version::B1,
+    width_mult: 1.0,
+    dropout: 0.2,
+    momentum: 3e-4,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+const A1: MnasNetConfig = MnasNetConfig { version: Version::A1, momentum: 0.1, ..B1 };
+
+/// torchvision numbers all layers through, activations too, but for the stages that expand.
+#[rustfmt::skip]
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem.conv", "layers.0"),
+        ("stem.norm", "layers.1"),
+        ("stages.0.0.depthwise.conv", "layers.3"),
+        ("stages.0.0.depthwise.norm", "layers.4"),
+        ("stages.0.0.project.conv", "layers.6"),
+        ("stages.0.0.project.norm", "layers.7"),
+        ("stages.{s}.{b}.expand.conv", "layers.{s+7}.{b}.layers.0"),
+        ("stages.{s}.{b}.expand.norm", "layers.{s+7}.{b}.layers.1"),
+        ("stages.{s}.{b}.depthwise.conv", "layers.{s+7}.{b}.layers.3"),
+        ("stages.{s}.{b}.depthwise.norm", "layers.{s+7}.{b}.layers.4"),
+        ("stages.{s}.{b}.project.conv", "layers.{s+7}.{b}.layers.6"),
+        ("stages.{s}.{b}.project.norm", "layers.{s+7}.{b}.layers.7"),
+        ("head_conv.conv", "layers.14"),
+        ("head_conv.norm", "layers.15"),
+        ("classifier.linear", "classifier.1"),
+    ],
+    optional: &[],
+}];
+
+/// timm calls the projection `pwl`, and the first stage's `pw`.
+#[rustfmt::skip]
+const TIMM: &[KeyLayout] = &[KeyLayout {
+    name: "timm",
+    rules: &[
+        ("stem.conv", "conv_stem"),
+        ("stem.norm", "bn1"),
+        ("stages.0.{b}.depthwise.conv", "blocks.0.{b}.conv_dw"),
+        ("stages.0.{b}.depthwise.norm", "blocks.0.{b}.bn1"),
+        ("stages.0.{b}.project.conv", "blocks.0.{b}.conv_pw"),
+        ("stages.0.{b}.project.norm", "blocks.0.{b}.bn2"),
+        ("stages.{s}.{b}.expand.conv", "blocks.{s}.{b}.conv_pw"),
+        ("stages.{s}.{b}.expand.norm", "blocks.{s}.{b}.bn1"),
+        ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
+        ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn2"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "blocks.{s}.{b}.se.conv_reduce"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "blocks.{s}.{b}.se.conv_expand"),
+        ("stages.{s}.{b}.project.conv", "blocks.{s}.{b}.conv_pwl"),
+        ("stages.{s}.{b}.project.norm", "blocks.{s}.{b}.bn3"),
+        ("head_conv.conv", "conv_head"),
+        ("head_conv.norm", "bn2"),
+        ("classifier.linear", "classifier"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names, sizes and weights: B1 as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>), A1 as timm does, where it is called
+/// `semnasnet_100`.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
+    Variant {
+        name: "mnasnet0_5",
+        config: MnasNetConfig { width_mult: 0.5, ..B1 },
+        size: 224, params: Some(2_218_512), gmacs: Some(0.104), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0.5_top1_67.823-3ffadce67e.pth", "3ffadce67e", 256, [67.734, 87.490]),
+        ],
+    },
+    Variant {
+        name: "mnasnet0_75",
+        config: MnasNetConfig { width_mult: 0.75, ..B1 },
+        size: 224, params: Some(3_170_208), gmacs: Some(0.215), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0_75-7090bc5f.pth", "7090bc5f", 232, [71.180, 90.496]),
+        ],
+    },
+    Variant {
+        name: "mnasnet1_0",
+        config: B1,
+        size: 224, params: Some(4_383_312), gmacs: Some(0.314), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1.0_top1_73.512-f206786ef8.pth", "f206786ef8", 256, [73.456, 91.510]),
+        ],
+    },
+    Variant {
+        name: "mnasnet1_3",
+        config: MnasNetConfig { width_mult: 1.3, ..B1 },
+        size: 224, params: Some(6_282_256), gmacs: Some(0.526), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1_3-a4c69d6f.pth", "a4c69d6f", 232, [76.506, 93.522]),
+        ],
+    },
+    Variant {
+        name: "mnasnet_a1",
+        config: A1,
+        size: 224, params: Some(3_887_038), gmacs: Some(0.312), layouts: TIMM,
+        weights: &[Weights {
+            tag: "rmsp_in1k",
+            url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/mnasnet_a1-d9418771.pth",
+            sha256: "d9418771",
+            labels: Labels::ImageNet1k,
+            preprocess: Preprocess::IMAGENET.bicubic(),
+            accuracy: Some([75.45, 92.61]),
+            licence: "Apache-2.0",
+        }],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`], or B1 of another width as
+/// `mnasnet<width>` with an underscore for the decimal point, such as `mnasnet0_35`.
+pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
+    if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
+        return Some(variant.clone());
+    }
+    let width = name.strip_prefix("mnasnet")?.replacen('_', ".", 1);
+    let width_mult: f64 = width.parse().ok()?;
+    if !(0.05..=20.0).contains(&width_mult) {
+        return None;
+    }
+    let config = MnasNetConfig { width_mult, ..B1 };
+    Some(Variant::unlisted(name, config, 224, TORCHVISION))
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess::IMAGENET.sized(resize, 224),
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

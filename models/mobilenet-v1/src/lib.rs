@@ -1,0 +1,171 @@
+//! # MobileNet
+//!
+//! Howard et al., 2017: [Efficient Convolutional Neural Networks for Mobile Vision Applications](https://arxiv.org/abs/1704.04861).
+//!
+//! A 3×3 convolution in two steps, one for places and one for channels: a depthwise filter looks
+//! around in each channel alone, a 1×1 convolution then mixes the channels. With 3×3 kernels
+//! that takes an eighth to a ninth of the computation.
+//!
+//! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 1               |
+//! |--------------|------------------------------------------|------------------------------|
+//! | `stem`       | `[N, 32, 112, 112]`                      | conv 3×3, stride 2           |
+//! | `stages.0`   | `[N, 64, 112, 112]`                      | 1 depthwise separable block  |
+//! | `stages.1`   | `[N, 128, 56, 56]`                       | 2 blocks                     |
+//! | `stages.2`   | `[N, 256, 28, 28]`                       | 2 blocks                     |
+//! | `stages.3`   | `[N, 512, 14, 14]`                       | 6 blocks                     |
+//! | `stages.4`   | `[N, 1024, 7, 7]`                        | 2 blocks                     |
+//! | `classifier` | `[N, num_classes]`                       | avgpool 7×7, fully connected |
+//!
+//! The table in the paper gives the last block a stride of 2, yet its output the size of its
+//! input; the stride is 1. The authors' own code clips with ReLU6 where the paper has ReLU, and
+//! timm follows the code.
+
+use std::f64::consts::SQRT_2;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`MobileNetV1`].
+#[derive(Config, Debug)]
+pub struct MobileNetV1Config {
+    /// Multiplies the channels of every layer, `α` in §3.3.
+    #[config(default = "1.0")]
+    pub width_mult: f64,
+    /// Follows each BatchNorm.
+    #[config(default = "Activation::Relu")]
+    pub activation: Activation,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// MobileNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct MobileNetV1 {
+    stem: ConvNormAct,
+    stages: Vec<Vec<DepthwiseSeparable>>,
+    classifier: ClassifierHead,
+}
+
+/// A filter for each channel, then a mixture of the channels (figure 3).
+#[derive(Module, Debug)]
+struct DepthwiseSeparable {
+    depthwise: ConvNormAct,
+    pointwise: ConvNormAct,
+}
+
+/// Rows of table 1 with the same number of channels.
+struct Stage {
+    channels: usize,
+    repeats: usize,
+    stride: usize,
+}
+
+#[rustfmt::skip]
+const STAGES: [Stage; 5] = [
+    Stage { channels:   64, repeats: 1, stride: 1 },
+    Stage { channels:  128, repeats: 2, stride: 2 },
+    Stage { channels:  256, repeats: 2, stride: 2 },
+    Stage { channels:  512, repeats: 6, stride: 2 },
+    Stage { channels: 1024, repeats: 2, stride: 2 },
+];
+
+/// He et al., backward case. Unlike torchvision's, this fan-out is that of a group, which is
+/// nine for each depthwise filter.
+const HE: Initializer = Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true };
+
+impl MobileNetV1Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> MobileNetV1 {
+        let stem_channels = self.wide(32);
+        let mut channels = stem_channels;
+        let mut stages = Vec::with_capacity(STAGES.len());
+        for stage in &STAGES {
+            let mut blocks = Vec::with_capacity(stage.repeats);
+            for index in 0..stage.repeats {
+                let stride = if index == 0 { stage.stride } else { 1 };
+                blocks.push(self.block([channels, self.wide(stage.channels)], stride, device));
+                channels = self.wide(stage.channels);
+            }
+            stages.push(blocks);
+        }
+        MobileNetV1 {
+            stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stages,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .with_initializer(Some(HE))
+                .init(device),
+        }
+    }
+
+    /// Rounds down to whole channels, where later MobileNets round to multiples of eight.
+    fn wide(&self, channels: usize) -> usize {
+        ((channels as f64 * self.width_mult) as usize).max(1)
+    }
+
+    fn block(
+        &self,
+        [channels, out_channels]: [usize; 2],
+        stride: usize,
+        device: &Device,
+    ) -> DepthwiseSeparable {
+        DepthwiseSeparable {
+            depthwise: self
+                .conv([channels, channels], 3)
+                .with_stride(stride)
+                .with_groups(channels)
+                .init(device),
+            pointwise: self.conv([channels, out_channels], 1).init(device),
+        }
+    }
+
+    fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        ConvNormActConfig::new(channels, [kernel_size; 2])
+            .with_initializer(Some(HE))
+            .with_activation(self.activation)
+    }
+}
+
+impl ImageClassifier for MobileNetV1 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl DepthwiseSeparable {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.pointwise.forward(self.depthwise.forward(x))
+    }
+}

@@ -1,0 +1,108 @@
+//! The networks that have names, and the spellings of their checkpoints.
+
+use zoo_core::layers::{Activation, HeadKind};
+use zoo_core::{Family, KeyLayout, Paper, Variant};
+
+use crate::MobileNetV1Config;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "mobilenet_v1",
+    title: "MobileNet",
+    paper: Paper {
+        authors: "Howard et al.",
+        year: 2017,
+        title: "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+        url: "https://arxiv.org/abs/1704.04861",
+    },
+};
+
+const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
+    width_mult: 1.0,
+    activation: Activation::Relu,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// pytorchcv counts stages and units from 1.
+#[rustfmt::skip]
+const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stem.conv", "features.init_block.conv"),
+        ("stem.norm", "features.init_block.bn"),
+        ("stages.{s}.{b}.depthwise.conv", "features.stage{s+1}.unit{b+1}.dw_conv.conv"),
+        ("stages.{s}.{b}.depthwise.norm", "features.stage{s+1}.unit{b+1}.dw_conv.bn"),
+        ("stages.{s}.{b}.pointwise.conv", "features.stage{s+1}.unit{b+1}.pw_conv.conv"),
+        ("stages.{s}.{b}.pointwise.norm", "features.stage{s+1}.unit{b+1}.pw_conv.bn"),
+        ("classifier.linear", "output"),
+    ],
+    optional: &[],
+}];
+
+#[rustfmt::skip]
+const TIMM: &[KeyLayout] = &[KeyLayout {
+    name: "timm",
+    rules: &[
+        ("stem.conv", "conv_stem"),
+        ("stem.norm", "bn1"),
+        ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
+        ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn1"),
+        ("stages.{s}.{b}.pointwise.conv", "blocks.{s}.{b}.conv_pw"),
+        ("stages.{s}.{b}.pointwise.norm", "blocks.{s}.{b}.bn2"),
+        ("classifier.linear", "classifier"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names and sizes: the widths of the paper's table 6 as in pytorchcv
+/// (<https://github.com/osmr/pytorchcv>), and timm's `mobilenetv1_100`.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
+    Variant {
+        name: "mobilenet_v1_1_0",
+        config: WIDTH_1,
+        size: 224, params: Some(4_231_976), gmacs: Some(0.569), layouts: PYTORCHCV,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_0_75",
+        config: MobileNetV1Config { width_mult: 0.75, ..WIDTH_1 },
+        size: 224, params: Some(2_585_560), gmacs: Some(0.325), layouts: PYTORCHCV,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_0_5",
+        config: MobileNetV1Config { width_mult: 0.5, ..WIDTH_1 },
+        size: 224, params: Some(1_331_592), gmacs: Some(0.149), layouts: PYTORCHCV,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_0_25",
+        config: MobileNetV1Config { width_mult: 0.25, ..WIDTH_1 },
+        size: 224, params: Some(470_072), gmacs: Some(0.041), layouts: PYTORCHCV,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_timm",
+        config: MobileNetV1Config { activation: Activation::Relu6, ..WIDTH_1 },
+        size: 224, params: Some(4_231_976), gmacs: Some(0.569), layouts: TIMM,
+        weights: &[],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an underscore
+/// for the decimal point, such as `mobilenet_v1_0_35`.
+pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
+    if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
+        return Some(variant.clone());
+    }
+    let width = name.strip_prefix("mobilenet_v1_")?.replacen('_', ".", 1);
+    let width_mult: f64 = width.parse().ok()?;
+    if !(0.05..=20.0).contains(&width_mult) {
+        return None;
+    }
+    let config = MobileNetV1Config { width_mult, ..WIDTH_1 };
+    Some(Variant::unlisted(name, config, 224, PYTORCHCV))
+}

@@ -1,0 +1,247 @@
+//! # MobileNetV3
+//!
+//! Howard et al., 2019: [Searching for MobileNetV3](https://arxiv.org/abs/1905.02244).
+//!
+//! MobileNetV2's blocks in an order that a search has found, with squeeze-and-excitation and an
+//! activation that costs no exponential. The last layers, the most expensive ones, work on
+//! pooled features, where there is only one place to compute for.
+//!
+//! | part         | Large, `[N, 3, 224, 224]` | Small               | paper, tables 1 and 2       |
+//! |--------------|---------------------------|---------------------|-----------------------------|
+//! | `stem`       | `[N, 16, 112, 112]`       | `[N, 16, 112, 112]` | conv2d 3×3, stride 2        |
+//! | `blocks`     | `[N, 160, 7, 7]`          | `[N, 96, 7, 7]`     | 15 or 11 bnecks             |
+//! | `head_conv`  | `[N, 960, 7, 7]`          | `[N, 576, 7, 7]`    | conv2d 1×1                  |
+//! | `hidden`     | `[N, 1280]`               | `[N, 1024]`         | pool 7×7, conv2d 1×1, NBN   |
+//! | `classifier` | `[N, num_classes]`        | `[N, num_classes]`  | conv2d 1×1, NBN             |
+//!
+//! The table of the small network has squeeze-and-excitation behind `head_conv` too; torchvision
+//! does without. The squeezed channels are a quarter of the wide ones (§5.3), rounded to a
+//! multiple of eight.
+
+use std::f64::consts::SQRT_2;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::Activation::{self, HardSwish, Relu};
+use zoo_core::layers::{
+    ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, make_divisible,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`MobileNetV3`].
+#[derive(Config, Debug)]
+pub struct MobileNetV3Config {
+    /// Which of the authors' two networks.
+    pub size: Size,
+    /// Multiplies the channels of every layer.
+    #[config(default = "1.0")]
+    pub width_mult: f64,
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.2")]
+    pub dropout: f64,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Which of the authors' two networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Size {
+    /// For phones that can afford it (table 1).
+    Large,
+    /// For those that can't (table 2).
+    Small,
+}
+
+/// MobileNetV3 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct MobileNetV3 {
+    stem: ConvNormAct,
+    blocks: Vec<InvertedResidual>,
+    head_conv: ConvNormAct,
+    hidden: Linear,
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+/// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
+#[derive(Module, Debug)]
+struct InvertedResidual {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: ConvNormAct,
+    has_skip: bool,
+}
+
+/// One row of table 1 or 2, whose columns are: kernel, `exp size`, `#out`, `SE`, `NL`, `s`.
+struct Block {
+    kernel_size: usize,
+    hidden: usize,
+    channels: usize,
+    squeezes: bool,
+    activation: Activation,
+    stride: usize,
+}
+
+#[rustfmt::skip]
+const LARGE: [Block; 15] = [
+    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 3, hidden:  64, channels:  24, squeezes: false, activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, hidden:  72, channels:  40, squeezes: true,  activation: Relu,      stride: 2 },
+    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  activation: Relu,      stride: 1 },
+    Block { kernel_size: 3, hidden: 240, channels:  80, squeezes: false, activation: HardSwish, stride: 2 },
+    Block { kernel_size: 3, hidden: 200, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, hidden: 480, channels: 112, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, hidden: 672, channels: 112, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 672, channels: 160, squeezes: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  activation: HardSwish, stride: 1 },
+];
+
+#[rustfmt::skip]
+const SMALL: [Block; 11] = [
+    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: true,  activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, hidden:  88, channels:  24, squeezes: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, hidden:  96, channels:  40, squeezes: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, hidden: 240, channels:  40, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 240, channels:  40, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 120, channels:  48, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 144, channels:  48, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 288, channels:  96, squeezes: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, hidden: 576, channels:  96, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, hidden: 576, channels:  96, squeezes: true,  activation: HardSwish, stride: 1 },
+];
+
+impl Size {
+    /// The blocks, and the channels of the layer before the classifier.
+    fn table(self) -> (&'static [Block], usize) {
+        match self {
+            Self::Large => (&LARGE, 1280),
+            Self::Small => (&SMALL, 1024),
+        }
+    }
+}
+
+impl MobileNetV3Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> MobileNetV3 {
+        let (table, hidden) = self.size.table();
+        let hidden = self.wide(hidden);
+        let stem_channels = self.wide(16);
+        let mut channels = stem_channels;
+        let mut blocks = Vec::with_capacity(table.len());
+        for block in table {
+            blocks.push(self.block(block, channels, device));
+            channels = self.wide(block.channels);
+        }
+        let features = 6 * channels;
+        MobileNetV3 {
+            stem: conv([self.in_channels, stem_channels], 3, HardSwish).with_stride(2).init(device),
+            blocks,
+            head_conv: conv([channels, features], 1, HardSwish).init(device),
+            hidden: linear([features, hidden], device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            classifier: linear([hidden, self.num_classes], device),
+        }
+    }
+
+    fn wide(&self, channels: usize) -> usize {
+        make_divisible(channels as f64 * self.width_mult, 8)
+    }
+
+    fn block(&self, block: &Block, channels: usize, device: &Device) -> InvertedResidual {
+        let &Block { kernel_size, activation, stride, .. } = block;
+        let [hidden, out_channels] = [block.hidden, block.channels].map(|width| self.wide(width));
+        let squeeze_excite =
+            SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
+                .with_gate(Activation::HardSigmoid)
+                .with_initializer(Some(HE));
+        InvertedResidual {
+            expand: (hidden != channels)
+                .then(|| conv([channels, hidden], 1, activation).init(device)),
+            depthwise: conv([hidden, hidden], kernel_size, activation)
+                .with_stride(stride)
+                .with_groups(hidden)
+                .init(device),
+            squeeze_excite: block.squeezes.then(|| squeeze_excite.init(device)),
+            project: conv([hidden, out_channels], 1, Activation::Identity).init(device),
+            has_skip: stride == 1 && channels == out_channels,
+        }
+    }
+}
+
+impl ImageClassifier for MobileNetV3 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        let pooled = adaptive_avg_pool2d(features, [1, 1]).flatten(1, 3);
+        let hidden = HardSwish.forward(self.hidden.forward(pooled));
+        self.classifier.forward(self.dropout.forward(hidden))
+    }
+
+    fn num_features(&self) -> usize {
+        let [num_features, _] = self.hidden.weight.lazy_shape().dims();
+        num_features
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        let [hidden, _] = self.classifier.weight.lazy_shape().dims();
+        self.classifier = linear([hidden, num_classes], device);
+    }
+}
+
+impl InvertedResidual {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branch = x.clone();
+        if let Some(expand) = &self.expand {
+            branch = expand.forward(branch);
+        }
+        branch = self.depthwise.forward(branch);
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            branch = squeeze_excite.forward(branch);
+        }
+        branch = self.project.forward(branch);
+        if self.has_skip { x + branch } else { branch }
+    }
+}
+
+/// He et al., backward case, for layers without groups.
+const HE: Initializer = Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true };
+
+/// A convolution with BatchNorm as in the original TensorFlow code.
+fn conv(channels: [usize; 2], kernel_size: usize, activation: Activation) -> ConvNormActConfig {
+    ConvNormActConfig::new(channels, [kernel_size; 2])
+        .with_epsilon(1e-3)
+        .with_momentum(0.01)
+        .with_activation(activation)
+}
+
+fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
+    Linear {
+        bias: Some(Initializer::Zeros.init([out_channels], device)),
+        ..LinearConfig::new(channels, out_channels)
+            .with_bias(false)
+            .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
+            .init(device)
+    }
+}

@@ -1,0 +1,290 @@
+//! The two cells that the search found: five blocks on the outputs of the last two cells.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, s};
+use zoo_core::layers::{Activation, ConvNormAct, ConvNormActConfig, Padding};
+
+use crate::{EarlierInput, Port};
+
+/// One half of figure 4: the blocks, and the hidden states that the output consists of.
+#[derive(Debug)]
+pub(crate) struct CellPlan {
+    /// The step of the operations that are applied to a cell's inputs.
+    stride: usize,
+    blocks: [BlockPlan; 5],
+    output: &'static [usize],
+}
+
+/// Two operations whose results are added, each with the hidden state that it is applied to.
+#[derive(Debug)]
+struct BlockPlan {
+    left: (Op, usize),
+    right: (Op, usize),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Identity,
+    Separable(usize),
+    Average,
+    Max,
+}
+use Op::{Average, Identity, Max, Separable};
+
+// The hidden states: a cell's inputs, then the sum of each block.
+const EARLIER: usize = 0;
+const LATER: usize = 1;
+const SUM: [usize; 5] = [2, 3, 4, 5, 6];
+
+/// Added to the variance by BatchNorm.
+const EPSILON: f64 = 1e-3;
+
+#[rustfmt::skip]
+pub(crate) static NORMAL_CELL: CellPlan = CellPlan {
+    stride: 1,
+    blocks: [
+        BlockPlan { left: (Separable(5), LATER),   right: (Separable(3), EARLIER) },
+        BlockPlan { left: (Separable(5), EARLIER), right: (Separable(3), EARLIER) },
+        BlockPlan { left: (Average,      LATER),   right: (Identity,     EARLIER) },
+        BlockPlan { left: (Average,      EARLIER), right: (Average,      EARLIER) },
+        BlockPlan { left: (Separable(3), LATER),   right: (Identity,     LATER)   },
+    ],
+    output: &[EARLIER, SUM[0], SUM[1], SUM[2], SUM[3], SUM[4]],
+};
+
+#[rustfmt::skip]
+pub(crate) static REDUCTION_CELL: CellPlan = CellPlan {
+    stride: 2,
+    blocks: [
+        BlockPlan { left: (Separable(5), LATER),   right: (Separable(7), EARLIER) },
+        BlockPlan { left: (Max,          LATER),   right: (Separable(7), EARLIER) },
+        BlockPlan { left: (Average,      LATER),   right: (Separable(5), EARLIER) },
+        BlockPlan { left: (Identity,     SUM[1]),  right: (Average,      SUM[0])  },
+        BlockPlan { left: (Separable(3), SUM[0]),  right: (Max,          LATER)   },
+    ],
+    output: &[SUM[1], SUM[2], SUM[3], SUM[4]],
+};
+
+/// What the next cell works on: outputs, or how many channels they have.
+#[derive(Clone, Copy)]
+pub(crate) struct Inputs<T> {
+    pub(crate) earlier: T,
+    pub(crate) later: T,
+}
+
+impl<T> Inputs<T> {
+    pub(crate) fn advance(&mut self, output: T, earlier_input: EarlierInput) {
+        let later = std::mem::replace(&mut self.later, output);
+        if earlier_input == EarlierInput::Nearest {
+            self.earlier = later;
+        }
+    }
+}
+
+/// How to build a [`Cell`].
+pub(crate) struct CellConfig {
+    pub(crate) plan: &'static CellPlan,
+    /// Channels of the inputs.
+    pub(crate) inputs: Inputs<usize>,
+    /// The cell before.
+    pub(crate) before: Option<&'static CellPlan>,
+    /// Channels of a hidden state.
+    pub(crate) width: usize,
+    pub(crate) port: Port,
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct Cell {
+    earlier: Option<Fit>,
+    later: ConvNormAct,
+    blocks: Vec<Block>,
+    #[module(skip)]
+    plan: &'static CellPlan,
+}
+
+/// What gives the earlier input the later one's size, and a hidden state's width.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has a handful of them")]
+enum Fit {
+    Projection(ConvNormAct),
+    Halving(Halving),
+}
+
+/// Two 1×1 convolutions with a stride of 2, the second on the pixels diagonally between those
+/// that the first one sees.
+#[derive(Module, Debug)]
+struct Halving {
+    even: Conv2d,
+    odd: Conv2d,
+    norm: BatchNorm,
+}
+
+/// The sum of two operations, where none is the identity.
+#[derive(Module, Debug)]
+struct Block {
+    left: Option<Operation>,
+    right: Option<Operation>,
+}
+
+#[derive(Module, Debug)]
+enum Operation {
+    /// Applied twice, with the stride in the first.
+    Separable(Vec<SeparableConv>),
+    Average(AvgPool2d),
+    Max(MaxPool2d),
+}
+
+/// An activation, a convolution within each channel, one across them, and BatchNorm.
+#[derive(Module, Debug)]
+struct SeparableConv {
+    depthwise: Conv2d,
+    pointwise: Conv2d,
+    norm: BatchNorm,
+}
+
+impl CellConfig {
+    pub(crate) fn out_channels(&self) -> usize {
+        self.width * self.plan.output.len()
+    }
+
+    /// Builds the cell.
+    pub(crate) fn init(&self, device: &Device) -> Cell {
+        let Inputs { earlier, later } = self.inputs;
+        let blocks = self.plan.blocks.iter().map(|plan| Block {
+            left: self.operation(plan.left, device),
+            right: self.operation(plan.right, device),
+        });
+        Cell {
+            // The cell before may have halved the later input, but not this one.
+            earlier: self.before.map(|before| match before.stride {
+                1 => Fit::Projection(linear_conv([earlier, self.width], 1).init(device)),
+                _ => Fit::Halving(Halving::new([earlier, self.width], device)),
+            }),
+            later: linear_conv([later, self.width], 1).init(device),
+            blocks: blocks.collect(),
+            plan: self.plan,
+        }
+    }
+
+    fn operation(&self, (op, hidden): (Op, usize), device: &Device) -> Option<Operation> {
+        let is_first = self.before.is_none();
+        let channels = if is_first && hidden == EARLIER { self.inputs.earlier } else { self.width };
+        let stride = if [EARLIER, LATER].contains(&hidden) { self.plan.stride } else { 1 };
+        let padding = match self.port {
+            Port::Cadene if is_first => Padding::Symmetric,
+            _ => Padding::Same,
+        };
+        match op {
+            Identity => None,
+            Separable(kernel_size) => {
+                let conv = |channels, stride| {
+                    SeparableConv::new([channels, self.width], kernel_size, stride, padding, device)
+                };
+                Some(Operation::Separable(vec![conv(channels, stride), conv(self.width, 1)]))
+            }
+            Average => {
+                let pool = AvgPool2dConfig::new([3, 3])
+                    .with_strides([stride; 2])
+                    .with_padding(padding.of([3, 3]))
+                    .with_count_include_pad(self.port == Port::Timm && stride > 1);
+                Some(Operation::Average(pool.init()))
+            }
+            Max => {
+                let pool = MaxPool2dConfig::new([3, 3])
+                    .with_strides([stride; 2])
+                    .with_padding(padding.of([3, 3]));
+                Some(Operation::Max(pool.init()))
+            }
+        }
+    }
+}
+
+/// A convolution without a bias, drawn as PyTorch draws it.
+fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
+    Conv2dConfig::new(channels, [kernel_size; 2]).with_bias(false)
+}
+
+/// The same with BatchNorm behind it.
+pub(crate) fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    ConvNormActConfig::new(channels, [kernel_size; 2])
+        .with_initializer(Some(conv(channels, kernel_size).initializer))
+        .with_epsilon(EPSILON)
+        .with_activation(Activation::Identity)
+}
+
+fn norm(channels: usize, device: &Device) -> BatchNorm {
+    BatchNormConfig::new(channels).with_epsilon(EPSILON).init(device)
+}
+
+impl Cell {
+    /// # Shapes
+    ///
+    /// outputs `[N, earlier, H, W]`, twice as large behind a reduction cell, and
+    /// `[N, later, H, W]` → `[N, out_channels, H', W']`
+    pub(crate) fn forward(&self, inputs: &Inputs<Tensor<4>>) -> Tensor<4> {
+        let earlier = inputs.earlier.clone();
+        let earlier = match &self.earlier {
+            None => earlier,
+            Some(Fit::Projection(projection)) => projection.forward(relu(earlier)),
+            Some(Fit::Halving(halving)) => halving.forward(relu(earlier)),
+        };
+        let later = self.later.forward(relu(inputs.later.clone()));
+        let mut hidden = vec![earlier, later];
+        for (block, BlockPlan { left, right }) in self.blocks.iter().zip(&self.plan.blocks) {
+            let left = apply(block.left.as_ref(), hidden[left.1].clone());
+            let right = apply(block.right.as_ref(), hidden[right.1].clone());
+            hidden.push(left + right);
+        }
+        Tensor::cat(self.plan.output.iter().map(|&index| hidden[index].clone()).collect(), 1)
+    }
+}
+
+fn apply(operation: Option<&Operation>, x: Tensor<4>) -> Tensor<4> {
+    match operation {
+        None => x,
+        Some(Operation::Separable(convs)) => convs.iter().fold(x, |x, conv| conv.forward(x)),
+        Some(Operation::Average(pool)) => pool.forward(x),
+        Some(Operation::Max(pool)) => pool.forward(x),
+    }
+}
+
+impl SeparableConv {
+    fn new(
+        [channels, out_channels]: [usize; 2],
+        kernel_size: usize,
+        stride: usize,
+        padding: Padding,
+        device: &Device,
+    ) -> Self {
+        Self {
+            depthwise: conv([channels, channels], kernel_size)
+                .with_stride([stride; 2])
+                .with_groups(channels)
+                .with_padding(padding.of([kernel_size; 2]))
+                .init(device),
+            pointwise: conv([channels, out_channels], 1).init(device),
+            norm: norm(out_channels, device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(self.pointwise.forward(self.depthwise.forward(relu(x))))
+    }
+}
+
+impl Halving {
+    fn new([channels, out_channels]: [usize; 2], device: &Device) -> Self {
+        let conv = conv([channels, out_channels / 2], 1).with_stride([2, 2]);
+        Self { even: conv.init(device), odd: conv.init(device), norm: norm(out_channels, device) }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        // Beyond the border lie zeros.
+        let shifted = x.clone().pad((0, 1, 0, 1), 0.0).slice(s![.., .., 1.., 1..]);
+        self.norm.forward(Tensor::cat(vec![self.even.forward(x), self.odd.forward(shifted)], 1))
+    }
+}

@@ -1,0 +1,193 @@
+//! # NASNet
+//!
+//! Zoph et al., 2017: [Learning Transferable Architectures for Scalable Image Recognition](https://arxiv.org/abs/1707.07012).
+//!
+//! Two cells, found by search on CIFAR-10, one of which keeps a map's size while the other
+//! halves it; a network for large images is a stack of them, as long and as wide as one likes.
+//!
+//! | part                | 4 @ 1056, `[N, 3, 224, 224]` | 6 @ 4032, `[N, 3, 331, 331]` | paper, figure 2                |
+//! |---------------------|------------------------------|------------------------------|--------------------------------|
+//! | `stem`              | `[N, 32, 111, 111]`          | `[N, 96, 165, 165]`          | conv 3×3/2                     |
+//! | `stem_cells`        | `[N, 88, 28, 28]`            | `[N, 336, 42, 42]`           | 2 reduction cells              |
+//! | `stages.0`          | `[N, 264, 28, 28]`           | `[N, 1008, 42, 42]`          | `depth` normal cells           |
+//! | `reduction_cells.0` | `[N, 352, 14, 14]`           | `[N, 1344, 21, 21]`          | reduction cell                 |
+//! | `stages.1`          | `[N, 528, 14, 14]`           | `[N, 2016, 21, 21]`          | `depth` normal cells           |
+//! | `reduction_cells.1` | `[N, 704, 7, 7]`             | `[N, 2688, 11, 11]`          | reduction cell                 |
+//! | `stages.2`          | `[N, 1056, 7, 7]`            | `[N, 4032, 11, 11]`          | `depth` normal cells           |
+//! | `classifier`        | `[N, num_classes]`           | `[N, num_classes]`           | global average pool, softmax   |
+//!
+//! A cell's output holds the hidden states that no block of it uses, as in §3; as in the
+//! authors' code the reduction cell's second block is there too, although the fourth uses it.
+//! The auxiliary classifier and ScheduledDropPath, which only training knows, are left out.
+//!
+//! The small network exists in Cadene's port to PyTorch, the large one in timm's, and [`Port`]
+//! says where they differ. Cadene's takes only images whose maps can be halved without a
+//! remainder; at other sizes this one extends them as TensorFlow does.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, ConvNormAct, HeadKind, Padding};
+
+mod cell;
+mod pretrained;
+use cell::{Cell, CellConfig, CellPlan, Inputs, NORMAL_CELL, REDUCTION_CELL, linear_conv};
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`NASNet`].
+#[derive(Config, Debug)]
+pub struct NASNetConfig {
+    /// Normal cells in each of three stages (`N` in figure 2).
+    pub depth: usize,
+    /// Channels of the features, a multiple of 96: the paper's number of penultimate filters.
+    pub num_features: usize,
+    /// Channels of the stem.
+    pub stem_channels: usize,
+    /// What a cell behind a reduction cell takes for the earlier of its inputs.
+    pub earlier_input: EarlierInput,
+    /// Whose port to PyTorch to follow.
+    pub port: Port,
+    /// Probability of dropping a feature before the classifier while training.
+    #[config(default = "0.5")]
+    pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// What a cell behind a reduction cell takes for the earlier of its two inputs.
+///
+/// The cells of the stem are reduction cells as well, but always leave it the nearest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EarlierInput {
+    /// The output of the last cell but one, like any other cell.
+    Nearest,
+    /// What the reduction cell takes for its own.
+    Shared,
+}
+
+/// Whose port of the authors' TensorFlow code to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Port {
+    /// Cadene's: the first cell extends maps by as much on all sides, an average is over the
+    /// map alone, and the features are those before the last activation.
+    Cadene,
+    /// timm's: all cells extend maps as TensorFlow does, an average with a stride counts the
+    /// zeros beyond the border, and the features are those behind the last activation.
+    Timm,
+}
+
+/// NASNet-A image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct NASNet {
+    stem: ConvNormAct,
+    stem_cells: Vec<Cell>,
+    stages: Vec<Vec<Cell>>,
+    reduction_cells: Vec<Cell>,
+    classifier: ClassifierHead,
+    #[module(skip)]
+    earlier_input: EarlierInput,
+    #[module(skip)]
+    port: Port,
+}
+
+/// The features hold six hidden states of the last stage, which is four times as wide as the
+/// first.
+const EXPANSION: usize = 24;
+
+/// The stem, a 3×3 convolution, has no padding.
+const MIN_SIZE: usize = 3;
+
+impl NASNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> NASNet {
+        let width = self.num_features / EXPANSION;
+        let mut inputs = Inputs { earlier: self.stem_channels, later: self.stem_channels };
+        let mut before = None;
+        let mut stack = |plan: &'static CellPlan, width, earlier_input| {
+            let cell = CellConfig { plan, inputs, before, width, port: self.port };
+            inputs.advance(cell.out_channels(), earlier_input);
+            before = Some(plan);
+            cell.init(device)
+        };
+        let stem_cells = [width / 4, width / 2]
+            .map(|width| stack(&REDUCTION_CELL, width, EarlierInput::Nearest));
+        let mut reduction_cells = Vec::new();
+        let mut stages = Vec::new();
+        for width in [width, 2 * width, 4 * width] {
+            if !stages.is_empty() {
+                reduction_cells.push(stack(&REDUCTION_CELL, width, self.earlier_input));
+            }
+            let mut normal_cell = || stack(&NORMAL_CELL, width, EarlierInput::Nearest);
+            stages.push((0..self.depth).map(|_| normal_cell()).collect());
+        }
+        NASNet {
+            stem: linear_conv([self.in_channels, self.stem_channels], 3)
+                .with_stride(2)
+                .with_padding(Padding::Valid)
+                .init(device),
+            stem_cells: stem_cells.into(),
+            stages,
+            reduction_cells,
+            classifier: ClassifierHeadConfig::new(inputs.later, self.num_classes)
+                .with_kind(self.head)
+                .with_dropout(self.dropout)
+                .init(device),
+            earlier_input: self.earlier_input,
+            port: self.port,
+        }
+    }
+}
+
+impl ImageClassifier for NASNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let mut inputs = Inputs { earlier: x.clone(), later: x };
+        for cell in &self.stem_cells {
+            inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
+        }
+        for (stage, cells) in self.stages.iter().enumerate() {
+            if stage > 0 {
+                let output = self.reduction_cells[stage - 1].forward(&inputs);
+                inputs.advance(output, self.earlier_input);
+            }
+            for cell in cells {
+                inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
+            }
+        }
+        match self.port {
+            Port::Cadene => inputs.later,
+            Port::Timm => relu(inputs.later),
+        }
+    }
+
+    /// The activation changes nothing where the features have one behind them.
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(relu(features))
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(relu(features)))
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}

@@ -1,0 +1,133 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, Filter, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::{EarlierInput, NASNetConfig, Port};
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "nasnet",
+    title: "NASNet",
+    paper: Paper {
+        authors: "Zoph et al.",
+        year: 2017,
+        title: "Learning Transferable Architectures for Scalable Image Recognition",
+        url: "https://arxiv.org/abs/1707.07012",
+    },
+};
+
+const MOBILE: NASNetConfig = NASNetConfig {
+    depth: 4,
+    num_features: 1056,
+    stem_channels: 32,
+    earlier_input: EarlierInput::Nearest,
+    port: Port::Cadene,
+    dropout: 0.5,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+const LARGE: NASNetConfig = NASNetConfig {
+    depth: 6,
+    num_features: 4032,
+    stem_channels: 96,
+    earlier_input: EarlierInput::Shared,
+    port: Port::Timm,
+    ..MOBILE
+};
+
+/// A layout from the paths of the cells and what their keys begin with; inside, all cells are
+/// spelled alike.
+#[rustfmt::skip]
+macro_rules! layout {
+    ($name:literal: $($path:literal => $key:literal),*) => {
+        &[KeyLayout {
+            name: $name,
+            rules: &[
+                ("stem.conv", "conv0.conv"),
+                ("stem.norm", "conv0.bn"),
+                $(
+                    (concat!($path, ".earlier.Projection.conv"), concat!($key, ".conv_prev_1x1.conv")),
+                    (concat!($path, ".earlier.Projection.norm"), concat!($key, ".conv_prev_1x1.bn")),
+                    (concat!($path, ".earlier.Halving.even"), concat!($key, ".path_1.conv")),
+                    (concat!($path, ".earlier.Halving.odd"), concat!($key, ".path_2.conv")),
+                    (concat!($path, ".earlier.Halving.norm"), concat!($key, ".final_path_bn")),
+                    (concat!($path, ".later.conv"), concat!($key, ".conv_1x1.conv")),
+                    (concat!($path, ".later.norm"), concat!($key, ".conv_1x1.bn")),
+                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.depthwise"), concat!($key, ".comb_iter_{b}_{side}.separable_{n+1}.depthwise_conv2d")),
+                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.pointwise"), concat!($key, ".comb_iter_{b}_{side}.separable_{n+1}.pointwise_conv2d")),
+                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.norm"), concat!($key, ".comb_iter_{b}_{side}.bn_sep_{n+1}")),
+                )*
+                ("classifier.linear", "last_linear"),
+            ],
+            optional: &[],
+        }]
+    };
+}
+
+/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A stage begins at the
+/// number that it has in the large network.
+#[rustfmt::skip]
+const CADENE: &[KeyLayout] = layout! {
+    "cadene":
+    "stem_cells.{c}" => "cell_stem_{c}",
+    "reduction_cells.{c}" => "reduction_cell_{c}",
+    "stages.0.{c}" => "cell_{c}",
+    "stages.1.{c}" => "cell_{c+6}",
+    "stages.2.{c}" => "cell_{c+12}"
+};
+
+/// The variants' names, sizes and weights.
+///
+/// Files and preparation of the small network are Cadene's, of the large one timm's; the
+/// weights came from TensorFlow.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<NASNetConfig>] = &[
+    Variant {
+        name: "nasnet_a_mobile",
+        config: MOBILE,
+        size: 224, params: Some(5_289_978), gmacs: Some(0.564), layouts: CADENE,
+        weights: &[
+            imagenet("http://data.lip6.fr/cadene/pretrainedmodels/nasnetamobile-7e03cead.pth", "7e03cead", 256, 224, Filter::Bilinear, [74.08, 91.74], "NOASSERTION"),
+        ],
+    },
+    Variant {
+        name: "nasnet_a_large",
+        config: LARGE,
+        size: 331, params: Some(88_753_150), gmacs: Some(23.783), layouts: CADENE,
+        weights: &[
+            imagenet("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth", "dc4a7b8b", 363, 331, Filter::Bicubic, [82.64, 96.07], "Apache-2.0"),
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<NASNetConfig>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}
+
+const fn imagenet(
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    crop: u32,
+    filter: Filter,
+    accuracy: [f64; 2],
+    licence: &'static str,
+) -> Weights {
+    Weights {
+        tag: "imagenet1k",
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess {
+            filter,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            ..Preprocess::IMAGENET.sized(resize, crop)
+        },
+        accuracy: Some(accuracy),
+        licence,
+    }
+}

@@ -1,0 +1,199 @@
+//! # ShuffleNet
+//!
+//! Zhang et al., 2017: [An Extremely Efficient Convolutional Neural Network for Mobile Devices](https://arxiv.org/abs/1707.01083).
+//!
+//! Most of a small network's work is in its 1×1 convolutions. Convolving groups of channels apart
+//! saves it, and shuffling the channels afterwards lets the groups know of each other.
+//!
+//! | part         | 3 groups, `[N, 3, 224, 224]` | paper, table 1           |
+//! |--------------|------------------------------|--------------------------|
+//! | `stem`       | `[N, 24, 56, 56]`            | Conv1, MaxPool           |
+//! | `stages.0`   | `[N, 240, 28, 28]`           | Stage2, 4 units          |
+//! | `stages.1`   | `[N, 480, 14, 14]`           | Stage3, 8 units          |
+//! | `stages.2`   | `[N, 960, 7, 7]`             | Stage4, 4 units          |
+//! | `classifier` | `[N, num_classes]`           | GlobalPool, FC           |
+//!
+//! The very first 1×1 convolution is not grouped (§3.2), its input having 24 channels only.
+
+use std::f64::consts::SQRT_2;
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`ShuffleNetV1`].
+#[derive(Config, Debug)]
+pub struct ShuffleNetV1Config {
+    /// Groups of the 1×1 convolutions: 1, 2, 3, 4 or 8.
+    pub groups: usize,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// ShuffleNet image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct ShuffleNetV1 {
+    stem: ConvNormAct,
+    pool: MaxPool2d,
+    stages: Vec<Vec<ShuffleUnit>>,
+    classifier: ClassifierHead,
+}
+
+/// A bottleneck with a depthwise convolution (figure 2). Where it halves the image, the shortcut
+/// is an average of its own, laid beside the branch instead of added to it.
+#[derive(Module, Debug)]
+struct ShuffleUnit {
+    compress: ConvNormAct,
+    depthwise: ConvNormAct,
+    expand: ConvNormAct,
+    shortcut: Option<AvgPool2d>,
+    groups: usize,
+}
+
+/// One column of table 1.
+struct Column {
+    groups: usize,
+    /// Channels of stage 2; a later stage has twice as many as the one before.
+    channels: usize,
+}
+
+#[rustfmt::skip]
+const COLUMNS: [Column; 5] = [
+    Column { groups: 1, channels: 144 },
+    Column { groups: 2, channels: 200 },
+    Column { groups: 3, channels: 240 },
+    Column { groups: 4, channels: 272 },
+    Column { groups: 8, channels: 384 },
+];
+
+const STEM_CHANNELS: usize = 24;
+
+/// Units in each stage.
+const DEPTHS: [usize; 3] = [4, 8, 4];
+
+impl ShuffleNetV1Config {
+    /// Builds the network with fresh weights.
+    ///
+    /// # Panics
+    ///
+    /// When the paper's table has no column for the number of groups.
+    pub fn init(&self, device: &Device) -> ShuffleNetV1 {
+        let column = COLUMNS.iter().find(|column| column.groups == self.groups);
+        let column = column.unwrap_or_else(|| {
+            panic!("ShuffleNet has 1, 2, 3, 4 or 8 groups, not {}", self.groups)
+        });
+        let pool = MaxPool2dConfig::new([3, 3])
+            .with_strides([2, 2])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+
+        let mut channels = STEM_CHANNELS;
+        let mut stages = Vec::with_capacity(DEPTHS.len());
+        for (stage, depth) in DEPTHS.into_iter().enumerate() {
+            let out_channels = column.channels << stage;
+            let mut units = Vec::with_capacity(depth);
+            for _ in 0..depth {
+                units.push(ShuffleUnit::new([channels, out_channels], self.groups, device));
+                channels = out_channels;
+            }
+            stages.push(units);
+        }
+        ShuffleNetV1 {
+            stem: conv([self.in_channels, STEM_CHANNELS], 3).with_stride(2).init(device),
+            pool: pool.init(),
+            stages,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .init(device),
+        }
+    }
+}
+
+impl ImageClassifier for ShuffleNetV1 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.pool.forward(self.stem.forward(images));
+        self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl ShuffleUnit {
+    /// A unit that keeps the number of channels keeps the image's size too; others halve it.
+    fn new([channels, out_channels]: [usize; 2], groups: usize, device: &Device) -> Self {
+        let halves = channels != out_channels;
+        let hidden = out_channels / 4;
+        let compress_groups = if channels == STEM_CHANNELS { 1 } else { groups };
+        // What the shortcut brings along need not be computed.
+        let added = if halves { out_channels - channels } else { out_channels };
+        let average = AvgPool2dConfig::new([3, 3])
+            .with_strides([2, 2])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        Self {
+            compress: conv([channels, hidden], 1).with_groups(compress_groups).init(device),
+            depthwise: linear_conv([hidden, hidden], 3)
+                .with_stride(if halves { 2 } else { 1 })
+                .with_groups(hidden)
+                .init(device),
+            expand: linear_conv([hidden, added], 1).with_groups(groups).init(device),
+            shortcut: halves.then(|| average.init()),
+            groups,
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let branch = shuffle(self.compress.forward(x.clone()), self.groups);
+        let branch = self.expand.forward(self.depthwise.forward(branch));
+        relu(match &self.shortcut {
+            Some(average) => Tensor::cat(vec![branch, average.forward(x)], 1),
+            None => branch + x,
+        })
+    }
+}
+
+/// Takes the first channel of each group, then the second of each, … (§3.1, figure 1).
+fn shuffle(x: Tensor<4>, groups: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    x.reshape([batch, groups, channels / groups, height * width])
+        .swap_dims(1, 2)
+        .reshape([batch, channels, height, width])
+}
+
+fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    let by_inputs = Initializer::KaimingUniform { gain: SQRT_2, fan_out_only: false };
+    ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(Some(by_inputs))
+}
+
+fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    conv(channels, kernel_size).with_activation(Activation::Identity)
+}

@@ -1,0 +1,74 @@
+//! The networks that have names, and their checkpoints' keys.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Paper, Variant};
+
+use crate::ShuffleNetV1Config;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "shufflenet_v1",
+    title: "ShuffleNet",
+    paper: Paper {
+        authors: "Zhang et al.",
+        year: 2017,
+        title: "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
+        url: "https://arxiv.org/abs/1707.01083",
+    },
+};
+
+const fn groups(groups: usize) -> ShuffleNetV1Config {
+    ShuffleNetV1Config { groups, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 }
+}
+
+const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stem.conv", "features.init_block.conv"),
+        ("stem.norm", "features.init_block.bn"),
+        ("stages.{s}.{b}.compress.conv", "features.stage{s+1}.unit{b+1}.compress_conv1"),
+        ("stages.{s}.{b}.compress.norm", "features.stage{s+1}.unit{b+1}.compress_bn1"),
+        ("stages.{s}.{b}.depthwise.conv", "features.stage{s+1}.unit{b+1}.dw_conv2"),
+        ("stages.{s}.{b}.depthwise.norm", "features.stage{s+1}.unit{b+1}.dw_bn2"),
+        ("stages.{s}.{b}.expand.conv", "features.stage{s+1}.unit{b+1}.expand_conv3"),
+        ("stages.{s}.{b}.expand.norm", "features.stage{s+1}.unit{b+1}.expand_bn3"),
+        ("classifier.linear", "output"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names and sizes: the columns of the paper's table 1, which rounds their
+/// multiply-accumulates to 143, 140, 137, 133 and 137 million.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<ShuffleNetV1Config>] = &[
+    Variant {
+        name: "shufflenet_v1_g1",
+        config: groups(1),
+        size: 224, params: Some(1_531_936), gmacs: Some(0.143), layouts: PYTORCHCV, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v1_g2",
+        config: groups(2),
+        size: 224, params: Some(1_733_848), gmacs: Some(0.141), layouts: PYTORCHCV, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v1_g3",
+        config: groups(3),
+        size: 224, params: Some(1_865_728), gmacs: Some(0.138), layouts: PYTORCHCV, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v1_g4",
+        config: groups(4),
+        size: 224, params: Some(1_968_344), gmacs: Some(0.134), layouts: PYTORCHCV, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v1_g8",
+        config: groups(8),
+        size: 224, params: Some(2_434_768), gmacs: Some(0.138), layouts: PYTORCHCV, weights: &[],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<ShuffleNetV1Config>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}

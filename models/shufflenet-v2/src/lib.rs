@@ -1,0 +1,197 @@
+//! # ShuffleNet V2
+//!
+//! Ma et al., 2018: [Practical Guidelines for Efficient CNN Architecture Design](https://arxiv.org/abs/1807.11164).
+//!
+//! What counts is time, not multiplications, and time goes into moving tensors. So a unit works on
+//! half of the channels, lets the other half pass, and mixes the two for the next unit.
+//!
+//! | part         | 1.0×, `[N, 3, 224, 224]` | paper, table 5   |
+//! |--------------|--------------------------|------------------|
+//! | `stem`       | `[N, 24, 56, 56]`        | Conv1, MaxPool   |
+//! | `stages.0`   | `[N, 116, 28, 28]`       | Stage2, 4 units  |
+//! | `stages.1`   | `[N, 232, 14, 14]`       | Stage3, 8 units  |
+//! | `stages.2`   | `[N, 464, 7, 7]`         | Stage4, 4 units  |
+//! | `head_conv`  | `[N, 1024, 7, 7]`        | Conv5            |
+//! | `classifier` | `[N, num_classes]`       | GlobalPool, FC   |
+//!
+//! The table's networks are not quite multiples of each other, so each states its channels.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`ShuffleNetV2`].
+#[derive(Config, Debug)]
+pub struct ShuffleNetV2Config {
+    /// Channels of stage 2, 3 and 4; even numbers.
+    pub channels: [usize; 3],
+    /// Channels of the features.
+    #[config(default = "1024")]
+    pub head_channels: usize,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// ShuffleNet V2 image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct ShuffleNetV2 {
+    stem: ConvNormAct,
+    pool: MaxPool2d,
+    stages: Vec<Vec<ShuffleUnit>>,
+    head_conv: ConvNormAct,
+    classifier: ClassifierHead,
+}
+
+/// Three convolutions of the same width for half of the channels (figure 3).
+#[derive(Module, Debug)]
+struct ShuffleUnit {
+    first: ConvNormAct,
+    depthwise: ConvNormAct,
+    last: ConvNormAct,
+    shortcut: Option<Shortcut>,
+}
+
+/// How the other half is made where a unit halves the image: both halves come from all channels.
+#[derive(Module, Debug)]
+struct Shortcut {
+    depthwise: ConvNormAct,
+    project: ConvNormAct,
+}
+
+const STEM_CHANNELS: usize = 24;
+
+/// Units in each stage.
+const DEPTHS: [usize; 3] = [4, 8, 4];
+
+impl ShuffleNetV2Config {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> ShuffleNetV2 {
+        let pool = MaxPool2dConfig::new([3, 3])
+            .with_strides([2, 2])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+
+        let mut channels = STEM_CHANNELS;
+        let mut stages = Vec::with_capacity(DEPTHS.len());
+        for (depth, out_channels) in DEPTHS.into_iter().zip(self.channels) {
+            let mut units = vec![ShuffleUnit::halving([channels, out_channels], device)];
+            units.extend((1..depth).map(|_| ShuffleUnit::keeping(out_channels, device)));
+            stages.push(units);
+            channels = out_channels;
+        }
+        ShuffleNetV2 {
+            stem: conv([self.in_channels, STEM_CHANNELS], 3).with_stride(2).init(device),
+            pool: pool.init(),
+            stages,
+            head_conv: conv([channels, self.head_channels], 1).init(device),
+            classifier: ClassifierHeadConfig::new(self.head_channels, self.num_classes)
+                .with_kind(self.head)
+                .init(device),
+        }
+    }
+}
+
+impl ImageClassifier for ShuffleNetV2 {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.pool.forward(self.stem.forward(images));
+        let x = self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x));
+        self.head_conv.forward(x)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl ShuffleUnit {
+    /// `[N, channels, H, W]` → the same
+    fn keeping(channels: usize, device: &Device) -> Self {
+        let half = channels / 2;
+        Self {
+            first: conv([half, half], 1).init(device),
+            depthwise: depthwise(half, 1).init(device),
+            last: conv([half, half], 1).init(device),
+            shortcut: None,
+        }
+    }
+
+    /// `[N, channels, H, W]` → `[N, out_channels, H / 2, W / 2]`
+    fn halving([channels, out_channels]: [usize; 2], device: &Device) -> Self {
+        let half = out_channels / 2;
+        Self {
+            first: conv([channels, half], 1).init(device),
+            depthwise: depthwise(half, 2).init(device),
+            last: conv([half, half], 1).init(device),
+            shortcut: Some(Shortcut {
+                depthwise: depthwise(channels, 2).init(device),
+                project: conv([channels, half], 1).init(device),
+            }),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let (passed, x) = match &self.shortcut {
+            Some(shortcut) => (shortcut.forward(x.clone()), x),
+            None => {
+                let [_, channels, _, _] = x.dims();
+                let half = channels / 2;
+                (x.clone().narrow(1, 0, half), x.narrow(1, half, half))
+            }
+        };
+        let worked = self.last.forward(self.depthwise.forward(self.first.forward(x)));
+        interleave(passed, worked)
+    }
+}
+
+impl Shortcut {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.project.forward(self.depthwise.forward(x))
+    }
+}
+
+/// Channels of one and the other in turns: the channel shuffle of two groups.
+fn interleave(even: Tensor<4>, odd: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = even.dims();
+    Tensor::stack::<5>(vec![even, odd], 2).reshape([batch, 2 * channels, height, width])
+}
+
+fn depthwise(channels: usize, stride: usize) -> ConvNormActConfig {
+    conv([channels, channels], 3)
+        .with_stride(stride)
+        .with_groups(channels)
+        .with_activation(Activation::Identity)
+}
+
+fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+    // torchvision leaves the weights as PyTorch draws them.
+    let torch_uniform =
+        Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false };
+    ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(Some(torch_uniform))
+}

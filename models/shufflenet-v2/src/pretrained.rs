@@ -1,0 +1,111 @@
+//! The networks that have names, and the checkpoints that exist for them.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::ShuffleNetV2Config;
+
+/// What the literature calls these networks.
+pub const FAMILY: Family = Family {
+    name: "shufflenet_v2",
+    title: "ShuffleNet V2",
+    paper: Paper {
+        authors: "Ma et al.",
+        year: 2018,
+        title: "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design",
+        url: "https://arxiv.org/abs/1807.11164",
+    },
+};
+
+const WIDTH_1: ShuffleNetV2Config = ShuffleNetV2Config {
+    channels: [116, 232, 464],
+    head_channels: 1024,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// torchvision numbers a branch's layers, activations too.
+#[rustfmt::skip]
+const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+    name: "torchvision",
+    rules: &[
+        ("stem.conv", "conv1.0"),
+        ("stem.norm", "conv1.1"),
+        ("stages.{s}.{b}.shortcut.depthwise.conv", "stage{s+2}.{b}.branch1.0"),
+        ("stages.{s}.{b}.shortcut.depthwise.norm", "stage{s+2}.{b}.branch1.1"),
+        ("stages.{s}.{b}.shortcut.project.conv", "stage{s+2}.{b}.branch1.2"),
+        ("stages.{s}.{b}.shortcut.project.norm", "stage{s+2}.{b}.branch1.3"),
+        ("stages.{s}.{b}.first.conv", "stage{s+2}.{b}.branch2.0"),
+        ("stages.{s}.{b}.first.norm", "stage{s+2}.{b}.branch2.1"),
+        ("stages.{s}.{b}.depthwise.conv", "stage{s+2}.{b}.branch2.3"),
+        ("stages.{s}.{b}.depthwise.norm", "stage{s+2}.{b}.branch2.4"),
+        ("stages.{s}.{b}.last.conv", "stage{s+2}.{b}.branch2.5"),
+        ("stages.{s}.{b}.last.norm", "stage{s+2}.{b}.branch2.6"),
+        ("head_conv.conv", "conv5.0"),
+        ("head_conv.norm", "conv5.1"),
+        ("classifier.linear", "fc"),
+    ],
+    optional: &[],
+}];
+
+/// The variants' names, sizes and weights, as torchvision states them
+/// (<https://docs.pytorch.org/vision/stable/models.html>).
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
+    Variant {
+        name: "shufflenet_v2_x0_5",
+        config: ShuffleNetV2Config { channels: [48, 96, 192], ..WIDTH_1 },
+        size: 224, params: Some(1_366_792), gmacs: Some(0.040), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e", 256, [60.552, 81.746]),
+        ],
+    },
+    Variant {
+        name: "shufflenet_v2_x1_0",
+        config: WIDTH_1,
+        size: 224, params: Some(2_278_604), gmacs: Some(0.145), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth", "5666bf0f80", 256, [69.362, 88.316]),
+        ],
+    },
+    Variant {
+        name: "shufflenet_v2_x1_5",
+        config: ShuffleNetV2Config { channels: [176, 352, 704], ..WIDTH_1 },
+        size: 224, params: Some(3_503_624), gmacs: Some(0.296), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1_5-3c479a10.pth", "3c479a10", 232, [72.996, 91.086]),
+        ],
+    },
+    Variant {
+        name: "shufflenet_v2_x2_0",
+        config: ShuffleNetV2Config { channels: [244, 488, 976], head_channels: 2048, ..WIDTH_1 },
+        size: 224, params: Some(7_393_996), gmacs: Some(0.583), layouts: TORCHVISION,
+        weights: &[
+            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x2_0-8be3c8ee.pth", "8be3c8ee", 232, [76.230, 93.006]),
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<ShuffleNetV2Config>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}
+
+const fn imagenet(
+    tag: &'static str,
+    url: &'static str,
+    sha256: &'static str,
+    resize: u32,
+    accuracy: [f64; 2],
+) -> Weights {
+    Weights {
+        tag,
+        url,
+        sha256,
+        labels: Labels::ImageNet1k,
+        preprocess: Preprocess::IMAGENET.sized(resize, 224),
+        accuracy: Some(accuracy),
+        licence: "BSD-3-Clause",
+    }
+}

@@ -1,0 +1,186 @@
+//! # VGG
+//!
+//! Simonyan & Zisserman, 2014: [Very Deep Convolutional Networks for Large-Scale Image Recognition](https://arxiv.org/abs/1409.1556).
+//!
+//! Nothing but 3×3 convolutions, many of them: a few in a row see as much as a large one, with
+//! fewer weights and more activations between them.
+//!
+//! | part         | output for `[N, 3, 224, 224]` | paper, table 1                |
+//! |--------------|-------------------------------|-------------------------------|
+//! | `stages.0`   | `[N, 64, 112, 112]`           | conv3-64, maxpool             |
+//! | `stages.1`   | `[N, 128, 56, 56]`            | conv3-128, maxpool            |
+//! | `stages.2`   | `[N, 256, 28, 28]`            | conv3-256, maxpool            |
+//! | `stages.3`   | `[N, 512, 14, 14]`            | conv3-512, maxpool            |
+//! | `stages.4`   | `[N, 512, 7, 7]`              | conv3-512, maxpool            |
+//! | `hidden.0`   | `[N, 4096]`                   | FC-4096                       |
+//! | `hidden.1`   | `[N, 4096]`                   | FC-4096                       |
+//! | `classifier` | `[N, num_classes]`            | FC-1000                       |
+//!
+//! As in torchvision, there are variants with BatchNorm, which is younger than the paper, behind
+//! convolutions that keep their bias; and images of other sizes are averaged to the same 7×7
+//! places.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d,
+};
+use burn::tensor::activation::relu;
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::he;
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`Vgg`].
+#[derive(Config, Debug)]
+pub struct VggConfig {
+    /// Convolutions in each stage: a column of table 1.
+    pub depths: [usize; 5],
+    /// What comes between a convolution and its activation.
+    #[config(default = "Normalization::None")]
+    pub normalization: Normalization,
+    /// Probability of dropping a feature behind each hidden layer while training.
+    #[config(default = "0.5")]
+    pub dropout: f64,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// What comes between a convolution and its activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Normalization {
+    /// Nothing, as in the paper.
+    None,
+    /// BatchNorm.
+    Batch,
+}
+
+/// VGG image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct Vgg {
+    stages: Vec<Vec<Layer>>,
+    pool: MaxPool2d,
+    hidden: [Linear; 2],
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+/// 3×3 convolution → BatchNorm, if any → ReLU.
+#[derive(Module, Debug)]
+struct Layer {
+    conv: Conv2d,
+    norm: Option<BatchNorm>,
+}
+
+/// Channels of each stage's convolutions.
+const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
+
+/// Channels of the last convolution.
+const NUM_FEATURES: usize = CHANNELS[4];
+
+/// Side of the last feature map for 224×224 images; other sizes are averaged to it.
+const MAP_SIZE: usize = 7;
+
+/// Outputs of a hidden layer.
+const HIDDEN: usize = 4096;
+
+/// A map is halved five times.
+const MIN_SIZE: usize = 32;
+
+impl VggConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> Vgg {
+        let mut channels = self.in_channels;
+        let mut stages = Vec::with_capacity(CHANNELS.len());
+        for (depth, out_channels) in self.depths.into_iter().zip(CHANNELS) {
+            let mut layers = Vec::with_capacity(depth);
+            for _ in 0..depth {
+                layers.push(self.layer([channels, out_channels], device));
+                channels = out_channels;
+            }
+            stages.push(layers);
+        }
+        Vgg {
+            stages,
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            hidden: [
+                linear([NUM_FEATURES * MAP_SIZE * MAP_SIZE, HIDDEN], device),
+                linear([HIDDEN, HIDDEN], device),
+            ],
+            dropout: DropoutConfig::new(self.dropout).init(),
+            classifier: linear([HIDDEN, self.num_classes], device),
+        }
+    }
+
+    fn layer(&self, channels: [usize; 2], device: &Device) -> Layer {
+        let [_, out_channels] = channels;
+        let conv = Conv2dConfig::new(channels, [3, 3])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .with_initializer(he(channels, [3, 3]))
+            .init(device);
+        Layer {
+            conv: Conv2d { bias: Some(Initializer::Zeros.init([out_channels], device)), ..conv },
+            norm: match self.normalization {
+                Normalization::None => None,
+                Normalization::Batch => Some(BatchNormConfig::new(out_channels).init(device)),
+            },
+        }
+    }
+}
+
+/// A fully connected layer with small weights and a bias of zeros (§3.1).
+fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
+    let linear = LinearConfig::new(channels, out_channels)
+        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
+        .init(device);
+    Linear { bias: Some(Initializer::Zeros.init([out_channels], device)), ..linear }
+}
+
+impl ImageClassifier for Vgg {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        self.stages.iter().fold(images, |x, layers| {
+            let x = layers.iter().fold(x, |x, layer| layer.forward(x));
+            self.pool.forward(x)
+        })
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        let mut x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
+        for hidden in &self.hidden {
+            x = self.dropout.forward(relu(hidden.forward(x)));
+        }
+        self.classifier.forward(x)
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        NUM_FEATURES
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier = linear([HIDDEN, num_classes], device);
+    }
+}
+
+impl Layer {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut x = self.conv.forward(x);
+        if let Some(norm) = &self.norm {
+            x = norm.forward(x);
+        }
+        relu(x)
+    }
+}

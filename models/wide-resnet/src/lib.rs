@@ -1,0 +1,240 @@
+//! # Wide ResNet for CIFAR
+//!
+//! Zagoruyko & Komodakis, 2016: [Wide Residual Networks](https://arxiv.org/abs/1605.07146).
+//!
+//! A residual network learns more from a few wide layers than from many narrow ones, and is
+//! faster, since wide convolutions keep a processor busy.
+//!
+//! | part         | WRN-28-10, `[N, 3, 32, 32]` | paper, table 1       |
+//! |--------------|-----------------------------|----------------------|
+//! | `stem`       | `[N, 16, 32, 32]`           | conv1                |
+//! | `stages.0`   | `[N, 160, 32, 32]`          | conv2, `N` blocks    |
+//! | `stages.1`   | `[N, 320, 16, 16]`          | conv3, `N` blocks    |
+//! | `stages.2`   | `[N, 640, 8, 8]`            | conv4, `N` blocks    |
+//! | `norm`       | `[N, 640, 8, 8]`            |                      |
+//! | `classifier` | `[N, num_classes]`          | avg-pool, fc         |
+//!
+//! WRN-n-k has `N = (n - 4) / 6` blocks in a stage, `k` times as wide as ResNet's for CIFAR. A
+//! convolution comes after BatchNorm and ReLU, not before them, as in
+//! [He et al., 2016](https://arxiv.org/abs/1603.05027). Where a block changes the number of
+//! channels, its shortcut starts behind the first BatchNorm and ReLU, as in the authors' code.
+//!
+//! Names count a block as two convolutions, whatever it is made of.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, he};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build a [`WideResNet`].
+#[derive(Config, Debug)]
+pub struct WideResNetConfig {
+    /// Blocks in each of the three stages: `N` in the paper.
+    pub depth: usize,
+    /// How many times as wide as ResNet the blocks are: `k` in the paper.
+    pub width: usize,
+    /// What every stage is made of.
+    #[config(default = "BlockKind::B33")]
+    pub block: BlockKind,
+    /// Probability of dropping a value between a block's convolutions while training; 0.3 in the
+    /// paper's networks with dropout (§2.4).
+    #[config(default = "0.0")]
+    pub dropout: f64,
+    /// What the features are.
+    #[config(default = "Features::Normalised")]
+    pub features: Features,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "10")]
+    pub num_classes: usize,
+}
+
+/// What a block is made of: the sides of its kernels (§2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlockKind {
+    /// B(3,3), the basic block.
+    B33,
+    /// B(3,1,3), with a 1×1 convolution in the middle.
+    B313,
+    /// B(1,3,1), a bottleneck that isn't narrow.
+    B131,
+    /// B(1,3), 1×1 and 3×3 in turns.
+    B13,
+    /// B(3,1), the other way round.
+    B31,
+    /// B(3,1,1), as in Network in Network.
+    B311,
+}
+
+/// Where the features end and the head begins, which makes no difference to the logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Features {
+    /// The last BatchNorm's output.
+    Normalised,
+    /// The same behind ReLU.
+    Activated,
+}
+
+/// Wide residual network for classification; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct WideResNet {
+    stem: Conv2d,
+    stages: Vec<Vec<Block>>,
+    norm: BatchNorm,
+    #[module(skip)]
+    features: Features,
+    classifier: ClassifierHead,
+}
+
+/// A few convolutions of the same width, the first of which has the stride, and a shortcut
+/// around them.
+#[derive(Module, Debug)]
+struct Block {
+    convs: Vec<PreActivation>,
+    dropout: Dropout,
+    shortcut: Option<Conv2d>,
+}
+
+/// BatchNorm → ReLU → convolution.
+#[derive(Module, Debug)]
+struct PreActivation {
+    norm: BatchNorm,
+    conv: Conv2d,
+}
+
+/// Channels of the stem, and of the stages before they are widened.
+const STEM_CHANNELS: usize = 16;
+const CHANNELS: [usize; 3] = [16, 32, 64];
+
+impl BlockKind {
+    fn kernel_sizes(self) -> &'static [usize] {
+        match self {
+            Self::B33 => &[3, 3],
+            Self::B313 => &[3, 1, 3],
+            Self::B131 => &[1, 3, 1],
+            Self::B13 => &[1, 3],
+            Self::B31 => &[3, 1],
+            Self::B311 => &[3, 1, 1],
+        }
+    }
+}
+
+impl WideResNetConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> WideResNet {
+        let mut channels = STEM_CHANNELS;
+        let mut stages = Vec::with_capacity(CHANNELS.len());
+        for (stage, narrow) in CHANNELS.into_iter().enumerate() {
+            let mut blocks = Vec::with_capacity(self.depth);
+            for index in 0..self.depth {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(self.block([channels, narrow * self.width], stride, device));
+                channels = narrow * self.width;
+            }
+            stages.push(blocks);
+        }
+        WideResNet {
+            stem: conv([self.in_channels, STEM_CHANNELS], 3, 1).init(device),
+            stages,
+            norm: BatchNormConfig::new(channels).init(device),
+            features: self.features,
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
+                .with_kind(self.head)
+                .with_initializer(Some(torch_uniform()))
+                .init(device),
+        }
+    }
+
+    fn block(&self, [channels, out_channels]: [usize; 2], stride: usize, device: &Device) -> Block {
+        let kernel_sizes = self.block.kernel_sizes().iter().enumerate();
+        let convs = kernel_sizes.map(|(index, &kernel_size)| {
+            let (channels, stride) =
+                if index == 0 { (channels, stride) } else { (out_channels, 1) };
+            PreActivation {
+                norm: BatchNormConfig::new(channels).init(device),
+                conv: conv([channels, out_channels], kernel_size, stride).init(device),
+            }
+        });
+        let projection = conv([channels, out_channels], 1, stride);
+        Block {
+            convs: convs.collect(),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            shortcut: (channels != out_channels).then(|| projection.init(device)),
+        }
+    }
+}
+
+fn conv(channels: [usize; 2], kernel_size: usize, stride: usize) -> Conv2dConfig {
+    Conv2dConfig::new(channels, [kernel_size; 2])
+        .with_stride([stride; 2])
+        .with_padding(Padding::Symmetric.of([kernel_size; 2]))
+        .with_bias(false)
+        .with_initializer(he(channels, [kernel_size; 2]))
+}
+
+/// Uniform in `±1/sqrt(inputs)`, as Torch draws a fully connected layer.
+fn torch_uniform() -> Initializer {
+    Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false }
+}
+
+impl ImageClassifier for WideResNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.forward(images);
+        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
+        let x = self.norm.forward(x);
+        match self.features {
+            Features::Normalised => x,
+            Features::Activated => relu(x),
+        }
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(relu(features))
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(relu(features)))
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl Block {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let (first, rest) = self.convs.split_first().expect("a block has convolutions");
+        let activated = first.activate(x.clone());
+        let shortcut = match &self.shortcut {
+            Some(projection) => projection.forward(activated.clone()),
+            None => x,
+        };
+        let branch = rest.iter().fold(first.conv.forward(activated), |branch, layer| {
+            layer.conv.forward(self.dropout.forward(layer.activate(branch)))
+        });
+        branch + shortcut
+    }
+}
+
+impl PreActivation {
+    fn activate(&self, x: Tensor<4>) -> Tensor<4> {
+        relu(self.norm.forward(x))
+    }
+}

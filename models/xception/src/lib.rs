@@ -1,0 +1,214 @@
+//! # Xception
+//!
+//! Chollet, 2016: [Deep Learning with Depthwise Separable Convolutions](https://arxiv.org/abs/1610.02357).
+//!
+//! An Inception module driven to its extreme: where things lie and what they are is learned
+//! apart, by a 3×3 convolution of each channel and a 1×1 convolution across them.
+//!
+//! | part         | output for `[N, 3, 299, 299]` | paper, figure 5                             |
+//! |--------------|-------------------------------|---------------------------------------------|
+//! | `stem`       | `[N, 64, 147, 147]`           | entry flow, two convolutions 3×3            |
+//! | `blocks.0`   | `[N, 128, 74, 74]`            | entry flow, two separable convolutions      |
+//! | `blocks.1`   | `[N, 256, 37, 37]`            | the same                                    |
+//! | `blocks.2`   | `[N, 728, 19, 19]`            | the same                                    |
+//! | `blocks.3`   | `[N, 728, 19, 19]`            | middle flow, `blocks.3` to `blocks.10`      |
+//! | `blocks.11`  | `[N, 1024, 10, 10]`           | exit flow                                   |
+//! | `head_convs` | `[N, 2048, 10, 10]`           | exit flow, two separable convolutions       |
+//! | `classifier` | `[N, num_classes]`            | global average pool, logistic regression    |
+//!
+//! As in timm, BatchNorm adds 1e-5 to the variance, while the Keras network adds 1e-3, and a
+//! strided pooling is padded on all sides.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Padding, he,
+};
+
+mod pretrained;
+pub use pretrained::{FAMILY, VARIANTS, variant};
+
+/// How to build an [`Xception`].
+#[derive(Config, Debug)]
+pub struct XceptionConfig {
+    /// Probability of dropping a feature before the classifier while training (§4.3).
+    #[config(default = "0.5")]
+    pub dropout: f64,
+    /// What the classifier does first, averaging or classifying.
+    #[config(default = "HeadKind::FullyConnected")]
+    pub head: HeadKind,
+    /// Channels of the images.
+    #[config(default = "3")]
+    pub in_channels: usize,
+    /// Number of classes to tell apart.
+    #[config(default = "1000")]
+    pub num_classes: usize,
+}
+
+/// Xception image classifier; see the [crate docs](crate) for shapes.
+#[derive(Module, Debug)]
+pub struct Xception {
+    stem: Vec<ConvNormAct>,
+    blocks: Vec<Block>,
+    head_convs: Vec<SeparableConv>,
+    classifier: ClassifierHead,
+}
+
+/// Separable convolutions, pooled where the block has a stride, and a shortcut around them.
+#[derive(Module, Debug)]
+struct Block {
+    convs: Vec<SeparableConv>,
+    pool: Option<MaxPool2d>,
+    shortcut: Option<ConvNormAct>,
+}
+
+/// 3×3 within each channel, 1×1 across them, BatchNorm.
+#[derive(Module, Debug)]
+struct SeparableConv {
+    depthwise: Conv2d,
+    pointwise: Conv2d,
+    norm: BatchNorm,
+}
+
+/// A row of blocks in figure 5.
+struct Flow {
+    repeats: usize,
+    /// Channels behind each separable convolution.
+    channels: &'static [usize],
+    stride: usize,
+}
+
+#[rustfmt::skip]
+const FLOWS: [Flow; 5] = [
+    Flow { repeats: 1, channels: &[128, 128],      stride: 2 },
+    Flow { repeats: 1, channels: &[256, 256],      stride: 2 },
+    Flow { repeats: 1, channels: &[728, 728],      stride: 2 },
+    Flow { repeats: 8, channels: &[728, 728, 728], stride: 1 },
+    Flow { repeats: 1, channels: &[728, 1024],     stride: 2 },
+];
+
+const STEM_CHANNELS: [usize; 2] = [32, 64];
+const HEAD_CHANNELS: [usize; 2] = [1536, 2048];
+
+/// The stem's convolutions have no padding: 7 → 3 → 1.
+const MIN_SIZE: usize = 7;
+
+impl XceptionConfig {
+    /// Builds the network with fresh weights.
+    pub fn init(&self, device: &Device) -> Xception {
+        let [narrow, mut channels] = STEM_CHANNELS;
+        let stem = [
+            ConvNormActConfig::new([self.in_channels, narrow], [3, 3]).with_stride(2),
+            ConvNormActConfig::new([narrow, channels], [3, 3]),
+        ];
+        let mut blocks = Vec::new();
+        for flow in &FLOWS {
+            for _ in 0..flow.repeats {
+                blocks.push(Block::new(channels, flow, device));
+                channels = *flow.channels.last().expect("a block has convolutions");
+            }
+        }
+        let [.., num_features] = HEAD_CHANNELS;
+        Xception {
+            stem: stem.map(|conv| conv.with_padding(Padding::Valid).init(device)).into(),
+            blocks,
+            head_convs: separable_convs(channels, &HEAD_CHANNELS, device),
+            classifier: ClassifierHeadConfig::new(num_features, self.num_classes)
+                .with_kind(self.head)
+                .with_dropout(self.dropout)
+                .init(device),
+        }
+    }
+}
+
+impl ImageClassifier for Xception {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let x = self.stem.iter().fold(images, |x, conv| conv.forward(x));
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        self.head_convs.iter().fold(x, |x, conv| relu(conv.forward(x)))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.classifier.forward(features)
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+
+    fn num_features(&self) -> usize {
+        self.classifier.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.classifier.reset(num_classes, device);
+    }
+}
+
+impl Block {
+    fn new(channels: usize, flow: &Flow, device: &Device) -> Self {
+        let out_channels = *flow.channels.last().expect("a block has convolutions");
+        let is_strided = flow.stride > 1;
+        let pool = MaxPool2dConfig::new([3, 3])
+            .with_strides([flow.stride; 2])
+            .with_padding(Padding::Symmetric.of([3, 3]));
+        let shortcut = ConvNormActConfig::new([channels, out_channels], [1, 1])
+            .with_stride(flow.stride)
+            .with_activation(Activation::Identity);
+        Self {
+            convs: separable_convs(channels, flow.channels, device),
+            pool: is_strided.then(|| pool.init()),
+            shortcut: is_strided.then(|| shortcut.init(device)),
+        }
+    }
+
+    /// Activations come before the convolutions. The first block has one more than figure 5,
+    /// which changes nothing behind the stem's own.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut branch = self.convs.iter().fold(x.clone(), |x, conv| conv.forward(relu(x)));
+        if let Some(pool) = &self.pool {
+            branch = pool.forward(branch);
+        }
+        match &self.shortcut {
+            Some(shortcut) => branch + shortcut.forward(x),
+            None => branch + x,
+        }
+    }
+}
+
+/// A chain of separable convolutions with these channels behind each of them.
+fn separable_convs(channels: usize, outs: &[usize], device: &Device) -> Vec<SeparableConv> {
+    let ins = std::iter::once(&channels).chain(outs);
+    ins.zip(outs).map(|(&from, &to)| SeparableConv::new([from, to], device)).collect()
+}
+
+impl SeparableConv {
+    fn new([channels, out_channels]: [usize; 2], device: &Device) -> Self {
+        let conv = |channels, kernel_size| {
+            Conv2dConfig::new(channels, kernel_size)
+                .with_padding(Padding::Symmetric.of(kernel_size))
+                .with_bias(false)
+                .with_initializer(he(channels, kernel_size))
+        };
+        Self {
+            depthwise: conv([channels, channels], [3, 3]).with_groups(channels).init(device),
+            pointwise: conv([channels, out_channels], [1, 1]).init(device),
+            norm: BatchNormConfig::new(out_channels).init(device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(self.pointwise.forward(self.depthwise.forward(x)))
+    }
+}

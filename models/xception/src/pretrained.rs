@@ -1,0 +1,83 @@
+//! The network that has a name, and the checkpoint that exists for it.
+
+use zoo_core::layers::HeadKind;
+use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+
+use crate::XceptionConfig;
+
+/// What the literature calls this network.
+pub const FAMILY: Family = Family {
+    name: "xception",
+    title: "Xception",
+    paper: Paper {
+        authors: "Chollet",
+        year: 2016,
+        title: "Xception: Deep Learning with Depthwise Separable Convolutions",
+        url: "https://arxiv.org/abs/1610.02357",
+    },
+};
+
+/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A block's list counts its
+/// activations too, of which the first block has one less.
+#[rustfmt::skip]
+const CADENE: &[KeyLayout] = &[KeyLayout {
+    name: "cadene",
+    rules: &[
+        ("stem.{c}.conv", "conv{c+1}"),
+        ("stem.{c}.norm", "bn{c+1}"),
+        ("blocks.0.convs.0.depthwise", "block1.rep.0.conv1"),
+        ("blocks.0.convs.0.pointwise", "block1.rep.0.pointwise"),
+        ("blocks.0.convs.0.norm", "block1.rep.1"),
+        ("blocks.0.convs.1.depthwise", "block1.rep.3.conv1"),
+        ("blocks.0.convs.1.pointwise", "block1.rep.3.pointwise"),
+        ("blocks.0.convs.1.norm", "block1.rep.4"),
+        ("blocks.{b}.convs.0.depthwise", "block{b+1}.rep.1.conv1"),
+        ("blocks.{b}.convs.0.pointwise", "block{b+1}.rep.1.pointwise"),
+        ("blocks.{b}.convs.0.norm", "block{b+1}.rep.2"),
+        ("blocks.{b}.convs.1.depthwise", "block{b+1}.rep.4.conv1"),
+        ("blocks.{b}.convs.1.pointwise", "block{b+1}.rep.4.pointwise"),
+        ("blocks.{b}.convs.1.norm", "block{b+1}.rep.5"),
+        ("blocks.{b}.convs.2.depthwise", "block{b+1}.rep.7.conv1"),
+        ("blocks.{b}.convs.2.pointwise", "block{b+1}.rep.7.pointwise"),
+        ("blocks.{b}.convs.2.norm", "block{b+1}.rep.8"),
+        ("blocks.{b}.shortcut.conv", "block{b+1}.skip"),
+        ("blocks.{b}.shortcut.norm", "block{b+1}.skipbn"),
+        ("head_convs.{c}.depthwise", "conv{c+3}.conv1"),
+        ("head_convs.{c}.pointwise", "conv{c+3}.pointwise"),
+        ("head_convs.{c}.norm", "bn{c+3}"),
+        ("classifier.linear", "fc"),
+    ],
+    optional: &[],
+}];
+
+/// The variant's name, size and weights.
+///
+/// File, preparation and licence are timm's; the weights came from Keras.
+#[rustfmt::skip]
+pub const VARIANTS: &[Variant<XceptionConfig>] = &[
+    Variant {
+        name: "xception",
+        config: XceptionConfig { dropout: 0.5, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 },
+        size: 299, params: Some(22_855_952), gmacs: Some(8.357), layouts: CADENE,
+        weights: &[
+            Weights {
+                tag: "imagenet1k",
+                url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
+                sha256: "43020ad28",
+                labels: Labels::ImageNet1k,
+                preprocess: Preprocess {
+                    mean: [0.5; 3],
+                    std: [0.5; 3],
+                    ..Preprocess::IMAGENET.sized(333, 299).bicubic()
+                },
+                accuracy: Some([79.06, 94.40]),
+                licence: "Apache-2.0",
+            },
+        ],
+    },
+];
+
+/// The variant with a name: a row of [`VARIANTS`].
+pub fn variant(name: &str) -> Option<Variant<XceptionConfig>> {
+    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+}

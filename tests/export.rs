@@ -1,0 +1,125 @@
+//! What is exported comes back to the bit, from every architecture.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::tensor::{DType, Device};
+use zoo_cli::capture::capture;
+use zoo_cli::device::Backend;
+use zoo_core::{KeyLayout, Variant};
+use zoo_import::{Checkpoint, OPSETS, Precision, StateDict, Tensor};
+use zoo_models::{Config, FAMILIES, Network, VARIANTS};
+use zoo_tests::fixture::Fixture;
+
+fn device() -> Device {
+    Backend::Cpu.device().unwrap()
+}
+
+/// The values of tensors as they are stored.
+type Bits = BTreeMap<String, (DType, Vec<usize>, Vec<u8>)>;
+
+fn bits<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> Bits {
+    let entry = |tensor: &Tensor| {
+        let bytes = tensor.to_bytes().unwrap().to_vec();
+        (tensor.name.clone(), (tensor.dtype, tensor.shape.to_vec(), bytes))
+    };
+    tensors.into_iter().map(entry).collect()
+}
+
+/// A checkpoint's tensors, named by their keys.
+fn bits_of(checkpoint: &Checkpoint) -> Bits {
+    let entry = |(key, tensor): (&String, &Tensor)| {
+        let (_, value) = bits([tensor]).pop_first().unwrap();
+        (key.clone(), value)
+    };
+    checkpoint.tensors.iter().map(entry).collect()
+}
+
+/// Writes both of PyTorch's formats and reads them again.
+fn written(state: &StateDict) -> [Bits; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["state.safetensors", "state.pth"].map(|name| folder.path().join(name));
+    state.save_safetensors(&paths[0]).unwrap();
+    state.save_pth(&paths[1]).unwrap();
+    paths.map(|path| bits_of(&Checkpoint::open(&path).unwrap()))
+}
+
+fn export(network: &Network, layout: &KeyLayout, precision: Precision) -> StateDict {
+    StateDict::of(network, layout, &BTreeSet::new(), precision)
+}
+
+#[test]
+fn the_way_there_and_back_changes_no_bit() {
+    let mut seen = BTreeSet::new();
+    for path in Fixture::paths() {
+        let fixture = Fixture::read(&path);
+        let variant = zoo_models::variant(&fixture.variant).unwrap();
+        if !seen.insert(variant.config.family().name) {
+            continue;
+        }
+        let [_, channels, ..] = fixture.input_shape;
+        let config = variant.config.with_num_classes(fixture.num_classes);
+        let network = config.with_in_channels(channels).init(&device());
+        let network = fixture.load(network, variant.layouts, &device()).unwrap();
+        let mut expected = bits_of(&fixture.checkpoint());
+        let layout = variant.layouts.iter().max_by_key(|layout| {
+            let keys = layout.keys(&zoo_core::parameters(&network));
+            keys.iter().flatten().filter(|key| expected.contains_key(*key)).count()
+        });
+        let norms: Vec<String> = expected
+            .keys()
+            .filter_map(|key| key.strip_suffix("running_var").map(str::to_owned))
+            .collect();
+        for norm in norms {
+            let zero = (DType::I64, vec![], vec![0; 8]);
+            expected.insert(format!("{norm}num_batches_tracked"), zero);
+        }
+        for found in written(&export(&network, layout.unwrap(), Precision::Single)) {
+            assert!(found == expected, "{}", fixture.variant);
+        }
+    }
+    assert_eq!(seen.len(), FAMILIES.len(), "a family has no fixture: {seen:?}");
+}
+
+#[test]
+fn half_precision_spares_batch_norm() {
+    let variant = zoo_models::variant("resnet20_cifar").unwrap();
+    let state = export(&variant.config.init(&device()), &variant.layouts[0], Precision::Half);
+    for found in written(&state) {
+        assert_eq!(found, bits(state.tensors()));
+        assert_eq!(found["conv1.weight"].0, DType::F16);
+        assert_eq!(found["linear.weight"].0, DType::F16);
+        assert_eq!(found["bn1.weight"].0, DType::F32);
+        assert_eq!(found["bn1.running_var"].0, DType::F32);
+    }
+}
+
+/// The smallest variant of each architecture.
+fn smallest() -> impl Iterator<Item = &'static Variant<Config>> {
+    FAMILIES.iter().map(|family| {
+        let of_family = VARIANTS.iter().filter(|row| row.config.family().name == family.name);
+        of_family.min_by_key(|row| row.params.unwrap_or(usize::MAX)).unwrap()
+    })
+}
+
+#[test]
+fn every_architecture_has_an_onnx_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for variant in smallest() {
+        let config = &variant.config;
+        let network = config.init(&device());
+        let state = export(&network, &variant.layouts[0], Precision::Single);
+        let size = variant.size.min(network.min_size().max(64));
+        let captured =
+            |images| capture(config, [images, config.in_channels(), size, size]).unwrap().1;
+        let (two, three) = (captured(2), captured(3));
+        state
+            .save_onnx([&two, &three], *OPSETS.end(), &path)
+            .unwrap_or_else(|error| panic!("{}: {error}", variant.name));
+        let model = std::fs::read(&path).unwrap();
+        for name in ["images", "logits", "batch", &state.tensors()[0].name] {
+            let is_there = model.windows(name.len()).any(|bytes| bytes == name.as_bytes());
+            assert!(is_there, "{}: {name}", variant.name);
+        }
+    }
+}
