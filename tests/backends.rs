@@ -31,7 +31,8 @@ where
         let Ok(model) = variant.config.init(device).into_classifier() else {
             continue;
         };
-        let shape = [1, variant.config.in_channels(), 64, 64];
+        let size = model.min_size().max(64);
+        let shape = [1, variant.config.in_channels(), size, size];
         let images = Tensor::<4>::ones(shape, device);
         let expected = model.forward(images.clone());
         let logits = classify::<B, _>(&model, images.try_into_primitive::<B>().unwrap());

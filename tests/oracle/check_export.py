@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,10 @@ from safetensors.torch import load_file
 # TensorFlow's padding, a shortcut filled with zeros, upsampling of both kinds.
 VARIANTS = ["lenet5", "resnet18", "resnet20_cifar", "resnext50_32x4d", "squeezenet1_0",
             "squeezenet1_1", "mobilenet_v2", "efficientnet_b0", "efficientnet_lite0_timm",
-            "unet", "unet@76", "unet_bilinear"]
+            "unet", "unet@76", "unet_bilinear", "googlenet", "densenet121",
+            "mobilenet_v1_0_25", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v1_g3",
+            "shufflenet_v2_x0_5", "ghostnet_050", "inception_v2", "inception_v3", "xception",
+            "se_resnet18", "nasnet_a_mobile", "wrn_16_4"]
 OPSETS = [11, 13, 15, 18, 21]
 
 
@@ -69,6 +73,10 @@ def check(spec, run, folder):
             path, weights_only=True, mmap=True)
         exported, half = read(folder / name), read(folder / ("half_" + name))
         same_bits(state, exported, name)
+        if target == "safetensors" and entry.name.startswith("mnasnet"):
+            # torchvision's MNASNet asks for its version, for which safetensors has no place.
+            exported, half = OrderedDict(exported), OrderedDict(half)
+            exported._metadata = half._metadata = state._metadata
         fresh.load_state_dict(exported, strict=True)
         expected = {key: value if key.rpartition(".")[0] in norms else value.half()
                     for key, value in state.items()}

@@ -14,7 +14,7 @@ use burn::backend::ir::{
     SliceOpIr, TensorId, TensorIr, UnaryOpIr,
 };
 use burn::store::burn_pack::Tensor;
-use burn::tensor::DType;
+use burn::tensor::{DType, Slice};
 
 use super::protobuf::Message;
 use super::{StateDict, bytes};
@@ -208,9 +208,13 @@ impl Graph<'_> {
                 let inputs = self.names(&op.tensors)?;
                 self.node("Concat", inputs, &[int("axis", op.dim)], &op.out)
             }
-            BaseFloat(Base::Zeros(op)) => {
-                let inputs = vec![self.float(0.0), self.shape(&op.out, twin)?];
-                self.node("Expand", inputs, &[], &op.out)
+            BaseFloat(Base::Zeros(op)) => self.filled(0.0, &op.out, twin),
+            BaseFloat(Base::Ones(op)) => self.filled(1.0, &op.out, twin),
+            BaseFloat(Base::EqualElem(op)) => self.scalar("Equal", op),
+            BaseFloat(Base::MaskFill(op)) => {
+                let value = self.float(op.value.elem());
+                let inputs = vec![self.name(&op.mask)?, value, self.name(&op.tensor)?];
+                self.node("Where", inputs, &[], &op.out)
             }
             NumericFloat(_, Numeric::Pad(op)) => {
                 let PadModeIr::Constant(value) = op.mode else {
@@ -331,16 +335,14 @@ impl Graph<'_> {
     fn slice(&mut self, op: &SliceOpIr, other: &SliceOpIr) -> Result<(), Reason> {
         let [mut starts, mut ends, mut axes, mut steps] = [const { Vec::new() }; 4];
         for (axis, (range, twin)) in op.ranges.iter().zip(&other.ranges).enumerate() {
-            let size = op.tensor.shape[axis] as isize;
-            let end = range.end.unwrap_or(size);
-            if (range.start, end, range.step) == (0, size, 1) {
+            if is_full(range, op.tensor.shape[axis]) && is_full(twin, other.tensor.shape[axis]) {
                 continue;
             }
             if range != twin || range.step < 1 {
                 return Err("it takes images of a batch apart, or backwards".to_owned());
             }
             starts.push(range.start as i64);
-            ends.push(end as i64);
+            ends.push(range.end.map_or(i64::MAX, |end| end as i64));
             axes.push(axis as i64);
             steps.push(range.step as i64);
         }
@@ -372,6 +374,11 @@ impl Graph<'_> {
         let low = self.push("MatMul", &[rows, input], &[]);
         let columns = self.push("Transpose", &[columns], &[ints("perm", &[1, 0])]);
         self.node("MatMul", vec![low, columns], &[], out)
+    }
+
+    fn filled(&mut self, value: f32, out: &TensorIr, twin: &TensorIr) -> Result<(), Reason> {
+        let inputs = vec![self.float(value), self.shape(out, twin)?];
+        self.node("Expand", inputs, &[], out)
     }
 
     /// A shape as a tensor, with the batch open.
@@ -511,6 +518,11 @@ fn dims(tensor: &TensorIr, twin: &TensorIr) -> Result<Vec<i64>, Reason> {
         0 | 1 => Ok(dims),
         _ => Err("several dimensions of a tensor depend on the number of images".to_owned()),
     }
+}
+
+/// Whether a range takes all of a dimension.
+fn is_full(range: &Slice, size: usize) -> bool {
+    (range.start, range.step) == (0, 1) && range.end.is_none_or(|end| end as usize == size)
 }
 
 /// `ValueInfoProto`

@@ -12,6 +12,9 @@ use super::bytes;
 /// Values begin at multiples of this, so that PyTorch can map them into memory.
 const ALIGNMENT: u16 = 64;
 
+/// The version of the network's code, of which torchvision's MNASNet has had two.
+const VERSION: usize = 2;
+
 /// Writes tensors as an ordered dictionary by name.
 pub(super) fn write(tensors: &[Tensor], file: impl Write + Seek) -> io::Result<()> {
     let mut archive = ZipWriter::new(file);
@@ -63,7 +66,16 @@ fn pickle(tensors: &[Tensor]) -> Vec<u8> {
         out.global("collections", "OrderedDict");
         out.op(b")RtR");
     }
-    out.op(b"u."); // into the dictionary; the end
+    // Some networks of torchvision load no dictionary that doesn't tell its version.
+    out.op(b"u}"); // into the dictionary; its attributes
+    out.text("_metadata");
+    out.global("collections", "OrderedDict");
+    out.op(b")R");
+    out.text("");
+    out.op(b"}");
+    out.text("version");
+    out.integer(VERSION);
+    out.op(b"sssb."); // into the innermost, …, into the attributes; set them; the end
     out.0
 }
 

@@ -1,6 +1,6 @@
 //! The network's name, and the checkpoints that exist for it.
 
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::AlexNetConfig;
 
@@ -42,7 +42,7 @@ pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
         config: AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 },
         size: 224, params: Some(61_100_840), gmacs: Some(0.714), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 256, [56.522, 79.066]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 256, [56.522, 79.066]),
         ],
     },
 ];
@@ -50,22 +50,4 @@ pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<AlexNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

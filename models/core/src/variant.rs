@@ -101,6 +101,27 @@ pub struct Weights {
     pub licence: &'static str,
 }
 
+impl Weights {
+    /// Weights that torchvision publishes for images of 224 pixels, as its table states them.
+    pub const fn torchvision(
+        tag: &'static str,
+        url: &'static str,
+        sha256: &'static str,
+        resize: u32,
+        accuracy: [f64; 2],
+    ) -> Self {
+        Self {
+            tag,
+            url,
+            sha256,
+            labels: Labels::ImageNet1k,
+            preprocess: Preprocess::IMAGENET.sized(resize, 224),
+            accuracy: Some(accuracy),
+            licence: "BSD-3-Clause",
+        }
+    }
+}
+
 /// A set of classes with a fixed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Labels {

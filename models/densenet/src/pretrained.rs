@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{DenseNetConfig, Stem};
 
@@ -97,7 +97,7 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
         config: DenseNetConfig { depths: [6, 12, 24, 16], ..GROWTH_32 },
         size: 224, params: Some(7_978_856), gmacs: Some(2.834), layouts: IMAGENET_LAYOUTS,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet121-a639ec97.pth", "a639ec97", 256, [74.434, 91.972]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/densenet121-a639ec97.pth", "a639ec97", 256, [74.434, 91.972]),
         ],
     },
     Variant {
@@ -105,7 +105,7 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
         config: DenseNetConfig { growth_rate: 48, depths: [6, 12, 36, 24], ..GROWTH_32 },
         size: 224, params: Some(28_681_000), gmacs: Some(7.728), layouts: IMAGENET_LAYOUTS,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet161-8d451a50.pth", "8d451a50", 256, [77.138, 93.560]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/densenet161-8d451a50.pth", "8d451a50", 256, [77.138, 93.560]),
         ],
     },
     Variant {
@@ -113,7 +113,7 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
         config: DenseNetConfig { depths: [6, 12, 32, 32], ..GROWTH_32 },
         size: 224, params: Some(14_149_480), gmacs: Some(3.360), layouts: IMAGENET_LAYOUTS,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet169-b2777c0a.pth", "b2777c0a", 256, [75.600, 92.806]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/densenet169-b2777c0a.pth", "b2777c0a", 256, [75.600, 92.806]),
         ],
     },
     Variant {
@@ -121,7 +121,7 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
         config: DenseNetConfig { depths: [6, 12, 48, 32], ..GROWTH_32 },
         size: 224, params: Some(20_013_928), gmacs: Some(4.291), layouts: IMAGENET_LAYOUTS,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/densenet201-c1103571.pth", "c1103571", 256, [76.896, 93.370]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/densenet201-c1103571.pth", "c1103571", 256, [76.896, 93.370]),
         ],
     },
     Variant {
@@ -156,22 +156,4 @@ pub fn variant(name: &str) -> Option<Variant<DenseNetConfig>> {
     let layers = (depth - 4) / 6;
     let config = DenseNetConfig { growth_rate, depths: [layers, layers, layers, 0], ..CIFAR };
     Some(Variant::unlisted(name, config, 32, CIFAR_LAYOUTS))
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

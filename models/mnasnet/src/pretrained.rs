@@ -88,7 +88,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
         config: MnasNetConfig { width_mult: 0.5, ..B1 },
         size: 224, params: Some(2_218_512), gmacs: Some(0.104), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0.5_top1_67.823-3ffadce67e.pth", "3ffadce67e", 256, [67.734, 87.490]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0.5_top1_67.823-3ffadce67e.pth", "3ffadce67e", 256, [67.734, 87.490]),
         ],
     },
     Variant {
@@ -96,7 +96,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
         config: MnasNetConfig { width_mult: 0.75, ..B1 },
         size: 224, params: Some(3_170_208), gmacs: Some(0.215), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0_75-7090bc5f.pth", "7090bc5f", 232, [71.180, 90.496]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0_75-7090bc5f.pth", "7090bc5f", 232, [71.180, 90.496]),
         ],
     },
     Variant {
@@ -104,7 +104,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
         config: B1,
         size: 224, params: Some(4_383_312), gmacs: Some(0.314), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1.0_top1_73.512-f206786ef8.pth", "f206786ef8", 256, [73.456, 91.510]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1.0_top1_73.512-f206786ef8.pth", "f206786ef8", 256, [73.456, 91.510]),
         ],
     },
     Variant {
@@ -112,7 +112,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
         config: MnasNetConfig { width_mult: 1.3, ..B1 },
         size: 224, params: Some(6_282_256), gmacs: Some(0.526), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1_3-a4c69d6f.pth", "a4c69d6f", 232, [76.506, 93.522]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1_3-a4c69d6f.pth", "a4c69d6f", 232, [76.506, 93.522]),
         ],
     },
     Variant {
@@ -144,22 +144,4 @@ pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     }
     let config = MnasNetConfig { width_mult, ..B1 };
     Some(Variant::unlisted(name, config, 224, TORCHVISION))
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

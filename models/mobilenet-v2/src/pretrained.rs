@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::MobileNetV2Config;
 
@@ -58,8 +58,8 @@ pub const VARIANTS: &[Variant<MobileNetV2Config>] = &[
         config: WIDTH_1,
         size: 224, params: Some(3_504_872), gmacs: Some(0.301), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104", 256, [71.878, 90.286]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth", "7ebf99e0", 232, [72.154, 90.822]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104", 256, [71.878, 90.286]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth", "7ebf99e0", 232, [72.154, 90.822]),
         ],
     },
 ];
@@ -77,22 +77,4 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
     }
     let config = MobileNetV2Config { width_mult, ..WIDTH_1 };
     Some(Variant::unlisted(name, config, 224, TORCHVISION))
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{MobileNetV3Config, Size};
 
@@ -108,8 +108,8 @@ pub const VARIANTS: &[Variant<MobileNetV3Config>] = &[
         config: LARGE,
         size: 224, params: Some(5_483_032), gmacs: Some(0.217), layouts: TORCHVISION_LARGE,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth", "8738ca79", 256, [74.042, 91.340]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v3_large-5c1a4163.pth", "5c1a4163", 232, [75.274, 92.566]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth", "8738ca79", 256, [74.042, 91.340]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v3_large-5c1a4163.pth", "5c1a4163", 232, [75.274, 92.566]),
         ],
     },
     Variant {
@@ -117,7 +117,7 @@ pub const VARIANTS: &[Variant<MobileNetV3Config>] = &[
         config: SMALL,
         size: 224, params: Some(2_542_856), gmacs: Some(0.057), layouts: TORCHVISION_SMALL,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth", "047dcff4", 256, [67.668, 87.402]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth", "047dcff4", 256, [67.668, 87.402]),
         ],
     },
 ];
@@ -138,22 +138,4 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV3Config>> {
         let config = MobileNetV3Config { width_mult, ..row.config.clone() };
         Some(Variant::unlisted(name, config, row.size, row.layouts))
     })
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

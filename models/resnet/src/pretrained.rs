@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{BlockKind, ResNetConfig, Stem};
 
@@ -69,7 +69,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [2, 2, 2, 2], ..BASIC },
         size: 224, params: Some(11_689_512), gmacs: Some(1.814), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd", 256, [69.758, 89.078]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd", 256, [69.758, 89.078]),
         ],
     },
     Variant {
@@ -77,7 +77,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 6, 3], ..BASIC },
         size: 224, params: Some(21_797_672), gmacs: Some(3.664), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnet34-b627a593.pth", "b627a593", 256, [73.314, 91.420]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet34-b627a593.pth", "b627a593", 256, [73.314, 91.420]),
         ],
     },
     Variant {
@@ -85,8 +85,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 6, 3], ..BOTTLENECK },
         size: 224, params: Some(25_557_032), gmacs: Some(4.089), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61", 256, [76.130, 92.862]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/resnet50-11ad3fa6.pth", "11ad3fa6", 232, [80.858, 95.434]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61", 256, [76.130, 92.862]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnet50-11ad3fa6.pth", "11ad3fa6", 232, [80.858, 95.434]),
         ],
     },
     Variant {
@@ -94,8 +94,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 23, 3], ..BOTTLENECK },
         size: 224, params: Some(44_549_160), gmacs: Some(7.801), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnet101-63fe2227.pth", "63fe2227", 256, [77.374, 93.546]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/resnet101-cd907fc2.pth", "cd907fc2", 232, [81.886, 95.780]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet101-63fe2227.pth", "63fe2227", 256, [77.374, 93.546]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnet101-cd907fc2.pth", "cd907fc2", 232, [81.886, 95.780]),
         ],
     },
     Variant {
@@ -103,8 +103,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 8, 36, 3], ..BOTTLENECK },
         size: 224, params: Some(60_192_808), gmacs: Some(11.514), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnet152-394f9c45.pth", "394f9c45", 256, [78.312, 94.046]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/resnet152-f82ba261.pth", "f82ba261", 232, [82.284, 96.002]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet152-394f9c45.pth", "394f9c45", 256, [78.312, 94.046]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnet152-f82ba261.pth", "f82ba261", 232, [82.284, 96.002]),
         ],
     },
     Variant {
@@ -112,8 +112,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 6, 3], width_per_group: 128, ..BOTTLENECK },
         size: 224, params: Some(68_883_240), gmacs: Some(11.398), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth", "95faca4d", 256, [78.468, 94.086]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/wide_resnet50_2-9ba9bcbe.pth", "9ba9bcbe", 232, [81.602, 95.758]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth", "95faca4d", 256, [78.468, 94.086]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/wide_resnet50_2-9ba9bcbe.pth", "9ba9bcbe", 232, [81.602, 95.758]),
         ],
     },
     Variant {
@@ -121,8 +121,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 23, 3], width_per_group: 128, ..BOTTLENECK },
         size: 224, params: Some(126_886_696), gmacs: Some(22.753), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/wide_resnet101_2-32ee1156.pth", "32ee1156", 256, [78.848, 94.284]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/wide_resnet101_2-d733dc28.pth", "d733dc28", 232, [82.510, 96.020]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/wide_resnet101_2-32ee1156.pth", "32ee1156", 256, [78.848, 94.284]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/wide_resnet101_2-d733dc28.pth", "d733dc28", 232, [82.510, 96.020]),
         ],
     },
     Variant {
@@ -130,8 +130,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 6, 3], groups: 32, width_per_group: 4, ..BOTTLENECK },
         size: 224, params: Some(25_028_904), gmacs: Some(4.230), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnext50_32x4d-7cdf4587.pth", "7cdf4587", 256, [77.618, 93.698]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/resnext50_32x4d-1a0047aa.pth", "1a0047aa", 232, [81.198, 95.340]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext50_32x4d-7cdf4587.pth", "7cdf4587", 256, [77.618, 93.698]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnext50_32x4d-1a0047aa.pth", "1a0047aa", 232, [81.198, 95.340]),
         ],
     },
     Variant {
@@ -139,8 +139,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 23, 3], groups: 32, width_per_group: 8, ..BOTTLENECK },
         size: 224, params: Some(88_791_336), gmacs: Some(16.414), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_32x8d-8ba56ff5.pth", "8ba56ff5", 256, [79.312, 94.526]),
-            imagenet("imagenet1k_v2", "https://download.pytorch.org/models/resnext101_32x8d-110c445d.pth", "110c445d", 232, [82.834, 96.228]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_32x8d-8ba56ff5.pth", "8ba56ff5", 256, [79.312, 94.526]),
+            Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnext101_32x8d-110c445d.pth", "110c445d", 232, [82.834, 96.228]),
         ],
     },
     Variant {
@@ -148,7 +148,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [3, 4, 23, 3], groups: 64, width_per_group: 4, ..BOTTLENECK },
         size: 224, params: Some(83_455_272), gmacs: Some(15.460), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_64x4d-173b62eb.pth", "173b62eb", 232, [83.246, 96.454]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_64x4d-173b62eb.pth", "173b62eb", 232, [83.246, 96.454]),
         ],
     },
     Variant {
@@ -191,22 +191,4 @@ pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
     let n = depth / 6;
     let config = ResNetConfig { depths: [n, n, n, 0], ..CIFAR };
     Some(Variant::unlisted(name, config, 32, AKAMASTER))
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::ShuffleNetV2Config;
 
@@ -58,7 +58,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
         config: ShuffleNetV2Config { channels: [48, 96, 192], ..WIDTH_1 },
         size: 224, params: Some(1_366_792), gmacs: Some(0.040), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e", 256, [60.552, 81.746]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e", 256, [60.552, 81.746]),
         ],
     },
     Variant {
@@ -66,7 +66,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
         config: WIDTH_1,
         size: 224, params: Some(2_278_604), gmacs: Some(0.145), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth", "5666bf0f80", 256, [69.362, 88.316]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth", "5666bf0f80", 256, [69.362, 88.316]),
         ],
     },
     Variant {
@@ -74,7 +74,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
         config: ShuffleNetV2Config { channels: [176, 352, 704], ..WIDTH_1 },
         size: 224, params: Some(3_503_624), gmacs: Some(0.296), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1_5-3c479a10.pth", "3c479a10", 232, [72.996, 91.086]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1_5-3c479a10.pth", "3c479a10", 232, [72.996, 91.086]),
         ],
     },
     Variant {
@@ -82,7 +82,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
         config: ShuffleNetV2Config { channels: [244, 488, 976], head_channels: 2048, ..WIDTH_1 },
         size: 224, params: Some(7_393_996), gmacs: Some(0.583), layouts: TORCHVISION,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x2_0-8be3c8ee.pth", "8be3c8ee", 232, [76.230, 93.006]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x2_0-8be3c8ee.pth", "8be3c8ee", 232, [76.230, 93.006]),
         ],
     },
 ];
@@ -90,22 +90,4 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<ShuffleNetV2Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{SqueezeNetConfig, Version};
 
@@ -59,7 +59,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
         config: V1_0,
         size: 224, params: Some(1_248_424), gmacs: Some(0.819), layouts: TORCHVISION_1_0,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", "b66bff10", 256, [58.092, 80.420]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", "b66bff10", 256, [58.092, 80.420]),
         ],
     },
     Variant {
@@ -67,7 +67,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
         config: V1_1,
         size: 224, params: Some(1_235_496), gmacs: Some(0.349), layouts: TORCHVISION_1_1,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 256, [58.178, 80.624]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 256, [58.178, 80.624]),
         ],
     },
 ];
@@ -75,22 +75,4 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<SqueezeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }

@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{Normalization, VggConfig};
 
@@ -123,7 +123,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [1, 1, 2, 2, 2], ..PLAIN },
         size: 224, params: Some(132_863_336), gmacs: Some(7.609), layouts: TORCHVISION_11,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg11-8a719046.pth", "8a719046", 256, [69.020, 88.628]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg11-8a719046.pth", "8a719046", 256, [69.020, 88.628]),
         ],
     },
     Variant {
@@ -131,7 +131,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [1, 1, 2, 2, 2], ..NORMALIZED },
         size: 224, params: Some(132_868_840), gmacs: Some(7.609), layouts: TORCHVISION_11_BN,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg11_bn-6002323d.pth", "6002323d", 256, [70.370, 89.810]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg11_bn-6002323d.pth", "6002323d", 256, [70.370, 89.810]),
         ],
     },
     Variant {
@@ -139,7 +139,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [2, 2, 2, 2, 2], ..PLAIN },
         size: 224, params: Some(133_047_848), gmacs: Some(11.308), layouts: TORCHVISION_13,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg13-19584684.pth", "19584684", 256, [69.928, 89.246]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg13-19584684.pth", "19584684", 256, [69.928, 89.246]),
         ],
     },
     Variant {
@@ -147,7 +147,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [2, 2, 2, 2, 2], ..NORMALIZED },
         size: 224, params: Some(133_053_736), gmacs: Some(11.308), layouts: TORCHVISION_13_BN,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg13_bn-abd245e5.pth", "abd245e5", 256, [71.586, 90.374]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg13_bn-abd245e5.pth", "abd245e5", 256, [71.586, 90.374]),
         ],
     },
     Variant {
@@ -155,7 +155,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [2, 2, 3, 3, 3], ..PLAIN },
         size: 224, params: Some(138_357_544), gmacs: Some(15.470), layouts: TORCHVISION_16,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", 256, [71.592, 90.382]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", 256, [71.592, 90.382]),
         ],
     },
     Variant {
@@ -163,7 +163,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [2, 2, 3, 3, 3], ..NORMALIZED },
         size: 224, params: Some(138_365_992), gmacs: Some(15.470), layouts: TORCHVISION_16_BN,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth", "6c64b313", 256, [73.360, 91.516]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth", "6c64b313", 256, [73.360, 91.516]),
         ],
     },
     Variant {
@@ -171,7 +171,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [2, 2, 4, 4, 4], ..PLAIN },
         size: 224, params: Some(143_667_240), gmacs: Some(19.632), layouts: TORCHVISION_19,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 256, [72.376, 90.876]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 256, [72.376, 90.876]),
         ],
     },
     Variant {
@@ -179,7 +179,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
         config: VggConfig { depths: [2, 2, 4, 4, 4], ..NORMALIZED },
         size: 224, params: Some(143_678_248), gmacs: Some(19.632), layouts: TORCHVISION_19_BN,
         weights: &[
-            imagenet("imagenet1k_v1", "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth", "c79401a0", 256, [74.218, 91.842]),
+            Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth", "c79401a0", 256, [74.218, 91.842]),
         ],
     },
 ];
@@ -187,22 +187,4 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
 /// The variant with a name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<VggConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
-}
-
-const fn imagenet(
-    tag: &'static str,
-    url: &'static str,
-    sha256: &'static str,
-    resize: u32,
-    accuracy: [f64; 2],
-) -> Weights {
-    Weights {
-        tag,
-        url,
-        sha256,
-        labels: Labels::ImageNet1k,
-        preprocess: Preprocess::IMAGENET.sized(resize, 224),
-        accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
-    }
 }
