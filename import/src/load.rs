@@ -325,7 +325,7 @@ impl Report {
     }
 }
 
-fn section<T>(
+pub(crate) fn section<T>(
     f: &mut fmt::Formatter<'_>,
     title: &str,
     items: &[T],
