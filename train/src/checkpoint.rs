@@ -76,7 +76,7 @@ impl<M: Module> State<M> {
             })
             .collect();
         let progress =
-            serde_json::to_string(&self.progress).map_err(|error| failed(error.to_string()))?;
+            toml::to_string(&self.progress).map_err(|error| failed(error.to_string()))?;
         let bytes = Writer::new(tensors?)
             .with_metadata(PROGRESS, &progress)
             .into_bytes()
@@ -96,7 +96,7 @@ impl<M: Module> State<M> {
         let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
         let progress = reader.metadata().get(PROGRESS);
         let progress: Progress = progress
-            .and_then(|text| serde_json::from_str(text).ok())
+            .and_then(|text| toml::from_str(text).ok())
             .ok_or_else(|| broken("it is not a checkpoint of a training run".to_owned()))?;
         if progress.run != self.progress.run {
             return Err(broken(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::Tensor;
+use burn::tensor::{Distribution, Tensor};
 use zoo_core::{ImageClassifier, parameters, root_prefix};
 
 use crate::Error;
@@ -29,6 +29,32 @@ fn ids<M: Module>(model: &M) -> Vec<ParamId> {
     let mut ids = Ids(Vec::new());
     model.visit(&mut ids);
     ids.0
+}
+
+/// Draws a fresh classifier's weights from `±1/sqrt(inputs)`, as PyTorch does, and its biases as
+/// zeros.
+///
+/// Some architectures draw theirs for a thousand classes; for five these are so large that a
+/// short training does not get over them.
+pub(crate) fn draw_small<M: ImageClassifier>(model: M) -> M {
+    struct Draw(BTreeSet<ParamId>);
+    impl ModuleMapper for Draw {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !self.0.contains(&param.id) {
+                return param;
+            }
+            let shape = param.lazy_shape();
+            let inputs: usize = match D {
+                1 => return param.map(|bias| bias.zeros_like()),
+                2 => shape[0],
+                _ => shape.iter().skip(1).product(),
+            };
+            let bound = 1.0 / (inputs as f64).sqrt();
+            param.map(|weight| weight.random_like(Distribution::Uniform(-bound, bound)))
+        }
+    }
+    let fresh = classifier(&model);
+    model.map(&mut Draw(fresh))
 }
 
 /// Freezes all but the classifier: weights, BatchNorm's statistics and dropout.

@@ -10,7 +10,7 @@ use crate::classify::{Classification, batching};
 use crate::fit::{Fitted, Run, fit};
 use crate::images::Budget;
 use crate::random::{Purpose, stream};
-use crate::{Config, Dataset, Error, Evaluation, Images, evaluate};
+use crate::{Config, Dataset, Error, Evaluation, Images, evaluate, parts};
 
 /// The name of the best network's record in a run's folder.
 pub const MODEL: &str = "model.bpk";
@@ -58,6 +58,9 @@ pub fn train<M: ImageClassifier>(
     run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
     if !card.has_classifier || card.labels != *names {
         model.reset_classifier(names.len(), run.device);
+        if config.model.pretrained {
+            model = parts::draw_small(model);
+        }
     }
     draw(&model);
     let template = model.valid();

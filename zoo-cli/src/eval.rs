@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use zoo_train::{Batching, Budget, Dataset, Evaluation, Event, Images, Observer, evaluate};
 
 use crate::args::{Eval, Format};
