@@ -1,0 +1,304 @@
+//! Computes a graph node by node, to compare a record with what it was made from.
+//!
+//! Slow and plain: it covers the operators of convolutional networks, and says which one it
+//! lacks. All values are floats in single precision, integers too, which it holds exactly as far
+//! as sizes go.
+
+use std::collections::HashMap;
+
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Tensor, TensorData, activation};
+
+use super::constant::Constant;
+use super::graph::{self, Graph, Node};
+
+mod algebra;
+mod arrange;
+mod value;
+mod windows;
+
+use value::{Value, arithmetic, check, image};
+
+/// Why a graph was not computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRun {
+    /// The node that could not be, as its exporter named it.
+    pub node: String,
+    /// What about it.
+    pub reason: String,
+}
+
+impl std::fmt::Display for NotRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.node, self.reason)
+    }
+}
+
+impl std::error::Error for NotRun {}
+
+/// What a node says it lacks.
+type Fault = String;
+
+impl Graph {
+    /// The sizes of the images that it takes, `[N, C, H, W]`; `None` where any will do.
+    ///
+    /// Nothing where it takes something else than images, or several things.
+    pub fn image_shape(&self, channels: usize) -> Option<ImageShape> {
+        let [(_, shape)] = self.inputs.as_slice() else {
+            return None;
+        };
+        match shape.as_slice() {
+            &[batch, c, height, width] if c.is_none_or(|c| c == channels) => {
+                Some(ImageShape { batch, height, width, channels_last: false })
+            }
+            &[batch, height, width, c] if c == Some(channels) => {
+                Some(ImageShape { batch, height, width, channels_last: true })
+            }
+            [] => Some(ImageShape { batch: None, height: None, width: None, channels_last: false }),
+            _ => None,
+        }
+    }
+
+    /// Computes the logits of images `[N, C, H, W]` on the images' device.
+    ///
+    /// A softmax or sigmoid at the end is left out, so that they are logits.
+    ///
+    /// # Errors
+    ///
+    /// Which node could not be computed.
+    ///
+    /// # Panics
+    ///
+    /// When the sizes in the graph contradict each other.
+    pub fn logits(&self, images: Tensor<4>, channels_last: bool) -> Result<Vec<f32>, NotRun> {
+        let fault = |node: &str, reason: &str| NotRun { node: node.into(), reason: reason.into() };
+        let device = images.device();
+        let images = if channels_last { images.permute([0, 2, 3, 1]) } else { images };
+        let (input, _) = self.inputs.first().ok_or_else(|| fault("the graph", "has no input"))?;
+        let images = image(images).map_err(|reason| fault(input, &reason))?;
+        let output = self.before_probabilities();
+        let needed = self.needed(output);
+        let mut last_use: HashMap<&str, usize> = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
+            last_use.extend(node.inputs.iter().map(|name| (name.as_str(), index)));
+        }
+        let mut run =
+            Run { graph: self, values: HashMap::from([(input.as_str(), images)]), device };
+        for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
+            let values = run.node(node).map_err(|reason| {
+                let operator = &node.operator;
+                fault(&node.name, &format!("{operator}, {reason}"))
+            })?;
+            run.values.extend(node.outputs.iter().map(String::as_str).zip(values));
+            for name in &node.inputs {
+                if last_use.get(name.as_str()) == Some(&index) && name != output {
+                    run.values.remove(name.as_str());
+                }
+            }
+        }
+        let logits = run.values.get(output).ok_or_else(|| fault(output, "is never computed"))?;
+        Ok(logits.flat.to_data().iter::<f32>().collect())
+    }
+
+    /// The output, or what goes into the softmax or sigmoid at the end.
+    fn before_probabilities(&self) -> &str {
+        let mut output = self.outputs.first().map(String::as_str).unwrap_or_default();
+        let made_by = |name: &str| {
+            let mut nodes = self.nodes.iter().rev();
+            nodes.find(|node| node.outputs.first().is_some_and(|output| output == name))
+        };
+        let mut end = output;
+        for _ in 0..4 {
+            let Some(node) = made_by(end) else { break };
+            match (node.operator.as_str(), node.input(0)) {
+                ("Softmax" | "LogSoftmax" | "Sigmoid", Some(input)) => {
+                    (output, end) = (input, input)
+                }
+                ("Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze", Some(input)) => {
+                    end = input
+                }
+                _ => break,
+            }
+        }
+        output
+    }
+
+    /// Which nodes a value depends on.
+    fn needed(&self, output: &str) -> Vec<bool> {
+        let mut names = std::collections::HashSet::from([output]);
+        let mut needed = vec![false; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            if node.outputs.iter().any(|name| names.contains(name.as_str())) {
+                needed[index] = true;
+                names.extend(node.inputs.iter().map(String::as_str));
+            }
+        }
+        needed
+    }
+}
+
+/// The sizes of the images that a graph takes, where they are fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageShape {
+    /// Images in a batch.
+    pub batch: Option<usize>,
+    /// Rows.
+    pub height: Option<usize>,
+    /// Columns.
+    pub width: Option<usize>,
+    /// Whether the channels are the last dimension.
+    pub channels_last: bool,
+}
+
+struct Run<'g> {
+    graph: &'g Graph,
+    values: HashMap<&'g str, Value>,
+    device: Device,
+}
+
+impl Run<'_> {
+    fn constant(&self, node: &Node, index: usize) -> Option<&Constant> {
+        self.graph.constants.get(node.input(index)?)
+    }
+
+    /// An input that has to be there.
+    fn value(&self, node: &Node, index: usize) -> Result<Value, Fault> {
+        let name = node.input(index).ok_or_else(|| format!("it has no input {index}"))?;
+        if let Some(value) = self.values.get(name) {
+            return Ok(value.clone());
+        }
+        let constant = self.graph.constants.get(name);
+        let constant = constant.ok_or_else(|| format!("its input `{name}` is unknown"))?;
+        check(&constant.dims)?;
+        let values = constant.floats().map_err(|error| error.to_string())?;
+        let count = values.len();
+        let flat = Tensor::<1>::from_data(TensorData::new(values, [count]), &self.device);
+        Ok(Value::of(flat, constant.dims.clone())?.integer(!constant.is_float()))
+    }
+
+    /// Numbers that say how to compute.
+    fn numbers(&self, node: &Node, index: usize) -> Result<Option<Vec<f64>>, Fault> {
+        if node.input(index).is_none() {
+            return Ok(None);
+        }
+        match self.constant(node, index) {
+            Some(constant) => constant.numbers().map(Some).map_err(|error| error.to_string()),
+            None => Ok(Some(self.value(node, index)?.numbers())),
+        }
+    }
+
+    /// Numbers that were an attribute once and became an input.
+    fn ints(&self, node: &Node, name: &str, index: usize) -> Result<Option<Vec<i64>>, Fault> {
+        if let Some(ints) = node.ints(name) {
+            return Ok(Some(ints.to_vec()));
+        }
+        let numbers = self.numbers(node, index)?;
+        Ok(numbers.map(|numbers| numbers.into_iter().map(|number| number as i64).collect()))
+    }
+
+    fn float(&self, node: &Node, name: &str, index: usize) -> Result<Option<f32>, Fault> {
+        if node.has(name) {
+            return Ok(Some(node.float(name, 0.0)));
+        }
+        let numbers = self.numbers(node, index)?;
+        Ok(numbers.and_then(|numbers| numbers.first().map(|&number| number as f32)))
+    }
+
+    /// The outputs of a node.
+    fn node(&self, node: &Node) -> Result<Vec<Value>, Fault> {
+        let x = || self.value(node, 0);
+        let one = match node.operator.as_str() {
+            "Conv" => self.conv(node)?,
+            "ConvTranspose" => self.conv_transpose(node)?,
+            "Gemm" => self.gemm(node)?,
+            "MatMul" => self.matmul(node)?,
+            "BatchNormalization" => self.batch_normalization(node)?,
+            "LRN" => self.local_response(node)?,
+            "MaxPool" | "AveragePool" => self.pool(node)?,
+            "GlobalAveragePool" => image(adaptive_avg_pool2d(x()?.image()?, [1, 1]))?,
+            "GlobalMaxPool" => image(x()?.image()?.max_dim(2).max_dim(3))?,
+            "ReduceMean" | "ReduceSum" | "ReduceMax" => self.reduce(node)?,
+            "Identity" | "Dropout" => x()?,
+            "Relu" => x()?.map(activation::relu),
+            "LeakyRelu" => {
+                let alpha = f64::from(node.float("alpha", 0.01));
+                x()?.map(|x| activation::leaky_relu(x, alpha))
+            }
+            "Sigmoid" => x()?.map(activation::sigmoid),
+            "Tanh" => x()?.map(Tensor::tanh),
+            "Sqrt" => x()?.map(Tensor::sqrt),
+            "Exp" => x()?.map(Tensor::exp),
+            "Neg" => x()?.map(Tensor::neg),
+            "Abs" => x()?.map(Tensor::abs),
+            "Reciprocal" => x()?.map(Tensor::recip),
+            "Floor" => x()?.map(Tensor::floor),
+            "Ceil" => x()?.map(Tensor::ceil),
+            "HardSwish" => x()?.map(activation::hard_swish),
+            "HardSigmoid" => {
+                let alpha = f64::from(node.float("alpha", 0.2));
+                let beta = f64::from(node.float("beta", 0.5));
+                x()?.map(|x| activation::hard_sigmoid(x, alpha, beta))
+            }
+            "Clip" => {
+                let low = self.float(node, "min", 1)?.unwrap_or(f32::MIN);
+                let high = self.float(node, "max", 2)?.unwrap_or(f32::MAX);
+                x()?.map(|x| x.clamp(low, high))
+            }
+            "Softmax" => self.softmax(node)?,
+            "Add" | "Sum" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" => {
+                let mut value = x()?;
+                for index in 1..node.inputs.len() {
+                    value = arithmetic(&node.operator, &value, &self.value(node, index)?)?;
+                }
+                value
+            }
+            "Cast" | "CastLike" => {
+                let is_integer = match node.operator.as_str() {
+                    "Cast" => !graph::is_float_code(node.int("to", 1)),
+                    _ => self.value(node, 1)?.is_integer,
+                };
+                let value = x()?;
+                let is_rounded = is_integer && !value.is_integer;
+                let value = if is_rounded { value.map(Tensor::trunc) } else { value };
+                value.integer(is_integer)
+            }
+            "Shape" => {
+                let dims: Vec<f32> = x()?.dims.iter().map(|&dim| dim as f32).collect();
+                self.list(dims)?
+            }
+            "ConstantOfShape" => {
+                let dims = self.ints(node, "shape", 0)?.unwrap_or_default();
+                let dims: Vec<usize> =
+                    dims.into_iter().map(|dim| usize::try_from(dim).unwrap_or(0)).collect();
+                check(&dims)?;
+                let count = dims.iter().product::<usize>();
+                let value = self.float(node, "", 1)?.unwrap_or(0.0);
+                Value::of(Tensor::<1>::full([count], value, &self.device), dims)?
+            }
+            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.rearrange(node)?,
+            "Transpose" => self.transpose(node)?,
+            "Expand" => self.expand(node)?,
+            "Concat" => self.concat(node)?,
+            "Gather" => self.gather(node)?,
+            "Slice" => self.slice(node)?,
+            "Split" => return self.split(node),
+            "Pad" => self.pad(node)?,
+            "Resize" | "Upsample" => self.resize(node)?,
+            _ => return Err("an operator that is not understood here".to_owned()),
+        };
+        if node.outputs.len() > 1 && !matches!(node.operator.as_str(), "Dropout") {
+            return Err("its further outputs are not understood here".to_owned());
+        }
+        Ok(vec![one])
+    }
+
+    fn list(&self, values: Vec<f32>) -> Result<Value, Fault> {
+        let count = values.len();
+        let flat = Tensor::<1>::from_data(TensorData::new(values, [count]), &self.device);
+        Ok(Value::of(flat, vec![count])?.integer(true))
+    }
+
+    fn bias(&self, node: &Node, index: usize) -> Result<Option<Tensor<1>>, Fault> {
+        node.input(index).map(|_| Ok(self.value(node, index)?.flat)).transpose()
+    }
+}
