@@ -1,10 +1,16 @@
-//! `zoo bench`: how fast a model runs.
+//! `zoo bench`: how fast a model runs, or is trained.
 
 use std::io::{self, Write};
 use std::time::Instant;
 
+use burn::module::Module;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use serde::Serialize;
+use zoo_core::ImageClassifier;
+use zoo_models::Classifier;
 
 use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
@@ -17,6 +23,7 @@ struct Result {
     backend: &'static str,
     batch: usize,
     size: usize,
+    training: bool,
     threads: usize,
     runs: usize,
     median_ms: f64,
@@ -42,11 +49,17 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let network = variant.config.init(&device);
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    let once = || -> anyhow::Result<f64> {
+    let mut step = match args.training {
+        true => Some(TrainingStep::new(network.clone().into_classifier()?)),
+        false => None,
+    };
+    let mut once = || -> anyhow::Result<f64> {
         let start = Instant::now();
-        let (_, logits) = model::forward(&network, images.clone())?;
         // Reading the result back waits for backends that compute on their own time.
-        logits.into_data();
+        match &mut step {
+            Some(step) => step.run(images.clone()),
+            None => drop(model::forward(&network, images.clone())?.1.into_data()),
+        }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
     // Caches, thread pools and tuners settle first.
@@ -63,6 +76,7 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         backend: args.run.backend.name(),
         batch: args.batch,
         size,
+        training: args.training,
         threads,
         runs: args.runs,
         median_ms: median,
@@ -74,6 +88,31 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         peak_memory_bytes: peak_memory(),
     };
     print(&result, args.format)
+}
+
+/// Forward, backward and an update by SGD with momentum, as in `tests/oracle/training_step.py`.
+struct TrainingStep {
+    network: Option<Classifier>,
+    optimizer: ModuleOptimizer,
+}
+
+impl TrainingStep {
+    fn new(network: Classifier) -> Self {
+        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+        let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
+        Self { network: Some(network.train()), optimizer }
+    }
+
+    fn run(&mut self, images: Tensor<4>) {
+        let Some(network) = self.network.take() else { return };
+        let logits = network.forward(Tensor::from_inner(images));
+        // Each image is of class 0.
+        let loss = -log_softmax(logits, 1).narrow(1, 0, 1).mean();
+        let grads = GradientsParams::from_grads(loss.backward(), &network);
+        let network = self.optimizer.step(1e-3, network, grads);
+        loss.into_data();
+        self.network = Some(network);
+    }
 }
 
 fn print(result: &Result, format: Format) -> anyhow::Result<()> {
@@ -88,7 +127,8 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
         Format::Text => {
             writeln!(
                 out,
-                "{} on {}, batch {}, {} x {} pixels, {} threads",
+                "{}{} on {}, batch {}, {} x {} pixels, {} threads",
+                if result.training { "a training step of " } else { "" },
                 result.variant,
                 result.backend,
                 result.batch,
