@@ -116,7 +116,7 @@ def lookup(spec):
     entry, size = oracle.lookup(ours)
     if theirs:
         build = {"timm": timm.create_model, "pytorchcv": pytorchcv}[library]
-        entry = dataclasses.replace(entry, build=lambda: build(theirs))
+        entry = dataclasses.replace(entry, build=lambda: build(theirs), feat=None)
     return entry, size
 
 
