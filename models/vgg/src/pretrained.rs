@@ -25,23 +25,38 @@ const PLAIN: VggConfig = VggConfig {
 };
 const NORMALIZED: VggConfig = VggConfig { normalization: Normalization::Batch, ..PLAIN };
 
-/// torchvision counts activations and poolings too, so each network has numbers of its own: for
-/// every convolution, its stage and place, its number and that of the BatchNorm behind it.
-macro_rules! torchvision {
-    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)?) => {
-        &[KeyLayout {
-            name: "torchvision",
+macro_rules! layout {
+    (
+        $name:literal, $first:literal, $second:literal, $classifier:literal,
+        $($conv:literal: $number:literal $($norm:literal)?),*
+    ) => {
+        KeyLayout {
+            name: $name,
             rules: &[
                 $(
                     (concat!("stages.", $conv, ".conv"), concat!("features.", $number)),
                     $((concat!("stages.", $conv, ".norm"), concat!("features.", $norm)),)?
                 )*
-                ("hidden.0", "classifier.0"),
-                ("hidden.1", "classifier.3"),
-                ("classifier", "classifier.6"),
+                ("hidden.0", $first),
+                ("hidden.1", $second),
+                ("classifier", $classifier),
             ],
             optional: &[],
-        }]
+        }
+    };
+}
+
+/// torchvision counts activations and poolings too, so each network has numbers of its own: for
+/// every convolution, its stage and place, its number and that of the BatchNorm behind it.
+macro_rules! torchvision {
+    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)?) => {
+        &[
+            layout!("torchvision", "classifier.0", "classifier.3", "classifier.6",
+                $($conv: $number $($norm)?),*),
+            // The same trunk, and fully connected layers written as convolutions.
+            layout!("timm", "pre_logits.fc1", "pre_logits.fc2", "head.fc",
+                $($conv: $number $($norm)?),*),
+        ]
     };
 }
 
