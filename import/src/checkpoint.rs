@@ -8,6 +8,7 @@ use burn::store::pytorch_reader::{self, PytorchReader};
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
 
 use crate::digest::sha256;
+use crate::keras::{self, Normalization};
 use crate::onnx::{Graph, is_onnx};
 use crate::{Error, is_record};
 
@@ -20,6 +21,9 @@ pub struct Checkpoint {
     pub tensors: BTreeMap<String, Tensor>,
     /// The network that they are of, where the file says that too, as ONNX does.
     pub graph: Option<Graph>,
+    /// What the network does to images before its first layer, where the file says that, as
+    /// Keras's EfficientNets do.
+    pub normalization: Option<Normalization>,
 }
 
 /// Entries of a training checkpoint that hold the model, in the order of preference.
@@ -30,7 +34,8 @@ const ENTRIES: [&str; 6] =
 const PREFIXES: [&str; 5] = ["module", "model", "net", "backbone", "_orig_mod"];
 
 impl Checkpoint {
-    /// Opens a `.pt`, `.pth`, `.safetensors` or `.onnx` file; what it is, its first bytes tell, not its name.
+    /// Opens a `.pt`, `.pth`, `.safetensors`, `.onnx`, `.h5` or `.keras` file; what it is, its first bytes
+    /// tell, not its name.
     ///
     /// PyTorch's pickles are read as data: nothing in one is ever executed.
     ///
@@ -38,12 +43,18 @@ impl Checkpoint {
     ///
     /// When the file can't be read, is of another kind, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (tensors, graph) = match sniff(path)? {
-            Kind::Pytorch => (read_pytorch(path)?, None),
-            Kind::Safetensors => (read_safetensors(path)?, None),
-            Kind::Onnx => {
-                let graph = Graph::open(path)?;
-                (graph.tensors(), Some(graph))
+        let (mut graph, mut normalization) = (None, None);
+        let tensors = match sniff(path)? {
+            Kind::Pytorch => read_pytorch(path)?,
+            Kind::Safetensors => read_safetensors(path)?,
+            Kind::Onnx => graph.insert(Graph::open(path)?).tensors(),
+            kind @ (Kind::Hdf5 | Kind::Keras) => {
+                let contents = match kind {
+                    Kind::Hdf5 => keras::read_hdf5(path)?,
+                    _ => keras::read_archive(path)?,
+                };
+                normalization = contents.normalization;
+                contents.tensors
             }
         };
         let tensors = unwrap(tensors);
@@ -54,7 +65,7 @@ impl Checkpoint {
                 hint: "save the model's `state_dict()`",
             });
         }
-        Ok(Self { path: path.to_owned(), tensors, graph })
+        Ok(Self { path: path.to_owned(), tensors, graph, normalization })
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -71,6 +82,8 @@ enum Kind {
     Pytorch,
     Safetensors,
     Onnx,
+    Hdf5,
+    Keras,
 }
 
 /// Tells from the first bytes what a file is.
@@ -99,8 +112,10 @@ fn sniff(path: &Path) -> Result<Kind, Error> {
         unsupported("a web page", "the download link led to a page, not to the file")
     } else if head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
         unsupported("a text file", "give the file with the weights themselves")
-    } else if head.starts_with(b"\x89HDF") {
-        unsupported("an HDF5 file", "save the weights as safetensors or .pth")
+    } else if keras::is_hdf5(&head) {
+        Ok(Kind::Hdf5)
+    } else if head.starts_with(b"PK") && keras::is_archive(path) {
+        Ok(Kind::Keras)
     } else {
         Ok(Kind::Pytorch)
     }
@@ -129,7 +144,7 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     Ok(tensors.clone())
 }
 
-fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
+pub(crate) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::Broken { path: path.to_owned(), reason: error.to_string() }
 }
 

@@ -157,8 +157,12 @@ impl Attempt<'_> {
             in_channels: self.channels,
             is_headless: self.is_headless,
         };
-        let checkpoint =
-            Checkpoint { path: checkpoint.path.clone(), tensors, graph: checkpoint.graph.clone() };
+        let checkpoint = Checkpoint {
+            tensors,
+            path: checkpoint.path.clone(),
+            graph: checkpoint.graph.clone(),
+            normalization: None,
+        };
         Ok((detail, Match { recognition, checkpoint }))
     }
 

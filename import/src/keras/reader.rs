@@ -1,0 +1,178 @@
+//! Where the layers are in an HDF5 file.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use burn::tensor::DType;
+use hdf5_reader::group::Group;
+use hdf5_reader::{Dataset, Datatype};
+
+use super::layers::{Layer, Role, Weight};
+use crate::Error;
+use crate::checkpoint::broken;
+
+/// Finds the layers of a file.
+pub(super) struct Reader<'a> {
+    path: &'a Path,
+    /// How many bytes a tensor may have.
+    limit: usize,
+    /// The names of the layers at some paths, where they are known from elsewhere.
+    names: &'a HashMap<String, String>,
+    /// The groups that were met, by their addresses: links may lead in a circle.
+    met: HashSet<u64>,
+    layers: Vec<Layer>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(path: &'a Path, limit: usize, names: &'a HashMap<String, String>) -> Self {
+        Self { path, limit, names, met: HashSet::new(), layers: Vec::new() }
+    }
+
+    /// The layers that have weights.
+    pub(super) fn read(mut self, root: &Group) -> Result<Vec<Layer>, Error> {
+        let groups = self.members(root)?.0;
+        let group = |name: &str| groups.iter().find(|group| group.name() == name);
+        let attributes = root.raw_attributes().map_err(|error| broken(self.path, &error))?;
+        // A long list of names is cut into `layer_names0`, `layer_names1`, …
+        let is_list = |name: &str| name.starts_with("layer_names");
+        if let Some(weights) = group("model_weights") {
+            self.named_groups(self.members(weights)?.0)?;
+        } else if attributes.iter().any(|attribute| is_list(attribute.name())) {
+            self.named_groups(groups)?;
+        } else if let Some(layers) = LAYERS.iter().find_map(|name| group(name)) {
+            self.numbered_groups(layers, "layers")?;
+        } else {
+            return Err(self.unsupported(
+                "an HDF5 file without the layers of Keras",
+                "save the model in Keras, with `model.save(\"x.keras\")`",
+            ));
+        }
+        Ok(self.layers)
+    }
+
+    /// Keras 1 and 2: a group for each layer, in which weights have names.
+    fn named_groups(&mut self, groups: Vec<Group>) -> Result<(), Error> {
+        for group in groups.iter().filter(|group| group.name() != TOP_LEVEL) {
+            let mut datasets = Vec::new();
+            self.datasets(group, "", &mut datasets)?;
+            let scope = |name: &str| name.rsplit_once('/').map(|(scope, _)| scope.to_owned());
+            let scopes: HashSet<_> = datasets.iter().map(|(name, _)| scope(name)).collect();
+            // A network inside a network is one layer, whose weights' names tell the layers.
+            let is_network = scopes.len() > 1;
+            let mut layers: Vec<Layer> = Vec::new();
+            for (name, dataset) in datasets {
+                let scope = scope(&name).unwrap_or_default();
+                let layer = if is_network { &scope } else { group.name() };
+                let layer = layer.rsplit('/').next().unwrap_or_default().to_owned();
+                let name = name.rsplit('/').next().unwrap_or_default();
+                let Some(weight) = self.weight(&layer, Role::named(name), dataset)? else {
+                    continue;
+                };
+                match layers.iter_mut().find(|known| known.name == layer) {
+                    Some(known) => known.weights.push(weight),
+                    None => layers.push(Layer { name: layer, weights: vec![weight] }),
+                }
+            }
+            self.layers.extend(layers);
+        }
+        Ok(())
+    }
+
+    fn datasets(
+        &mut self,
+        group: &Group,
+        scope: &str,
+        found: &mut Vec<(String, Dataset)>,
+    ) -> Result<(), Error> {
+        if !self.met.insert(group.address()) {
+            return Ok(());
+        }
+        let (groups, datasets) = self.members(group)?;
+        found.extend(datasets.into_iter().map(|set| (format!("{scope}{}", set.name()), set)));
+        for group in groups {
+            self.datasets(&group, &format!("{scope}{}/", group.name()), found)?;
+        }
+        Ok(())
+    }
+
+    /// Keras 3: a group for each layer under the name of its class and a number, and in it a
+    /// group `vars` with weights by number, whose attribute is the layer's name.
+    fn numbered_groups(&mut self, group: &Group, path: &str) -> Result<(), Error> {
+        if !self.met.insert(group.address()) {
+            return Ok(());
+        }
+        for group in self.members(group)?.0 {
+            let path = format!("{path}/{}", group.name());
+            if group.name() != "vars" {
+                self.numbered_groups(&group, &path)?;
+                continue;
+            }
+            let (layer, _) = path.rsplit_once('/').expect("a path has two parts");
+            let mut datasets = self.members(&group)?.1;
+            if datasets.is_empty() || layer.ends_with("/seed_generator") {
+                continue;
+            }
+            datasets.sort_by_key(|dataset| dataset.name().parse::<usize>().ok());
+            let name = group.attribute("name").and_then(|name| name.read_string()).ok();
+            let Some(name) = name.or_else(|| self.names.get(layer).cloned()) else {
+                return Err(self.unsupported(
+                    "a file of weights without the names of its layers, as early versions of \
+                     Keras 3 wrote them",
+                    "load it in Keras and save the model with `model.save(\"x.keras\")`",
+                ));
+            };
+            let class = layer.rsplit('/').next().unwrap_or_default();
+            let roles = Role::numbered(class, datasets.len());
+            let mut weights = Vec::new();
+            for (role, dataset) in roles.into_iter().zip(datasets) {
+                weights.extend(self.weight(&name, role, dataset)?);
+            }
+            self.layers.push(Layer { name, weights });
+        }
+        Ok(())
+    }
+
+    fn members(&self, group: &Group) -> Result<(Vec<Group>, Vec<Dataset>), Error> {
+        group.members().map_err(|error| broken(self.path, &error))
+    }
+
+    /// None for what is no weight: the state of random numbers, and how often something was seen.
+    fn weight(&self, layer: &str, role: Role, dataset: Dataset) -> Result<Option<Weight>, Error> {
+        if matches!(role, Role::Other(ref name) if name == "count" || name.starts_with("seed_")) {
+            return Ok(None);
+        }
+        let is_bfloat = |name: &str| name == "bfloat16";
+        let dtype = match dataset.dtype() {
+            Datatype::FloatingPoint { size: 8, .. } => DType::F64,
+            Datatype::FloatingPoint { size: 4, .. } => DType::F32,
+            Datatype::FloatingPoint { size: 2, .. } | Datatype::Opaque { size: 2, .. } => {
+                // HDF5 has no such type, so Keras says so in words.
+                let stated = dataset.attribute("dtype").and_then(|dtype| dtype.read_string());
+                if stated.is_ok_and(|name| is_bfloat(&name)) { DType::BF16 } else { DType::F16 }
+            }
+            _ => {
+                return Err(self.unsupported(
+                    "a Keras file with weights that are no floating-point numbers",
+                    "save the network as it was before it was quantised",
+                ));
+            }
+        };
+        let length = dataset.raw_byte_len().ok().filter(|length| *length <= self.limit);
+        if length.is_none() {
+            let reason = format!("a weight of {layer} claims to be larger than the file");
+            return Err(broken(self.path, &reason));
+        }
+        let dims = dataset.shape().iter().map(|&size| size as usize).collect();
+        Ok(Some(Weight { role, dims, dtype, dataset }))
+    }
+
+    fn unsupported(&self, found: &'static str, hint: &'static str) -> Error {
+        Error::Unsupported { path: self.path.to_owned(), found, hint }
+    }
+}
+
+/// Where Keras 3 has the layers, and where its first versions had them.
+const LAYERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
+
+/// Where Keras has weights that are no layer's.
+const TOP_LEVEL: &str = "top_level_model_weights";
