@@ -24,8 +24,12 @@ pub struct Match {
 
 impl Match {
     /// The spelling of [`Self::checkpoint`].
-    pub const LAYOUTS: &[KeyLayout] =
-        &[KeyLayout { name: "the model", rules: &[("{part}", "{part}")], optional: &[] }];
+    pub const LAYOUTS: &[KeyLayout] = &[KeyLayout {
+        name: "the model",
+        rules: &[("{part}", "{part}")],
+        optional: &[],
+        preprocess: None,
+    }];
 }
 
 /// Why no network's layers are those of a graph.

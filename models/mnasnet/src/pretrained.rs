@@ -50,6 +50,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -76,6 +77,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names, sizes and weights: B1 as torchvision states them

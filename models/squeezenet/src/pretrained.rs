@@ -34,6 +34,7 @@ const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 #[rustfmt::skip]
 const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
@@ -48,6 +49,7 @@ const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

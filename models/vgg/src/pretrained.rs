@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{Normalization, VggConfig};
 
@@ -29,7 +29,7 @@ const NORMALIZED: VggConfig = VggConfig { normalization: Normalization::Batch, .
 /// every convolution, its stage and place, its number and that of the BatchNorm behind it.
 macro_rules! torchvision {
     ($($conv:literal: $number:literal $($norm:literal)?),* $(,)?) => {
-        &[KeyLayout {
+        KeyLayout {
             name: "torchvision",
             rules: &[
                 $(
@@ -41,12 +41,13 @@ macro_rules! torchvision {
                 ("classifier", "classifier.6"),
             ],
             optional: &[],
-        }]
+            preprocess: None,
+        }
     };
 }
 
 #[rustfmt::skip]
-const TORCHVISION_11: &[KeyLayout] = torchvision![
+const TORCHVISION_11: KeyLayout = torchvision![
     "0.0": 0,
     "1.0": 3,
     "2.0": 6, "2.1": 8,
@@ -54,7 +55,7 @@ const TORCHVISION_11: &[KeyLayout] = torchvision![
     "4.0": 16, "4.1": 18,
 ];
 #[rustfmt::skip]
-const TORCHVISION_13: &[KeyLayout] = torchvision![
+const TORCHVISION_13: KeyLayout = torchvision![
     "0.0": 0, "0.1": 2,
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12,
@@ -62,7 +63,7 @@ const TORCHVISION_13: &[KeyLayout] = torchvision![
     "4.0": 20, "4.1": 22,
 ];
 #[rustfmt::skip]
-const TORCHVISION_16: &[KeyLayout] = torchvision![
+const TORCHVISION_16: KeyLayout = torchvision![
     "0.0": 0, "0.1": 2,
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12, "2.2": 14,
@@ -70,7 +71,7 @@ const TORCHVISION_16: &[KeyLayout] = torchvision![
     "4.0": 24, "4.1": 26, "4.2": 28,
 ];
 #[rustfmt::skip]
-const TORCHVISION_19: &[KeyLayout] = torchvision![
+const TORCHVISION_19: KeyLayout = torchvision![
     "0.0": 0, "0.1": 2,
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12, "2.2": 14, "2.3": 16,
@@ -79,7 +80,7 @@ const TORCHVISION_19: &[KeyLayout] = torchvision![
 ];
 
 #[rustfmt::skip]
-const TORCHVISION_11_BN: &[KeyLayout] = torchvision![
+const TORCHVISION_11_BN: KeyLayout = torchvision![
     "0.0": 0 1,
     "1.0": 4 5,
     "2.0": 8 9, "2.1": 11 12,
@@ -87,7 +88,7 @@ const TORCHVISION_11_BN: &[KeyLayout] = torchvision![
     "4.0": 22 23, "4.1": 25 26,
 ];
 #[rustfmt::skip]
-const TORCHVISION_13_BN: &[KeyLayout] = torchvision![
+const TORCHVISION_13_BN: KeyLayout = torchvision![
     "0.0": 0 1, "0.1": 3 4,
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18,
@@ -95,7 +96,7 @@ const TORCHVISION_13_BN: &[KeyLayout] = torchvision![
     "4.0": 28 29, "4.1": 31 32,
 ];
 #[rustfmt::skip]
-const TORCHVISION_16_BN: &[KeyLayout] = torchvision![
+const TORCHVISION_16_BN: KeyLayout = torchvision![
     "0.0": 0 1, "0.1": 3 4,
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21,
@@ -103,13 +104,26 @@ const TORCHVISION_16_BN: &[KeyLayout] = torchvision![
     "4.0": 34 35, "4.1": 37 38, "4.2": 40 41,
 ];
 #[rustfmt::skip]
-const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
+const TORCHVISION_19_BN: KeyLayout = torchvision![
     "0.0": 0 1, "0.1": 3 4,
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21, "2.3": 23 24,
     "3.0": 27 28, "3.1": 30 31, "3.2": 33 34, "3.3": 36 37,
     "4.0": 40 41, "4.1": 43 44, "4.2": 46 47, "4.3": 49 50,
 ];
+
+/// The names of the layers in `keras.applications`, which has the networks of 16 and 19 layers.
+#[rustfmt::skip]
+const KERAS: KeyLayout = KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stages.{s}.{l}.conv", "block{s+1}_conv{l+1}"),
+        ("hidden.{h}", "fc{h+1}"),
+        ("classifier", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::CAFFE),
+};
 
 /// The variants' names, sizes and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
@@ -121,7 +135,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg11",
         config: VggConfig { depths: [1, 1, 2, 2, 2], ..PLAIN },
-        size: 224, params: Some(132_863_336), gmacs: Some(7.609), layouts: TORCHVISION_11,
+        size: 224, params: Some(132_863_336), gmacs: Some(7.609), layouts: &[TORCHVISION_11],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg11-8a719046.pth", "8a719046", 256, [69.020, 88.628]),
         ],
@@ -129,7 +143,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg11_bn",
         config: VggConfig { depths: [1, 1, 2, 2, 2], ..NORMALIZED },
-        size: 224, params: Some(132_868_840), gmacs: Some(7.609), layouts: TORCHVISION_11_BN,
+        size: 224, params: Some(132_868_840), gmacs: Some(7.609), layouts: &[TORCHVISION_11_BN],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg11_bn-6002323d.pth", "6002323d", 256, [70.370, 89.810]),
         ],
@@ -137,7 +151,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg13",
         config: VggConfig { depths: [2, 2, 2, 2, 2], ..PLAIN },
-        size: 224, params: Some(133_047_848), gmacs: Some(11.308), layouts: TORCHVISION_13,
+        size: 224, params: Some(133_047_848), gmacs: Some(11.308), layouts: &[TORCHVISION_13],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg13-19584684.pth", "19584684", 256, [69.928, 89.246]),
         ],
@@ -145,7 +159,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg13_bn",
         config: VggConfig { depths: [2, 2, 2, 2, 2], ..NORMALIZED },
-        size: 224, params: Some(133_053_736), gmacs: Some(11.308), layouts: TORCHVISION_13_BN,
+        size: 224, params: Some(133_053_736), gmacs: Some(11.308), layouts: &[TORCHVISION_13_BN],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg13_bn-abd245e5.pth", "abd245e5", 256, [71.586, 90.374]),
         ],
@@ -153,7 +167,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg16",
         config: VggConfig { depths: [2, 2, 3, 3, 3], ..PLAIN },
-        size: 224, params: Some(138_357_544), gmacs: Some(15.470), layouts: TORCHVISION_16,
+        size: 224, params: Some(138_357_544), gmacs: Some(15.470), layouts: &[TORCHVISION_16, KERAS],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", 256, [71.592, 90.382]),
         ],
@@ -161,7 +175,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg16_bn",
         config: VggConfig { depths: [2, 2, 3, 3, 3], ..NORMALIZED },
-        size: 224, params: Some(138_365_992), gmacs: Some(15.470), layouts: TORCHVISION_16_BN,
+        size: 224, params: Some(138_365_992), gmacs: Some(15.470), layouts: &[TORCHVISION_16_BN],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth", "6c64b313", 256, [73.360, 91.516]),
         ],
@@ -169,7 +183,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg19",
         config: VggConfig { depths: [2, 2, 4, 4, 4], ..PLAIN },
-        size: 224, params: Some(143_667_240), gmacs: Some(19.632), layouts: TORCHVISION_19,
+        size: 224, params: Some(143_667_240), gmacs: Some(19.632), layouts: &[TORCHVISION_19, KERAS],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 256, [72.376, 90.876]),
         ],
@@ -177,7 +191,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg19_bn",
         config: VggConfig { depths: [2, 2, 4, 4, 4], ..NORMALIZED },
-        size: 224, params: Some(143_678_248), gmacs: Some(19.632), layouts: TORCHVISION_19_BN,
+        size: 224, params: Some(143_678_248), gmacs: Some(19.632), layouts: &[TORCHVISION_19_BN],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth", "c79401a0", 256, [74.218, 91.842]),
         ],
