@@ -5,7 +5,7 @@
 //! model ── StateDict::of ──▶ tensors by key ── save_safetensors, save_pth, save_onnx ──▶ file
 //! ```
 //!
-//! [`Checkpoint::open`] reads PyTorch's and safetensors' files without running anything in them.
+//! [`Checkpoint::open`] reads PyTorch's, safetensors', ONNX's and Keras's files without running anything in them.
 //! [`load`] puts the tensors into a model, strictly: each parameter gets a tensor of its shape
 //! and no tensor is left over, or the [`Report`] in the error lists all that is wrong. A
 //! [`Record`] is Burn's own file with a [`ModelCard`] inside, which says all that is needed to

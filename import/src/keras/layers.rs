@@ -209,7 +209,8 @@ impl Layer {
         // the root once more, in a layer without weights.
         let is_deviation = variance == EFFICIENTNET_STD;
         let std = variance.map(|variance| if is_deviation { variance } else { variance.sqrt() });
-        Ok(Some(Normalization { mean, std }))
+        let is_scale = |std: &f32| *std > 0.0 && std.is_finite();
+        Ok(std.iter().all(is_scale).then_some(Normalization { mean, std }))
     }
 }
 

@@ -32,15 +32,14 @@ impl<'a> Reader<'a> {
     pub(super) fn read(mut self, root: &Group) -> Result<Vec<Layer>, Error> {
         let groups = self.members(root)?.0;
         let group = |name: &str| groups.iter().find(|group| group.name() == name);
-        let attributes = root.raw_attributes().map_err(|error| broken(self.path, &error))?;
-        // A long list of names is cut into `layer_names0`, `layer_names1`, …
-        let is_list = |name: &str| name.starts_with("layer_names");
-        if let Some(weights) = group("model_weights") {
-            self.named_groups(self.members(weights)?.0)?;
-        } else if attributes.iter().any(|attribute| is_list(attribute.name())) {
-            self.named_groups(groups)?;
+        let network = group("model_weights").unwrap_or(root);
+        let names = self.layer_names(network)?;
+        if !names.is_empty() {
+            for name in names {
+                self.named_layer(network, &name)?;
+            }
         } else if let Some(layers) = LAYERS.iter().find_map(|name| group(name)) {
-            self.numbered_groups(layers, "layers")?;
+            self.numbered_layers(layers, "layers")?;
         } else {
             return Err(self.unsupported(
                 "an HDF5 file without the layers of Keras",
@@ -50,31 +49,47 @@ impl<'a> Reader<'a> {
         Ok(self.layers)
     }
 
-    /// Keras 1 and 2: a group for each layer, in which weights have names.
-    fn named_groups(&mut self, groups: Vec<Group>) -> Result<(), Error> {
-        for group in groups.iter().filter(|group| group.name() != TOP_LEVEL) {
-            let mut datasets = Vec::new();
-            self.datasets(group, "", &mut datasets)?;
-            let scope = |name: &str| name.rsplit_once('/').map(|(scope, _)| scope.to_owned());
-            let scopes: HashSet<_> = datasets.iter().map(|(name, _)| scope(name)).collect();
-            // A network inside a network is one layer, whose weights' names tell the layers.
-            let is_network = scopes.len() > 1;
-            let mut layers: Vec<Layer> = Vec::new();
-            for (name, dataset) in datasets {
-                let scope = scope(&name).unwrap_or_default();
-                let layer = if is_network { &scope } else { group.name() };
-                let layer = layer.rsplit('/').next().unwrap_or_default().to_owned();
-                let name = name.rsplit('/').next().unwrap_or_default();
-                let Some(weight) = self.weight(&layer, Role::named(name), dataset)? else {
-                    continue;
-                };
-                match layers.iter_mut().find(|known| known.name == layer) {
-                    Some(known) => known.weights.push(weight),
-                    None => layers.push(Layer { name: layer, weights: vec![weight] }),
-                }
+    /// The list of layers that Keras 1 and 2 keep; a long one is cut into `layer_names0`, ….
+    fn layer_names(&self, network: &Group) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for attribute in network.attributes().map_err(|error| broken(self.path, &error))? {
+            if attribute.name.starts_with("layer_names") {
+                names.extend(attribute.read_strings().map_err(|error| broken(self.path, &error))?);
             }
-            self.layers.extend(layers);
         }
+        Ok(names)
+    }
+
+    /// Keras 1 and 2: a group for each layer, in which weights have names.
+    fn named_layer(&mut self, network: &Group, name: &str) -> Result<(), Error> {
+        let mut group = network.clone();
+        for part in name.split('/') {
+            group = group.group(part).map_err(|error| broken(self.path, &error))?;
+        }
+        let mut datasets = Vec::new();
+        self.datasets(&group, "", &mut datasets)?;
+        let scope = |name: &str| name.rsplit_once('/').map(|(scope, _)| scope.to_owned());
+        let scopes: HashSet<_> = datasets.iter().map(|(name, _)| scope(name)).collect();
+        // A network inside a network is one layer, whose weights' names tell the layers.
+        let is_network = scopes.len() > 1;
+        let mut layers: Vec<Layer> = Vec::new();
+        for (path, dataset) in datasets {
+            let (scope, weight) = path.rsplit_once('/').unwrap_or_default();
+            // DenseNet's published files have slashes where Keras has underscores now.
+            let layer = match is_network {
+                true => scope.rsplit('/').next().unwrap_or_default().to_owned(),
+                false => name.replace('/', "_"),
+            };
+            let weight = if weight.is_empty() { path.as_str() } else { weight };
+            let Some(weight) = self.weight(&layer, Role::named(weight), dataset)? else {
+                continue;
+            };
+            match layers.iter_mut().find(|known| known.name == layer) {
+                Some(known) => known.weights.push(weight),
+                None => layers.push(Layer { name: layer, weights: vec![weight] }),
+            }
+        }
+        self.layers.extend(layers);
         Ok(())
     }
 
@@ -97,14 +112,14 @@ impl<'a> Reader<'a> {
 
     /// Keras 3: a group for each layer under the name of its class and a number, and in it a
     /// group `vars` with weights by number, whose attribute is the layer's name.
-    fn numbered_groups(&mut self, group: &Group, path: &str) -> Result<(), Error> {
+    fn numbered_layers(&mut self, group: &Group, path: &str) -> Result<(), Error> {
         if !self.met.insert(group.address()) {
             return Ok(());
         }
         for group in self.members(group)?.0 {
             let path = format!("{path}/{}", group.name());
             if group.name() != "vars" {
-                self.numbered_groups(&group, &path)?;
+                self.numbered_layers(&group, &path)?;
                 continue;
             }
             let (layer, _) = path.rsplit_once('/').expect("a path has two parts");
@@ -157,9 +172,9 @@ impl<'a> Reader<'a> {
                 ));
             }
         };
-        let length = dataset.raw_byte_len().ok().filter(|length| *length <= self.limit);
-        if length.is_none() {
-            let reason = format!("a weight of {layer} claims to be larger than the file");
+        let length = dataset.raw_byte_len().unwrap_or(usize::MAX);
+        if !(1..=self.limit).contains(&length) {
+            let reason = format!("a weight of {layer} is empty, or larger than the file");
             return Err(broken(self.path, &reason));
         }
         let dims = dataset.shape().iter().map(|&size| size as usize).collect();
@@ -173,6 +188,3 @@ impl<'a> Reader<'a> {
 
 /// Where Keras 3 has the layers, and where its first versions had them.
 const LAYERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
-
-/// Where Keras has weights that are no layer's.
-const TOP_LEVEL: &str = "top_level_model_weights";
