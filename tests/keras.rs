@@ -114,7 +114,6 @@ fn networks_are_recognised() {
         ("DenseNet121", "densenet121_keras"),
         ("EfficientNetB0", "efficientnet_b0_keras"),
         ("NASNetMobile", "nasnet_a_mobile_keras"),
-        ("VGG16", "vgg16"),
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let mut checkpoint = Checkpoint::open(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -169,12 +168,6 @@ fn tabulated_image(size: usize) -> Vec<f32> {
 #[test]
 fn images_are_prepared_as_in_keras() {
     for (name, colour, mean, std) in [
-        (
-            "VGG16",
-            Colour::Bgr,
-            [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0],
-            [1.0 / 255.0; 3],
-        ),
         (
             "ResNet50",
             Colour::Bgr,

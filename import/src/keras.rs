@@ -114,7 +114,13 @@ fn read(
     for layer in &layers {
         match layer.normalization().map_err(|error| broken(path, &error))? {
             Some(found) => contents.normalization = Some(found),
-            None => contents.tensors.extend(layer.tensors()),
+            None => {
+                for (key, tensor) in layer.tensors() {
+                    if contents.tensors.insert(key.clone(), tensor).is_some() {
+                        return Err(broken(path, &format!("there are two weights {key}")));
+                    }
+                }
+            }
         }
     }
     Ok(contents)

@@ -248,7 +248,7 @@ def write_fixtures(folder):
         file.create_dataset("measurements", data=np.arange(4.0))
 
     for name in ["MobileNetV2", "Xception", "InceptionV3", "InceptionResNetV2", "ResNet50",
-                 "DenseNet121", "EfficientNetB0", "NASNetMobile", "VGG16"]:
+                 "DenseNet121", "EfficientNetB0", "NASNetMobile"]:
         keras.utils.clear_session(free_memory=True)
         model = build(name, 224)
         model.save(networks / f"{name}.keras")

@@ -207,7 +207,8 @@ impl Layer {
         };
         // The published EfficientNets have their deviation in place of its square, and divide by
         // the root once more, in a layer without weights.
-        let is_deviation = variance == EFFICIENTNET_STD;
+        let is_deviation =
+            variance.iter().zip(EFFICIENTNET_STD).all(|(found, std)| (found - std).abs() < 1e-4);
         let std = variance.map(|variance| if is_deviation { variance } else { variance.sqrt() });
         let is_scale = |std: &f32| *std > 0.0 && std.is_finite();
         Ok(std.iter().all(is_scale).then_some(Normalization { mean, std }))

@@ -232,7 +232,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b2_keras",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..KERAS_PORT },
-        size: 260, params: Some(9_109_994), gmacs: None, layouts: KERAS,
+        size: 260, params: Some(9_109_994), gmacs: Some(0.994), layouts: KERAS,
         weights: &[],
     },
     Variant {

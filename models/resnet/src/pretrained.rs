@@ -185,7 +185,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnet152_keras",
         config: ResNetConfig { depths: [3, 8, 36, 3], ..KERAS_PORT },
-        size: 224, params: Some(60_268_520), gmacs: Some(11.283), layouts: KERAS, weights: &[],
+        size: 224, params: Some(60_268_520), gmacs: Some(11.282), layouts: KERAS, weights: &[],
     },
     Variant {
         name: "resnet20_cifar",
