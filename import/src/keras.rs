@@ -23,7 +23,7 @@ use serde_json::Value;
 use zip::ZipArchive;
 
 use crate::Error;
-use crate::checkpoint::broken;
+use crate::error::broken;
 
 mod layers;
 mod names;
@@ -50,45 +50,34 @@ pub struct Normalization {
 }
 
 /// What is in a `.keras` archive.
-const WEIGHTS: &str = "model.weights.h5";
+pub(crate) const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
 
 /// How many times as large as a file what it unpacks to may be: deflate makes at most 1032.
 const EXPANSION: u64 = 1032;
 
-/// Whether a file with these first bytes is HDF5.
-pub(crate) fn is_hdf5(head: &[u8]) -> bool {
-    head.starts_with(b"\x89HDF\r\n\x1a\n")
-}
-
-/// Whether a file is an archive that Keras wrote.
-pub(crate) fn is_archive(path: &Path) -> bool {
-    let archive = File::open(path).ok().and_then(|file| ZipArchive::new(file).ok());
-    archive.is_some_and(|archive| archive.index_for_name(WEIGHTS).is_some())
-}
-
 /// Reads an HDF5 file, whose values stay on disk.
 pub(crate) fn read_hdf5(path: &Path) -> Result<Contents, Error> {
-    let storage = FileStorage::open(path).map_err(|error| broken(path, &error))?;
+    let storage = FileStorage::open(path).map_err(|error| broken(path, error))?;
     read(path, Arc::new(storage), &HashMap::new())
 }
 
 /// Reads a `.keras` archive, whose values are in memory.
 pub(crate) fn read_archive(path: &Path) -> Result<Contents, Error> {
     let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let mut archive = ZipArchive::new(file).map_err(|error| broken(path, &error))?;
+    let mut archive = ZipArchive::new(file).map_err(|error| broken(path, error))?;
     let mut unpack = |name: &str| {
-        let file = archive.by_name(name).map_err(|error| broken(path, &error))?;
+        let file = archive.by_name(name).map_err(|error| broken(path, error))?;
         let size = file.size();
         if size > file.compressed_size().saturating_mul(EXPANSION) {
-            return Err(broken(path, &format!("{name} claims to be of {size} bytes")));
+            return Err(broken(path, format!("{name} claims to be of {size} bytes")));
         }
         let mut bytes = Vec::new();
-        file.take(size).read_to_end(&mut bytes).map_err(|error| broken(path, &error))?;
+        file.take(size).read_to_end(&mut bytes).map_err(|error| broken(path, error))?;
         Ok(bytes)
     };
     let config: Value = serde_json::from_slice(&unpack(CONFIG)?)
-        .map_err(|error| broken(path, &format!("{CONFIG}: {error}")))?;
+        .map_err(|error| broken(path, format!("{CONFIG}: {error}")))?;
     let weights = BytesStorage::new(unpack(WEIGHTS)?);
     read(path, Arc::new(weights), &names::in_config(&config))
 }
@@ -106,18 +95,18 @@ fn read(
         // Each value is read once.
         .with_chunk_cache_bytes(0);
     let file = Hdf5File::from_storage_with_options(storage, options);
-    let root = file.and_then(|file| file.root_group()).map_err(|error| broken(path, &error))?;
+    let root = file.and_then(|file| file.root_group()).map_err(|error| broken(path, error))?;
     let mut layers = Reader::new(path, limit, names).read(&root)?;
     names::settle(&mut layers);
 
     let mut contents = Contents { tensors: BTreeMap::new(), normalization: None };
     for layer in &layers {
-        match layer.normalization().map_err(|error| broken(path, &error))? {
+        match layer.normalization().map_err(|error| broken(path, error))? {
             Some(found) => contents.normalization = Some(found),
             None => {
                 for (key, tensor) in layer.tensors() {
                     if contents.tensors.insert(key.clone(), tensor).is_some() {
-                        return Err(broken(path, &format!("there are two weights {key}")));
+                        return Err(broken(path, format!("there are two weights {key}")));
                     }
                 }
             }

@@ -22,8 +22,10 @@ mod download;
 mod error;
 mod export;
 mod keras;
+mod kind;
 mod load;
 pub mod onnx;
+mod pytorch;
 mod recognise;
 mod record;
 #[cfg(feature = "download")]

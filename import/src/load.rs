@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use burn::store::burn_pack::Tensor;
-use burn::store::{FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter};
-use burn::tensor::DType;
+use burn::store::{FloatCastAdapter, ModuleSnapshot, bridge};
+use burn::tensor::{DType, Shape, TensorData};
 use zoo_core::{KeyLayout, Parameter, parameters, root_prefix};
 
 use crate::{Checkpoint, Error};
@@ -24,6 +25,8 @@ pub struct Report {
     pub misshapen: Vec<Misshapen>,
     /// What went wrong in reading values.
     pub unreadable: Vec<String>,
+    /// Keys of tensors that hold a NaN or an infinity. They are loaded nevertheless.
+    pub not_finite: Vec<String>,
 }
 
 /// A key that the model needs and the checkpoint lacks.
@@ -100,6 +103,7 @@ pub fn load_but<M: Module>(
     let root = root_prefix(&model);
 
     let mut report = Report { layout: layout.name, ..Report::default() };
+    let not_finite = Arc::default();
     let mut tensors: Vec<Tensor> = Vec::with_capacity(slots.len());
     for (slot, key) in slots.iter().zip(&keys) {
         let expected = pytorch_shape(slot);
@@ -108,7 +112,7 @@ pub fn load_but<M: Module>(
             None => {
                 report.missing.push(Missing { key: key.clone(), shape: expected, nearest: None })
             }
-            Some(tensor) if tensor.shape.to_vec() != expected => {
+            Some(tensor) if !has_shape(tensor, &expected) => {
                 report.misshapen.push(Misshapen {
                     key: key.clone(),
                     expected,
@@ -116,9 +120,9 @@ pub fn load_but<M: Module>(
                 });
             }
             Some(tensor) => {
-                let mut tensor = tensor.clone();
-                tensor.name = format!("{root}{}", slot.path);
-                tensors.push(tensor);
+                let tensor = if is_linear(slot) { transposed(tensor) } else { tensor.clone() };
+                let name = format!("{root}{}", slot.path);
+                tensors.push(watched(tensor, name, key.clone(), &not_finite));
             }
         }
     }
@@ -134,10 +138,11 @@ pub fn load_but<M: Module>(
     }
 
     if report.is_clean() {
-        let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));
+        let adapter = FloatCastAdapter::to(DType::F32);
         let result = model.apply(tensors, None, Some(Box::new(adapter)), false);
         report.loaded = result.applied.len();
         report.unreadable = result.errors.iter().map(ToString::to_string).collect();
+        report.not_finite = std::mem::take(&mut *keys_in(&not_finite));
     }
     if report.is_clean() {
         Ok((model, report))
@@ -148,6 +153,29 @@ pub fn load_but<M: Module>(
             report: Box::new(report),
         })
     }
+}
+
+/// Keys that are noted while values are read.
+type Keys = Arc<Mutex<Vec<String>>>;
+
+fn keys_in(keys: &Keys) -> MutexGuard<'_, Vec<String>> {
+    keys.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A tensor under another name, whose key is noted if a number in it is none.
+fn watched(tensor: Tensor, name: String, key: String, not_finite: &Keys) -> Tensor {
+    let not_finite = not_finite.clone();
+    let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+    bridge::map_data(tensor, name, dtype, shape, move |data| {
+        let is_finite = match data.as_slice::<f32>() {
+            Ok(values) => values.iter().all(|value| value.is_finite()),
+            Err(_) => !dtype.is_float() || data.iter::<f64>().all(f64::is_finite),
+        };
+        if !is_finite {
+            keys_in(&not_finite).push(key.clone());
+        }
+        data
+    })
 }
 
 /// Whether a checkpoint has parts that an architecture may do without: auxiliary heads.
@@ -206,6 +234,8 @@ fn spelling<'l>(
 ) -> (&'l KeyLayout, Vec<String>) {
     layouts
         .iter()
+        // Of several that know as many, the last is taken, which is the first of them then.
+        .rev()
         .map(|layout| {
             let keys = keys_of(layout, slots);
             let known = keys.iter().filter(|key| checkpoint.tensors.contains_key(*key)).count();
@@ -239,10 +269,60 @@ pub(crate) fn is_counter(key: &str) -> bool {
 /// A parameter's shape as PyTorch stores it: a fully connected layer's weight is transposed.
 pub(crate) fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
     let mut shape = parameter.shape.clone();
-    if parameter.layer == "Linear" {
+    if is_linear(parameter) {
         shape.reverse();
     }
     shape
+}
+
+/// Whether a tensor has a shape, or is the kernel of a convolution over the whole of its input,
+/// as some write a fully connected layer.
+pub(crate) fn has_shape(tensor: &Tensor, expected: &[usize]) -> bool {
+    match (&tensor.shape[..], expected) {
+        (&[outputs, channels, height, width], &[rows, columns]) => {
+            outputs == rows && channels.checked_mul(height * width) == Some(columns)
+        }
+        (found, expected) => found == expected,
+    }
+}
+
+fn is_linear(parameter: &Parameter) -> bool {
+    parameter.layer == "Linear"
+}
+
+/// A fully connected layer's tensor as Burn has it: its weight is `[in, out]`, not `[out, in]`.
+///
+/// Burn's own adapter takes an element at a time, which for VGG is half of an import's time.
+fn transposed(tensor: &Tensor) -> Tensor {
+    let [rows, ref inputs @ ..] = tensor.shape[..] else {
+        return tensor.clone();
+    };
+    if inputs.is_empty() {
+        return tensor.clone();
+    }
+    let columns = inputs.iter().product();
+    let shape = Shape::new([columns, rows]);
+    bridge::map_data(tensor.clone(), tensor.name.clone(), DType::F32, shape, move |data| {
+        let data = data.convert::<f32>();
+        let values = data.as_slice::<f32>().expect("they were just converted");
+        TensorData::new(transpose(values, rows, columns), [columns, rows])
+    })
+}
+
+/// Transposes a row-major matrix, in tiles that stay in the cache.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut transposed = vec![0.0; values.len()];
+    for top in (0..rows).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            for column in left..columns.min(left + TILE) {
+                for row in top..rows.min(top + TILE) {
+                    transposed[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    transposed
 }
 
 /// The unused key of the same shape that looks most like a missing one.
@@ -261,7 +341,15 @@ const SHOWN: usize = 12;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
-            return write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout);
+            write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout)?;
+            if let [first, others @ ..] = self.not_finite.as_slice() {
+                let others = match others.len() {
+                    0 => String::new(),
+                    count => format!(" and {count} more"),
+                };
+                write!(f, "\n  warning: numbers that are not finite in {first}{others}")?;
+            }
+            return Ok(());
         }
         writeln!(f, "  read as {} spells the keys", self.layout)?;
         section(f, "missing from the file", &self.missing, |missing| {

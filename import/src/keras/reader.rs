@@ -9,7 +9,7 @@ use hdf5_reader::{Dataset, Datatype};
 
 use super::layers::{Layer, Role, Weight};
 use crate::Error;
-use crate::checkpoint::broken;
+use crate::error::{broken, unsupported};
 
 /// Finds the layers of a file.
 pub(super) struct Reader<'a> {
@@ -41,7 +41,8 @@ impl<'a> Reader<'a> {
         } else if let Some(layers) = LAYERS.iter().find_map(|name| group(name)) {
             self.numbered_layers(layers, "layers")?;
         } else {
-            return Err(self.unsupported(
+            return Err(unsupported(
+                self.path,
                 "an HDF5 file without the layers of Keras",
                 "save the model in Keras, with `model.save(\"x.keras\")`",
             ));
@@ -52,9 +53,9 @@ impl<'a> Reader<'a> {
     /// The list of layers that Keras 1 and 2 keep; a long one is cut into `layer_names0`, ….
     fn layer_names(&self, network: &Group) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
-        for attribute in network.attributes().map_err(|error| broken(self.path, &error))? {
+        for attribute in network.attributes().map_err(|error| broken(self.path, error))? {
             if attribute.name.starts_with("layer_names") {
-                names.extend(attribute.read_strings().map_err(|error| broken(self.path, &error))?);
+                names.extend(attribute.read_strings().map_err(|error| broken(self.path, error))?);
             }
         }
         Ok(names)
@@ -64,7 +65,7 @@ impl<'a> Reader<'a> {
     fn named_layer(&mut self, network: &Group, name: &str) -> Result<(), Error> {
         let mut group = network.clone();
         for part in name.split('/') {
-            group = group.group(part).map_err(|error| broken(self.path, &error))?;
+            group = group.group(part).map_err(|error| broken(self.path, error))?;
         }
         let mut datasets = Vec::new();
         self.datasets(&group, "", &mut datasets)?;
@@ -130,7 +131,8 @@ impl<'a> Reader<'a> {
             datasets.sort_by_key(|dataset| dataset.name().parse::<usize>().ok());
             let name = group.attribute("name").and_then(|name| name.read_string()).ok();
             let Some(name) = name.or_else(|| self.names.get(layer).cloned()) else {
-                return Err(self.unsupported(
+                return Err(unsupported(
+                    self.path,
                     "a file of weights without the names of its layers, as early versions of \
                      Keras 3 wrote them",
                     "load it in Keras and save the model with `model.save(\"x.keras\")`",
@@ -148,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 
     fn members(&self, group: &Group) -> Result<(Vec<Group>, Vec<Dataset>), Error> {
-        group.members().map_err(|error| broken(self.path, &error))
+        group.members().map_err(|error| broken(self.path, error))
     }
 
     /// None for what is no weight: the state of random numbers, and how often something was seen.
@@ -166,7 +168,8 @@ impl<'a> Reader<'a> {
                 if stated.is_ok_and(|name| is_bfloat(&name)) { DType::BF16 } else { DType::F16 }
             }
             _ => {
-                return Err(self.unsupported(
+                return Err(unsupported(
+                    self.path,
                     "a Keras file with weights that are no floating-point numbers",
                     "save the network as it was before it was quantised",
                 ));
@@ -175,14 +178,10 @@ impl<'a> Reader<'a> {
         let length = dataset.raw_byte_len().unwrap_or(usize::MAX);
         if !(1..=self.limit).contains(&length) {
             let reason = format!("a weight of {layer} is empty, or larger than the file");
-            return Err(broken(self.path, &reason));
+            return Err(broken(self.path, reason));
         }
         let dims = dataset.shape().iter().map(|&size| size as usize).collect();
         Ok(Some(Weight { role, dims, dtype, dataset }))
-    }
-
-    fn unsupported(&self, found: &'static str, hint: &'static str) -> Error {
-        Error::Unsupported { path: self.path.to_owned(), found, hint }
     }
 }
 

@@ -30,9 +30,11 @@ const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
 const KERAS_PORT: MobileNetV2Config =
     MobileNetV2Config { dropout: 0.0, port: Port::Keras, ..WIDTH_1 };
 
+const LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
+
 /// torchvision numbers a block's layers, and the first block has no expansion.
 #[rustfmt::skip]
-const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem.conv", "features.0.0"),
@@ -53,7 +55,47 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     ],
     optional: &[],
     preprocess: None,
-}];
+};
+
+/// timm counts the blocks of a stage.
+macro_rules! timm {
+    ($($block:literal: $place:literal),* $(,)?) => {
+        KeyLayout {
+            name: "timm",
+            rules: &[
+                ("stem.conv", "conv_stem"),
+                ("stem.norm", "bn1"),
+                ("blocks.0.depthwise.conv", "blocks.0.0.conv_dw"),
+                ("blocks.0.depthwise.norm", "blocks.0.0.bn1"),
+                ("blocks.0.project.conv", "blocks.0.0.conv_pw"),
+                ("blocks.0.project.norm", "blocks.0.0.bn2"),
+                $(
+                    (concat!("blocks.", $block, ".expand.conv"), concat!("blocks.", $place, ".conv_pw")),
+                    (concat!("blocks.", $block, ".expand.norm"), concat!("blocks.", $place, ".bn1")),
+                    (concat!("blocks.", $block, ".depthwise.conv"), concat!("blocks.", $place, ".conv_dw")),
+                    (concat!("blocks.", $block, ".depthwise.norm"), concat!("blocks.", $place, ".bn2")),
+                    (concat!("blocks.", $block, ".project.conv"), concat!("blocks.", $place, ".conv_pwl")),
+                    (concat!("blocks.", $block, ".project.norm"), concat!("blocks.", $place, ".bn3")),
+                )*
+                ("head_conv.conv", "conv_head"),
+                ("head_conv.norm", "bn2"),
+                ("classifier.linear", "classifier"),
+            ],
+            optional: &[],
+            preprocess: None,
+        }
+    };
+}
+
+#[rustfmt::skip]
+const TIMM: KeyLayout = timm![
+    1: "1.0", 2: "1.1",
+    3: "2.0", 4: "2.1", 5: "2.2",
+    6: "3.0", 7: "3.1", 8: "3.2", 9: "3.3",
+    10: "4.0", 11: "4.1", 12: "4.2",
+    13: "5.0", 14: "5.1", 15: "5.2",
+    16: "6.0",
+];
 
 /// The names of the layers in `keras.applications`.
 #[rustfmt::skip]
@@ -81,7 +123,7 @@ pub const VARIANTS: &[Variant<MobileNetV2Config>] = &[
     Variant {
         name: "mobilenet_v2",
         config: WIDTH_1,
-        size: 224, params: Some(3_504_872), gmacs: Some(0.301), layouts: TORCHVISION,
+        size: 224, params: Some(3_504_872), gmacs: Some(0.301), layouts: LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104", 256, [71.878, 90.286]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth", "7ebf99e0", 232, [72.154, 90.822]),
@@ -105,7 +147,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
     let width = name.strip_prefix("mobilenet_v2_w")?;
     let (width, port, layouts) = match width.strip_suffix("_keras") {
         Some(width) => (width, KERAS_PORT, KERAS),
-        None => (width, WIDTH_1, TORCHVISION),
+        None => (width, WIDTH_1, LAYOUTS),
     };
     let width = width.replacen('_', ".", 1);
     let width_mult: f64 = width.parse().ok()?;

@@ -25,20 +25,21 @@ const PLAIN: VggConfig = VggConfig {
 };
 const NORMALIZED: VggConfig = VggConfig { normalization: Normalization::Batch, ..PLAIN };
 
-/// torchvision counts activations and poolings too, so each network has numbers of its own: for
-/// every convolution, its stage and place, its number and that of the BatchNorm behind it.
-macro_rules! torchvision {
-    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)?) => {
+macro_rules! layout {
+    (
+        $name:literal, $first:literal, $second:literal, $classifier:literal,
+        $($conv:literal: $number:literal $($norm:literal)?),*
+    ) => {
         KeyLayout {
-            name: "torchvision",
+            name: $name,
             rules: &[
                 $(
                     (concat!("stages.", $conv, ".conv"), concat!("features.", $number)),
                     $((concat!("stages.", $conv, ".norm"), concat!("features.", $norm)),)?
                 )*
-                ("hidden.0", "classifier.0"),
-                ("hidden.1", "classifier.3"),
-                ("classifier", "classifier.6"),
+                ("hidden.0", $first),
+                ("hidden.1", $second),
+                ("classifier", $classifier),
             ],
             optional: &[],
             preprocess: None,
@@ -46,8 +47,23 @@ macro_rules! torchvision {
     };
 }
 
+/// torchvision counts activations and poolings too, so each network has numbers of its own: for
+/// every convolution, its stage and place, its number and that of the BatchNorm behind it.
+macro_rules! torchvision {
+    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)? $(; $more:ident)?) => {
+        &[
+            layout!("torchvision", "classifier.0", "classifier.3", "classifier.6",
+                $($conv: $number $($norm)?),*),
+            // The same trunk, and fully connected layers written as convolutions.
+            layout!("timm", "pre_logits.fc1", "pre_logits.fc2", "head.fc",
+                $($conv: $number $($norm)?),*),
+            $($more)?
+        ]
+    };
+}
+
 #[rustfmt::skip]
-const TORCHVISION_11: KeyLayout = torchvision![
+const TORCHVISION_11: &[KeyLayout] = torchvision![
     "0.0": 0,
     "1.0": 3,
     "2.0": 6, "2.1": 8,
@@ -55,7 +71,7 @@ const TORCHVISION_11: KeyLayout = torchvision![
     "4.0": 16, "4.1": 18,
 ];
 #[rustfmt::skip]
-const TORCHVISION_13: KeyLayout = torchvision![
+const TORCHVISION_13: &[KeyLayout] = torchvision![
     "0.0": 0, "0.1": 2,
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12,
@@ -63,24 +79,26 @@ const TORCHVISION_13: KeyLayout = torchvision![
     "4.0": 20, "4.1": 22,
 ];
 #[rustfmt::skip]
-const TORCHVISION_16: KeyLayout = torchvision![
+const TORCHVISION_16: &[KeyLayout] = torchvision![
     "0.0": 0, "0.1": 2,
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12, "2.2": 14,
     "3.0": 17, "3.1": 19, "3.2": 21,
-    "4.0": 24, "4.1": 26, "4.2": 28,
+    "4.0": 24, "4.1": 26, "4.2": 28;
+    KERAS
 ];
 #[rustfmt::skip]
-const TORCHVISION_19: KeyLayout = torchvision![
+const TORCHVISION_19: &[KeyLayout] = torchvision![
     "0.0": 0, "0.1": 2,
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12, "2.2": 14, "2.3": 16,
     "3.0": 19, "3.1": 21, "3.2": 23, "3.3": 25,
-    "4.0": 28, "4.1": 30, "4.2": 32, "4.3": 34,
+    "4.0": 28, "4.1": 30, "4.2": 32, "4.3": 34;
+    KERAS
 ];
 
 #[rustfmt::skip]
-const TORCHVISION_11_BN: KeyLayout = torchvision![
+const TORCHVISION_11_BN: &[KeyLayout] = torchvision![
     "0.0": 0 1,
     "1.0": 4 5,
     "2.0": 8 9, "2.1": 11 12,
@@ -88,7 +106,7 @@ const TORCHVISION_11_BN: KeyLayout = torchvision![
     "4.0": 22 23, "4.1": 25 26,
 ];
 #[rustfmt::skip]
-const TORCHVISION_13_BN: KeyLayout = torchvision![
+const TORCHVISION_13_BN: &[KeyLayout] = torchvision![
     "0.0": 0 1, "0.1": 3 4,
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18,
@@ -96,7 +114,7 @@ const TORCHVISION_13_BN: KeyLayout = torchvision![
     "4.0": 28 29, "4.1": 31 32,
 ];
 #[rustfmt::skip]
-const TORCHVISION_16_BN: KeyLayout = torchvision![
+const TORCHVISION_16_BN: &[KeyLayout] = torchvision![
     "0.0": 0 1, "0.1": 3 4,
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21,
@@ -104,7 +122,7 @@ const TORCHVISION_16_BN: KeyLayout = torchvision![
     "4.0": 34 35, "4.1": 37 38, "4.2": 40 41,
 ];
 #[rustfmt::skip]
-const TORCHVISION_19_BN: KeyLayout = torchvision![
+const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
     "0.0": 0 1, "0.1": 3 4,
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21, "2.3": 23 24,
@@ -135,7 +153,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg11",
         config: VggConfig { depths: [1, 1, 2, 2, 2], ..PLAIN },
-        size: 224, params: Some(132_863_336), gmacs: Some(7.609), layouts: &[TORCHVISION_11],
+        size: 224, params: Some(132_863_336), gmacs: Some(7.609), layouts: TORCHVISION_11,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg11-8a719046.pth", "8a719046", 256, [69.020, 88.628]),
         ],
@@ -143,7 +161,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg11_bn",
         config: VggConfig { depths: [1, 1, 2, 2, 2], ..NORMALIZED },
-        size: 224, params: Some(132_868_840), gmacs: Some(7.609), layouts: &[TORCHVISION_11_BN],
+        size: 224, params: Some(132_868_840), gmacs: Some(7.609), layouts: TORCHVISION_11_BN,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg11_bn-6002323d.pth", "6002323d", 256, [70.370, 89.810]),
         ],
@@ -151,7 +169,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg13",
         config: VggConfig { depths: [2, 2, 2, 2, 2], ..PLAIN },
-        size: 224, params: Some(133_047_848), gmacs: Some(11.308), layouts: &[TORCHVISION_13],
+        size: 224, params: Some(133_047_848), gmacs: Some(11.308), layouts: TORCHVISION_13,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg13-19584684.pth", "19584684", 256, [69.928, 89.246]),
         ],
@@ -159,7 +177,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg13_bn",
         config: VggConfig { depths: [2, 2, 2, 2, 2], ..NORMALIZED },
-        size: 224, params: Some(133_053_736), gmacs: Some(11.308), layouts: &[TORCHVISION_13_BN],
+        size: 224, params: Some(133_053_736), gmacs: Some(11.308), layouts: TORCHVISION_13_BN,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg13_bn-abd245e5.pth", "abd245e5", 256, [71.586, 90.374]),
         ],
@@ -167,7 +185,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg16",
         config: VggConfig { depths: [2, 2, 3, 3, 3], ..PLAIN },
-        size: 224, params: Some(138_357_544), gmacs: Some(15.470), layouts: &[TORCHVISION_16, KERAS],
+        size: 224, params: Some(138_357_544), gmacs: Some(15.470), layouts: TORCHVISION_16,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg16-397923af.pth", "397923af", 256, [71.592, 90.382]),
         ],
@@ -175,7 +193,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg16_bn",
         config: VggConfig { depths: [2, 2, 3, 3, 3], ..NORMALIZED },
-        size: 224, params: Some(138_365_992), gmacs: Some(15.470), layouts: &[TORCHVISION_16_BN],
+        size: 224, params: Some(138_365_992), gmacs: Some(15.470), layouts: TORCHVISION_16_BN,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth", "6c64b313", 256, [73.360, 91.516]),
         ],
@@ -183,7 +201,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg19",
         config: VggConfig { depths: [2, 2, 4, 4, 4], ..PLAIN },
-        size: 224, params: Some(143_667_240), gmacs: Some(19.632), layouts: &[TORCHVISION_19, KERAS],
+        size: 224, params: Some(143_667_240), gmacs: Some(19.632), layouts: TORCHVISION_19,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 256, [72.376, 90.876]),
         ],
@@ -191,7 +209,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
         name: "vgg19_bn",
         config: VggConfig { depths: [2, 2, 4, 4, 4], ..NORMALIZED },
-        size: 224, params: Some(143_678_248), gmacs: Some(19.632), layouts: &[TORCHVISION_19_BN],
+        size: 224, params: Some(143_678_248), gmacs: Some(19.632), layouts: TORCHVISION_19_BN,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth", "c79401a0", 256, [74.218, 91.842]),
         ],
