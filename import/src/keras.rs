@@ -88,14 +88,20 @@ fn read(
     storage: DynStorage,
     names: &HashMap<String, String>,
 ) -> Result<Contents, Error> {
-    let limit = usize::try_from(storage.len().saturating_mul(EXPANSION)).unwrap_or(usize::MAX);
+    let length = storage.len();
+    let limit = usize::try_from(length.saturating_mul(EXPANSION)).unwrap_or(usize::MAX);
     let options = OpenOptions::default()
         .with_max_read_bytes(limit)
         .with_max_chunk_bytes(limit)
         // Each value is read once.
         .with_chunk_cache_bytes(0);
-    let file = Hdf5File::from_storage_with_options(storage, options);
-    let root = file.and_then(|file| file.root_group()).map_err(|error| broken(path, error))?;
+    let file = Hdf5File::from_storage_with_options(storage, options)
+        .map_err(|error| broken(path, error))?;
+    let stated = file.superblock().eof_address;
+    if length < stated {
+        return Err(broken(path, format!("it has {length} of its {stated} bytes")));
+    }
+    let root = file.root_group().map_err(|error| broken(path, error))?;
     let mut layers = Reader::new(path, limit, names).read(&root)?;
     names::settle(&mut layers);
 
