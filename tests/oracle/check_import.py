@@ -22,6 +22,7 @@ import numpy as np
 import oracle
 import timm
 import torch
+from pytorchcv.model_provider import get_model as pytorchcv
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_tensors
 
@@ -35,6 +36,9 @@ VARIANTS = ["lenet5", "alexnet", "vgg11", "vgg13_bn", "googlenet", "resnet18", "
             "efficientnet_b0", "efficientnet_b1", "efficientnet_lite0_timm", "shufflenet_v1_g3",
             "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "ghostnet_050", "ghostnet_100", "unet"]
 # The same networks as others spell them.
+VARIANTS += ["pytorchcv:" + pair for pair in [
+    "resnet18=resnet18@224", "squeezenet_v1_0=squeezenet1_0@224",
+    "squeezenet_v1_1=squeezenet1_1@224"]]
 VARIANTS += ["timm:" + pair for pair in [
     "densenet121=densenet121", "inception_v3=inception_v3", "legacy_xception=xception@96",
     "inception_v4=inception_v4", "mnasnet_100=mnasnet1_0", "mobilenetv2_100=mobilenet_v2",
@@ -106,11 +110,13 @@ FORMS = {"pth": save_pth, "safetensors": save_safetensors, "onnx": save_onnx,
 
 
 def lookup(spec):
-    """NAME[@SIZE], or timm:THEIRS=NAME[@SIZE] for a network that timm spells in its own way."""
-    theirs, _, ours = spec.removeprefix("timm:").rpartition("=")
+    """NAME[@SIZE], or LIBRARY:THEIRS=NAME[@SIZE] for a network that others spell otherwise."""
+    theirs, _, ours = spec.rpartition("=")
+    library, _, theirs = theirs.partition(":")
     entry, size = oracle.lookup(ours)
     if theirs:
-        entry = dataclasses.replace(entry, build=lambda: timm.create_model(theirs))
+        build = {"timm": timm.create_model, "pytorchcv": pytorchcv}[library]
+        entry = dataclasses.replace(entry, build=lambda: build(theirs))
     return entry, size
 
 
