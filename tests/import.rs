@@ -166,7 +166,7 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
         let values = || unreachable!("recognition asks for no values");
         (key.clone(), Tensor::deferred(key, DType::F32, shape, None, length, values))
     });
-    Checkpoint { path: variant.name.into(), tensors: tensors.collect() }
+    Checkpoint { path: variant.name.into(), tensors: tensors.collect(), graph: None }
 }
 
 #[test]
@@ -188,6 +188,7 @@ fn every_variant_is_recognised_in_every_spelling() {
                 });
                 parameters.clone()
             }),
+            capture: Box::new(|_, _| None),
         })
         .collect();
     for (variant, candidate) in VARIANTS.iter().zip(&candidates) {

@@ -36,17 +36,37 @@ fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
     assert!(failures.is_empty(), "{} of {checked} fixtures differ: {failures:?}", failures.len());
 }
 
-/// A few small variants, for the backends that take their time.
+/// A small variant of each architecture, for the backends that take their time.
 #[cfg(any(feature = "ndarray", feature = "wgpu", feature = "libtorch"))]
 fn is_small(name: &str) -> bool {
     [
         "lenet5@32",
-        "resnet20_cifar@32",
+        "alexnet@64",
+        "vgg11@64",
+        "googlenet@64",
+        "inception_v2@64",
+        "se_inception_v2@64",
+        "inception_v3@75",
+        "inception_v4@139",
+        "inception_resnet_v2@98",
         "resnet18@64",
+        "resnet20_cifar@32",
+        "wrn_40_2_b31@32",
         "squeezenet1_1@64",
+        "densenet_bc_100_k12@32",
+        "xception@96",
+        "mobilenet_v1_0_25@64",
         "mobilenet_v2_w0_5@64",
+        "mobilenet_v3_small@64",
+        "shufflenet_v1_g3@64",
+        "shufflenet_v2_x0_5@64",
+        "nasnet_a_mobile@96",
+        "se_resnet18@64",
+        "mnasnet0_5@64",
         "efficientnet_b0@64",
         "efficientnet_lite0_timm@64",
+        "ghostnet_050@64",
+        "unet@32",
     ]
     .contains(&name)
 }

@@ -8,6 +8,7 @@ use burn::store::pytorch_reader::{self, PytorchReader};
 use burn::store::{ModuleStore, SafetensorsStore, bridge};
 
 use crate::digest::sha256;
+use crate::onnx::{Graph, is_onnx};
 use crate::{Error, is_record};
 
 /// The tensors of a foreign file, by key, their values still on disk.
@@ -17,6 +18,8 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// The tensors, without the prefixes that training code wraps around a model's keys.
     pub tensors: BTreeMap<String, Tensor>,
+    /// The network that they are of, where the file says that too, as ONNX does.
+    pub graph: Option<Graph>,
 }
 
 /// Entries of a training checkpoint that hold the model, in the order of preference.
@@ -27,7 +30,7 @@ const ENTRIES: [&str; 6] =
 const PREFIXES: [&str; 5] = ["module", "model", "net", "backbone", "_orig_mod"];
 
 impl Checkpoint {
-    /// Opens a `.pt`, `.pth` or `.safetensors` file; what it is, its first bytes tell, not its name.
+    /// Opens a `.pt`, `.pth`, `.safetensors` or `.onnx` file; what it is, its first bytes tell, not its name.
     ///
     /// PyTorch's pickles are read as data: nothing in one is ever executed.
     ///
@@ -35,9 +38,13 @@ impl Checkpoint {
     ///
     /// When the file can't be read, is of another kind, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let tensors = match sniff(path)? {
-            Kind::Pytorch => read_pytorch(path)?,
-            Kind::Safetensors => read_safetensors(path)?,
+        let (tensors, graph) = match sniff(path)? {
+            Kind::Pytorch => (read_pytorch(path)?, None),
+            Kind::Safetensors => (read_safetensors(path)?, None),
+            Kind::Onnx => {
+                let graph = Graph::open(path)?;
+                (graph.tensors(), Some(graph))
+            }
         };
         let tensors = unwrap(tensors);
         if tensors.is_empty() {
@@ -47,7 +54,7 @@ impl Checkpoint {
                 hint: "save the model's `state_dict()`",
             });
         }
-        Ok(Self { path: path.to_owned(), tensors })
+        Ok(Self { path: path.to_owned(), tensors, graph })
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -63,6 +70,7 @@ impl Checkpoint {
 enum Kind {
     Pytorch,
     Safetensors,
+    Onnx,
 }
 
 /// Tells from the first bytes what a file is.
@@ -78,6 +86,8 @@ fn sniff(path: &Path) -> Result<Kind, Error> {
         Err(Error::Empty(path.to_owned()))
     } else if head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
         Ok(Kind::Safetensors)
+    } else if is_onnx(&head) {
+        Ok(Kind::Onnx)
     } else if is_record(&head) {
         unsupported("a Burn record already", "give it to `zoo classify --weights` as it is")
     } else if text.starts_with("version https://git-lfs") {

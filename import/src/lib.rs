@@ -22,6 +22,7 @@ mod download;
 mod error;
 mod export;
 mod load;
+pub mod onnx;
 mod recognise;
 mod record;
 #[cfg(feature = "download")]

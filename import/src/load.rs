@@ -3,8 +3,8 @@ use std::fmt;
 
 use burn::module::Module;
 use burn::store::burn_pack::Tensor;
-use burn::store::{FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter};
-use burn::tensor::DType;
+use burn::store::{FloatCastAdapter, ModuleSnapshot, bridge};
+use burn::tensor::{DType, Shape, TensorData};
 use zoo_core::{KeyLayout, Parameter, parameters, root_prefix};
 
 use crate::{Checkpoint, Error};
@@ -116,7 +116,7 @@ pub fn load_but<M: Module>(
                 });
             }
             Some(tensor) => {
-                let mut tensor = tensor.clone();
+                let mut tensor = if is_linear(slot) { transposed(tensor) } else { tensor.clone() };
                 tensor.name = format!("{root}{}", slot.path);
                 tensors.push(tensor);
             }
@@ -134,7 +134,7 @@ pub fn load_but<M: Module>(
     }
 
     if report.is_clean() {
-        let adapter = PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32));
+        let adapter = FloatCastAdapter::to(DType::F32);
         let result = model.apply(tensors, None, Some(Box::new(adapter)), false);
         report.loaded = result.applied.len();
         report.unreadable = result.errors.iter().map(ToString::to_string).collect();
@@ -239,10 +239,45 @@ pub(crate) fn is_counter(key: &str) -> bool {
 /// A parameter's shape as PyTorch stores it: a fully connected layer's weight is transposed.
 pub(crate) fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
     let mut shape = parameter.shape.clone();
-    if parameter.layer == "Linear" {
+    if is_linear(parameter) {
         shape.reverse();
     }
     shape
+}
+
+fn is_linear(parameter: &Parameter) -> bool {
+    parameter.layer == "Linear"
+}
+
+/// A fully connected layer's tensor as Burn has it: its weight is `[in, out]`, not `[out, in]`.
+///
+/// Burn's own adapter takes an element at a time, which for VGG is half of an import's time.
+fn transposed(tensor: &Tensor) -> Tensor {
+    let [rows, columns] = tensor.shape[..] else {
+        return tensor.clone();
+    };
+    let shape = Shape::new([columns, rows]);
+    bridge::map_data(tensor.clone(), tensor.name.clone(), DType::F32, shape, move |data| {
+        let data = data.convert::<f32>();
+        let values = data.as_slice::<f32>().expect("they were just converted");
+        TensorData::new(transpose(values, rows, columns), [columns, rows])
+    })
+}
+
+/// Transposes a row-major matrix, in tiles that stay in the cache.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut transposed = vec![0.0; values.len()];
+    for top in (0..rows).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            for column in left..columns.min(left + TILE) {
+                for row in top..rows.min(top + TILE) {
+                    transposed[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    transposed
 }
 
 /// The unused key of the same shape that looks most like a missing one.
@@ -290,7 +325,7 @@ impl Report {
     }
 }
 
-fn section<T>(
+pub(crate) fn section<T>(
     f: &mut fmt::Formatter<'_>,
     title: &str,
     items: &[T],

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use zoo_core::{KeyLayout, Parameter};
 
 use crate::load::{is_counter, keys_of, pytorch_shape};
-use crate::{Checkpoint, fit};
+use crate::{Capture, Checkpoint, fit};
 
 /// A network that a checkpoint may be of.
 pub struct Candidate<'a> {
@@ -15,6 +15,8 @@ pub struct Candidate<'a> {
     pub usual: (usize, usize),
     /// Its parameters for a number of classes and of channels.
     pub build: Box<dyn Fn(usize, usize) -> Vec<Parameter> + 'a>,
+    /// What it computes for a number of classes and of channels, if that can be recorded.
+    pub capture: Box<dyn Fn(usize, usize) -> Option<Capture> + 'a>,
 }
 
 impl Candidate<'_> {

@@ -91,7 +91,7 @@ impl Fixture {
                 (key.clone(), bridge::from_data(data, key.clone(), None))
             })
             .collect();
-        Checkpoint { path: self.variant.clone().into(), tensors }
+        Checkpoint { path: self.variant.clone().into(), tensors, graph: None }
     }
 
     fn values(&self, key: &str, shape: &[usize]) -> Vec<f32> {

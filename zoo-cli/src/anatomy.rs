@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use burn::backend::ir::{
-    BaseOperationIr, FloatOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorIr,
+    BaseOperationIr, FloatOperationIr, ModuleOperationIr, NumericOperationIr, OperationIr,
+    TensorId, TensorIr,
 };
 use serde::Serialize;
 use zoo_core::{count_trainable, parameters};
@@ -34,7 +35,7 @@ pub struct Part {
     pub params: usize,
     /// Multiply-accumulate operations for one image.
     pub macs: u64,
-    /// Shape of the last layer's output for one image.
+    /// Shape of its output for one image, before any pooling that follows.
     pub output: Vec<usize>,
 }
 
@@ -47,6 +48,7 @@ pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
     let (model, mut capture) = capture(config, [1, config.in_channels(), size, size])?;
     let paths = &mut capture.parameters;
     let mut parts: Vec<Part> = Vec::new();
+    let mut current = None;
     for operation in &capture.operations {
         match operation {
             OperationIr::BaseFloat(BaseOperationIr::Reshape(reshape)) => {
@@ -58,6 +60,10 @@ pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
             _ => {}
         }
         let Some((weight, output, macs)) = layer(operation) else {
+            if let (Some(index), Some(output)) = (current, maps(operation)) {
+                let part: &mut Part = &mut parts[index];
+                part.output = output.shape.to_vec();
+            }
             continue;
         };
         let Some(path) = paths.get(&weight.id) else {
@@ -78,6 +84,7 @@ pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
         parts[index].layers += 1;
         parts[index].macs += macs;
         parts[index].output = output.shape.to_vec();
+        current = Some(index);
     }
     for parameter in parameters(&model).iter().filter(|parameter| parameter.is_trainable()) {
         let name = part_of(&parameter.path);
@@ -114,6 +121,22 @@ fn layer(operation: &OperationIr) -> Option<(&TensorIr, &TensorIr, u64)> {
         }
         _ => None,
     }
+}
+
+/// What an operation makes of its inputs, if that is as many pixels: a sum, an activation, several
+/// maps behind one another.
+fn maps(operation: &OperationIr) -> Option<&TensorIr> {
+    use NumericOperationIr::{Mean, MeanDim, Sum, SumDim, SumDims};
+    match operation {
+        OperationIr::BaseFloat(BaseOperationIr::Cat(cat)) => Some(&cat.out),
+        OperationIr::NumericFloat(_, Mean(_) | MeanDim(_) | Sum(_) | SumDim(_) | SumDims(_)) => {
+            None
+        }
+        OperationIr::Module(ModuleOperationIr::BatchNorm(norm)) => Some(&norm.out),
+        OperationIr::NumericFloat(..) | OperationIr::Float(..) => operation.outputs().next(),
+        _ => None,
+    }
+    .filter(|output| output.shape.num_dims() > 1)
 }
 
 /// The first segment of a path, with the second one where that is a number.

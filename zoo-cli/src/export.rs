@@ -10,7 +10,8 @@ use zoo_models::{Config, variant};
 use crate::args::{Export, Target};
 use crate::capture::capture;
 use crate::device::Backend;
-use crate::model::{candidate, from_record_file};
+use crate::model::from_record_file;
+use crate::recognise::candidate;
 
 /// Runs the command.
 pub fn run(args: &Export) -> anyhow::Result<()> {

@@ -1,11 +1,14 @@
 //! `zoo import`: from a checkpoint to a record.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use zoo_import::onnx::{Graph, Match};
 use zoo_import::{Checkpoint, Precision, Record};
+use zoo_models::variant;
 
+use crate::agreement::agreement;
 use crate::args::Import;
 use crate::device::Backend;
-use crate::model::from_checkpoint;
+use crate::model::{Model, from_checkpoint};
 
 /// Runs the command.
 pub fn run(args: &Import) -> anyhow::Result<()> {
@@ -20,6 +23,10 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let device = Backend::Cpu.device()?;
     let (model, report) = from_checkpoint(&checkpoint, args.variant.as_deref(), labels, &device)?;
+    let checked = match &checkpoint.graph {
+        Some(graph) => Some(check(graph, &model)?),
+        None => None,
+    };
     let precision = if args.half { Precision::Half } else { Precision::Single };
     Record::save(&model.network, &model.card, precision, &args.output)?;
 
@@ -27,6 +34,9 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     let tag = card.tag.as_ref().map_or_else(String::new, |tag| format!(".{tag}"));
     eprintln!("read {} as {}{tag}", args.checkpoint.display(), card.variant);
     eprintln!("  {report}");
+    if report.layout == Match::LAYOUTS[0].name {
+        eprintln!("  matched by the graph's structure, since their names are lost");
+    }
     eprintln!(
         "  {} classes{}, {} channels",
         card.num_classes,
@@ -39,6 +49,33 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     if !card.has_classifier {
         eprintln!("  without a classifier: the record has a fresh one, for fine-tuning");
     }
+    if let Some(checked) = checked {
+        eprintln!("  {checked}");
+    }
     eprintln!("wrote {}", args.output.display());
     Ok(())
+}
+
+/// Compares a model with the graph that its weights came from.
+fn check(graph: &Graph, model: &Model) -> anyhow::Result<String> {
+    let card = &model.card;
+    if !card.has_classifier {
+        return Ok("not checked: without a classifier there are no logits to compare".to_owned());
+    }
+    let size = variant(&card.variant)?.size;
+    match agreement(graph, &model.network, card.in_channels, size) {
+        Ok(agreement) => {
+            let difference = agreement.difference;
+            ensure!(
+                agreement.is_close(),
+                "{} has the graph's weights, but a logit differs by {difference:.1e} of {:.1e}\n\
+                 hint: the graph does something that the model does not, such as to prepare its \
+                 images; export the network alone",
+                card.variant,
+                agreement.largest
+            );
+            Ok(format!("checked: largest difference of a logit {difference:.1e}"))
+        }
+        Err(reason) => Ok(format!("not checked against the graph: {reason:#}")),
+    }
 }

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use zoo_import::{Checkpoint, Recognition, Record, Unrecognised, is_record_file};
+use zoo_import::{Checkpoint, Record, is_record_file};
 
 use crate::args::{Format, Inspect};
-use crate::model::recognise;
+use crate::recognise::{Identified, identify};
 
 /// One tensor of the file.
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             entry.key.clone_from(key);
             entry
         });
-        (entries.collect(), describe(recognise(&checkpoint)))
+        (entries.collect(), describe(identify(&checkpoint)))
     };
     match args.format {
         Format::Text => {
@@ -75,9 +75,9 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
 }
 
 /// The recognition as a phrase.
-fn describe(recognition: Result<Recognition, Unrecognised>) -> String {
-    match recognition {
-        Ok(found) => format!(
+fn describe(identified: anyhow::Result<Identified>) -> String {
+    match identified {
+        Ok(Identified { recognition: found, .. }) => format!(
             "{}, keys as {} has them, {}, {} channels",
             found.name,
             found.layout,

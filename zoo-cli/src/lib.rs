@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
 
+pub mod agreement;
 pub mod anatomy;
 pub mod args;
 pub mod bench;
@@ -22,6 +23,7 @@ pub mod info;
 pub mod inspect;
 pub mod list;
 pub mod model;
+pub mod recognise;
 pub mod weights;
 
 /// How a command ended, where it did not fail as a whole.

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::{Device, Tensor};
-use zoo_core::{Colour, Labels, Preprocess, Variant, Weights, parameters};
+use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
+use zoo_import::onnx::Match;
 use zoo_import::{
-    Candidate, Checkpoint, ModelCard, Origin, Recognition, Record, Report, Unrecognised, fit,
-    has_auxiliary, is_record_file,
+    Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record_file,
 };
-use zoo_models::{Config, Logits, Network, VARIANTS, variant};
+use zoo_models::{Config, Logits, Network, variant};
 
-use crate::device::Backend;
+use crate::recognise::{Identified, candidate, identify, identify_as};
 use crate::{args, weights};
 
 /// A network with weights, and what is known about them.
@@ -84,38 +84,6 @@ pub fn from_record_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
     from_record(Record::open(path)?, device)
 }
 
-/// Finds out which of the zoo's models a checkpoint is of.
-pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognition, Unrecognised> {
-    let candidates: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
-    let found = zoo_import::recognise(checkpoint, &candidates);
-    let Err(Unrecognised::Unknown(nearest)) = &found else {
-        return found;
-    };
-    // It may be of another size than those in the tables.
-    let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
-    let families: Vec<_> = nearest.iter().map(|near| family(&near.name)).collect();
-    let relatives: Vec<_> = zoo_models::unlisted()
-        .filter(|relative| families.contains(&Some(relative.config.family().name)))
-        .collect();
-    let candidates: Vec<Candidate<'_>> = relatives.iter().map(candidate).collect();
-    zoo_import::recognise(checkpoint, &candidates).or(found)
-}
-
-/// A variant as one that a checkpoint may be of.
-pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
-    Candidate {
-        name: variant.name,
-        layouts: variant.layouts,
-        usual: (variant.config.num_classes(), variant.config.in_channels()),
-        build: Box::new(|num_classes, in_channels| {
-            let config = variant.config.clone().with_num_classes(num_classes);
-            // Parameters are drawn when they are used, which these never are.
-            let device = Backend::Cpu.device().expect("the cpu is always there");
-            parameters(&config.with_in_channels(in_channels).init(&device))
-        }),
-    }
-}
-
 /// Loads a checkpoint into the variant with a name, or into the one it is recognised as, with as
 /// many classes as it has.
 pub fn from_checkpoint(
@@ -124,36 +92,49 @@ pub fn from_checkpoint(
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let (recognition, (variant, tagged)) = match name {
+    let (identified, (variant, tagged)) = match name {
         Some(name) => {
             let named = published(name)?;
-            let recognition = zoo_import::recognise(checkpoint, &[candidate(&named.0)]).ok();
-            (recognition, named)
+            let identified = match identify_as(checkpoint, &named.0) {
+                Ok(identified) => Some(identified),
+                // What are not the network's tensors is said best when they are loaded.
+                Err(_) if checkpoint.graph.is_none() => None,
+                Err(error) => {
+                    let path = checkpoint.path.display();
+                    return Err(error.context(format!("{path} does not fit {}", named.0.name)));
+                }
+            };
+            (identified, named)
         }
         None => {
-            let recognition = recognise(checkpoint).with_context(|| {
+            let identified = identify(checkpoint).with_context(|| {
                 format!("what {} is of is not clear", checkpoint.path.display())
             })?;
-            let variant = variant(&recognition.name)?;
-            (Some(recognition), (variant, None))
+            let variant = variant(&identified.recognition.name)?;
+            (Some(identified), (variant, None))
         }
     };
-    // What is not recognised as the network that was named is loaded for its error's sake.
+    let (recognition, translated) = match identified {
+        Some(Identified { recognition, translated }) => (Some(recognition), translated),
+        None => (None, None),
+    };
+    let layouts = if translated.is_some() { Match::LAYOUTS } else { variant.layouts };
+    let checkpoint = translated.as_ref().unwrap_or(checkpoint);
     let candidate = candidate(&variant);
     let (num_classes, in_channels) = match &recognition {
         Some(found) => (found.num_classes, found.in_channels),
-        None => fit(&candidate.build, candidate.usual, checkpoint, variant.layouts),
+        None => fit(&candidate.build, candidate.usual, checkpoint, layouts),
     };
     let has_classifier = !recognition.is_some_and(|found| found.is_headless);
     let absent = if has_classifier { BTreeSet::new() } else { candidate.classifier() };
     let config = variant.config.clone().with_num_classes(num_classes);
     let mut network = config.with_in_channels(in_channels).init(device);
-    let has_auxiliary = has_auxiliary(checkpoint, variant.layouts);
+    let has_auxiliary = has_auxiliary(checkpoint, layouts);
     if has_auxiliary {
         network.attach_auxiliary(device);
     }
     let (network, report) =
-        zoo_import::load_but(&absent, network, variant.name, checkpoint, variant.layouts)?;
+        zoo_import::load_but(&absent, network, variant.name, checkpoint, layouts)?;
 
     let sha256 = checkpoint.sha256()?;
     // The file's hash says best which weights these are, then a tag that was asked for. Others

@@ -1,0 +1,27 @@
+//! Weights out of ONNX graphs, at run time and without generated code.
+//!
+//! ```text
+//! file ── Graph::open ──▶ nodes and constants ─┬─ names survive ──▶ as any other checkpoint
+//!                                              ├─ else: layers ── align ──▶ tensors by path
+//!                                              └─ Graph::run ──▶ logits to compare with
+//! ```
+//!
+//! Exporters rename weights, transpose them and fold BatchNorm into convolutions, but they
+//! keep the network. So where the names say nothing, the graph's layers are compared with those
+//! of a network that was captured while it ran: [`recognise()`].
+
+mod align;
+mod assign;
+mod capture;
+mod constant;
+mod evaluate;
+mod graph;
+mod layers;
+mod proto;
+mod recognise;
+mod trace;
+
+pub use evaluate::{ImageShape, NotRun};
+pub use graph::Graph;
+pub(crate) use graph::is_onnx;
+pub use recognise::{Match, Unmatched, recognise};

@@ -1,0 +1,149 @@
+//! Which layer of one network is which of another.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+
+use super::layers::{Feed, Layers};
+
+/// Finds for each layer of `ours` the one of `theirs` that does the same.
+///
+/// Layers are coloured by their forms, then again and again by the colours around them, as in
+/// the Weisfeiler-Leman test, until that tells no more of them apart; those that are still alike
+/// are paired in the order of computation, one pair at a time, and that is spread in turn.
+///
+/// Exporters may write what lies between layers in ways that are not understood here. So the
+/// places in concatenations count first, then only what feeds what, at last nothing but order.
+pub(super) fn align<A, B>(ours: &Layers<A>, theirs: &Layers<B>) -> Option<(Detail, Vec<usize>)> {
+    let details = [Detail::Offsets, Detail::Feeds, Detail::Forms];
+    details.into_iter().find_map(|detail| {
+        let ours = Colours::new(ours, detail);
+        let theirs = Colours::new(theirs, detail);
+        Some((detail, pair(ours, theirs)?))
+    })
+}
+
+/// How much of two networks agrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Detail {
+    /// The layers, no more.
+    Forms,
+    /// And what feeds what.
+    Feeds,
+    /// And in which place of a concatenation.
+    Offsets,
+}
+
+/// The layers of a network by what they look like.
+struct Colours {
+    colours: Vec<u64>,
+    /// What feeds each layer, and with which number of channels before it.
+    feeds: Vec<Vec<(usize, i64)>>,
+    /// What each layer feeds.
+    fed: Vec<Vec<(usize, i64)>>,
+}
+
+impl Colours {
+    fn new<W>(layers: &Layers<W>, detail: Detail) -> Self {
+        let count = layers.layers.len();
+        let offset = |feed: &Feed| if detail == Detail::Offsets { feed.offset } else { 0 };
+        let mut colours = Vec::with_capacity(count);
+        let mut feeds = vec![Vec::new(); count];
+        let mut fed = vec![Vec::new(); count];
+        for (index, layer) in layers.layers.iter().enumerate() {
+            if detail == Detail::Forms {
+                colours.push(hash(&layer.form));
+                continue;
+            }
+            for feed in &layer.feeds {
+                if let Some(from) = feed.from {
+                    feeds[index].push((from, offset(feed)));
+                    fed[from].push((index, offset(feed)));
+                }
+            }
+            let is_first = layer.feeds.iter().any(|feed| feed.from.is_none());
+            let ends: BTreeSet<i64> =
+                layers.last.iter().filter(|feed| feed.from == Some(index)).map(offset).collect();
+            colours.push(hash(&(&layer.form, is_first, ends)));
+        }
+        for list in feeds.iter_mut().chain(&mut fed) {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Self { colours, feeds, fed }
+    }
+
+    /// Spreads the colours one layer further.
+    fn spread(&mut self) {
+        let around = |links: &[(usize, i64)]| {
+            let mut around: Vec<(u64, i64)> =
+                links.iter().map(|&(other, offset)| (self.colours[other], offset)).collect();
+            around.sort_unstable();
+            around
+        };
+        self.colours = (0..self.colours.len())
+            .map(|index| {
+                hash(&(self.colours[index], around(&self.feeds[index]), around(&self.fed[index])))
+            })
+            .collect();
+    }
+
+    /// The layers of each colour.
+    fn classes(&self) -> BTreeMap<u64, Vec<usize>> {
+        let mut classes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (index, &colour) in self.colours.iter().enumerate() {
+            classes.entry(colour).or_default().push(index);
+        }
+        classes
+    }
+}
+
+/// Pairs the layers of equal colours, if both networks have as many of each.
+fn pair(mut ours: Colours, mut theirs: Colours) -> Option<Vec<usize>> {
+    if ours.colours.len() != theirs.colours.len() {
+        return None;
+    }
+    let mut number = 0;
+    loop {
+        let mut classes = ours.classes();
+        loop {
+            ours.spread();
+            theirs.spread();
+            let finer = ours.classes();
+            let is_stable = finer.len() == classes.len();
+            classes = finer;
+            if is_stable {
+                break;
+            }
+        }
+        let their_classes = theirs.classes();
+        let sizes = |classes: &BTreeMap<u64, Vec<usize>>| -> Vec<(u64, usize)> {
+            classes.iter().map(|(&colour, members)| (colour, members.len())).collect()
+        };
+        if sizes(&classes) != sizes(&their_classes) {
+            return None;
+        }
+        // Of those that are alike, the first in the order of computation are made unique.
+        let alike = classes.iter().filter(|(_, members)| members.len() > 1);
+        match alike.min_by_key(|(_, members)| members[0]) {
+            Some((colour, members)) => {
+                number += 1;
+                ours.colours[members[0]] = hash(&("one", number));
+                theirs.colours[their_classes[colour][0]] = hash(&("one", number));
+            }
+            None => {
+                let mut pairs = vec![0; ours.colours.len()];
+                for (colour, members) in classes {
+                    pairs[members[0]] = their_classes[&colour][0];
+                }
+                return Some(pairs);
+            }
+        }
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

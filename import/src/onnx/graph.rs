@@ -1,0 +1,354 @@
+//! An ONNX file as nodes and constants.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use burn::store::burn_pack::Tensor;
+use prost::Message;
+
+use super::constant::{Constant, Source};
+use super::proto;
+use crate::Error;
+
+/// A network as its exporter wrote it down.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// The version of ONNX's operators that it is written in.
+    pub opset: i64,
+    /// The program that wrote it.
+    pub producer: String,
+    pub(super) nodes: Vec<Node>,
+    pub(super) constants: HashMap<String, Constant>,
+    /// What has to be given, with the sizes that are fixed.
+    pub(super) inputs: Vec<(String, Vec<Option<usize>>)>,
+    pub(super) outputs: Vec<String>,
+}
+
+/// An operation of the graph.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) name: String,
+    /// `Conv`, or `com.microsoft.FusedConv` where it is not one of ONNX's own.
+    pub(super) operator: String,
+    /// An empty name stands for an input that is left out.
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+    attributes: HashMap<String, Attribute>,
+}
+
+/// A parameter of an operation; which field counts, its name tells.
+#[derive(Debug, Clone)]
+struct Attribute {
+    float: f32,
+    int: i64,
+    string: String,
+    floats: Vec<f32>,
+    ints: Vec<i64>,
+}
+
+/// The oldest operators that are understood.
+const OLDEST_OPSET: i64 = 7;
+
+/// Protobuf, which ONNX is written in, ends at 2 GiB.
+const LARGEST: u64 = 1 << 31;
+
+/// Whether a file with these first bytes is an ONNX model.
+///
+/// It begins with its format's version, a number below 128, and goes on with another field. A
+/// TensorFlow SavedModel does too, but its version is 1, older than any ONNX of opset 7.
+pub(crate) fn is_onnx(head: &[u8]) -> bool {
+    // The fields of a model, each as its number and the kind of its content.
+    const FIELDS: [u8; 8] = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
+    matches!(head, [0x08, 3..128, field, ..] if FIELDS.contains(field))
+}
+
+impl Graph {
+    /// Reads an ONNX file, leaving the values of large tensors on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, contradicts itself, or holds a quantised network.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+        let unsupported =
+            |found, hint| Err(Error::Unsupported { path: path.to_owned(), found, hint });
+        let mut content = Vec::new();
+        File::open(path)
+            .and_then(|file| {
+                let size = file.metadata()?.len().min(LARGEST);
+                content.reserve_exact(usize::try_from(size).unwrap_or_default());
+                file.take(LARGEST).read_to_end(&mut content)
+            })
+            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        if content.len() as u64 == LARGEST {
+            return unsupported(
+                "an ONNX file of more than 2 GiB, which the format does not allow",
+                "save the weights as external data, beside the model",
+            );
+        }
+        let content = prost::bytes::Bytes::from(content);
+        let model = proto::Model::decode(content.clone())
+            .map_err(|error| broken(format!("it is no ONNX model: {error}")))?;
+        let source = Source::new(path, content);
+        let graph = model.graph.ok_or_else(|| broken("it has no graph".to_owned()))?;
+        let opset = model.opsets.iter().find(|opset| is_onnx_domain(&opset.domain));
+        let opset = opset.map_or(1, |opset| opset.version);
+        if opset < OLDEST_OPSET {
+            return unsupported(
+                "an ONNX model in operators older than opset 7",
+                "`onnx.version_converter.convert_version(model, 13)` makes it a newer one",
+            );
+        }
+        if graph.nodes.iter().any(is_quantised) {
+            return unsupported(
+                "a quantised ONNX graph, whose weights are integers",
+                "export the network before it is quantised",
+            );
+        }
+
+        let mut constants = HashMap::new();
+        for tensor in &graph.initializers {
+            if let Some(constant) = source.constant(tensor).map_err(broken)? {
+                constants.insert(tensor.name.clone(), constant);
+            }
+        }
+        let mut nodes = Vec::with_capacity(graph.nodes.len());
+        for (index, node) in graph.nodes.into_iter().enumerate() {
+            let (mut node, tensor) = Node::new(node, index);
+            match (node.operator.as_str(), node.outputs.first()) {
+                ("Constant", Some(output)) => {
+                    let constant = match tensor {
+                        Some(tensor) => source.constant(&tensor).map_err(broken)?,
+                        None => source.constant_of(&node),
+                    };
+                    if let Some(constant) = constant {
+                        constants.insert(output.clone(), constant);
+                        continue;
+                    }
+                }
+                (_, Some(output)) => {
+                    let output = output.clone();
+                    // The tensor that ConstantOfShape repeats becomes an input of its own.
+                    if let Some(tensor) = tensor {
+                        let name = format!("{} of {output}", tensor.name);
+                        if let Some(constant) = source.constant(&tensor).map_err(broken)? {
+                            constants.insert(name.clone(), constant);
+                            node.inputs.push(name);
+                        }
+                    }
+                    if let Some(view) = view(&node, &constants) {
+                        constants.insert(output, view);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            nodes.push(node);
+        }
+        // Older exporters list the weights among the inputs.
+        let inputs = graph.inputs.into_iter().filter(|input| !constants.contains_key(&input.name));
+        let inputs = inputs.map(|input| (input.name.clone(), shape(&input))).collect();
+        let outputs = graph.outputs.into_iter().map(|output| output.name).collect();
+        Ok(Self { opset, producer: model.producer, nodes, constants, inputs, outputs })
+    }
+
+    /// The weights of its layers by name, their values still on disk.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let is_layer = |node: &&Node| {
+            let operator = node.operator.as_str();
+            matches!(operator, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "BatchNormalization")
+        };
+        let names = self.nodes.iter().filter(is_layer).flat_map(|node| &node.inputs);
+        names
+            .filter_map(|name| {
+                let constant = self.constants.get(name).filter(|constant| constant.is_float())?;
+                let name = constant.origin.as_ref().unwrap_or(name);
+                // A view is shown as the tensor that it is a view of.
+                let constant = self.constants.get(name)?;
+                Some((name.clone(), constant.tensor(name)))
+            })
+            .collect()
+    }
+}
+
+fn is_onnx_domain(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
+}
+
+fn is_quantised(node: &proto::Node) -> bool {
+    let operator = node.operator.as_str();
+    operator.starts_with("QLinear")
+        || matches!(
+            operator,
+            "QuantizeLinear"
+                | "DequantizeLinear"
+                | "DynamicQuantizeLinear"
+                | "ConvInteger"
+                | "MatMulInteger"
+                | "QGemm"
+        )
+}
+
+/// The sizes of an input, `None` where it is left open.
+fn shape(input: &proto::ValueInfo) -> Vec<Option<usize>> {
+    let tensor = input.kind.as_ref().and_then(|kind| kind.tensor.as_ref());
+    let dims = tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| &shape.dims);
+    let size = |dim: &proto::Dim| usize::try_from(dim.value).ok().filter(|&size| size > 0);
+    dims.into_iter().flatten().map(size).collect()
+}
+
+/// What a node makes of a constant that is another view of it.
+fn view(node: &Node, constants: &HashMap<String, Constant>) -> Option<Constant> {
+    let name = node.inputs.first()?;
+    let constant = constants.get(name)?;
+    let numbers = |index: usize| -> Option<Vec<i64>> {
+        let values = constants.get(node.inputs.get(index)?)?.numbers().ok()?;
+        Some(values.into_iter().map(|value| value as i64).collect())
+    };
+    let axes = || node.ints("axes").map(<[i64]>::to_vec).or_else(|| numbers(1));
+    let rank = constant.dims.len();
+    let mut view = match node.operator.as_str() {
+        "Identity" => return Some(constant.renamed()),
+        // A cast between floats changes no more than the precision.
+        "Cast" if constant.is_float() && is_float_code(node.int("to", 0)) => constant.clone(),
+        "Transpose" => {
+            let order = match node.ints("perm") {
+                Some(order) => order.iter().map(|&axis| axis as usize).collect(),
+                None => (0..rank).rev().collect(),
+            };
+            constant.transposed(order)?
+        }
+        "Reshape" => constant.reshaped(reshape(&constant.dims, &numbers(1)?)?)?,
+        "Flatten" => {
+            let axis = axis(node.int("axis", 1), rank)?;
+            let (rows, columns) = constant.dims.split_at(axis);
+            constant.reshaped(vec![rows.iter().product(), columns.iter().product()])?
+        }
+        "Unsqueeze" => constant.reshaped(unsqueeze(&constant.dims, &axes()?)?)?,
+        "Squeeze" => constant.reshaped(squeeze(&constant.dims, axes().as_deref())?)?,
+        _ => return None,
+    };
+    view.origin = Some(constant.origin.clone().unwrap_or_else(|| name.clone()));
+    Some(view)
+}
+
+/// Whether ONNX's number of a data type is that of a float.
+pub(super) fn is_float_code(code: i64) -> bool {
+    matches!(code, 1 | 10 | 11 | 16)
+}
+
+/// An axis that may be counted from the end.
+pub(super) fn axis(axis: i64, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { axis + rank as i64 } else { axis };
+    usize::try_from(axis).ok().filter(|&axis| axis <= rank)
+}
+
+/// ONNX's rules: 0 keeps a dimension, one -1 is what is left.
+pub(super) fn reshape(dims: &[usize], target: &[i64]) -> Option<Vec<usize>> {
+    let mut shape = Vec::with_capacity(target.len());
+    for (index, &size) in target.iter().enumerate() {
+        shape.push(match size {
+            -1 => 1,
+            0 => *dims.get(index)?,
+            size => usize::try_from(size).ok()?,
+        });
+    }
+    let product = |dims: &[usize]| dims.iter().try_fold(1_usize, |all, &dim| all.checked_mul(dim));
+    if let Some(open) = target.iter().position(|&size| size == -1) {
+        shape[open] = product(dims)?.checked_div(product(&shape)?)?;
+    }
+    (product(dims) == product(&shape)).then_some(shape)
+}
+
+pub(super) fn unsqueeze(dims: &[usize], axes: &[i64]) -> Option<Vec<usize>> {
+    let rank = dims.len() + axes.len();
+    let new: Vec<usize> = axes.iter().map(|&index| axis(index, rank)).collect::<Option<_>>()?;
+    let mut old = dims.iter();
+    let shape: Vec<usize> = (0..rank)
+        .map(|index| if new.contains(&index) { Some(1) } else { old.next().copied() })
+        .collect::<Option<_>>()?;
+    old.next().is_none().then_some(shape)
+}
+
+/// Without axes, all dimensions of size 1 go.
+pub(super) fn squeeze(dims: &[usize], axes: Option<&[i64]>) -> Option<Vec<usize>> {
+    let gone: Vec<usize> = match axes {
+        Some(axes) => axes.iter().map(|&index| axis(index, dims.len())).collect::<Option<_>>()?,
+        None => (0..dims.len()).filter(|&index| dims[index] == 1).collect(),
+    };
+    if gone.iter().any(|&index| dims.get(index) != Some(&1)) {
+        return None;
+    }
+    Some((0..dims.len()).filter(|index| !gone.contains(index)).map(|index| dims[index]).collect())
+}
+
+impl Node {
+    /// The node and, apart, the tensor among its attributes.
+    fn new(node: proto::Node, index: usize) -> (Self, Option<proto::Tensor>) {
+        let mut tensor = None;
+        let mut attributes = HashMap::new();
+        for attribute in node.attributes {
+            if attribute.tensor.is_some() {
+                tensor = attribute.tensor;
+            }
+            let content = Attribute {
+                float: attribute.float,
+                int: attribute.int,
+                string: String::from_utf8_lossy(&attribute.string).into_owned(),
+                floats: attribute.floats,
+                ints: attribute.ints,
+            };
+            attributes.insert(attribute.name, content);
+        }
+        let operator = if is_onnx_domain(&node.domain) {
+            node.operator
+        } else {
+            format!("{}.{}", node.domain, node.operator)
+        };
+        let name =
+            if node.name.is_empty() { format!("node {index}, {operator}") } else { node.name };
+        (Self { name, operator, inputs: node.inputs, outputs: node.outputs, attributes }, tensor)
+    }
+
+    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attributes.get(name).map_or(default, |attribute| attribute.int)
+    }
+
+    pub(super) fn float(&self, name: &str, default: f32) -> f32 {
+        self.attributes.get(name).map_or(default, |attribute| attribute.float)
+    }
+
+    pub(super) fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attributes.get(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    pub(super) fn floats(&self, name: &str) -> Option<&[f32]> {
+        self.attributes.get(name).map(|attribute| attribute.floats.as_slice())
+    }
+
+    pub(super) fn string(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).map(|attribute| attribute.string.as_str())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attributes.contains_key(name)
+    }
+
+    /// The name of an input, if it is given.
+    pub(super) fn input(&self, index: usize) -> Option<&str> {
+        self.inputs.get(index).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// A height and a width; `default` where the attribute is missing.
+    pub(super) fn pair(&self, name: &str, default: usize) -> Option<[usize; 2]> {
+        match self.ints(name) {
+            None => Some([default; 2]),
+            Some(&[height, width]) => {
+                Some([usize::try_from(height).ok()?, usize::try_from(width).ok()?])
+            }
+            Some(_) => None,
+        }
+    }
+}

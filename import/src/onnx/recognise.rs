@@ -1,0 +1,255 @@
+//! Which network a graph is of, and its weights in that network's own order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use burn::store::burn_pack::Tensor;
+use zoo_core::{KeyLayout, Parameter};
+
+use super::align::{Detail, align};
+use super::assign::assign;
+use super::layers::{Form, Kind, Layer, Layers, Place};
+use super::trace::Weights;
+use crate::load::{keys_of, pytorch_shape, section};
+use crate::{Candidate, Checkpoint, Recognition};
+
+/// A network that a graph's layers are those of.
+#[derive(Debug)]
+pub struct Match {
+    /// What it is.
+    pub recognition: Recognition,
+    /// The graph's weights under the network's own paths; [`Self::LAYOUTS`] spells them.
+    pub checkpoint: Checkpoint,
+}
+
+impl Match {
+    /// The spelling of [`Self::checkpoint`].
+    pub const LAYOUTS: &[KeyLayout] =
+        &[KeyLayout { name: "the model", rules: &[("{part}", "{part}")], optional: &[] }];
+}
+
+/// Why no network's layers are those of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The network that comes nearest, if the graph has any layer that a network has.
+    pub nearest: Option<String>,
+    /// The graph's layers that it has no counterpart for, with the reason.
+    pub nodes: Vec<String>,
+    /// Its own layers that the graph has no counterpart for.
+    pub layers: Vec<String>,
+}
+
+/// Finds the networks whose layers are those of a checkpoint's graph, by structure alone.
+///
+/// Several of them differ in what has no weights, such as padding; what they compute tells
+/// which it is.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn recognise(
+    checkpoint: &Checkpoint,
+    candidates: &[Candidate<'_>],
+) -> Result<Vec<Match>, Unmatched> {
+    let nothing = Unmatched { nearest: None, nodes: Vec::new(), layers: Vec::new() };
+    let graph = checkpoint.graph.as_ref().ok_or(nothing.clone())?;
+    let theirs = graph.layers();
+    let (Some(classes), Some(channels)) = (theirs.num_classes(), theirs.in_channels()) else {
+        return Err(nothing);
+    };
+    let kernels = kernels(&theirs);
+
+    let mut matches: Vec<(Detail, Match)> = Vec::new();
+    let mut nearest: Option<(usize, Attempt<'_>)> = None;
+    for candidate in candidates {
+        let mut attempt = Attempt { candidate, classes, channels, is_headless: false };
+        let mut shapes = shapes(&(candidate.build)(classes, channels), &BTreeSet::new());
+        let is_shorter = kernels.len() < shapes.len() && kernels.len() + HEAD >= shapes.len();
+        if shapes != kernels && is_shorter {
+            let usual = candidate.usual.0;
+            let trunk = self::shapes(&(candidate.build)(usual, channels), &candidate.classifier());
+            if trunk == kernels {
+                shapes = trunk;
+                attempt = Attempt { classes: usual, is_headless: true, ..attempt };
+            }
+        }
+        let common = 2 * common(&kernels, &shapes);
+        let score = (common + 1).saturating_sub(kernels.len().abs_diff(shapes.len()));
+        if common > 0 && nearest.as_ref().is_none_or(|(best, _)| score > *best) {
+            nearest = Some((score, attempt));
+        }
+        if shapes == kernels {
+            matches.extend(attempt.fit(checkpoint, &theirs).ok());
+        }
+    }
+    // Whoever agrees in more is preferred.
+    let Some(best) = matches.iter().map(|(detail, _)| *detail).max() else {
+        return Err(nearest.map_or(nothing, |(_, attempt)| attempt.explain(checkpoint, &theirs)));
+    };
+    Ok(matches.into_iter().filter(|(detail, _)| *detail == best).map(|(_, found)| found).collect())
+}
+
+/// Layers that a classifier has at most.
+const HEAD: usize = 3;
+
+/// A candidate with the numbers that the graph tells.
+#[derive(Clone, Copy)]
+struct Attempt<'c> {
+    candidate: &'c Candidate<'c>,
+    classes: usize,
+    channels: usize,
+    is_headless: bool,
+}
+
+impl Attempt<'_> {
+    fn layers(&self) -> Option<Layers<Place>> {
+        let layers = Layers::of(&(self.candidate.capture)(self.classes, self.channels)?);
+        if !self.is_headless {
+            return Some(layers);
+        }
+        let classifier = self.candidate.classifier();
+        let is_classifier = |layer: &Layer<Place>| {
+            let path = layer.weights.path.as_ref();
+            path.is_some_and(|path| classifier.contains(&format!("{path}.weight")))
+        };
+        Some(layers.only(|_, layer| !is_classifier(layer)))
+    }
+
+    /// # Errors
+    ///
+    /// The layers of the graph that do not fit.
+    fn fit(
+        &self,
+        checkpoint: &Checkpoint,
+        theirs: &Layers<Weights>,
+    ) -> Result<(Detail, Match), Vec<String>> {
+        let ours = self.layers().ok_or_else(Vec::new)?;
+        let (detail, pairs) = align(&ours, theirs).ok_or_else(Vec::new)?;
+        let parameters = (self.candidate.build)(self.classes, self.channels);
+        let by_path: HashMap<&str, &Parameter> =
+            parameters.iter().map(|parameter| (parameter.path.as_str(), parameter)).collect();
+        let keys = keys_of(&Match::LAYOUTS[0], &parameters);
+        let keys: HashMap<&str, String> = by_path_of(&parameters).zip(keys).collect();
+
+        let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+        let mut misfits = Vec::new();
+        for (layer, &pair) in ours.layers.iter().zip(&pairs) {
+            let node = &theirs.layers[pair];
+            match assign(&layer.weights, &node.weights, &by_path) {
+                Ok(found) => {
+                    tensors.extend(found.into_iter().map(|(path, tensor)| {
+                        (keys.get(path.as_str()).cloned().unwrap_or(path), tensor)
+                    }));
+                }
+                Err(reason) => misfits.push(format!(
+                    "{} ({}) would be {}: {reason}",
+                    node.name, node.form, layer.name
+                )),
+            }
+        }
+        if !misfits.is_empty() {
+            return Err(misfits);
+        }
+        let recognition = Recognition {
+            name: self.candidate.name.to_owned(),
+            layout: Match::LAYOUTS[0].name,
+            num_classes: self.classes,
+            in_channels: self.channels,
+            is_headless: self.is_headless,
+        };
+        let checkpoint =
+            Checkpoint { path: checkpoint.path.clone(), tensors, graph: checkpoint.graph.clone() };
+        Ok((detail, Match { recognition, checkpoint }))
+    }
+
+    fn explain(&self, checkpoint: &Checkpoint, theirs: &Layers<Weights>) -> Unmatched {
+        let nearest = Some(self.candidate.name.to_owned());
+        let Some(ours) = self.layers() else {
+            return Unmatched { nearest, nodes: Vec::new(), layers: Vec::new() };
+        };
+        let mut nodes = left_over(theirs, &ours);
+        let layers = left_over(&ours, theirs);
+        if nodes.is_empty() && layers.is_empty() {
+            nodes = self.fit(checkpoint, theirs).err().unwrap_or_default();
+        }
+        Unmatched { nearest, nodes, layers }
+    }
+}
+
+fn by_path_of(parameters: &[Parameter]) -> impl Iterator<Item = &str> {
+    parameters.iter().map(|parameter| parameter.path.as_str())
+}
+
+/// The layers of one network that another has none of the same form for.
+fn left_over<A, B>(some: &Layers<A>, others: &Layers<B>) -> Vec<String> {
+    let mut available: HashMap<&Form, usize> = HashMap::new();
+    for layer in &others.layers {
+        *available.entry(&layer.form).or_default() += 1;
+    }
+    let is_left = |layer: &&Layer<A>| match available.get_mut(&layer.form) {
+        Some(count @ 1..) => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    let left = some.layers.iter().filter(is_left);
+    left.map(|layer| format!("{}: {}", layer.name, layer.form)).collect()
+}
+
+/// The shapes of a graph's kernels, sorted.
+fn kernels(layers: &Layers<Weights>) -> Vec<[usize; 4]> {
+    let layers = layers.layers.iter().filter(|layer| layer.form.kind != Kind::Norm);
+    let mut shapes: Vec<_> = layers.map(|layer| layer.form.shape).collect();
+    shapes.sort_unstable();
+    shapes
+}
+
+/// The shapes of a network's kernels, sorted, without those at some paths.
+fn shapes(parameters: &[Parameter], absent: &BTreeSet<String>) -> Vec<[usize; 4]> {
+    let kernels = parameters
+        .iter()
+        .filter(|parameter| parameter.shape.len() > 1 && !absent.contains(&parameter.path));
+    let mut shapes: Vec<_> = kernels
+        .map(|parameter| {
+            let mut shape = pytorch_shape(parameter);
+            shape.resize(4, 1);
+            [shape[0], shape[1], shape[2], shape[3]]
+        })
+        .collect();
+    shapes.sort_unstable();
+    shapes
+}
+
+/// How many elements two sorted lists have in common.
+fn common<T: Ord>(some: &[T], others: &[T]) -> usize {
+    let (mut i, mut j, mut common) = (0, 0, 0);
+    while i < some.len() && j < others.len() {
+        match some[i].cmp(&others[j]) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => (i, j, common) = (i + 1, j + 1, common + 1),
+        }
+    }
+    common
+}
+
+impl fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(nearest) = &self.nearest else {
+            return write!(
+                f,
+                "the graph has no layers that any model has\nhint: `zoo list` shows the models"
+            );
+        };
+        writeln!(f, "no model has the graph's layers; the nearest is {nearest}")?;
+        section(f, "nodes without a place in it", &self.nodes, Clone::clone)?;
+        section(f, "layers that the graph lacks", &self.layers, Clone::clone)?;
+        if self.nodes.is_empty() && self.layers.is_empty() {
+            writeln!(f, "  the layers are the same, but they are connected differently")?;
+        }
+        write!(f, "hint: name a model with --variant to see how it differs")
+    }
+}
+
+impl std::error::Error for Unmatched {}

@@ -1,0 +1,116 @@
+//! Which of the zoo's models a checkpoint is of.
+
+use anyhow::Context;
+use zoo_core::{Variant, parameters};
+use zoo_import::onnx::{self, Graph, Match};
+use zoo_import::{Candidate, Checkpoint, Recognition, Unrecognised};
+use zoo_models::{Config, VARIANTS, unlisted, variant};
+
+use crate::agreement::{Agreement, agreement};
+use crate::capture::capture;
+use crate::device::Backend;
+
+/// What a checkpoint is of.
+pub struct Identified {
+    /// The model, as the checkpoint's tensors tell.
+    pub recognition: Recognition,
+    /// The checkpoint under the model's own names, where it has a graph instead of names.
+    pub translated: Option<Checkpoint>,
+}
+
+/// Finds out which model a checkpoint is of, among those in the tables first.
+///
+/// # Errors
+///
+/// When that is not clear.
+pub fn identify(checkpoint: &Checkpoint) -> anyhow::Result<Identified> {
+    let listed: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
+    let error = match identify_among(checkpoint, &listed) {
+        Ok(identified) => return Ok(identified),
+        Err(error) => error,
+    };
+    // It may be of another size than those in the tables.
+    let near: Vec<&str> = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(Unrecognised::Unknown(nearest)), _) => {
+            nearest.iter().map(|near| near.name.as_str()).collect()
+        }
+        (_, Some(onnx::Unmatched { nearest: Some(nearest), .. })) => vec![nearest],
+        _ => return Err(error),
+    };
+    let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
+    let families: Vec<_> = near.into_iter().map(family).collect();
+    let relatives: Vec<_> = unlisted()
+        .filter(|relative| families.contains(&Some(relative.config.family().name)))
+        .collect();
+    let relatives: Vec<Candidate<'_>> = relatives.iter().map(candidate).collect();
+    identify_among(checkpoint, &relatives).or(Err(error))
+}
+
+/// Finds out whether a checkpoint is of a model.
+///
+/// # Errors
+///
+/// When it is not.
+pub fn identify_as(
+    checkpoint: &Checkpoint,
+    variant: &Variant<Config>,
+) -> anyhow::Result<Identified> {
+    identify_among(checkpoint, &[candidate(variant)])
+}
+
+/// By the names of the tensors, or else by the graph.
+fn identify_among(
+    checkpoint: &Checkpoint,
+    candidates: &[Candidate<'_>],
+) -> anyhow::Result<Identified> {
+    let unrecognised = match zoo_import::recognise(checkpoint, candidates) {
+        Ok(recognition) => return Ok(Identified { recognition, translated: None }),
+        Err(unrecognised) => unrecognised,
+    };
+    let Some(graph) = &checkpoint.graph else {
+        return Err(unrecognised.into());
+    };
+    let mut matches = onnx::recognise(checkpoint, candidates)?;
+    if matches.len() > 1 {
+        // They have the same layers, so what they compute has to tell.
+        let all = matches.iter().map(|found| found.recognition.clone()).collect();
+        matches.retain(|found| computes(graph, found).is_ok_and(|agreement| agreement.is_close()));
+        if matches.len() > 1 || matches.is_empty() {
+            return Err(Unrecognised::Ambiguous(all).into());
+        }
+    }
+    let found = matches.pop().context("a graph without a match is an error")?;
+    Ok(Identified { recognition: found.recognition, translated: Some(found.checkpoint) })
+}
+
+/// How near a model with a graph's weights comes to the graph.
+fn computes(graph: &Graph, found: &Match) -> anyhow::Result<Agreement> {
+    let Recognition { name, num_classes, in_channels, .. } = &found.recognition;
+    let variant = variant(name)?;
+    let config = variant.config.with_num_classes(*num_classes).with_in_channels(*in_channels);
+    let network = config.init(&Backend::Cpu.device()?);
+    let (network, _) = zoo_import::load(network, name, &found.checkpoint, Match::LAYOUTS)?;
+    agreement(graph, &network, *in_channels, variant.size)
+}
+
+/// A variant as one that a checkpoint may be of.
+pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
+    let sized = |num_classes, in_channels| {
+        variant.config.clone().with_num_classes(num_classes).with_in_channels(in_channels)
+    };
+    Candidate {
+        name: variant.name,
+        layouts: variant.layouts,
+        usual: (variant.config.num_classes(), variant.config.in_channels()),
+        build: Box::new(move |num_classes, in_channels| {
+            // Parameters are drawn when they are used, which these never are.
+            let device = Backend::Cpu.device().expect("the cpu is always there");
+            parameters(&sized(num_classes, in_channels).init(&device))
+        }),
+        capture: Box::new(move |num_classes, in_channels| {
+            let images = [1, in_channels, variant.size, variant.size];
+            let captured = capture(&sized(num_classes, in_channels), images);
+            captured.ok().map(|(_, capture)| capture)
+        }),
+    }
+}
