@@ -79,7 +79,11 @@ pub(crate) fn capture<M: Module, O: Outputs>(
 }
 
 /// The operations that lead from the images to the outputs.
-fn needed(operations: Vec<OperationIr>, outputs: &[TensorId], images: TensorId) -> Vec<OperationIr> {
+fn needed(
+    operations: Vec<OperationIr>,
+    outputs: &[TensorId],
+    images: TensorId,
+) -> Vec<OperationIr> {
     let mut wanted: HashSet<TensorId> = outputs.iter().copied().collect();
     let mut needed = Vec::new();
     for operation in operations.into_iter().rev() {
@@ -222,9 +226,10 @@ impl Translation {
                 let [gamma, beta, mean, variance] = [&op.gamma, &op.beta, &op.mean, &op.variance]
                     .map(|tensor| {
                         let value = self.read(tensor)?;
-                        self.graph.data(value).map(<[f32]>::to_vec).ok_or_else(|| {
-                            Error::unsupported("BatchNorm with computed parameters")
-                        })
+                        self.graph
+                            .data(value)
+                            .map(<[f32]>::to_vec)
+                            .ok_or_else(|| Error::unsupported("BatchNorm with computed parameters"))
                     });
                 let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
                 let epsilon: f64 = op.epsilon.elem();
@@ -330,9 +335,10 @@ impl Translation {
         if let Some(&value) = self.values.get(&tensor.id) {
             return Ok(value);
         }
-        let data = self.constants.remove(&tensor.id).ok_or_else(|| Error::Capture {
-            reason: "a tensor comes from nowhere".to_owned(),
-        })?;
+        let data = self
+            .constants
+            .remove(&tensor.id)
+            .ok_or_else(|| Error::Capture { reason: "a tensor comes from nowhere".to_owned() })?;
         let shape = data.shape().to_vec();
         let data = data.convert::<f32>().try_into_vec::<f32>();
         let data = data.map_err(|error| Error::Capture { reason: format!("{error:?}") })?;

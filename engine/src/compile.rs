@@ -40,6 +40,10 @@ impl Plan {
         })?;
         let outputs = self.run(images)?;
         let shapes = self.output_shapes().map(<[usize]>::to_vec);
-        Ok(outputs.into_iter().zip(shapes).map(|(out, shape)| TensorData::new(out, shape)).collect())
+        Ok(outputs
+            .into_iter()
+            .zip(shapes)
+            .map(|(out, shape)| TensorData::new(out, shape))
+            .collect())
     }
 }

@@ -17,9 +17,7 @@ pub enum Error {
         reason: String,
     },
     /// The input has another number of values than the plan was compiled for.
-    #[error(
-        "the input has {got} values instead of {expected}\nhint: compile a plan for its shape"
-    )]
+    #[error("the input has {got} values instead of {expected}\nhint: compile a plan for its shape")]
     Input {
         /// The number of values given.
         got: usize,

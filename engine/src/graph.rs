@@ -17,12 +17,6 @@ pub(crate) struct Value {
     pub(crate) constant: Option<Arc<Vec<f32>>>,
 }
 
-impl Value {
-    pub(crate) fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
 /// A step of a computation.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -101,18 +95,7 @@ pub(crate) struct Window {
 impl Window {
     /// The window that is as large as an image.
     pub(crate) fn whole(size: [usize; 2]) -> Self {
-        Self {
-            kernel: size,
-            stride: [1, 1],
-            dilation: [1, 1],
-            before: [0, 0],
-            after: [0, 0],
-        }
-    }
-
-    /// Whether each output is made of the one input at its place.
-    pub(crate) fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0; 2] && self.after == [0; 2]
+        Self { kernel: size, stride: [1, 1], dilation: [1, 1], before: [0, 0], after: [0, 0] }
     }
 }
 

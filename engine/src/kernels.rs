@@ -8,9 +8,9 @@ pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod lanes;
-pub(crate) mod pool;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+pub(crate) mod pool;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
@@ -87,7 +87,7 @@ impl Isa {
 macro_rules! kernels {
     ($module:ident, $lanes:ty $(, $feature:literal)?) => {
         pub(crate) mod $module {
-            use crate::kernels::{conv, depthwise, elementwise, pool};
+            use crate::kernels::{conv, depthwise, elementwise, lanes, pool};
 
             /// # Safety
             ///
@@ -98,6 +98,15 @@ macro_rules! kernels {
             ) {
                 // SAFETY: the caller's promise.
                 unsafe { conv::tile::<$lanes, M, N, STEP>(tile) }
+            }
+
+            /// # Safety
+            ///
+            /// The machine has the instructions.
+            $(#[target_feature(enable = $feature)])?
+            pub(crate) unsafe fn peak(rounds: usize) -> f32 {
+                // SAFETY: the caller's promise.
+                unsafe { lanes::peak::<$lanes>(rounds) }
             }
 
             /// # Safety

@@ -5,7 +5,7 @@ use crate::kernels::LANES;
 /// A vector's numbers.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([f32; LANES]);
+struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; LANES]);
 
 /// Numbers that start at the beginning of a cache line.
 #[derive(Debug, Clone, Default)]

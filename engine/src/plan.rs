@@ -10,7 +10,7 @@ mod tests;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::kernels::Isa;
+use crate::kernels::{Isa, dispatch};
 use crate::memory::{Aligned, Arena};
 use crate::threads::{Member, Threads};
 use crate::{Error, passes};
@@ -150,7 +150,12 @@ impl Plan {
                 *time = taken.min(*time);
             }
         }
-        Ok(self.steps().into_iter().zip(times).map(|(step, time)| StepProfile { step, time }).collect())
+        Ok(self
+            .steps()
+            .into_iter()
+            .zip(times)
+            .map(|(step, time)| StepProfile { step, time })
+            .collect())
     }
 
     /// What the plan does, step by step.
@@ -194,6 +199,28 @@ impl Plan {
     /// The shapes of the outputs.
     pub fn output_shapes(&self) -> impl Iterator<Item = &[usize]> {
         self.outputs.iter().map(|place| place.shape.as_slice())
+    }
+
+    /// Floating-point operations a second that the threads reach when nothing holds them up,
+    /// measured now.
+    pub fn peak(&mut self) -> f64 {
+        const ROUNDS: usize = 20_000;
+        let isa = self.isa;
+        let best = std::sync::Mutex::new(Duration::MAX);
+        for _ in 0..20 {
+            self.threads.run(|member| {
+                member.barrier();
+                let start = Instant::now();
+                // SAFETY: the machine has the instructions.
+                std::hint::black_box(unsafe { dispatch!(isa, peak(ROUNDS)) });
+                member.barrier();
+                let mut best = best.lock().expect("nobody panics here");
+                *best = start.elapsed().min(*best);
+            });
+        }
+        let best = best.into_inner().expect("nobody panics here");
+        let operations = ROUNDS * crate::kernels::lanes::PEAK_SUMS * crate::kernels::LANES * 2;
+        (operations * self.threads.count()) as f64 / best.as_secs_f64()
     }
 
     fn read(&mut self, images: &[f32]) -> Result<(), Error> {

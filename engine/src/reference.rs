@@ -230,12 +230,13 @@ fn pool(op: &Op, (from, x): View<'_>, shape: &[usize]) -> Vec<f32> {
     indices(shape)
         .map(|at| {
             let plane = (at[0] * shape[1] + at[1]) * height * width;
-            let [rows, columns] = [0, 1].map(|axis| window.taps(axis, at[axis + 2], from[axis + 2]));
+            let [rows, columns] =
+                [0, 1].map(|axis| window.taps(axis, at[axis + 2], from[axis + 2]));
             let [padded_h, padded_w] =
                 [0, 1].map(|axis| window.padded_taps(axis, at[axis + 2], from[axis + 2]));
-            let values = rows.clone().flat_map(|y| {
-                columns.clone().map(move |column| x[plane + y * width + column])
-            });
+            let values = rows
+                .clone()
+                .flat_map(|y| columns.clone().map(move |column| x[plane + y * width + column]));
             match kind {
                 PoolKind::Max => values.fold(f32::NEG_INFINITY, f32::max),
                 PoolKind::Average => {
@@ -284,7 +285,12 @@ pub(crate) fn taps(size: usize, out: usize, align_corners: bool) -> Vec<(usize, 
 
 impl crate::graph::Window {
     /// The places inside the image that a window takes in along an axis.
-    pub(crate) fn taps(&self, axis: usize, at: usize, size: usize) -> impl Iterator<Item = usize> + Clone {
+    pub(crate) fn taps(
+        &self,
+        axis: usize,
+        at: usize,
+        size: usize,
+    ) -> impl Iterator<Item = usize> + Clone {
         let window = *self;
         (0..window.kernel[axis]).filter_map(move |k| {
             let place = at * window.stride[axis] + k * window.dilation[axis];

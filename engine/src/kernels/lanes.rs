@@ -73,6 +73,35 @@ pub(crate) unsafe fn sigmoid<V: Lanes>(x: V) -> V {
     }
 }
 
+/// How many sums [`peak`] adds to in turns.
+pub(crate) const PEAK_SUMS: usize = 12;
+
+/// Multiplies and adds in registers as often as is asked for.
+///
+/// # Safety
+///
+/// The machine has the instructions of `V`.
+#[inline(always)]
+pub(crate) unsafe fn peak<V: Lanes>(rounds: usize) -> f32 {
+    // SAFETY: the caller's promise; a vector is 16 numbers.
+    unsafe {
+        let factor = V::splat(std::hint::black_box(0.5));
+        let mut sums = [V::splat(1.0); PEAK_SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = sum.mul_add(factor, factor);
+            }
+        }
+        let mut all = sums[0];
+        for sum in &sums[1..] {
+            all = all.add(*sum);
+        }
+        let mut out = [0.0; LANES];
+        all.store(out.as_mut_ptr());
+        out[0]
+    }
+}
+
 /// For machines that are not known; the compiler makes of it what vectors there are.
 impl Lanes for [f32; LANES] {
     #[inline(always)]

@@ -42,7 +42,8 @@ pub(super) fn gather(graph: &mut Graph) {
 
 fn is_identity(graph: &Graph, node: &Node) -> bool {
     let Op::Gather { sources } = &node.op else { return false };
-    let in_order = |(i, source): (usize, &Source)| *source == Source::Channel { input: 0, channel: i };
+    let in_order =
+        |(i, source): (usize, &Source)| *source == Source::Channel { input: 0, channel: i };
     node.inputs.len() == 1
         && graph.shape(node.inputs[0]) == graph.shape(node.output)
         && sources.iter().enumerate().all(in_order)
@@ -164,8 +165,7 @@ mod tests {
     fn a_shuffle_is_one_gather() {
         let mut graph = graph([2, 6, 3, 2]);
         let groups = graph.node(Op::Reshape, [graph.input], [2, 2, 3, 6]);
-        let turned =
-            graph.node(Op::Transpose { axes: vec![0, 2, 1, 3] }, [groups], [2, 3, 2, 6]);
+        let turned = graph.node(Op::Transpose { axes: vec![0, 2, 1, 3] }, [groups], [2, 3, 2, 6]);
         let back = graph.node(Op::Reshape, [turned], [2, 6, 3, 2]);
         graph.outputs = vec![back];
         check(&graph, gather, &["gather channels"]);
@@ -189,8 +189,7 @@ mod tests {
     fn zeros_are_no_input() {
         let mut graph = graph([1, 2, 2, 2]);
         let zeros = graph.constant([1, 1, 2, 2], vec![0.0; 4]);
-        let padded =
-            graph.node(Op::Concat { axis: 1 }, [zeros, graph.input, zeros], [1, 4, 2, 2]);
+        let padded = graph.node(Op::Concat { axis: 1 }, [zeros, graph.input, zeros], [1, 4, 2, 2]);
         graph.outputs = vec![padded];
         check(&graph, gather, &["gather channels"]);
     }

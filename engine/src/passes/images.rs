@@ -66,7 +66,12 @@ fn image_of(graph: &mut Graph, images: &HashMap<ValueId, ValueId>, vector: Value
 }
 
 /// A scale or an offset of images, as an affine function of each channel.
-fn as_affine(graph: &mut Graph, op: Op, shape: &[usize], inputs: Vec<ValueId>) -> (Op, Vec<ValueId>) {
+fn as_affine(
+    graph: &mut Graph,
+    op: Op,
+    shape: &[usize],
+    inputs: Vec<ValueId>,
+) -> (Op, Vec<ValueId>) {
     if shape.len() != 4 {
         return (op, inputs);
     }

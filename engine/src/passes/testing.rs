@@ -6,7 +6,8 @@ use crate::graph::{Activation, Graph, Op, ValueId, Window};
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2) + 1;
     let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     std::iter::repeat_with(next).take(length).collect()
@@ -25,11 +26,7 @@ pub(crate) fn conv(graph: &mut Graph, x: ValueId, channels: usize, side: usize) 
     let weights = noise(x as u64, channels * depth * side * side);
     let weights = graph.constant([channels, depth, side, side], weights);
     let bias = graph.constant([channels], noise(7, channels));
-    let window = Window {
-        before: [side / 2; 2],
-        after: [side / 2; 2],
-        ..Window::whole([side; 2])
-    };
+    let window = Window { before: [side / 2; 2], after: [side / 2; 2], ..Window::whole([side; 2]) };
     let op = Op::Conv {
         window,
         groups: 1,
@@ -42,7 +39,7 @@ pub(crate) fn conv(graph: &mut Graph, x: ValueId, channels: usize, side: usize) 
 
 /// Checks that a pass changes the nodes to those with these names, and not what they compute.
 pub(crate) fn check(graph: &Graph, pass: impl Fn(&mut Graph), names: &[&str]) {
-    let images = noise(3, graph.values[graph.input].len());
+    let images = noise(3, graph.shape(graph.input).iter().product());
     let before = graph.evaluate(&images);
     let mut graph = graph.clone();
     pass(&mut graph);

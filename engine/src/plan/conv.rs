@@ -191,7 +191,8 @@ impl Conv {
                 let (image, y) = (row / self.output.shape[2], row % self.output.shape[2]);
                 let input = self.input.at(image, 0, y * self.stride);
                 let output = self.output.at(image, group.first, y);
-                let residual = self.residual.map(|images| (images, images.at(image, group.first, y)));
+                let residual =
+                    self.residual.map(|images| (images, images.at(image, group.first, y)));
                 for &(start, tile) in tiles {
                     let finish = is_last.then(|| Finish {
                         residual: residual.map(|(images, place)| {
@@ -370,11 +371,8 @@ impl Packer<'_> {
         let mut taps = Vec::new();
         let mut channel = channels.start;
         while channel < channels.end {
-            let length = if is_blocked {
-                (LANES - channel % LANES).min(channels.end - channel)
-            } else {
-                1
-            };
+            let length =
+                if is_blocked { (LANES - channel % LANES).min(channels.end - channel) } else { 1 };
             for row in 0..window.kernel[0] {
                 // In planes a row of the filter lies side by side, in blocks the channels do.
                 let is_row = !is_blocked && window.dilation[1] == 1;
@@ -434,8 +432,11 @@ impl Packer<'_> {
         for (tap, segment) in self.taps(group.first, group.blocks) {
             for i in 0..segment.length {
                 let row = rows.next().expect("the group's weights have this length");
-                let (channel, column) =
-                    if is_row { (tap.channel, tap.column + i) } else { (tap.channel + i, tap.column) };
+                let (channel, column) = if is_row {
+                    (tap.channel, tap.column + i)
+                } else {
+                    (tap.channel + i, tap.column)
+                };
                 let place = tap.row * window.kernel[1] + column;
                 for (i, weight) in row[..count].iter_mut().enumerate() {
                     let out = first + i;

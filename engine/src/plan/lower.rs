@@ -35,9 +35,16 @@ enum Task {
     Blocked(Node),
     /// Of two values, of which the second may have one place; `is_flipped` where that is the
     /// node's first.
-    Binary { op: Binary, activation: Activation, is_flipped: bool },
+    Binary {
+        op: Binary,
+        activation: Activation,
+        is_flipped: bool,
+    },
     /// One tap of a transposed convolution.
-    Tap { node: Node, tap: [usize; 2] },
+    Tap {
+        node: Node,
+        tap: [usize; 2],
+    },
     /// A node, by the reference.
     Plain(Node),
 }
@@ -156,14 +163,17 @@ impl Lowering<'_> {
                 );
                 self.blocked(node.clone(), inputs);
             }
-            (Op::ConvTranspose { stride, padding: [0, 0], dilation: [1, 1], groups: 1 }, Some(_), _)
-                if is_known(node.inputs[1])
-                    && node.inputs.len() == 3
-                    && graph.shape(node.inputs[1])[2..] == stride[..]
-                    && out.is_some_and(|out| {
-                        let x = graph.shape(node.inputs[0]);
-                        out[2] == x[2] * stride[0] && out[3] == x[3] * stride[1]
-                    }) =>
+            (
+                Op::ConvTranspose { stride, padding: [0, 0], dilation: [1, 1], groups: 1 },
+                Some(_),
+                _,
+            ) if is_known(node.inputs[1])
+                && node.inputs.len() == 3
+                && graph.shape(node.inputs[1])[2..] == stride[..]
+                && out.is_some_and(|out| {
+                    let x = graph.shape(node.inputs[0]);
+                    out[2] == x[2] * stride[0] && out[3] == x[3] * stride[1]
+                }) =>
             {
                 let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
                 let output = self.add(node.output, Format::Blocked);
@@ -173,10 +183,7 @@ impl Lowering<'_> {
                 }
             }
             (
-                Op::Affine { .. }
-                | Op::Activation(_)
-                | Op::Pool { .. }
-                | Op::Resize { .. },
+                Op::Affine { .. } | Op::Activation(_) | Op::Pool { .. } | Op::Resize { .. },
                 Some(_),
                 Some(_),
             ) => {
@@ -195,9 +202,10 @@ impl Lowering<'_> {
                 self.blocked(node.clone(), inputs);
             }
             (Op::Binary { op, activation }, _, Some(out)) => {
-                let whole = node.inputs.iter().position(|&input| {
-                    graph.shape(input) == out && !is_known(input)
-                });
+                let whole = node
+                    .inputs
+                    .iter()
+                    .position(|&input| graph.shape(input) == out && !is_known(input));
                 let operand = whole.and_then(|whole| {
                     let other = node.inputs[1 - whole];
                     self.operand(other, out)
@@ -207,7 +215,8 @@ impl Lowering<'_> {
                 };
                 let first = self.read(node.inputs[whole], Format::Blocked);
                 let output = self.add(node.output, Format::Blocked);
-                let task = Task::Binary { op: *op, activation: *activation, is_flipped: whole == 1 };
+                let task =
+                    Task::Binary { op: *op, activation: *activation, is_flipped: whole == 1 };
                 self.drafts.push(Draft { task, inputs: vec![first, operand], output });
             }
             (Op::Reshape, Some(_), _)
@@ -255,8 +264,11 @@ impl Lowering<'_> {
     fn place_in_concatenations(&mut self) {
         // From the last: it holds the others where they are concatenated again and again.
         for index in (0..self.drafts.len()).rev() {
-            let Draft { task: Task::Blocked(Node { op: Op::Gather { sources }, .. }), inputs, output } =
-                &self.drafts[index]
+            let Draft {
+                task: Task::Blocked(Node { op: Op::Gather { sources }, .. }),
+                inputs,
+                output,
+            } = &self.drafts[index]
             else {
                 continue;
             };
@@ -436,7 +448,12 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
                         label = format!("depthwise {label}");
                         let parameters = [weights, bias];
                         Kind::Depthwise(steps::Depthwise::new(
-                            isa, *window, parameters, *activation, input, to,
+                            isa,
+                            *window,
+                            parameters,
+                            *activation,
+                            input,
+                            to,
                         ))
                     } else {
                         if *groups > 1 {
@@ -459,7 +476,11 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
                     operations = 2 * size(output);
                     let affine = [constant(node.inputs[1]), constant(node.inputs[2])];
                     Kind::Elementwise(steps::Elementwise::affine(
-                        isa, affine, *activation, input, to,
+                        isa,
+                        affine,
+                        *activation,
+                        input,
+                        to,
                     ))
                 }
                 Op::Activation(activation) => {

@@ -234,9 +234,10 @@ impl Elementwise {
                     }
                 }
             };
-            let affine = self.affine.as_ref().map(|both| {
-                [0, 1].map(|i| both[i].as_slice()[block * LANES..].as_ptr())
-            });
+            let affine = self
+                .affine
+                .as_ref()
+                .map(|both| [0, 1].map(|i| both[i].as_slice()[block * LANES..].as_ptr()));
             let row = elementwise::Row {
                 input: arena.at(self.input.at(image, block, y)),
                 output: arena.at(self.output.at(image, block, y)),
@@ -398,7 +399,8 @@ pub(super) struct Resize {
 
 impl Resize {
     pub(super) fn new(align_corners: bool, input: Images, output: Images) -> Self {
-        let taps = |axis: usize| reference::taps(input.shape[axis], output.shape[axis], align_corners);
+        let taps =
+            |axis: usize| reference::taps(input.shape[axis], output.shape[axis], align_corners);
         Self { input, output, rows: taps(2), columns: taps(3) }
     }
 
@@ -433,9 +435,8 @@ pub(super) fn import(from: usize, to: Images, arena: Arena, member: &Member<'_>)
     for index in member.share(batch * blocks * height) {
         let (image, block, y) = split(index, blocks, height);
         let output = arena.at(to.at(image, block, y));
-        let source = |channel: usize| {
-            arena.at(from + ((image * channels + channel) * height + y) * width)
-        };
+        let source =
+            |channel: usize| arena.at(from + ((image * channels + channel) * height + y) * width);
         // SAFETY: the images have this row, and no other thread writes it.
         unsafe {
             if !to.is_blocked {

@@ -9,7 +9,7 @@ use crate::passes::testing::{graph, noise};
 
 /// Runs a graph's plans for all instruction sets and several numbers of threads.
 fn check(graph: &Graph) -> Result<(), TestCaseError> {
-    let images = noise(11, graph.values[graph.input].len());
+    let images = noise(11, graph.shape(graph.input).iter().product());
     let expected = graph.evaluate(&images);
     for isa in Isa::available() {
         let mut first: Option<Vec<Vec<f32>>> = None;
