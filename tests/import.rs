@@ -83,6 +83,22 @@ fn wrappers_are_taken_off() {
     }
 }
 
+#[test]
+fn numbers_that_are_none_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("diverged.safetensors");
+    let mut tensors = tensors();
+    for (key, number) in [("conv2.bias", f32::NAN), ("fc1.weight", f32::NEG_INFINITY)] {
+        tensors.get_mut(key).unwrap().1[8..12].copy_from_slice(&number.to_le_bytes());
+    }
+    write(&path, &tensors);
+    let (_, report) = load(&Checkpoint::open(&path).unwrap(), "lenet5").unwrap();
+    assert!(report.is_clean());
+    assert_eq!(report.not_finite, ["conv2.bias", "fc1.weight"]);
+    let text = report.to_string();
+    assert!(text.contains("not finite in conv2.bias and 1 more"), "{text}");
+}
+
 /// The report on a checkpoint that does not fit.
 fn complaint(tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) -> Report {
     let folder = tempfile::tempdir().unwrap();

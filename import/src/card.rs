@@ -36,6 +36,8 @@ impl ModelCard {
         let Preprocess { resize, crop, std, .. } = self.preprocess;
         if self.num_classes == 0 || self.in_channels == 0 {
             Some("it has no classes or no channels")
+        } else if self.num_classes.max(self.in_channels) > MANY {
+            Some("it has more classes or channels than any network")
         } else if !self.labels.is_empty() && self.labels.len() != self.num_classes {
             Some("it does not have a name for each class")
         } else if !(1..=MAX_SIDE).contains(&crop) || resize > MAX_SIDE {
@@ -47,6 +49,9 @@ impl ModelCard {
         }
     }
 }
+
+/// More than the classes or the channels of any network.
+const MANY: usize = 1 << 24;
 
 /// The largest images, in pixels a side, that a network here is given.
 const MAX_SIDE: u32 = 4096;

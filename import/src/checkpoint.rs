@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::store::burn_pack::Tensor;
-use burn::store::pytorch_reader::{self, PytorchReader};
-use burn::store::{ModuleStore, SafetensorsStore, bridge};
+use burn::store::{ModuleStore, SafetensorsStore};
+use burn::tensor::DType;
 
 use crate::digest::sha256;
-use crate::onnx::{Graph, is_onnx};
-use crate::{Error, is_record};
+use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
+use crate::kind::Kind;
+use crate::onnx::Graph;
+use crate::{Error, pytorch};
 
 /// The tensors of a foreign file, by key, their values still on disk.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Checkpoint {
     ///
     /// When the file can't be read, is of another kind, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (tensors, graph) = match sniff(path)? {
-            Kind::Pytorch => (read_pytorch(path)?, None),
+        let (tensors, graph) = match Kind::of(path)? {
+            Kind::Pytorch => (pytorch::read(path)?, None),
             Kind::Safetensors => (read_safetensors(path)?, None),
             Kind::Onnx => {
                 let graph = Graph::open(path)?;
@@ -48,11 +48,11 @@ impl Checkpoint {
         };
         let tensors = unwrap(tensors);
         if tensors.is_empty() {
-            return Err(Error::Unsupported {
-                path: path.to_owned(),
-                found: "a file without tensors",
-                hint: "save the model's `state_dict()`",
-            });
+            let hint = "save the model's `state_dict()`";
+            return Err(unsupported(path, "a file without tensors", hint));
+        }
+        if is_quantised(&tensors) {
+            return Err(unsupported(path, QUANTISED, NOT_QUANTISED));
         }
         Ok(Self { path: path.to_owned(), tensors, graph })
     }
@@ -67,70 +67,52 @@ impl Checkpoint {
     }
 }
 
-enum Kind {
-    Pytorch,
-    Safetensors,
-    Onnx,
-}
-
-/// Tells from the first bytes what a file is.
-fn sniff(path: &Path) -> Result<Kind, Error> {
-    let mut head = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(512).read_to_end(&mut head))
-        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let unsupported = |found, hint| Err(Error::Unsupported { path: path.to_owned(), found, hint });
-    let text = String::from_utf8_lossy(&head);
-    let text = text.trim_start().to_ascii_lowercase();
-    if head.is_empty() {
-        Err(Error::Empty(path.to_owned()))
-    } else if head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
-        Ok(Kind::Safetensors)
-    } else if is_onnx(&head) {
-        Ok(Kind::Onnx)
-    } else if is_record(&head) {
-        unsupported("a Burn record already", "give it to `zoo classify --weights` as it is")
-    } else if text.starts_with("version https://git-lfs") {
-        unsupported(
-            "a pointer of git-lfs, not the file itself",
-            "run `git lfs pull` where it comes from",
-        )
-    } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        unsupported("a web page", "the download link led to a page, not to the file")
-    } else if head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
-        unsupported("a text file", "give the file with the weights themselves")
-    } else if head.starts_with(b"\x89HDF") {
-        unsupported("an HDF5 file", "save the weights as safetensors or .pth")
-    } else {
-        Ok(Kind::Pytorch)
-    }
-}
-
-fn read_pytorch(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    use pytorch_reader::PytorchError;
-
-    let reader = PytorchReader::new(path).map_err(|error| match error {
-        PytorchError::InvalidFormat(reason) if reason.starts_with("not a PyTorch") => {
-            Error::Unsupported {
-                path: path.to_owned(),
-                found: "neither a PyTorch checkpoint nor a safetensors file",
-                hint: "save the model's `state_dict()` with `torch.save` or as safetensors",
-            }
-        }
-        error => broken(path, &error),
-    })?;
-    let tensors = reader.into_tensors().into_values();
-    Ok(tensors.map(|tensor| (tensor.name.clone(), bridge::from_pytorch(tensor))).collect())
-}
-
 fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
+    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let mut store = SafetensorsStore::from_file(path).map_indices_contiguous(false);
-    let tensors = store.get_all_tensors().map_err(|error| broken(path, &error))?;
+    let tensors = store.get_all_tensors().map_err(|error| {
+        let reason = error.to_string();
+        match reason.split_once("Unsupported dtype: ") {
+            Some((_, dtype)) => unsupported(
+                path,
+                format!("a checkpoint with numbers of the type {dtype}"),
+                "convert it to float16 or float32",
+            ),
+            None => broken(reason),
+        }
+    })?;
+    let size = std::fs::metadata(path)
+        .map_err(|source| Error::Open { path: path.to_owned(), source })?
+        .len();
+    for (key, tensor) in tensors {
+        check_claim(key, tensor.dtype.size(), &tensor.shape, size).map_err(broken)?;
+    }
     Ok(tensors.clone())
 }
 
-fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Broken { path: path.to_owned(), reason: error.to_string() }
+/// Compares what a tensor claims to hold with the file that it is in, before anything is made
+/// of that size. A dimension of 0 makes no other one true.
+///
+/// # Errors
+///
+/// When it would be larger than the file.
+pub(crate) fn check_claim(
+    key: &str,
+    width: usize,
+    shape: &[usize],
+    file: u64,
+) -> Result<(), String> {
+    let grown = |size: u64, &dim: &usize| size.checked_mul(u64::try_from(dim.max(1)).ok()?);
+    match shape.iter().try_fold(width as u64, grown) {
+        Some(size) if size <= file => Ok(()),
+        _ => Err(format!("`{key}` of {shape:?} would be larger than the file")),
+    }
+}
+
+/// Whether the weights are integers, and what makes numbers of them is elsewhere.
+fn is_quantised(tensors: &BTreeMap<String, Tensor>) -> bool {
+    let is_integer = |tensor: &Tensor| matches!(tensor.dtype, DType::I8 | DType::U8);
+    tensors.values().any(|tensor| is_integer(tensor) && tensor.shape.len() > 1)
 }
 
 /// Takes the model out of a training checkpoint and the wrappers off its keys.

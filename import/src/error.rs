@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use crate::Report;
 
@@ -22,9 +23,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What it looks like.
-        found: &'static str,
+        found: Cow<'static, str>,
         /// What to do instead.
-        hint: &'static str,
+        hint: Cow<'static, str>,
     },
     /// The file is of a known kind but something in it is broken.
     #[error("{path} is damaged or incomplete: {reason}\nhint: copy or download it again")]
@@ -112,4 +113,16 @@ pub enum Error {
         /// The weights' name.
         name: String,
     },
+}
+
+pub(crate) const QUANTISED: &str = "a quantised checkpoint, whose weights are integers";
+pub(crate) const NOT_QUANTISED: &str = "import the network as it was before it was quantised";
+
+/// A file of a kind that is not read.
+pub(crate) fn unsupported(
+    path: &Path,
+    found: impl Into<Cow<'static, str>>,
+    hint: impl Into<Cow<'static, str>>,
+) -> Error {
+    Error::Unsupported { path: path.to_owned(), found: found.into(), hint: hint.into() }
 }

@@ -21,8 +21,10 @@ mod digest;
 mod download;
 mod error;
 mod export;
+mod kind;
 mod load;
 pub mod onnx;
+mod pytorch;
 mod recognise;
 mod record;
 #[cfg(feature = "download")]

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use burn::store::burn_pack::Tensor;
@@ -24,6 +25,8 @@ pub struct Report {
     pub misshapen: Vec<Misshapen>,
     /// What went wrong in reading values.
     pub unreadable: Vec<String>,
+    /// Keys of tensors that hold a NaN or an infinity. They are loaded nevertheless.
+    pub not_finite: Vec<String>,
 }
 
 /// A key that the model needs and the checkpoint lacks.
@@ -100,6 +103,7 @@ pub fn load_but<M: Module>(
     let root = root_prefix(&model);
 
     let mut report = Report { layout: layout.name, ..Report::default() };
+    let not_finite = Arc::default();
     let mut tensors: Vec<Tensor> = Vec::with_capacity(slots.len());
     for (slot, key) in slots.iter().zip(&keys) {
         let expected = pytorch_shape(slot);
@@ -116,9 +120,9 @@ pub fn load_but<M: Module>(
                 });
             }
             Some(tensor) => {
-                let mut tensor = if is_linear(slot) { transposed(tensor) } else { tensor.clone() };
-                tensor.name = format!("{root}{}", slot.path);
-                tensors.push(tensor);
+                let tensor = if is_linear(slot) { transposed(tensor) } else { tensor.clone() };
+                let name = format!("{root}{}", slot.path);
+                tensors.push(watched(tensor, name, key.clone(), &not_finite));
             }
         }
     }
@@ -138,6 +142,7 @@ pub fn load_but<M: Module>(
         let result = model.apply(tensors, None, Some(Box::new(adapter)), false);
         report.loaded = result.applied.len();
         report.unreadable = result.errors.iter().map(ToString::to_string).collect();
+        report.not_finite = std::mem::take(&mut *keys_in(&not_finite));
     }
     if report.is_clean() {
         Ok((model, report))
@@ -148,6 +153,29 @@ pub fn load_but<M: Module>(
             report: Box::new(report),
         })
     }
+}
+
+/// Keys that are noted while values are read.
+type Keys = Arc<Mutex<Vec<String>>>;
+
+fn keys_in(keys: &Keys) -> MutexGuard<'_, Vec<String>> {
+    keys.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A tensor under another name, whose key is noted if a number in it is none.
+fn watched(tensor: Tensor, name: String, key: String, not_finite: &Keys) -> Tensor {
+    let not_finite = not_finite.clone();
+    let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+    bridge::map_data(tensor, name, dtype, shape, move |data| {
+        let is_finite = match data.as_slice::<f32>() {
+            Ok(values) => values.iter().all(|value| value.is_finite()),
+            Err(_) => !dtype.is_float() || data.iter::<f64>().all(f64::is_finite),
+        };
+        if !is_finite {
+            keys_in(&not_finite).push(key.clone());
+        }
+        data
+    })
 }
 
 /// Whether a checkpoint has parts that an architecture may do without: auxiliary heads.
@@ -296,7 +324,15 @@ const SHOWN: usize = 12;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
-            return write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout);
+            write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout)?;
+            if let [first, others @ ..] = self.not_finite.as_slice() {
+                let others = match others.len() {
+                    0 => String::new(),
+                    count => format!(" and {count} more"),
+                };
+                write!(f, "\n  warning: numbers that are not finite in {first}{others}")?;
+            }
+            return Ok(());
         }
         writeln!(f, "  read as {} spells the keys", self.layout)?;
         section(f, "missing from the file", &self.missing, |missing| {

@@ -1,11 +1,15 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::store::burn_pack::{self, Bytes, MAGIC_NUMBER, Reader, Tensor, Writer};
+use burn::store::burn_pack::{
+    self, Bytes, HEADER_SIZE, MAGIC_NUMBER, MAX_CBOR_RECURSION_DEPTH, Reader, Tensor, Writer,
+};
 use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot};
 use burn::tensor::DType;
+use serde::Deserialize;
 use zoo_core::root_prefix;
 
 use crate::{Error, ModelCard};
@@ -53,6 +57,45 @@ pub fn is_record_file(path: &Path) -> Result<bool, Error> {
     Ok(is_record(&head))
 }
 
+/// The size of the part of a record that describes its tensors, as its header states it.
+fn metadata_size(head: &[u8]) -> u64 {
+    // Behind the magic number and the format's version.
+    let size = head.get(6..HEADER_SIZE).and_then(|size| size.try_into().ok());
+    size.map_or(0, |size| u64::from(u32::from_le_bytes(size)))
+}
+
+/// Compares the tensors' places, which Burn's reader compares with the file only.
+///
+/// # Errors
+///
+/// When one tensor lies over another.
+fn check_places(head: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        tensors: BTreeMap<String, Descriptor>,
+    }
+    #[derive(Deserialize)]
+    struct Descriptor {
+        data_offsets: (u64, u64),
+    }
+
+    let metadata = head.get(HEADER_SIZE..).unwrap_or_default();
+    let metadata: Metadata =
+        ciborium::de::from_reader_with_recursion_limit(metadata, MAX_CBOR_RECURSION_DEPTH)
+            .map_err(|error| error.to_string())?;
+    let mut places: Vec<_> =
+        metadata.tensors.iter().map(|(name, tensor)| (tensor.data_offsets, name)).collect();
+    places.retain(|((start, end), _)| start < end);
+    places.sort_unstable();
+    for pair in places.windows(2) {
+        let [((_, end), name), ((start, _), next)] = pair else { continue };
+        if start < end {
+            return Err(format!("the tensors `{name}` and `{next}` lie over one another"));
+        }
+    }
+    Ok(())
+}
+
 impl Record {
     /// The tensors, their values still on disk.
     pub fn tensors(&self) -> &[Tensor] {
@@ -70,7 +113,14 @@ impl Record {
         if size.len() == 0 {
             return Err(Error::Empty(path.to_owned()));
         }
-        Self::read(path, Reader::from_file_exact(path))
+        let mut head = Vec::new();
+        File::open(path)
+            .and_then(|file| {
+                (&file).take(HEADER_SIZE as u64).read_to_end(&mut head)?;
+                file.take(metadata_size(&head)).read_to_end(&mut head)
+            })
+            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        Self::read(path, &head, Reader::from_file_exact(path))
     }
 
     /// A record that is in memory, such as one compiled into a program; `name` is for messages.
@@ -79,13 +129,19 @@ impl Record {
     ///
     /// When the bytes are no record, are cut off, or have no model card.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let bytes = Bytes::from_bytes_vec(bytes.to_vec());
-        Self::read(Path::new(name), Reader::from_bytes(bytes))
+        let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()));
+        Self::read(Path::new(name), bytes, reader)
     }
 
-    fn read(path: &Path, reader: Result<Reader, burn_pack::Error>) -> Result<Self, Error> {
+    /// `head` is the file's beginning, with the description of its tensors.
+    fn read(
+        path: &Path,
+        head: &[u8],
+        reader: Result<Reader, burn_pack::Error>,
+    ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
         let reader = reader.map_err(|error| broken(error.to_string()))?;
+        check_places(head).map_err(broken)?;
         let card = reader.metadata().get(CARD).ok_or_else(|| Error::NoCard(path.to_owned()))?;
         let card: ModelCard = serde_json::from_str(card)
             .map_err(|error| broken(format!("its model card can't be read: {error}")))?;

@@ -265,7 +265,7 @@ fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
 
 /// What to do with images where nobody says: the common margin for photographs, none for
 /// thumbnails.
-fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
+pub fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
     let crop = u32::try_from(variant.size).unwrap_or(224);
     let resize = if crop < 64 { crop } else { crop * 256 / 224 };
     let preprocess = Preprocess::IMAGENET.sized(resize, crop);

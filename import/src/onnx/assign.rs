@@ -36,10 +36,10 @@ pub(super) fn assign(
 
     match (&place.norm, weights.scales.as_slice()) {
         // BatchNorm as it was trained.
-        (Some((path, epsilon)), [Scale::Norm { gamma, beta, mean, variance, epsilon: theirs }])
+        (Some((path, epsilon)), [Scale::Norm(norm)])
             if bias.is_some() || weights.bias.is_none() =>
         {
-            let channels = gamma.count();
+            let channels = norm.gamma.count();
             if let Some(bias) = bias {
                 let values = match &weights.bias {
                     Some(bias) => floats(bias, channels)?,
@@ -47,15 +47,15 @@ pub(super) fn assign(
                 };
                 tensors.push(vector(bias, values));
             }
-            let mut variance = floats(variance, channels)?;
+            let mut variance = floats(&norm.variance, channels)?;
             // The sum of both is what counts.
             for value in &mut variance {
-                *value += theirs - *epsilon as f32;
+                *value += norm.epsilon - *epsilon as f32;
             }
             for (name, values) in [
-                ("gamma", floats(gamma, channels)?),
-                ("beta", floats(beta, channels)?),
-                ("running_mean", floats(mean, channels)?),
+                ("gamma", floats(&norm.gamma, channels)?),
+                ("beta", floats(&norm.beta, channels)?),
+                ("running_mean", floats(&norm.mean, channels)?),
                 ("running_var", variance),
             ] {
                 tensors.push(vector(format!("{path}.{name}"), values));
@@ -128,11 +128,13 @@ fn composed(weights: &Weights, channels: usize) -> Result<(Vec<f32>, Vec<f32>), 
     };
     for scale in &weights.scales {
         let (by, add): (Vec<f64>, Vec<f64>) = match scale {
-            Scale::Norm { gamma, beta, mean, variance, epsilon } => {
-                let [gamma, beta] = [doubles(gamma, channels)?, doubles(beta, channels)?];
-                let [mean, variance] = [doubles(mean, channels)?, doubles(variance, channels)?];
+            Scale::Norm(norm) => {
+                let gamma = doubles(&norm.gamma, channels)?;
+                let beta = doubles(&norm.beta, channels)?;
+                let mean = doubles(&norm.mean, channels)?;
+                let variance = doubles(&norm.variance, channels)?;
                 let channel = |c: usize| {
-                    let by = gamma[c] / (variance[c] + f64::from(*epsilon)).sqrt();
+                    let by = gamma[c] / (variance[c] + f64::from(norm.epsilon)).sqrt();
                     (by, beta[c] - mean[c] * by)
                 };
                 (0..channels).map(channel).unzip()

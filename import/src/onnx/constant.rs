@@ -34,8 +34,19 @@ enum Values {
     Transposed {
         of: Arc<Constant>,
         order: Vec<usize>,
+        /// How many of these are one in another.
+        depth: usize,
     },
 }
+
+/// A tensor without elements has no dimension as large as this.
+const EMPTY: usize = 1 << 16;
+
+/// More transpositions of one tensor than any exporter writes.
+const DEEPEST: usize = 8;
+
+/// Numbers that say how something is computed are no more than this.
+const FEW: usize = 64;
 
 /// Values with fewer bytes than this are kept in memory: a read costs more than they do.
 const SMALL: usize = 4096;
@@ -65,7 +76,8 @@ impl Source {
         let dims: Vec<usize> =
             tensor.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(usize::MAX)).collect();
         let size = dims.iter().try_fold(dtype.size(), |size, &dim| size.checked_mul(dim));
-        let Some(size) = size else {
+        let is_honest = !dims.contains(&0) || dims.iter().all(|&dim| dim < EMPTY);
+        let Some(size) = size.filter(|_| is_honest) else {
             return Err(broken(&format!("claims to be of the size {:?}", tensor.dims)));
         };
         let values = if tensor.location == 1 {
@@ -90,10 +102,8 @@ impl Source {
     }
 
     /// The value of a Constant node that has no tensor: numbers among its attributes.
-    ///
     pub(super) fn constant_of(&self, node: &Node) -> Option<Constant> {
-        let list = |attribute: &str| node.has(attribute);
-        let tensor = if list("value_float") {
+        let tensor = if node.has("value_float") {
             proto::Tensor {
                 data_type: 1,
                 floats: vec![node.float("value_float", 0.0)],
@@ -102,7 +112,7 @@ impl Source {
         } else if let Some(floats) = node.floats("value_floats") {
             let dims = vec![floats.len() as i64];
             proto::Tensor { data_type: 1, dims, floats: floats.to_vec(), ..Default::default() }
-        } else if list("value_int") {
+        } else if node.has("value_int") {
             proto::Tensor {
                 data_type: 7,
                 longs: vec![node.int("value_int", 0)],
@@ -208,13 +218,17 @@ impl Constant {
     pub(super) fn transposed(&self, order: Vec<usize>) -> Option<Self> {
         let mut sorted = order.clone();
         sorted.sort_unstable();
-        if !sorted.into_iter().eq(0..self.dims.len()) {
+        let depth = match &self.values {
+            Values::Transposed { depth, .. } => depth + 1,
+            _ => 0,
+        };
+        if !sorted.into_iter().eq(0..self.dims.len()) || depth > DEEPEST {
             return None;
         }
         Some(Self {
             dtype: self.dtype,
             dims: order.iter().map(|&axis| self.dims[axis]).collect(),
-            values: Values::Transposed { of: Arc::new(self.clone()), order },
+            values: Values::Transposed { of: Arc::new(self.clone()), order, depth },
             origin: self.origin.clone(),
         })
     }
@@ -242,7 +256,7 @@ impl Constant {
                 file.read_exact(&mut bytes)?;
                 Ok(bytes)
             }
-            Values::Transposed { of, order } => {
+            Values::Transposed { of, order, .. } => {
                 Ok(permute(&of.bytes()?, &of.dims, order, self.dtype.size()))
             }
         }
@@ -264,6 +278,23 @@ impl Constant {
     /// Its values in double precision, which holds all integers that occur.
     pub(super) fn numbers(&self) -> Result<Vec<f64>, burn_pack::Error> {
         Ok(self.data()?.iter::<f64>().collect())
+    }
+
+    /// Its values, if they are few, as whole numbers: sizes, places, axes.
+    pub(super) fn ints(&self) -> Option<Vec<i64>> {
+        let values = (self.count() <= FEW).then(|| self.numbers())?.ok()?;
+        Some(values.into_iter().map(|value| value as i64).collect())
+    }
+
+    /// The part of a file that it is read from, if it is read from one.
+    pub(super) fn place(&self) -> Option<(&Path, std::ops::Range<u64>)> {
+        match &self.values {
+            Values::File { path, offset, length } => {
+                Some((path, *offset..offset.saturating_add(*length as u64)))
+            }
+            Values::Transposed { of, .. } => of.place(),
+            Values::Memory(_) => None,
+        }
     }
 
     /// A tensor that reads the values when they are asked for.

@@ -11,6 +11,7 @@ use prost::Message;
 use super::constant::{Constant, Source};
 use super::proto;
 use crate::Error;
+use crate::error::unsupported;
 
 /// A network as its exporter wrote it down.
 #[derive(Debug, Clone)]
@@ -72,8 +73,7 @@ impl Graph {
     /// When the file can't be read, contradicts itself, or holds a quantised network.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-        let unsupported =
-            |found, hint| Err(Error::Unsupported { path: path.to_owned(), found, hint });
+        let unsupported = |found, hint| Err(unsupported(path, found, hint));
         let mut content = Vec::new();
         File::open(path)
             .and_then(|file| {
@@ -147,6 +147,7 @@ impl Graph {
             }
             nodes.push(node);
         }
+        check_places(&constants).map_err(broken)?;
         // Older exporters list the weights among the inputs.
         let inputs = graph.inputs.into_iter().filter(|input| !constants.contains_key(&input.name));
         let inputs = inputs.map(|input| (input.name.clone(), shape(&input))).collect();
@@ -171,6 +172,20 @@ impl Graph {
             })
             .collect()
     }
+}
+
+/// Tensors may share their values, but not parts of them.
+fn check_places(constants: &HashMap<String, Constant>) -> Result<(), String> {
+    let places = constants.iter().filter_map(|(name, constant)| Some((constant.place()?, name)));
+    let mut places: Vec<_> = places.map(|((path, range), name)| (path, range, name)).collect();
+    places.sort_by_key(|(path, range, _)| (*path, range.start, range.end));
+    for pair in places.windows(2) {
+        let [(path, range, name), (other, next, behind)] = pair else { continue };
+        if path == other && range != next && next.start < range.end {
+            return Err(format!("the tensors `{name}` and `{behind}` lie over one another"));
+        }
+    }
+    Ok(())
 }
 
 fn is_onnx_domain(domain: &str) -> bool {
@@ -203,10 +218,7 @@ fn shape(input: &proto::ValueInfo) -> Vec<Option<usize>> {
 fn view(node: &Node, constants: &HashMap<String, Constant>) -> Option<Constant> {
     let name = node.inputs.first()?;
     let constant = constants.get(name)?;
-    let numbers = |index: usize| -> Option<Vec<i64>> {
-        let values = constants.get(node.inputs.get(index)?)?.numbers().ok()?;
-        Some(values.into_iter().map(|value| value as i64).collect())
-    };
+    let numbers = |index: usize| constants.get(node.inputs.get(index)?)?.ints();
     let axes = || node.ints("axes").map(<[i64]>::to_vec).or_else(|| numbers(1));
     let rank = constant.dims.len();
     let mut view = match node.operator.as_str() {

@@ -200,7 +200,11 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
         self.flows.get(value).cloned().unwrap_or_default()
     }
 
-    pub(super) fn set(&mut self, value: K, flow: Flow) {
+    pub(super) fn set(&mut self, value: K, mut flow: Flow) {
+        if flow.feeds.len() > MANY {
+            // No network has so many; a graph that doubles a value again and again has.
+            flow.feeds = flow.feeds.iter().map(|feed| Feed { offset: 0, ..*feed }).collect();
+        }
         self.flows.insert(value, flow);
     }
 
@@ -243,11 +247,6 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
             let all = joined.channels.zip(channels.or(flow.channels));
             joined.channels = all.map(|(before, own)| before.saturating_add(own));
             joined.channels_last |= flow.channels_last;
-        }
-        if joined.feeds.len() > MANY {
-            // No network has so many; a graph that doubles a value again and again has.
-            let from = |feed: &Feed| Feed { offset: 0, ..*feed };
-            joined.feeds = joined.feeds.iter().map(from).collect();
         }
         self.set(output, joined);
     }

@@ -23,11 +23,21 @@ pub(super) struct Weights {
 /// Something that maps each channel by a linear function.
 #[derive(Debug, Clone)]
 pub(super) enum Scale {
-    Norm { gamma: Constant, beta: Constant, mean: Constant, variance: Constant, epsilon: f32 },
+    Norm(Box<Norm>),
     Add(Constant),
     Sub(Constant),
     Mul(Constant),
     Div(Constant),
+}
+
+/// BatchNorm as it was trained.
+#[derive(Debug, Clone)]
+pub(super) struct Norm {
+    pub(super) gamma: Constant,
+    pub(super) beta: Constant,
+    pub(super) mean: Constant,
+    pub(super) variance: Constant,
+    pub(super) epsilon: f32,
 }
 
 /// More layers than any network has, so that a made-up graph does not take long.
@@ -71,8 +81,7 @@ impl Trace<'_> {
         if let Some(values) = node.ints(attribute) {
             return Some(values.to_vec());
         }
-        let values = self.constant(node, index)?.numbers().ok()?;
-        Some(values.into_iter().map(|value| value as i64).collect())
+        self.constant(node, index)?.ints()
     }
 
     /// Notes a node that is a layer, scales one, or moves channels; nothing for others.
@@ -173,7 +182,8 @@ impl Trace<'_> {
         let gamma = gamma?;
         let channels = gamma.count();
         let epsilon = node.float("epsilon", 1e-5);
-        let norm = Scale::Norm { gamma, beta: beta?, mean: mean?, variance: variance?, epsilon };
+        let norm = Norm { gamma, beta: beta?, mean: mean?, variance: variance?, epsilon };
+        let norm = Scale::Norm(Box::new(norm));
         self.scaled(node, 0, channels, norm.clone()).or_else(|| {
             let weights = Weights {
                 kernel: None,

@@ -1,0 +1,25 @@
+//! All seeds, and all that a fuzzer once found, are read without a panic.
+
+use std::fs;
+
+use zoo_fuzz::{Scratch, Target};
+
+#[test]
+fn nothing_in_the_corpora_is_too_much() {
+    let scratch = Scratch::new();
+    for target in Target::ALL {
+        let mut count = 0;
+        for entry in fs::read_dir(target.corpus()).expect("each target has a folder") {
+            let path = entry.expect("the folder can be read").path();
+            let bytes = fs::read(&path).expect("the file can be read");
+            println!("{}", path.display());
+            target.read(&bytes, &scratch);
+            // A file that is cut off anywhere is the most common of all damages.
+            for part in 0..16 {
+                target.read(&bytes[..bytes.len() * part / 16], &scratch);
+            }
+            count += 1;
+        }
+        assert!(count > 2, "{} has {count} files", target.name());
+    }
+}

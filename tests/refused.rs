@@ -1,0 +1,108 @@
+//! Files that are no checkpoints, whatever they are called: each is told apart by its content and
+//! has a sentence and a hint of its own.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+use zoo_import::{Checkpoint, Error};
+use zoo_tests::workspace;
+
+/// What is said about a file.
+fn complaint(path: &Path) -> String {
+    let error = match Checkpoint::open(path) {
+        Ok(checkpoint) => panic!("{} was taken: {checkpoint:?}", path.display()),
+        Err(error) => error,
+    };
+    assert!(matches!(error, Error::Unsupported { .. } | Error::Empty(_)), "{error:?}");
+    let folder = path.parent().expect("a file is in a folder").display().to_string();
+    format!("{}\n", error.to_string().replace(&folder, "FOLDER"))
+}
+
+fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in entries {
+        archive.start_file(*name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(content).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn foreign_files_are_told_apart_by_content() {
+    let folder = TempDir::new().unwrap();
+    let weights: &[u8] = &[0; 100];
+    let wheel = [("net/weights.pth", weights), ("net-1.0.dist-info/METADATA", b"Name: net")];
+    let image = fs::read(workspace("assets/images/chelsea.png")).unwrap();
+    let mut complaints = String::new();
+    for (name, content) in [
+        ("nothing", &b""[..]),
+        ("lfs", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+        ("page", b"\n<!DOCTYPE html>\n<html lang=\"en\">"),
+        ("text", b"404: Not Found"),
+        ("image", &image),
+        ("record", zoo_assets::EFFICIENTNET_LITE0),
+        ("lite", b"\x1c\0\0\0TFL3\x14\0\x20\0\x1c\0"),
+        ("saved_model", b"\x08\x01\x12\xd8\x9a\x01\x0a\x95"),
+        ("graph", b"\x0a\x3b\x0a\x05input\x12\x0bPlaceholder*\x0b\x0a\x05dtype\x12\x02\x30\x01"),
+        ("hdf5", b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0"),
+        ("numpy", b"\x93NUMPY\x01\0v\0{'descr': '<f4'"),
+        ("arrays", &archive(&[("w.npy", b"\x93NUMPY\x01\0v\0")])),
+        ("wheel", &archive(&wheel)),
+        ("archive", &archive(&[("README", b"read me"), ("model.safetensors", weights)])),
+        ("photographs", &archive(&[("cat.jpg", b"\xff\xd8\xff")])),
+        ("compressed", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        ("noise", b"\x03\x97\xc5\x11\x80\xfe\xfe\x31"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        complaints += &complaint(&path);
+    }
+    let inside = folder.path().join("folder");
+    fs::create_dir(&inside).unwrap();
+    complaints += &complaint(&inside);
+    fs::write(inside.join("saved_model.pb"), b"\x08\x01\x12").unwrap();
+    complaints += &complaint(&inside);
+    assert_snapshot!(complaints);
+}
+
+#[test]
+fn checkpoints_of_other_things_are_refused() {
+    let corpus = workspace("fuzz/corpus");
+    let mut complaints = String::new();
+    for name in [
+        "pth/quantised.pth",
+        "pth/quantised_legacy.pth",
+        "pth/int8.pth",
+        "pth/sparse.pth",
+        "pth/objects.pth",
+        "pth/list.pth",
+        "pth/numbers.pth",
+        "pth/torchscript.pth",
+        "safetensors/int8.safetensors",
+        "safetensors/float8.safetensors",
+        "onnx/qdq.onnx",
+        "onnx/qoperator.onnx",
+    ] {
+        complaints += &complaint(&corpus.join(name));
+    }
+    assert_snapshot!(complaints);
+}
+
+#[test]
+fn a_pickled_module_is_read_as_its_state_dict() {
+    let corpus = workspace("fuzz/corpus/pth");
+    let tensors = |name: &str| Checkpoint::open(&corpus.join(name)).unwrap().tensors;
+    let (module, plain) = (tensors("module.pth"), tensors("plain.pth"));
+    assert!(module.keys().eq(plain.keys()), "{:?}", module.keys());
+    for (key, tensor) in module {
+        let bytes = |tensor: &zoo_import::Tensor| tensor.to_bytes().unwrap().to_vec();
+        assert_eq!(bytes(&tensor), bytes(&plain[&key]), "{key}");
+    }
+    // The model among what training keeps, and nothing else.
+    assert!(tensors("training.pth").keys().eq(plain.keys()));
+}
