@@ -297,6 +297,10 @@ pub struct Info {
     /// The model's name
     pub variant: String,
 
+    /// Print the steps that the engine takes for an image
+    #[arg(long)]
+    pub plan: bool,
+
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -490,6 +494,10 @@ pub struct Bench {
     /// Time steps of training: forward, backward and update
     #[arg(long)]
     pub training: bool,
+
+    /// Print what each step of the engine's plan takes
+    #[arg(long)]
+    pub profile: bool,
 
     /// Timed runs, after those that warm up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive())]

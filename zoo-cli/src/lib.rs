@@ -26,6 +26,7 @@ pub mod inspect;
 pub mod list;
 pub mod model;
 pub mod recognise;
+pub mod runner;
 pub mod weights;
 
 /// How a command ended, where it did not fail as a whole.

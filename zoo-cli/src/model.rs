@@ -232,20 +232,29 @@ pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Wei
 ///
 /// Returns the features `[N, num_features, h, w]` and the logits.
 pub fn forward(network: &Network, images: Tensor<4>) -> anyhow::Result<(Tensor<4>, Logits)> {
-    let [_, channels, height, width] = images.dims();
+    let shape = images.dims();
+    check_size(network, shape)?;
+    crate::catch(|| {
+        let features = network.forward_features(images);
+        (features.clone(), network.forward_head(features))
+    })
+    .with_context(|| cannot_take(shape))
+}
+
+/// What is said when a network panics on images of a shape.
+pub fn cannot_take([_, channels, height, width]: [usize; 4]) -> String {
+    format!("the network can't take images of {channels} channels, {height}x{width} pixels")
+}
+
+/// Refuses images that are too small for a network.
+pub fn check_size(network: &Network, [.., height, width]: [usize; 4]) -> anyhow::Result<()> {
     let smallest = network.min_size();
     ensure!(
         height.min(width) >= smallest,
         "images of {height}x{width} pixels are too small for this network\n\
          hint: it takes {smallest}x{smallest} and larger"
     );
-    crate::catch(|| {
-        let features = network.forward_features(images);
-        (features.clone(), network.forward_head(features))
-    })
-    .with_context(|| {
-        format!("the network can't take images of {channels} channels, {height}x{width} pixels")
-    })
+    Ok(())
 }
 
 fn embedded(device: &Device) -> anyhow::Result<Model> {
