@@ -64,6 +64,7 @@ pub struct MobileNetV1 {
     stem: ConvNormAct,
     stages: Vec<Vec<DepthwiseSeparable>>,
     classifier: ClassifierHead,
+    min_size: usize,
 }
 
 /// A filter for each channel, then a mixture of the channels (figure 3).
@@ -122,6 +123,11 @@ impl MobileNetV1Config {
                 .with_kind(self.head)
                 .with_initializer(Some(HE))
                 .init(device),
+            min_size: match self.port {
+                Port::PyTorch => 1,
+                // Behind the stem, each of four halvings needs two pixels.
+                Port::Keras => 31,
+            },
         }
     }
 
@@ -177,6 +183,10 @@ impl ImageClassifier for MobileNetV1 {
 
     fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
         Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        self.min_size
     }
 
     fn num_features(&self) -> usize {
