@@ -5,10 +5,10 @@
 //! without these letters in their names.
 
 use zoo_cli::device::Backend;
-use zoo_tests::fixture::Fixture;
+use zoo_tests::fixture::{Fixture, Way};
 
 /// Runs fixtures on a backend and prints a line for each.
-fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
+fn check(backend: Backend, way: Way, slack: f32, wanted: impl Fn(&str) -> bool) {
     let device = backend.device().expect("the backend is usable");
     let only = std::env::var("ZOO_PARITY_ONLY").unwrap_or_default();
     let mut failures = Vec::new();
@@ -21,7 +21,7 @@ fn check(backend: Backend, slack: f32, wanted: impl Fn(&str) -> bool) {
         checked += 1;
         let fixture = Fixture::read(&path);
         let tolerance = slack * fixture.tolerance();
-        match fixture.check(&device, slack) {
+        match fixture.check(way, &device, slack) {
             Ok(error) => println!(
                 "{name:<32} {:<9} error {error:.2e}  tolerance {tolerance:.2e}",
                 backend.name()
@@ -47,7 +47,7 @@ fn is_small(name: &str) -> bool {
         "inception_v2@64",
         "se_inception_v2@64",
         "inception_v3@75",
-        "inception_v4@139",
+        "inception_v4@75",
         "inception_resnet_v2@98",
         "resnet18@64",
         "resnet20_cifar@32",
@@ -73,23 +73,28 @@ fn is_small(name: &str) -> bool {
 
 #[test]
 fn cpu_agrees_with_the_references() {
-    check(Backend::Cpu, 1.0, |_| true);
+    check(Backend::Cpu, Way::Burn, 1.0, |_| true);
+}
+
+#[test]
+fn engine_agrees_with_the_references() {
+    check(Backend::Cpu, Way::Engine, 1.0, |_| true);
 }
 
 #[cfg(feature = "ndarray")]
 #[test]
 fn ndarray_agrees_with_the_references() {
-    check(Backend::Ndarray, 10.0, is_small);
+    check(Backend::Ndarray, Way::Burn, 10.0, is_small);
 }
 
 #[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_agrees_with_the_references() {
-    check(Backend::Wgpu, 10.0, is_small);
+    check(Backend::Wgpu, Way::Burn, 10.0, is_small);
 }
 
 #[cfg(feature = "libtorch")]
 #[test]
 fn libtorch_agrees_with_the_references() {
-    check(Backend::Libtorch, 10.0, is_small);
+    check(Backend::Libtorch, Way::Burn, 10.0, is_small);
 }

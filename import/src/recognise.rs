@@ -181,7 +181,7 @@ impl<'c> Match<'c> {
             parameters: parameters.len(),
             unused: unused(checkpoint, layout, &keys),
         };
-        (matched > 0).then_some(Self { candidate, layout, keys, known, resemblance })
+        (known > 0).then_some(Self { candidate, layout, keys, known, resemblance })
     }
 
     fn score(&self) -> usize {

@@ -12,6 +12,8 @@ use zoo_core::{KeyLayout, count_trainable};
 use zoo_import::{Checkpoint, has_auxiliary};
 use zoo_models::Network;
 
+use zoo_cli::runner::compile;
+
 use crate::{formula, local};
 
 /// One run of a reference implementation.
@@ -91,7 +93,7 @@ impl Fixture {
                 (key.clone(), bridge::from_data(data, key.clone(), None))
             })
             .collect();
-        Checkpoint { path: self.variant.clone().into(), tensors, graph: None }
+        Checkpoint { path: self.variant.clone().into(), tensors, graph: None, normalization: None }
     }
 
     fn values(&self, key: &str, shape: &[usize]) -> Vec<f32> {
@@ -145,7 +147,7 @@ impl Fixture {
     ///
     /// What differs: the parameters' number, the keys, the features or, by more than `slack`
     /// times the tolerance, the logits.
-    pub fn check(&self, device: &Device, slack: f32) -> Result<f32, String> {
+    pub fn check(&self, way: Way, device: &Device, slack: f32) -> Result<f32, String> {
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
         let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
@@ -155,9 +157,16 @@ impl Fixture {
             return Err(format!("{params} parameters, the reference has {}", self.num_params));
         }
 
-        let features = model.forward_features(self.images(device));
-        let logits: Vec<f32> =
-            model.forward_head(features.clone()).into_data().convert::<f32>().iter().collect();
+        self.compare(way.forward(&model, self.images(device))?, slack)
+    }
+
+    /// Compares features and logits with the reference's.
+    fn compare(
+        &self,
+        (features, logits): (TensorData, TensorData),
+        slack: f32,
+    ) -> Result<f32, String> {
+        let logits = values(logits);
         if let Some(expected) = &self.features {
             expected.check(features, slack)?;
         }
@@ -177,9 +186,42 @@ impl Fixture {
     }
 }
 
+/// What runs a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Burn's backend.
+    Burn,
+    /// A plan of zoo-engine.
+    Engine,
+}
+
+impl Way {
+    /// Computes features and logits.
+    fn forward(
+        self,
+        model: &Network,
+        images: Tensor<4>,
+    ) -> Result<(TensorData, TensorData), String> {
+        match self {
+            Self::Burn => {
+                let features = model.forward_features(images);
+                let logits = model.forward_head(features.clone());
+                Ok((features.into_data(), logits.into_data()))
+            }
+            Self::Engine => {
+                let error = |error: zoo_engine::Error| error.to_string();
+                let mut plan = compile(model, images.dims(), 2, true).map_err(error)?;
+                let mut outputs = plan.run_tensor(images).map_err(error)?.into_iter();
+                let mut next = || outputs.next().ok_or("an output is missing");
+                Ok((next()?, next()?))
+            }
+        }
+    }
+}
+
 impl Features {
-    fn check(&self, features: Tensor<4>, slack: f32) -> Result<(), String> {
-        let shape = features.dims().to_vec();
+    fn check(&self, features: TensorData, slack: f32) -> Result<(), String> {
+        let shape = features.shape().to_vec();
         if shape != self.shape {
             return Err(format!("features {shape:?} instead of {:?}", self.shape));
         }
@@ -205,8 +247,8 @@ impl Features {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().iter().collect()
+fn values(data: TensorData) -> Vec<f32> {
+    data.convert::<f32>().iter().collect()
 }
 
 /// The largest difference of the values that both have; NaN where there is one.

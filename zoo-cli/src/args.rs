@@ -21,6 +21,10 @@ pub struct Zoo {
 pub enum Command {
     /// Name what is in photographs
     Classify(Classify),
+    /// Teach a model your own classes
+    Finetune(Box<Finetune>),
+    /// Say how good a model is on images whose classes are known
+    Eval(Eval),
     /// List the models
     List(List),
     /// Describe a model: its size, its layers, its weights and where they come from
@@ -121,6 +125,156 @@ pub struct Classify {
     pub format: Format,
 }
 
+/// `zoo finetune`
+#[derive(Debug, Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+DATA is one of
+  FOLDER                a folder for each class, in it or in its folders `train` and `val`
+  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split
+  fashion-mnist:FOLDER  the files that Fashion-MNIST is published in; mnist: too
+  FOLDER                with --task segment: folders `images` and `masks` with files of the same names, a grey value a class
+
+The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are report.html, metrics.csv,
+TensorBoard's events, config.toml, which --config takes, images.csv, whose validation images `zoo eval` takes, and
+checkpoint.bpk, which --resume goes on from.
+
+Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted."
+)]
+pub struct Finetune {
+    /// The images
+    #[arg(required_unless_present_any = ["resume", "config", "data"])]
+    pub path: Option<String>,
+
+    /// The same, with a name
+    #[arg(long, hide = true, conflicts_with = "path")]
+    pub data: Option<String>,
+
+    /// The folder to write [default: named after the data and the model]
+    #[arg(long, short, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+
+    /// Go on with an interrupted run
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set"])]
+    pub resume: Option<PathBuf>,
+
+    /// Start from the settings in a TOML or JSON file, such as another run's config.toml
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where the model comes from.
+    #[command(flatten)]
+    pub model: Model,
+
+    /// Where it runs.
+    #[command(flatten)]
+    pub run: Run,
+
+    /// What is learned: what is in an image, or what each of its pixels is
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
+
+    /// What the settings start from
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+
+    /// Train all layers, or only a new classifier on frozen features [default: false]
+    #[arg(long, alias = "do_fine_tuning", value_name = "true|false", action = clap::ArgAction::Set)]
+    pub do_fine_tuning: Option<bool>,
+
+    /// How often each image is seen
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub epochs: Option<usize>,
+
+    /// Images in a step
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub batch_size: Option<usize>,
+
+    /// The highest learning rate
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+
+    /// The learning rate of pretrained layers, as a multiple
+    #[arg(long, value_name = "FACTOR")]
+    pub backbone_lr_scale: Option<f64>,
+
+    /// The last part of the network that stays as it is: stem, blocks.3
+    #[arg(long, value_name = "PART")]
+    pub freeze_until: Option<String>,
+
+    /// What turns gradients into steps: sgd, adam, adamw, rmsprop
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<String>,
+
+    /// Side of the images in pixels
+    #[arg(long, value_name = "PIXELS", value_parser = positive())]
+    pub size: Option<usize>,
+
+    /// Share of each class that is kept for validation where the data does not say
+    #[arg(long, value_name = "SHARE")]
+    pub val_fraction: Option<f64>,
+
+    /// What makes up for uneven classes: none, weights, samples
+    #[arg(long, value_name = "HOW")]
+    pub balance: Option<String>,
+
+    /// What all random numbers come from
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Any setting of config.toml: recipe.ema=0.999, augment.mixup=0.2
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What the settings of a run start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// A new classifier on frozen features
+    Linear,
+    /// All layers, from published weights
+    Fine,
+    /// All layers, from nothing
+    Scratch,
+}
+
+/// What a model learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Task {
+    /// What is in an image
+    Classify,
+    /// What each pixel is
+    Segment,
+}
+
+/// `zoo eval`
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Images with their classes, as `zoo finetune` takes them
+    pub data: String,
+
+    /// Where the model comes from.
+    #[command(flatten)]
+    pub model: Model,
+
+    /// Where it runs.
+    #[command(flatten)]
+    pub run: Run,
+
+    /// How many images to compute at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive())]
+    pub batch_size: usize,
+
+    /// Draw the confusion matrix into a PNG file
+    #[arg(long, value_name = "FILE")]
+    pub confusion: Option<PathBuf>,
+
+    /// How to print the results
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 /// `zoo list`
 #[derive(Debug, Args)]
 pub struct List {
@@ -142,6 +296,10 @@ pub struct List {
 pub struct Info {
     /// The model's name
     pub variant: String,
+
+    /// Print the steps that the engine takes for an image
+    #[arg(long)]
+    pub plan: bool,
 
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
@@ -332,6 +490,14 @@ pub struct Bench {
     /// Side of the images in pixels [default: what the model was designed for]
     #[arg(long, value_name = "PIXELS", value_parser = positive())]
     pub size: Option<usize>,
+
+    /// Time steps of training: forward, backward and update
+    #[arg(long)]
+    pub training: bool,
+
+    /// Print what each step of the engine's plan takes
+    #[arg(long)]
+    pub profile: bool,
 
     /// Timed runs, after those that warm up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive())]

@@ -1,22 +1,33 @@
-//! `zoo bench`: how fast a model runs.
+//! `zoo bench`: how fast a model runs, or is trained.
 
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use burn::module::Module;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use serde::Serialize;
+use zoo_core::ImageClassifier;
+use zoo_engine::StepProfile;
+use zoo_models::Classifier;
 
 use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
 use crate::device;
-use crate::model::{self, published};
+use crate::model::published;
+use crate::runner::Runner;
 
 #[derive(Serialize)]
 struct Result {
     variant: &'static str,
     backend: &'static str,
+    /// What computed: `engine` or `burn`.
+    path: &'static str,
     batch: usize,
     size: usize,
+    training: bool,
     threads: usize,
     runs: usize,
     median_ms: f64,
@@ -25,6 +36,8 @@ struct Result {
     images_per_s: f64,
     params: usize,
     macs: u64,
+    /// What it took to compile the engine's plan.
+    compile_ms: Option<f64>,
     /// Of the process, where the system tells.
     peak_memory_bytes: Option<u64>,
 }
@@ -42,11 +55,27 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let network = variant.config.init(&device);
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    let once = || -> anyhow::Result<f64> {
+    let mut training = match args.training {
+        true => Some(TrainingStep::new(network.clone().into_classifier()?)),
+        false => None,
+    };
+    let pixels: Vec<f32> = images.clone().into_data().convert::<f32>().iter().collect();
+    let mut runner = Runner::new(&network, args.run.backend, &device);
+    // Parameters are drawn when they are first used.
+    let start = Instant::now();
+    let plan = if args.training { None } else { runner.plan(shape, false)? };
+    let compile_ms = plan.map(|_| start.elapsed().as_secs_f64() * 1e3);
+    if let Some(reason) = runner.reason() {
+        eprintln!("zoo: Burn computes this: {reason}");
+    }
+    let mut once = || -> anyhow::Result<f64> {
+        let pixels = pixels.clone();
         let start = Instant::now();
-        let (_, logits) = model::forward(&network, images.clone())?;
         // Reading the result back waits for backends that compute on their own time.
-        logits.into_data();
+        match &mut training {
+            Some(step) => step.run(images.clone()),
+            None => drop(runner.logits(pixels, shape)?),
+        }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
     // Caches, thread pools and tuners settle first.
@@ -61,8 +90,10 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let result = Result {
         variant: variant.name,
         backend: args.run.backend.name(),
+        path: if args.training { "burn" } else { runner.path() },
         batch: args.batch,
         size,
+        training: args.training,
         threads,
         runs: args.runs,
         median_ms: median,
@@ -71,9 +102,111 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         images_per_s: args.batch as f64 / median * 1e3,
         params: anatomy.params,
         macs: anatomy.macs,
+        compile_ms,
         peak_memory_bytes: peak_memory(),
     };
-    print(&result, args.format)
+    if !args.profile {
+        return print(&result, args.format);
+    }
+    let Some(plan) = runner.plan(shape, false)? else {
+        anyhow::bail!("only the engine's plans have a profile\nhint: use --backend cpu");
+    };
+    let profile = plan.profile(&pixels, args.runs)?;
+    print_profile(&profile, plan.peak(), args.format)
+}
+
+/// A step of a plan and what it took.
+#[derive(Serialize)]
+struct Row<'a> {
+    step: &'a str,
+    output: String,
+    us: f64,
+    gflops: f64,
+    gbytes_per_s: f64,
+    /// Of the floating-point operations that the threads could do in that time.
+    peak_share: f64,
+}
+
+fn print_profile(profile: &[StepProfile], peak: f64, format: Format) -> anyhow::Result<()> {
+    let rows: Vec<_> = profile
+        .iter()
+        .map(|StepProfile { step, time }| {
+            let seconds = time.as_secs_f64();
+            let output: Vec<_> = step.shape.iter().map(ToString::to_string).collect();
+            Row {
+                step: &step.label,
+                output: output.join(" x "),
+                us: seconds * 1e6,
+                gflops: step.operations as f64 / seconds / 1e9,
+                gbytes_per_s: step.bytes as f64 / seconds / 1e9,
+                peak_share: step.operations as f64 / seconds / peak,
+            }
+        })
+        .collect();
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
+        Format::Csv => {
+            let mut writer = csv::Writer::from_writer(out);
+            rows.iter().try_for_each(|row| writer.serialize(row))?;
+            writer.flush()?;
+        }
+        Format::Text => {
+            writeln!(
+                out,
+                "{:<36} {:<20} {:>10} {:>9} {:>7} {:>6}",
+                "step", "output", "us", "GFLOP/s", "GB/s", "peak"
+            )?;
+            for row in &rows {
+                writeln!(
+                    out,
+                    "{:<36} {:<20} {:>10.1} {:>9.1} {:>7.1} {:>4.0} %",
+                    row.step,
+                    row.output,
+                    row.us,
+                    row.gflops,
+                    row.gbytes_per_s,
+                    100.0 * row.peak_share
+                )?;
+            }
+            let time: Duration = profile.iter().map(|step| step.time).sum();
+            let operations: u64 = profile.iter().map(|step| step.step.operations).sum();
+            let rate = operations as f64 / time.as_secs_f64();
+            writeln!(
+                out,
+                "all {:.2} ms, {:.1} GFLOP/s of {:.1}, each step's shortest time",
+                time.as_secs_f64() * 1e3,
+                rate / 1e9,
+                peak / 1e9
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Forward, backward and an update by SGD with momentum, as in `tests/oracle/training_step.py`.
+struct TrainingStep {
+    network: Option<Classifier>,
+    optimizer: ModuleOptimizer,
+}
+
+impl TrainingStep {
+    fn new(network: Classifier) -> Self {
+        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+        let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
+        Self { network: Some(network.train()), optimizer }
+    }
+
+    fn run(&mut self, images: Tensor<4>) {
+        let Some(network) = self.network.take() else { return };
+        let logits = network.forward(Tensor::from_inner(images));
+        // Each image is of class 0.
+        let loss = -log_softmax(logits, 1).narrow(1, 0, 1).mean();
+        let grads = GradientsParams::from_grads(loss.backward(), &network);
+        let network = self.optimizer.step(1e-3, network, grads);
+        loss.into_data();
+        self.network = Some(network);
+    }
 }
 
 fn print(result: &Result, format: Format) -> anyhow::Result<()> {
@@ -88,9 +221,11 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
         Format::Text => {
             writeln!(
                 out,
-                "{} on {}, batch {}, {} x {} pixels, {} threads",
+                "{}{} on {} ({}), batch {}, {} x {} pixels, {} threads",
+                if result.training { "a training step of " } else { "" },
                 result.variant,
                 result.backend,
+                result.path,
                 result.batch,
                 result.size,
                 result.size,
@@ -108,6 +243,9 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
                 result.images_per_s * result.macs as f64 / 1e9,
                 result.params
             )?;
+            if let Some(compile) = result.compile_ms {
+                writeln!(out, "  compiled in {compile:.0} ms")?;
+            }
             if let Some(bytes) = result.peak_memory_bytes {
                 writeln!(out, "  peak memory {:.0} MiB", bytes as f64 / f64::from(1 << 20))?;
             }

@@ -1,25 +1,24 @@
 //! `zoo classify`: from files to the names of what is in them.
 //!
-//! file → [`decode`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → `forward_features` →
-//! `forward_head` → logits `[N, K]` → softmax → the `k` most probable → [`Prediction`]
+//! file → [`decode`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → [`Runner::logits`] →
+//! logits `[N, K]` → softmax → the `k` most probable → [`Prediction`]
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context, ensure};
-use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
 use zoo_core::{Preprocess, decode::decode};
 use zoo_import::ModelCard;
-use zoo_models::{Logits, NotAClassifier};
+use zoo_models::{Network, NotAClassifier};
 
 use crate::args::{Classify, Format};
 use crate::model::{self, Model};
+use crate::runner::Runner;
 use crate::{Outcome, device};
 
 /// One class and how sure the network is of it.
@@ -41,6 +40,10 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
     let paths = collect(args)?;
     let device = args.run.backend.device()?;
     let model = model::load(&args.model, &device)?;
+    if !matches!(model.network, Network::Classifier(_)) {
+        return Err(NotAClassifier.into());
+    }
+    let mut runner = Runner::new(&model.network, args.run.backend, &device);
     let preprocess = model.card.preprocess;
 
     let progress = progress_bar(paths.len());
@@ -59,7 +62,7 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
             }
         });
         for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
-            let predictions = predict(&model, images, args.top_k, &device)?;
+            let predictions = predict(&model, &mut runner, images, args.top_k)?;
             progress.suspend(|| {
                 chunk.iter().zip(predictions).try_for_each(|(path, result)| {
                     if result.is_err() {
@@ -92,9 +95,9 @@ fn read(path: &Path, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
 /// Classifies a batch; an image that could not be read keeps its place.
 fn predict(
     model: &Model,
+    runner: &mut Runner<'_>,
     images: Vec<anyhow::Result<Vec<f32>>>,
     top_k: usize,
-    device: &Device,
 ) -> anyhow::Result<Vec<anyhow::Result<Vec<Prediction>>>> {
     let preprocess = &model.card.preprocess;
     let side = preprocess.crop as usize;
@@ -103,16 +106,11 @@ fn predict(
     let mut rows = Vec::new();
     if batch > 0 {
         let shape = [batch, preprocess.channels(), side, side];
-        let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
-        let (_, Logits::OfImages(logits)) = model::forward(&model.network, images)? else {
-            return Err(NotAClassifier.into());
-        };
-        let probabilities = softmax(logits, 1).into_data().convert::<f32>();
-        let probabilities = probabilities.try_into_vec::<f32>();
-        rows = probabilities
+        let logits = runner.logits(pixels, shape)?.try_into_vec::<f32>();
+        rows = logits
             .map_err(|error| anyhow::anyhow!("{error:?}"))?
             .chunks_exact(model.card.num_classes)
-            .map(|row| top(row, top_k, &model.card))
+            .map(|row| top(&softmax(row), top_k, &model.card))
             .collect();
     }
     let mut rows = rows.into_iter();
@@ -120,6 +118,14 @@ fn predict(
         image.map(|_| rows.next().expect("a row of logits for each image"))
     };
     Ok(images.into_iter().map(with_row).collect())
+}
+
+/// Probabilities in proportion to the exponentials of logits.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let sum: f32 = exponentials.iter().sum();
+    exponentials.into_iter().map(|x| x / sum).collect()
 }
 
 /// The `k` most probable classes, the most probable first.

@@ -1,5 +1,7 @@
 //! The backends: the only file that names them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::bail;
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -7,7 +9,7 @@ use clap::ValueEnum;
 /// What computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// Burn's own kernels for the processor, in every build
+    /// The processor, in every build: zoo-engine, or Burn's own kernels where it has none
     Cpu,
     /// The ndarray crate, slower than cpu
     Ndarray,
@@ -82,8 +84,35 @@ impl Backend {
     }
 }
 
+/// Makes `cpu` what Burn computes on where nobody says, if the user did not choose.
+///
+/// An optimiser's state is loaded there before it moves to where it belongs. Burn's own default
+/// is the graphics card as soon as its backend is in the binary, whether there is a card or not.
+///
+/// # Safety
+///
+/// Only before there is a second thread: the environment is changed.
+pub unsafe fn default_to_cpu() {
+    if std::env::var_os("BURN_DEVICE").is_none() {
+        // SAFETY: the caller's.
+        unsafe { std::env::set_var("BURN_DEVICE", "flex") };
+    }
+}
+
+/// The threads that were asked for; 0 where nobody asked.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// The threads to compute with: those that [`set_threads`] was told, or one a core.
+pub fn threads() -> usize {
+    match THREADS.load(Ordering::Relaxed) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
 /// Limits the threads that backends compute with; to be called before any of them computes.
 pub fn set_threads(threads: usize) {
+    THREADS.store(threads, Ordering::Relaxed);
     // A pool that exists already keeps its size; nothing but another call makes one earlier.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     #[cfg(feature = "libtorch")]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::args::Forward;
 use crate::device;
-use crate::model::{self, from_file};
+use crate::model::from_file;
+use crate::runner::Runner;
 
 /// Runs the command.
 pub fn run(args: &Forward) -> anyhow::Result<()> {
@@ -41,13 +41,10 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
         .collect();
-    let images = Tensor::<4>::from_data(TensorData::new(values, view.shape().to_vec()), &device);
-
-    let (features, logits) = model::forward(&model.network, images)?;
-    let outputs = [
-        ("features", features.into_data().convert::<f32>()),
-        ("logits", logits.into_data().convert::<f32>()),
-    ];
+    let shape = view.shape().try_into().expect("it has four dimensions");
+    let mut runner = Runner::new(&model.network, args.run.backend, &device);
+    let (features, logits) = runner.forward(values, shape)?;
+    let outputs = [("features", features), ("logits", logits)];
     let views: BTreeMap<_, _> = outputs
         .iter()
         .map(|(name, data)| {

@@ -3,11 +3,15 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use zoo_core::Variant;
+use zoo_models::Config;
 
 use crate::anatomy::{Anatomy, anatomy};
 use crate::args::{Format, Info};
+use crate::device::{self, Backend};
 use crate::list::{Row, row};
 use crate::model::published;
+use crate::runner;
 
 #[derive(Serialize)]
 struct Described {
@@ -35,6 +39,9 @@ struct Published {
 /// Runs the command.
 pub fn run(args: &Info) -> anyhow::Result<()> {
     let (variant, _) = published(&args.variant)?;
+    if args.plan {
+        return plan(&variant, args.format);
+    }
     let paper = variant.config.family().paper;
     let described = Described {
         row: row(&variant),
@@ -78,6 +85,56 @@ pub fn run(args: &Info) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// A step of the engine's plan.
+#[derive(Serialize)]
+struct Step {
+    step: String,
+    output: String,
+    mflops: f64,
+    kbytes: f64,
+}
+
+/// Prints what the engine does with one image.
+fn plan(variant: &Variant<Config>, format: Format) -> anyhow::Result<()> {
+    let network = variant.config.init(&Backend::Cpu.device()?);
+    let images = [1, variant.config.in_channels(), variant.size, variant.size];
+    let plan = runner::compile(&network, images, device::threads(), false)?;
+    let steps: Vec<Step> = plan
+        .steps()
+        .into_iter()
+        .map(|step| Step {
+            output: shape(&step.shape),
+            mflops: step.operations as f64 / 1e6,
+            kbytes: step.bytes as f64 / 1e3,
+            step: step.label,
+        })
+        .collect();
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(&steps)?)?,
+        Format::Csv => {
+            let mut writer = csv::Writer::from_writer(out);
+            steps.iter().try_for_each(|step| writer.serialize(step))?;
+            writer.flush()?;
+        }
+        Format::Text => {
+            writeln!(out, "{:<36} {:<20} {:>10} {:>10}", "step", "output", "MFLOP", "kB")?;
+            for Step { step, output, mflops, kbytes } in &steps {
+                writeln!(out, "{step:<36} {output:<20} {mflops:>10.1} {kbytes:>10.1}")?;
+            }
+            writeln!(
+                out,
+                "{} steps, {} instructions, {:.1} MB of weights, {:.1} MB of activations",
+                steps.len(),
+                plan.instructions(),
+                plan.weight_bytes() as f64 / 1e6,
+                plan.activation_bytes() as f64 / 1e6
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn text(described: &Described) -> anyhow::Result<()> {

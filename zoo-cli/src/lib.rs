@@ -16,7 +16,9 @@ pub mod capture;
 pub mod classify;
 pub mod device;
 pub mod devices;
+pub mod eval;
 pub mod export;
+pub mod finetune;
 pub mod forward;
 pub mod import;
 pub mod info;
@@ -24,6 +26,7 @@ pub mod inspect;
 pub mod list;
 pub mod model;
 pub mod recognise;
+pub mod runner;
 pub mod weights;
 
 /// How a command ended, where it did not fail as a whole.
@@ -33,6 +36,8 @@ pub enum Outcome {
     Done,
     /// Some of the input was unusable; the rest was done.
     SomeInputWasBad,
+    /// The user stopped it; what was done is kept.
+    Interrupted,
 }
 
 /// Carries out a command.
@@ -45,6 +50,8 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
 
     match &zoo.command {
         Command::Classify(args) => return classify::run(args),
+        Command::Finetune(args) => return finetune::run(args),
+        Command::Eval(args) => return eval::run(args),
         Command::List(args) => list::run(args)?,
         Command::Info(args) => info::run(args)?,
         Command::Devices(args) => devices::run(args)?,
@@ -70,6 +77,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || matches!(
             error.downcast_ref(),
             Some(Error::Write { .. } | Error::Download { .. } | Error::Altered { .. })
+        )
+        || matches!(
+            error.downcast_ref(),
+            Some(zoo_train::Error::Diverged { .. } | zoo_train::Error::Record(Error::Write { .. }))
         );
     if is_failure { 2 } else { 1 }
 }

@@ -8,6 +8,8 @@ use zoo_cli::args::Zoo;
 use zoo_cli::{Outcome, exit_code, is_catching, run};
 
 fn main() -> ExitCode {
+    // SAFETY: this is the program's first statement.
+    unsafe { zoo_cli::device::default_to_cpu() };
     let zoo = match Zoo::try_parse() {
         Ok(zoo) => zoo,
         Err(error) => {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     match run(&zoo) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeInputWasBad) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "zoo: {error:#}");

@@ -8,7 +8,8 @@ use burn::tensor::{Device, Tensor};
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
 use zoo_import::onnx::Match;
 use zoo_import::{
-    Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record_file,
+    Checkpoint, ModelCard, Normalization, Origin, Record, Report, fit, has_auxiliary,
+    is_record_file,
 };
 use zoo_models::{Config, Logits, Network, variant};
 
@@ -142,7 +143,20 @@ pub fn from_checkpoint(
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     let guess = tagged.or(variant.weights.first());
     let weights = known.or(guess).filter(|_| in_channels == 3);
-    let names = match (labels, weights.map(|weights| weights.labels)) {
+    // Those who spell keys this way may have their own way to prepare images.
+    let usual = usual_preprocess(&variant, in_channels);
+    let layout = variant.layouts.iter().find(|layout| layout.name == report.layout);
+    let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| in_channels == 3);
+    let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
+    let mut preprocess = match theirs.filter(|_| known.is_none()) {
+        Some(theirs) => theirs,
+        None => weights.map_or(usual, |weights| weights.preprocess),
+    };
+    if let Some(Normalization { mean, std }) = checkpoint.normalization {
+        preprocess = Preprocess { mean, std, ..preprocess };
+    }
+    let classes = weights.map(|weights| weights.labels).or(theirs.map(|_| Labels::ImageNet1k));
+    let names = match (labels, classes) {
         (Some(labels), _) => labels,
         (None, Some(Labels::ImageNet1k)) if has_classifier => imagenet1k(num_classes),
         (None, _) => Vec::new(),
@@ -160,8 +174,7 @@ pub fn from_checkpoint(
         has_auxiliary,
         has_classifier,
         labels: names,
-        preprocess: weights
-            .map_or_else(|| usual_preprocess(&variant, in_channels), |weights| weights.preprocess),
+        preprocess,
         origin: Origin {
             file: checkpoint
                 .path
@@ -219,20 +232,29 @@ pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Wei
 ///
 /// Returns the features `[N, num_features, h, w]` and the logits.
 pub fn forward(network: &Network, images: Tensor<4>) -> anyhow::Result<(Tensor<4>, Logits)> {
-    let [_, channels, height, width] = images.dims();
+    let shape = images.dims();
+    check_size(network, shape)?;
+    crate::catch(|| {
+        let features = network.forward_features(images);
+        (features.clone(), network.forward_head(features))
+    })
+    .with_context(|| cannot_take(shape))
+}
+
+/// What is said when a network panics on images of a shape.
+pub fn cannot_take([_, channels, height, width]: [usize; 4]) -> String {
+    format!("the network can't take images of {channels} channels, {height}x{width} pixels")
+}
+
+/// Refuses images that are too small for a network.
+pub fn check_size(network: &Network, [.., height, width]: [usize; 4]) -> anyhow::Result<()> {
     let smallest = network.min_size();
     ensure!(
         height.min(width) >= smallest,
         "images of {height}x{width} pixels are too small for this network\n\
          hint: it takes {smallest}x{smallest} and larger"
     );
-    crate::catch(|| {
-        let features = network.forward_features(images);
-        (features.clone(), network.forward_head(features))
-    })
-    .with_context(|| {
-        format!("the network can't take images of {channels} channels, {height}x{width} pixels")
-    })
+    Ok(())
 }
 
 fn embedded(device: &Device) -> anyhow::Result<Model> {
@@ -256,7 +278,7 @@ fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
 
 /// What to do with images where nobody says: the common margin for photographs, none for
 /// thumbnails.
-fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
+pub fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
     let crop = u32::try_from(variant.size).unwrap_or(224);
     let resize = if crop < 64 { crop } else { crop * 256 / 224 };
     let preprocess = Preprocess::IMAGENET.sized(resize, crop);

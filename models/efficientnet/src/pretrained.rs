@@ -35,6 +35,10 @@ const STANDARD: EfficientNetConfig = EfficientNetConfig {
 const TENSORFLOW_NORM: EfficientNetConfig =
     EfficientNetConfig { epsilon: 1e-3, momentum: 0.01, ..STANDARD };
 
+/// Networks of `keras.applications`: TensorFlow's borders as well.
+const KERAS_PORT: EfficientNetConfig =
+    EfficientNetConfig { padding: Padding::Same, ..TENSORFLOW_NORM };
+
 /// Lite networks with PyTorch's borders, as timm trains them.
 const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..STANDARD };
 
@@ -74,6 +78,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("classifier.linear", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -102,6 +107,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
@@ -123,6 +129,29 @@ const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "_fc"),
     ],
     optional: &[],
+    preprocess: None,
+}];
+
+/// The names of the layers in `keras.applications`.
+#[rustfmt::skip]
+const KERAS: &[KeyLayout] = &[KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem.conv", "stem_conv"),
+        ("stem.norm", "stem_bn"),
+        ("stages.{s}.{b}.expand.conv", "block{s+1}{b+a}_expand_conv"),
+        ("stages.{s}.{b}.expand.norm", "block{s+1}{b+a}_expand_bn"),
+        ("stages.{s}.{b}.depthwise.conv", "block{s+1}{b+a}_dwconv"),
+        ("stages.{s}.{b}.depthwise.norm", "block{s+1}{b+a}_bn"),
+        ("stages.{s}.{b}.squeeze_excite.{layer}", "block{s+1}{b+a}_se_{layer}"),
+        ("stages.{s}.{b}.project.conv", "block{s+1}{b+a}_project_conv"),
+        ("stages.{s}.{b}.project.norm", "block{s+1}{b+a}_project_bn"),
+        ("head_conv.conv", "top_conv"),
+        ("head_conv.norm", "top_bn"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::IMAGENET),
 }];
 
 /// The variants' names, sizes and weights.
@@ -197,6 +226,54 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b7_lukemelas-c5b4e57e.pth", "c5b4e57e", Preprocess::IMAGENET.sized(600, 600).bicubic(), [84.122, 96.908]),
         ],
+    },
+    Variant {
+        name: "efficientnet_b0_keras",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..KERAS_PORT },
+        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b1_keras",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..KERAS_PORT },
+        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b2_keras",
+        config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..KERAS_PORT },
+        size: 260, params: Some(9_109_994), gmacs: Some(0.994), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b3_keras",
+        config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..KERAS_PORT },
+        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b4_keras",
+        config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.4, ..KERAS_PORT },
+        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b5_keras",
+        config: EfficientNetConfig { width_mult: 1.6, depth_mult: 2.2, dropout: 0.4, ..KERAS_PORT },
+        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b6_keras",
+        config: EfficientNetConfig { width_mult: 1.8, depth_mult: 2.6, dropout: 0.5, ..KERAS_PORT },
+        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b7_keras",
+        config: EfficientNetConfig { width_mult: 2.0, depth_mult: 3.1, dropout: 0.5, ..KERAS_PORT },
+        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: KERAS,
+        weights: &[],
     },
     Variant {
         name: "efficientnet_lite0",

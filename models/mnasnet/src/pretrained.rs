@@ -53,6 +53,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("classifier.linear", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -79,6 +80,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// The variants' names, sizes and weights: B1 as torchvision states them

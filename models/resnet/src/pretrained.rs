@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, ResNetConfig, Stem};
 
@@ -23,11 +23,13 @@ const BASIC: ResNetConfig = ResNetConfig {
     stem: Stem::ImageNet,
     groups: 1,
     width_per_group: 64,
+    port: Port::PyTorch,
     head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };
 const BOTTLENECK: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC };
+const KERAS_PORT: ResNetConfig = ResNetConfig { port: Port::Keras, ..BOTTLENECK };
 const CIFAR: ResNetConfig = ResNetConfig { stem: Stem::Cifar, num_classes: 10, ..BASIC };
 
 const BASIC_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
@@ -45,6 +47,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// pytorchcv's networks with bottlenecks have the same keys whether the first or the second
@@ -62,7 +65,25 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("classifier.linear", "output"),
     ],
     optional: &[],
+    preprocess: None,
 };
+
+/// The names of the layers in `keras.applications`.
+#[rustfmt::skip]
+const KERAS: &[KeyLayout] = &[KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem.conv", "conv1_conv"),
+        ("stem.norm", "conv1_bn"),
+        ("stages.{s}.{b}.convs.{c}.conv", "conv{s+2}_block{b+1}_{c+1}_conv"),
+        ("stages.{s}.{b}.convs.{c}.norm", "conv{s+2}_block{b+1}_{c+1}_bn"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "conv{s+2}_block{b+1}_0_conv"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "conv{s+2}_block{b+1}_0_bn"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::CAFFE),
+}];
 
 /// The keys of `akamaster/pytorch_resnet_cifar10`, whose shortcuts have no parameters.
 #[rustfmt::skip]
@@ -76,12 +97,13 @@ const AKAMASTER: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "linear"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names, sizes and weights.
 ///
 /// Parameters, multiply-accumulates, accuracies and files are torchvision's own
-/// (<https://docs.pytorch.org/vision/stable/models.html>); the CIFAR rows follow §4.2 and table 6.
+/// (<https://docs.pytorch.org/vision/stable/models.html>); Keras's rows follow its own; the CIFAR rows follow §4.2 and table 6.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
@@ -170,6 +192,21 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_64x4d-173b62eb.pth", "173b62eb", 232, [83.246, 96.454]),
         ],
+    },
+    Variant {
+        name: "resnet50_keras",
+        config: ResNetConfig { depths: [3, 4, 6, 3], ..KERAS_PORT },
+        size: 224, params: Some(25_583_592), gmacs: Some(3.858), layouts: KERAS, weights: &[],
+    },
+    Variant {
+        name: "resnet101_keras",
+        config: ResNetConfig { depths: [3, 4, 23, 3], ..KERAS_PORT },
+        size: 224, params: Some(44_601_832), gmacs: Some(7.570), layouts: KERAS, weights: &[],
+    },
+    Variant {
+        name: "resnet152_keras",
+        config: ResNetConfig { depths: [3, 8, 36, 3], ..KERAS_PORT },
+        size: 224, params: Some(60_268_520), gmacs: Some(11.282), layouts: KERAS, weights: &[],
     },
     Variant {
         name: "resnet20_cifar",

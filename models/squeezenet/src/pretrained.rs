@@ -34,6 +34,7 @@ const TORCHVISION_1_0: KeyLayout = KeyLayout {
         ("classifier", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 };
 #[rustfmt::skip]
 const TORCHVISION_1_1: KeyLayout = KeyLayout {
@@ -48,6 +49,7 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
         ("classifier", "classifier.1"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// pytorchcv counts the modules between two pools.
@@ -61,6 +63,7 @@ macro_rules! pytorchcv {
                 ("classifier", "output.final_conv"),
             ],
             optional: &[],
+            preprocess: None,
         }
     };
 }

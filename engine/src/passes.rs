@@ -1,0 +1,30 @@
+//! Graph → graph that computes the same with less.
+//!
+//! Each pass is one function; [`run`] is their order. A pass may leave nodes and values behind
+//! that nothing reads; [`dead::remove`] takes them away.
+
+mod activation;
+mod affine;
+mod channels;
+mod constants;
+mod dead;
+mod images;
+mod residual;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use crate::graph::Graph;
+
+/// Runs all passes.
+pub(crate) fn run(graph: &mut Graph) {
+    constants::fold(graph);
+    channels::gather(graph);
+    images::everything_is_an_image(graph);
+    dead::remove(graph);
+    activation::recognise(graph);
+    affine::fold(graph);
+    activation::fuse(graph);
+    residual::fuse(graph);
+    activation::fuse(graph);
+    dead::remove(graph);
+}

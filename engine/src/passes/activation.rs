@@ -1,0 +1,102 @@
+use crate::graph::{Activation, Binary, Graph, Op};
+
+/// Recognises the activations that Burn spells as a product of a value and a function of it.
+pub(super) fn recognise(graph: &mut Graph) {
+    let producers = graph.producers();
+    for index in 0..graph.nodes.len() {
+        let node = &graph.nodes[index];
+        let Op::Binary { op: Binary::Mul, activation: Activation::Identity } = node.op else {
+            continue;
+        };
+        for (x, factor) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
+            let Some(gate) = producers[factor].map(|gate| &graph.nodes[gate]) else { continue };
+            if gate.inputs[0] != x {
+                continue;
+            }
+            let activation = match gate.op {
+                Op::Activation(Activation::Sigmoid) => Activation::Silu,
+                Op::Activation(Activation::HardSigmoid { slope, offset }) => {
+                    Activation::HardSwish { slope, offset }
+                }
+                _ => continue,
+            };
+            let node = &mut graph.nodes[index];
+            node.op = Op::Activation(activation);
+            node.inputs = vec![x];
+            break;
+        }
+    }
+    super::dead::remove(graph);
+}
+
+/// Lets an activation be applied where its input is made.
+pub(super) fn fuse(graph: &mut Graph) {
+    let uses = graph.uses();
+    let producers = graph.producers();
+    for index in 0..graph.nodes.len() {
+        let Op::Activation(activation) = graph.nodes[index].op else { continue };
+        let x = graph.nodes[index].inputs[0];
+        let Some(producer) = producers[x].filter(|_| uses[x] == 1) else { continue };
+        let output = graph.nodes[index].output;
+        match &mut graph.nodes[producer].op {
+            Op::Conv { activation: slot, .. }
+            | Op::Affine { activation: slot }
+            | Op::Binary { activation: slot, .. }
+                if *slot == Activation::Identity =>
+            {
+                *slot = activation;
+            }
+            _ => continue,
+        }
+        graph.redirect(output, x);
+        // Nothing reads this node any more; made harmless, it goes with the dead.
+        graph.nodes[index].inputs = vec![x];
+    }
+    super::dead::remove(graph);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check, conv, graph};
+    use super::*;
+
+    const SHAPE: [usize; 4] = [1, 3, 2, 2];
+
+    #[test]
+    fn gated_values_are_activations() {
+        let gates =
+            [Activation::Sigmoid, Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 }];
+        for gate in gates {
+            for flip in [false, true] {
+                let mut graph = graph(SHAPE);
+                let factor = graph.node(Op::Activation(gate), [graph.input], SHAPE);
+                let mul = Op::Binary { op: Binary::Mul, activation: Activation::Identity };
+                let mut inputs = [graph.input, factor];
+                if flip {
+                    inputs.reverse();
+                }
+                let product = graph.node(mul, inputs, SHAPE);
+                graph.outputs = vec![product];
+                check(&graph, recognise, &["activation"]);
+            }
+        }
+    }
+
+    #[test]
+    fn activations_join_what_makes_their_input() {
+        let mut graph = graph(SHAPE);
+        let x = conv(&mut graph, 0, 3, 3);
+        let relu = graph.node(Op::Activation(Activation::RELU), [x], SHAPE);
+        graph.outputs = vec![relu];
+        check(&graph, fuse, &["conv"]);
+    }
+
+    #[test]
+    fn a_value_that_others_read_keeps_its_place() {
+        let mut graph = graph(SHAPE);
+        let x = conv(&mut graph, 0, 3, 3);
+        let relu = graph.node(Op::Activation(Activation::RELU), [x], SHAPE);
+        graph.outputs = vec![relu, x];
+        check(&graph, fuse, &["conv", "activation"]);
+    }
+}

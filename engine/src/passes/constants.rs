@@ -1,0 +1,38 @@
+use std::sync::Arc;
+
+use crate::graph::Graph;
+use crate::reference::evaluate;
+
+/// Computes now what does not depend on the images.
+pub(super) fn fold(graph: &mut Graph) {
+    for node in std::mem::take(&mut graph.nodes) {
+        let view = |&value: &usize| graph.data(value).map(|data| (graph.shape(value), data));
+        match node.inputs.iter().map(view).collect::<Option<Vec<_>>>() {
+            Some(inputs) => {
+                let data = evaluate(&node.op, &inputs, graph.shape(node.output));
+                graph.values[node.output].constant = Some(Arc::new(data));
+            }
+            None => graph.nodes.push(node),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Op;
+
+    #[test]
+    fn what_is_known_is_computed() {
+        let mut graph = Graph::default();
+        graph.input = graph.value([2]);
+        let known = graph.constant([2], vec![1.0, 2.0]);
+        let twice = Op::Scalar { scale: 2.0, offset: 0.0 };
+        let folded = graph.node(twice.clone(), [known], [2]);
+        let computed = graph.node(twice, [graph.input], [2]);
+        graph.outputs = vec![folded, computed];
+        fold(&mut graph);
+        assert_eq!(graph.nodes.len(), 1);
+        assert_eq!(graph.data(folded), Some(&[2.0, 4.0][..]));
+    }
+}

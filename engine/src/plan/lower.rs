@@ -1,0 +1,548 @@
+//! Chooses a kernel and a format for each node, and a place for each value.
+
+use std::collections::HashMap;
+
+use super::buffers::{Buffer, BufferId, Buffers, Format, Images};
+use super::conv::{Conv, Description};
+use super::{Kind, Place, Step, steps};
+use crate::Error;
+use crate::graph::{Activation, Binary, Graph, Node, Op, Source, ValueId, Window};
+use crate::kernels::{Isa, LANES};
+use crate::memory::Aligned;
+
+/// What a graph becomes.
+pub(super) struct Lowered {
+    pub(super) steps: Vec<Step>,
+    pub(super) memory: Aligned,
+    pub(super) input: Place,
+    pub(super) outputs: Vec<Place>,
+}
+
+/// The most channels of images that a convolution reads in planes.
+const PLANAR: usize = 4;
+
+/// A step whose buffers have no places yet.
+struct Draft {
+    task: Task,
+    inputs: Vec<BufferId>,
+    output: BufferId,
+}
+
+enum Task {
+    Import,
+    Export,
+    /// A node, by a kernel for blocks.
+    Blocked(Node),
+    /// Of two values, of which the second may have one place; `is_flipped` where that is the
+    /// node's first.
+    Binary {
+        op: Binary,
+        activation: Activation,
+        is_flipped: bool,
+    },
+    /// One tap of a transposed convolution.
+    Tap {
+        node: Node,
+        tap: [usize; 2],
+    },
+    /// A node, by the reference.
+    Plain(Node),
+}
+
+pub(super) fn lower(graph: Graph, isa: Isa) -> Result<Lowered, Error> {
+    let mut lowering = Lowering {
+        buffers: Buffers::default(),
+        drafts: Vec::new(),
+        made: HashMap::new(),
+        graph: &graph,
+    };
+    let input = lowering.add(graph.input, Format::Plain);
+    for node in &graph.nodes {
+        lowering.node(node);
+    }
+    let outputs: Vec<BufferId> =
+        graph.outputs.iter().map(|&value| lowering.read(value, Format::Plain)).collect();
+    lowering.place_in_concatenations();
+
+    let Lowering { mut buffers, drafts, .. } = lowering;
+    let last = drafts.len();
+    buffers.touch(input, 0);
+    for (step, draft) in drafts.iter().enumerate() {
+        draft.inputs.iter().chain([&draft.output]).for_each(|&buffer| buffers.touch(buffer, step));
+    }
+    for &output in &outputs {
+        buffers.touch(output, last);
+    }
+    for id in 0..buffers.0.len() {
+        if buffers.0[id].constant.is_some() {
+            buffers.touch(id, 0);
+            buffers.touch(id, last);
+        }
+    }
+    let mut memory = Aligned::zeros(buffers.plan());
+    for buffer in buffers.0.iter().filter(|buffer| buffer.life.is_some()) {
+        if let Some(constant) = &buffer.constant {
+            memory.as_mut_slice()[buffer.offset..][..constant.len()].copy_from_slice(constant);
+        }
+    }
+    let place = |id: BufferId| Place {
+        shape: buffers.0[id].shape.clone(),
+        offset: buffers.0[buffers.root(id).0].offset,
+    };
+    let steps = drafts.iter().filter_map(|draft| step(isa, &graph, &buffers, draft)).collect();
+    Ok(Lowered {
+        steps,
+        memory,
+        input: place(input),
+        outputs: outputs.into_iter().map(place).collect(),
+    })
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    buffers: Buffers,
+    drafts: Vec<Draft>,
+    /// The buffers of the values, in each format that somebody asked for.
+    made: HashMap<(ValueId, Format), BufferId>,
+}
+
+impl Lowering<'_> {
+    /// A buffer for a value that is about to be made.
+    fn add(&mut self, value: ValueId, format: Format) -> BufferId {
+        let buffer = self.buffers.add(Buffer::new(self.graph.shape(value), format));
+        self.made.insert((value, format), buffer);
+        buffer
+    }
+
+    /// The buffer of a value in a format, converted where it is in another one.
+    fn read(&mut self, value: ValueId, format: Format) -> BufferId {
+        if let Some(&buffer) = self.made.get(&(value, format)) {
+            return buffer;
+        }
+        let formats = [Format::Plain, Format::Blocked];
+        let from = formats.into_iter().find(|&from| self.made.contains_key(&(value, from)));
+        let Some(from) = from else {
+            let buffer = self.add(value, format);
+            let data = self.graph.data(value).expect("a value is made or constant");
+            self.buffers.0[buffer].constant = Some(if format == Format::Blocked {
+                blocked(self.graph.shape4(value).expect("images"), data)
+            } else {
+                data.to_vec()
+            });
+            return buffer;
+        };
+        let input = self.read(value, from);
+        if (from, format) == (Format::Blocked, Format::Planar) {
+            let plain = self.read(value, Format::Plain);
+            let output = self.add(value, format);
+            self.drafts.push(Draft { task: Task::Import, inputs: vec![plain], output });
+            return output;
+        }
+        let output = self.add(value, format);
+        let task = if format == Format::Plain { Task::Export } else { Task::Import };
+        self.drafts.push(Draft { task, inputs: vec![input], output });
+        output
+    }
+
+    fn node(&mut self, node: &Node) {
+        let graph = self.graph;
+        let is_known = |value: ValueId| graph.data(value).is_some();
+        let out = graph.shape4(node.output);
+        let x = graph.shape4(node.inputs[0]);
+        match (&node.op, x, out) {
+            (Op::Conv { window, groups, .. }, Some(x), Some(out))
+                if is_known(node.inputs[1]) && is_known(node.inputs[2]) =>
+            {
+                let is_depthwise = *groups > 1 && *groups == x[1] && *groups == out[1];
+                let is_planar = node.inputs[0] == graph.input && x[1] <= PLANAR && !is_depthwise;
+                let format = if is_planar { Format::Planar } else { Format::Blocked };
+                let mut inputs = vec![self.read(node.inputs[0], format)];
+                self.buffers.margin(inputs[0], margin(window, x, out));
+                inputs.extend(
+                    node.inputs.get(3).map(|&residual| self.read(residual, Format::Blocked)),
+                );
+                self.blocked(node.clone(), inputs);
+            }
+            (
+                Op::ConvTranspose { stride, padding: [0, 0], dilation: [1, 1], groups: 1 },
+                Some(_),
+                _,
+            ) if is_known(node.inputs[1])
+                && node.inputs.len() == 3
+                && graph.shape(node.inputs[1])[2..] == stride[..]
+                && out.is_some_and(|out| {
+                    let x = graph.shape(node.inputs[0]);
+                    out[2] == x[2] * stride[0] && out[3] == x[3] * stride[1]
+                }) =>
+            {
+                let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
+                let output = self.add(node.output, Format::Blocked);
+                for tap in (0..stride[0]).flat_map(|y| (0..stride[1]).map(move |x| [y, x])) {
+                    let task = Task::Tap { node: node.clone(), tap };
+                    self.drafts.push(Draft { task, inputs: inputs.clone(), output });
+                }
+            }
+            (
+                Op::Affine { .. } | Op::Activation(_) | Op::Pool { .. } | Op::Resize { .. },
+                Some(_),
+                Some(_),
+            ) => {
+                let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
+                self.blocked(node.clone(), inputs);
+            }
+            (Op::Gather { .. }, _, Some(_)) => {
+                let inputs =
+                    node.inputs.iter().map(|&input| self.read(input, Format::Blocked)).collect();
+                self.blocked(node.clone(), inputs);
+            }
+            (Op::Slice { start, step, .. }, Some(x), Some(out))
+                if x[..2] == out[..2] && start[..2] == [0, 0] && step[..2] == [1, 1] =>
+            {
+                let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
+                self.blocked(node.clone(), inputs);
+            }
+            (Op::Binary { op, activation }, _, Some(out)) => {
+                let whole = node
+                    .inputs
+                    .iter()
+                    .position(|&input| graph.shape(input) == out && !is_known(input));
+                let operand = whole.and_then(|whole| {
+                    let other = node.inputs[1 - whole];
+                    self.operand(other, out)
+                });
+                let Some((whole, operand)) = whole.zip(operand) else {
+                    return self.plain(node.clone());
+                };
+                let first = self.read(node.inputs[whole], Format::Blocked);
+                let output = self.add(node.output, Format::Blocked);
+                let task =
+                    Task::Binary { op: *op, activation: *activation, is_flipped: whole == 1 };
+                self.drafts.push(Draft { task, inputs: vec![first, operand], output });
+            }
+            (Op::Reshape, Some(_), _)
+                if self.made.contains_key(&(node.inputs[0], Format::Blocked)) =>
+            {
+                let input = self.read(node.inputs[0], Format::Blocked);
+                let output = self.add(node.output, Format::Plain);
+                self.drafts.push(Draft { task: Task::Export, inputs: vec![input], output });
+            }
+            _ => self.plain(node.clone()),
+        }
+    }
+
+    /// The second operand's buffer: as large as the output, or one place for each channel.
+    fn operand(&mut self, value: ValueId, out: [usize; 4]) -> Option<BufferId> {
+        let shape = self.graph.shape4(value)?;
+        if let Some(data) = self.graph.data(value) {
+            // Spread over the channels and places of an image.
+            let spread = [shape[0], out[1], out[2], out[3]];
+            let one = Op::Binary { op: Binary::Add, activation: Activation::Identity };
+            let zero = (&[1, 1, 1, 1][..], &[0.0][..]);
+            let data = crate::reference::evaluate(&one, &[(&shape, data), zero], &spread);
+            let mut buffer = Buffer::new(&spread, Format::Blocked);
+            buffer.constant = Some(blocked(spread, &data));
+            return Some(self.buffers.add(buffer));
+        }
+        let is_gate = shape == [out[0], out[1], 1, 1];
+        (shape == out || is_gate).then(|| self.read(value, Format::Blocked))
+    }
+
+    fn blocked(&mut self, node: Node, inputs: Vec<BufferId>) {
+        let output = self.add(node.output, Format::Blocked);
+        self.drafts.push(Draft { task: Task::Blocked(node), inputs, output });
+    }
+
+    fn plain(&mut self, node: Node) {
+        let known = |value: &&ValueId| self.graph.data(**value).is_none();
+        let values: Vec<ValueId> = node.inputs.iter().filter(known).copied().collect();
+        let inputs = values.into_iter().map(|value| self.read(value, Format::Plain)).collect();
+        let output = self.add(node.output, Format::Plain);
+        self.drafts.push(Draft { task: Task::Plain(node), inputs, output });
+    }
+
+    /// Lets the inputs of concatenations be made where they belong, so that nothing is copied.
+    fn place_in_concatenations(&mut self) {
+        // From the last: it holds the others where they are concatenated again and again.
+        for index in (0..self.drafts.len()).rev() {
+            let Draft {
+                task: Task::Blocked(Node { op: Op::Gather { sources }, .. }),
+                inputs,
+                output,
+            } = &self.drafts[index]
+            else {
+                continue;
+            };
+            let (inputs, output) = (inputs.clone(), *output);
+            let starts: Vec<Option<usize>> = (0..inputs.len())
+                .map(|input| whole_at(sources, input, self.buffers.0[inputs[input]].shape[1]))
+                .collect();
+            if self.buffers.0[output].parent.is_none()
+                && let Some((root, block)) = self.common(&inputs, &starts)
+            {
+                self.buffers.place(output, root, block);
+                continue;
+            }
+            let (whole, _) = self.buffers.root(output);
+            for (input, start) in inputs.into_iter().zip(starts) {
+                let Some(start) = start else { continue };
+                let buffer = &self.buffers.0[input];
+                if buffer.parent.is_none() && buffer.constant.is_none() && input != whole {
+                    self.buffers.place(input, output, start / LANES);
+                }
+            }
+        }
+    }
+
+    /// The buffer that all inputs are parts of already, in this order.
+    fn common(&self, inputs: &[BufferId], starts: &[Option<usize>]) -> Option<(BufferId, usize)> {
+        let mut found = None;
+        for (&input, start) in inputs.iter().zip(starts) {
+            self.buffers.0[input].parent?;
+            let (root, block) = self.buffers.root(input);
+            let place = (root, block.checked_sub((*start)? / LANES)?);
+            if *found.get_or_insert(place) != place {
+                return None;
+            }
+        }
+        found
+    }
+}
+
+/// Where all of an input's channels are in a gathering, in their order, if they fill blocks.
+fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> {
+    let is_of = |source: &Source| matches!(source, Source::Channel { input: i, .. } if *i == input);
+    let start = sources.iter().position(is_of)?;
+    let is_whole = sources.iter().filter(|source| is_of(source)).count() == channels
+        && (0..channels).all(|channel| {
+            sources.get(start + channel) == Some(&Source::Channel { input, channel })
+        });
+    let fills = channels % LANES == 0 || start + channels == sources.len();
+    (is_whole && fills && start % LANES == 0).then_some(start)
+}
+
+/// The zeros that a window needs around the images.
+fn margin(window: &Window, from: [usize; 4], to: [usize; 4]) -> [usize; 4] {
+    let after = |axis: usize| {
+        let last = (to[axis + 2] - 1) * window.stride[axis];
+        let reach = last + (window.kernel[axis] - 1) * window.dilation[axis] + 1;
+        reach.saturating_sub(window.before[axis] + from[axis + 2])
+    };
+    [window.before[0], after(0), window.before[1], after(1)]
+}
+
+/// Row-major images in blocks.
+fn blocked(shape: [usize; 4], data: &[f32]) -> Vec<f32> {
+    let [batch, channels, height, width] = shape;
+    let blocks = channels.div_ceil(LANES);
+    let mut out = vec![0.0; batch * blocks * height * width * LANES];
+    for (index, plane) in data.chunks_exact(height * width).enumerate() {
+        let (image, channel) = (index / channels, index % channels);
+        for (place, &value) in plane.iter().enumerate() {
+            let block = image * blocks + channel / LANES;
+            out[(block * height * width + place) * LANES + channel % LANES] = value;
+        }
+    }
+    out
+}
+
+/// Makes a step of a draft, unless there is nothing to be done.
+fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Step> {
+    let output = draft.output;
+    let shape = buffers.0[output].shape.clone();
+    let place = |id: BufferId| buffers.0[buffers.root(id).0].offset;
+    let images = |id: BufferId| buffers.images(id);
+    let size = |id: BufferId| buffers.0[id].shape.iter().product::<usize>() as u64;
+    let mut numbers = draft.inputs.iter().chain([&output]).map(|&id| size(id)).sum::<u64>();
+    let mut operations = 0;
+    let constant = |value: ValueId| graph.data(value).expect("it was checked");
+    let (kind, label) = match &draft.task {
+        Task::Import => (Kind::Import(place(draft.inputs[0]), images(output)), "import".to_owned()),
+        Task::Export => (Kind::Export(images(draft.inputs[0]), place(output)), "export".to_owned()),
+        Task::Plain(node) => {
+            let mut made = draft.inputs.iter();
+            let inputs = node.inputs.iter().map(|&value| {
+                let shape = graph.shape(value).to_vec();
+                let place = match &graph.values[value].constant {
+                    Some(constant) => Err(constant.clone()),
+                    None => Ok(place(*made.next().expect("it was drafted"))),
+                };
+                (shape, place)
+            });
+            let step = steps::Plain {
+                op: node.op.clone(),
+                inputs: inputs.collect(),
+                shape: shape.clone(),
+                output: place(output),
+            };
+            (Kind::Plain(step), format!("{} (plain)", node.op.name()))
+        }
+        Task::Tap { node, tap } => {
+            let Op::ConvTranspose { stride, .. } = &node.op else { unreachable!() };
+            let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
+            let from = images(draft.inputs[0]);
+            let to = images(output);
+            // Every so many rows and places of the output.
+            let to = Images {
+                shape: [to.shape[0], to.shape[1], from.shape[2], from.shape[3]],
+                offset: to.offset + tap[0] * to.row + tap[1] * to.place,
+                row: to.row * stride[0],
+                place: to.place * stride[1],
+                // Only the first tap clears them.
+                margins: [0; 4],
+                ..to
+            };
+            let taps = stride[0] * stride[1];
+            let one = tap[0] * stride[1] + tap[1];
+            // [in, out, taps] → [in, out]
+            let weights: Vec<f32> = weights.iter().skip(one).step_by(taps).copied().collect();
+            let description = Description {
+                window: Window::whole([1, 1]),
+                groups: 1,
+                weights: &weights,
+                out_last: true,
+                bias,
+                activation: Activation::Identity,
+            };
+            operations = 2 * size(output) / taps as u64 * from.shape[1] as u64;
+            let mut conv = Conv::new(isa, &description, from, to, None);
+            if *tap == [0, 0] {
+                conv.clears(images(output));
+            }
+            (Kind::Conv(Box::new(conv)), format!("conv transpose, tap {} {}", tap[0], tap[1]))
+        }
+        Task::Binary { op, activation, is_flipped } => {
+            operations = size(output);
+            let whole = Op::Binary { op: *op, activation: *activation };
+            let [input, operand] = [0, 1].map(|i| images(draft.inputs[i]));
+            let step = steps::Elementwise::binary(
+                isa,
+                (*op, *is_flipped),
+                *activation,
+                input,
+                operand,
+                images(output),
+            );
+            (Kind::Elementwise(step), format!("{}{}", whole.name(), suffix(*activation)))
+        }
+        Task::Blocked(node) => {
+            let mut label = node.op.name().to_owned();
+            let input = images(draft.inputs[0]);
+            let to = images(output);
+            let kind = match &node.op {
+                Op::Conv { window, groups, out_last, residual, activation } => {
+                    let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
+                    let [height, width] = window.kernel;
+                    label = format!("{label} {height}x{width}");
+                    if window.stride != [1, 1] {
+                        label = format!("{label} /{}", window.stride[0]);
+                    }
+                    operations = 2 * size(output) * (weights.len() / to.shape[1]) as u64;
+                    numbers += (weights.len() + bias.len()) as u64;
+                    let is_depthwise =
+                        *groups > 1 && *groups == input.shape[1] && *groups == to.shape[1];
+                    if *residual {
+                        label.push_str(" + add");
+                    }
+                    label.push_str(suffix(*activation));
+                    if is_depthwise {
+                        label = format!("depthwise {label}");
+                        let parameters = [weights, bias];
+                        Kind::Depthwise(steps::Depthwise::new(
+                            isa,
+                            *window,
+                            parameters,
+                            *activation,
+                            input,
+                            to,
+                        ))
+                    } else {
+                        if *groups > 1 {
+                            label = format!("{label}, {groups} groups");
+                        }
+                        let description = Description {
+                            window: *window,
+                            groups: *groups,
+                            weights,
+                            out_last: *out_last,
+                            bias,
+                            activation: *activation,
+                        };
+                        let residual = draft.inputs.get(1).map(|&id| images(id));
+                        Kind::Conv(Box::new(Conv::new(isa, &description, input, to, residual)))
+                    }
+                }
+                Op::Affine { activation } => {
+                    label.push_str(suffix(*activation));
+                    operations = 2 * size(output);
+                    let affine = [constant(node.inputs[1]), constant(node.inputs[2])];
+                    Kind::Elementwise(steps::Elementwise::affine(
+                        isa,
+                        affine,
+                        *activation,
+                        input,
+                        to,
+                    ))
+                }
+                Op::Activation(activation) => {
+                    label = suffix(*activation).trim_start_matches(" + ").to_owned();
+                    operations = size(output);
+                    Kind::Elementwise(steps::Elementwise::activation(isa, *activation, input, to))
+                }
+                Op::Pool { kind, window } => {
+                    let [height, width] = window.kernel;
+                    label = format!("{label} {height}x{width}");
+                    operations = size(output) * (height * width) as u64;
+                    Kind::Pool(steps::Pool::new(isa, *kind, *window, input, to))
+                }
+                Op::Gather { sources } => {
+                    let inputs: Vec<Images> = draft.inputs.iter().map(|&id| images(id)).collect();
+                    let (root, first) = buffers.root(output);
+                    let in_place: Vec<bool> = draft
+                        .inputs
+                        .iter()
+                        .enumerate()
+                        .map(|(index, &id)| {
+                            let start = whole_at(sources, index, buffers.0[id].shape[1]);
+                            start.is_some_and(|start| {
+                                buffers.root(id) == (root, first + start / LANES)
+                            })
+                        })
+                        .collect();
+                    let gather = steps::Gather::new(sources, &inputs, &in_place, to);
+                    if gather.is_nothing() {
+                        return None;
+                    }
+                    Kind::Gather(gather)
+                }
+                Op::Slice { start, step, fill } => Kind::Shift(steps::Shift {
+                    input,
+                    output: to,
+                    start: [start[2], start[3]],
+                    step: [step[2], step[3]],
+                    fill: *fill,
+                }),
+                Op::Resize { align_corners } => {
+                    operations = 6 * size(output);
+                    Kind::Resize(steps::Resize::new(*align_corners, input, to))
+                }
+                _ => unreachable!("{} has no kernel", node.op.name()),
+            };
+            (kind, label)
+        }
+    };
+    Some(Step { kind, label, shape, operations, bytes: 4 * numbers })
+}
+
+/// How a fused activation is called.
+fn suffix(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Identity => "",
+        Activation::Clamp { low: 0.0, high: f32::INFINITY } => " + relu",
+        Activation::Clamp { .. } => " + clamp",
+        Activation::Sigmoid => " + sigmoid",
+        Activation::Silu => " + silu",
+        Activation::HardSigmoid { .. } => " + hard sigmoid",
+        Activation::HardSwish { .. } => " + hard swish",
+        Activation::Tanh => " + tanh",
+    }
+}

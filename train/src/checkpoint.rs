@@ -1,0 +1,124 @@
+//! Everything a run needs to go on, in one file.
+
+use std::io::Write;
+use std::path::Path;
+
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::Module;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::store::burn_pack::{Reader, Tensor, Writer};
+use burn::tensor::{Bytes, DType, Shape};
+use serde::{Deserialize, Serialize};
+use zoo_import::write_atomically;
+
+use crate::{EpochRow, Error};
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Epochs that are done.
+    pub(crate) epoch: usize,
+    /// Batches of the next one that are done.
+    pub(crate) batch: usize,
+    /// Steps that are done.
+    pub(crate) step: usize,
+    /// Sums over the epoch's images so far.
+    pub(crate) loss: f64,
+    pub(crate) correct: f64,
+    pub(crate) images: usize,
+    /// The classifier's learning rate in the last step.
+    pub(crate) lr: f64,
+    /// The best epoch, from 1, with its loss and accuracy.
+    pub(crate) best: Option<(usize, f64, f64)>,
+    /// Seconds that were spent.
+    pub(crate) seconds: f64,
+    pub(crate) history: Vec<EpochRow>,
+    /// Tells runs apart that can't go on from each other.
+    pub(crate) run: String,
+}
+
+/// What changes while a network is trained.
+pub(crate) struct State<M> {
+    pub(crate) model: M,
+    pub(crate) ema: Option<M>,
+    pub(crate) optimizer: ModuleOptimizer,
+    pub(crate) schedule: ModuleLrScheduler,
+    pub(crate) progress: Progress,
+}
+
+const PROGRESS: &str = "zoo.progress";
+
+impl<M: Module> State<M> {
+    /// Writes a checkpoint that replaces an older one only when it is whole.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
+        // `valid` brings BatchNorm's statistics up to date, which `into_record` does not.
+        let mut parts = vec![("model", self.model.valid().into_record().into_bytes())];
+        if let Some(ema) = &self.ema {
+            parts.push(("ema", ema.clone().into_record().into_bytes()));
+        }
+        parts.push(("optimizer", self.optimizer.into_bytes()));
+        parts.push(("schedule", self.schedule.to_record().into_bytes()));
+        let failed = |reason: String| zoo_import::Error::Write { path: path.to_owned(), reason };
+        let tensors: Result<Vec<_>, _> = parts
+            .into_iter()
+            .map(|(name, bytes)| {
+                let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+                let shape = Shape::new([bytes.len()]);
+                Ok::<_, zoo_import::Error>(Tensor::new(
+                    name.to_owned(),
+                    DType::U8,
+                    shape,
+                    None,
+                    bytes,
+                ))
+            })
+            .collect();
+        let progress =
+            toml::to_string(&self.progress).map_err(|error| failed(error.to_string()))?;
+        let bytes = Writer::new(tensors?)
+            .with_metadata(PROGRESS, &progress)
+            .into_bytes()
+            .map_err(|error| failed(error.to_string()))?;
+        write_atomically(path, |file| file.write_all(&bytes))?;
+        Ok(())
+    }
+
+    /// Takes over what a checkpoint holds; `rebuild` makes what depends on the parameters'
+    /// identities, which are the checkpoint's.
+    pub(crate) fn load(
+        self,
+        path: &Path,
+        rebuild: impl FnOnce(&M) -> Result<(ModuleOptimizer, ModuleLrScheduler), Error>,
+    ) -> Result<Self, Error> {
+        let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
+        let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
+        let progress = reader.metadata().get(PROGRESS);
+        let progress: Progress = progress
+            .and_then(|text| toml::from_str(text).ok())
+            .ok_or_else(|| broken("it is not a checkpoint of a training run".to_owned()))?;
+        if progress.run != self.progress.run {
+            return Err(broken(
+                "it was written with other images or another configuration".to_owned(),
+            ));
+        }
+        let part = |name: &str| {
+            let bytes = reader.tensor_data(name).map_err(|error| broken(error.to_string()))?;
+            Ok::<_, Error>(Bytes::from_bytes_vec(bytes))
+        };
+        let model = |model: M, name: &str| {
+            let record = ModuleRecord::from_bytes(part(name)?);
+            let record = record.map_err(|error| broken(error.to_string()))?;
+            model.try_load_record(record).map_err(|error| broken(error.to_string()))
+        };
+        let ema = self.ema.map(|ema| model(ema, "ema")).transpose()?;
+        let model = model(self.model, "model")?;
+        let (optimizer, schedule) = rebuild(&model)?;
+        let record = OptimizerRecord::from_bytes(part("optimizer")?);
+        let optimizer = optimizer.load_record(record.map_err(|error| broken(error.to_string()))?);
+        let record = LrSchedulerRecord::from_bytes(part("schedule")?);
+        let schedule = schedule.load_record(record.map_err(|error| broken(error.to_string()))?);
+        Ok(Self { model, ema, optimizer, schedule, progress })
+    }
+}

@@ -1,0 +1,368 @@
+//! Training a network to name what is in images.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+
+use burn::module::ParamId;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use zoo_core::ImageClassifier;
+
+use crate::augment::mix;
+use crate::config::{Balance, Config};
+use crate::evaluate::{Batching, Evaluation, compare, evaluate, to_tensor};
+use crate::images::prefetch;
+use crate::random::{Purpose, stream};
+use crate::{Augment, Error, Event, Images, Loss, Observer, Sample, Score, Task, parts};
+
+/// Training a classifier, all of it or its last layer only.
+pub(crate) struct Classification<'a, M> {
+    config: &'a Config,
+    names: &'a [String],
+    train: &'a Images,
+    val: &'a Images,
+    /// With a frozen backbone: what it makes of the images, computed once.
+    features: Option<Cached>,
+    /// A factor for each class.
+    weights: Vec<f32>,
+    model: PhantomData<fn() -> M>,
+}
+
+/// What a step is computed from.
+pub(crate) struct Batch {
+    /// Images `[N, C, S, S]`, or features `[N, F, h, w]`.
+    values: Vec<f32>,
+    /// What each of them shows, `[N, K]`; rows add up to the image's weight.
+    targets: Vec<f32>,
+    count: usize,
+}
+
+/// Features of the images to train on and to validate with.
+struct Cached {
+    /// A row for each view of each image; none where the image can't be read.
+    train: Vec<Vec<Option<Box<[f32]>>>>,
+    val: Vec<Option<Box<[f32]>>>,
+    /// `[F, h, w]`
+    shape: [usize; 3],
+}
+
+impl<'a, M: ImageClassifier> Classification<'a, M> {
+    /// All of the network is trained.
+    pub(crate) fn new(
+        config: &'a Config,
+        names: &'a [String],
+        train: &'a Images,
+        val: &'a Images,
+    ) -> Self {
+        let weights = match config.data.balance {
+            Balance::Weights => class_weights(train.samples(), names.len()),
+            Balance::None | Balance::Samples => vec![1.0; names.len()],
+        };
+        Self { config, names, train, val, features: None, weights, model: PhantomData }
+    }
+
+    /// Computes what the frozen part of the network makes of all images, so that only the
+    /// classifier is left to train.
+    pub(crate) fn freeze(
+        mut self,
+        model: &M,
+        device: &Device,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, Error> {
+        let config = self.config;
+        let mut features = Features { model, device, config, observer };
+        self.features = Some(features.compute(self.train, self.val)?);
+        Ok(self)
+    }
+
+    fn view(&self, epoch: usize) -> usize {
+        epoch % self.config.recipe.views
+    }
+
+    fn targets(&self, classes: &[usize]) -> Vec<f32> {
+        let smoothing = self.config.recipe.label_smoothing as f32;
+        let count = self.names.len();
+        let mut targets = vec![smoothing / count as f32; classes.len() * count];
+        for (row, &class) in targets.chunks_exact_mut(count).zip(classes) {
+            row[class] += 1.0 - smoothing;
+        }
+        targets
+    }
+
+    /// Scales targets by their classes' weights so that the batch's loss is a weighted mean.
+    fn weigh(&self, targets: &mut [f32]) {
+        for row in targets.chunks_exact_mut(self.names.len()) {
+            row.iter_mut().zip(&self.weights).for_each(|(target, weight)| *target *= weight);
+        }
+        let total: f32 = targets.iter().sum();
+        targets.iter_mut().for_each(|target| *target /= total);
+    }
+}
+
+impl<M: ImageClassifier> Task for Classification<'_, M> {
+    type Model = M;
+    type Batch = Batch;
+
+    fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let order = order(self.train.samples(), self.names.len(), self.config, epoch);
+        // Batches of nearly the same size, so that none is too small for BatchNorm.
+        let batches = order.len().div_ceil(self.config.recipe.batch_size);
+        let bound = |batch: usize| batch * order.len() / batches;
+        (0..batches).map(|batch| order[bound(batch)..bound(batch + 1)].to_vec()).collect()
+    }
+
+    fn load(&self, epoch: usize, images: &[usize]) -> Option<Batch> {
+        let Config { seed, augment, .. } = self.config;
+        let mut values = Vec::new();
+        let mut classes = Vec::new();
+        for &index in images {
+            let row = match &self.features {
+                Some(cached) => {
+                    cached.train[self.view(epoch)][index].as_deref().map(<[f32]>::to_vec)
+                }
+                None => {
+                    let mut rng = stream(*seed, Purpose::View, epoch, index);
+                    let view = self.train.view(index, augment, &mut rng);
+                    view.map(|view| self.train.values(&view))
+                }
+            };
+            if let Some(row) = row {
+                values.extend(row);
+                classes.push(self.train.samples()[index].class);
+            }
+        }
+        let count = classes.len();
+        let mut targets = self.targets(&classes);
+        if self.features.is_none() && count > 1 {
+            let preprocess = self.train.preprocess();
+            let shape = [count, preprocess.channels(), preprocess.crop as usize];
+            let mut rng = stream(*seed, Purpose::Mix, epoch, images[0]);
+            mix(augment, &mut values, &mut targets, shape, &mut rng);
+        }
+        self.weigh(&mut targets);
+        (count > 0).then_some(Batch { values, targets, count })
+    }
+
+    fn prepare(&self, model: M) -> Result<M, Error> {
+        if self.features.is_some() {
+            let fresh = self.fresh(&model);
+            return Ok(parts::freeze_backbone(model, &fresh));
+        }
+        parts::freeze_some(model, &self.config.recipe)
+    }
+
+    fn fresh(&self, model: &M) -> BTreeSet<ParamId> {
+        parts::classifier(model)
+    }
+
+    fn loss(&self, model: &M, batch: Batch, device: &Device) -> Loss {
+        let Batch { values, targets, count } = batch;
+        let dropout = self.config.recipe.dropout;
+        let (logits, auxiliary) = match &self.features {
+            Some(cached) => {
+                let [channels, height, width] = cached.shape;
+                let data = TensorData::new(values, [count, channels, height, width]);
+                let features = Tensor::from_data(data, device);
+                (model.forward_head(drop_channels(features, dropout)), Vec::new())
+            }
+            None => {
+                let images = to_tensor(values, count, self.train, device);
+                if dropout > 0.0 {
+                    let features = model.forward_features(images);
+                    (model.forward_head(drop_channels(features, dropout)), Vec::new())
+                } else {
+                    let output = model.forward_training(images);
+                    (output.logits, output.auxiliary)
+                }
+            }
+        };
+        let classes = self.names.len();
+        let targets = Tensor::<2>::from_data(TensorData::new(targets, [count, classes]), device);
+        let cross_entropy = |logits: Tensor<2>| -(log_softmax(logits, 1) * targets.clone()).sum();
+        let correct = logits.clone().argmax(1).equal(targets.clone().argmax(1));
+        let loss = auxiliary.into_iter().fold(cross_entropy(logits), |loss, (factor, logits)| {
+            loss + cross_entropy(logits) * factor
+        });
+        let correct = correct.int().sum().into_scalar::<i32>();
+        Loss { loss, images: count, correct: f64::from(correct) }
+    }
+
+    fn validate(
+        &self,
+        model: &M,
+        device: &Device,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Score>, Error> {
+        if self.val.samples().is_empty() {
+            return Ok(None);
+        }
+        let batching = batching(self.config);
+        let Some(cached) = &self.features else {
+            let evaluation = evaluate(model, self.val, self.names, batching, device, observer)?;
+            return Ok(Some(evaluation.score()));
+        };
+        let read: Vec<_> =
+            (0..cached.val.len()).filter(|&index| cached.val[index].is_some()).collect();
+        let mut answers = Vec::new();
+        for indices in read.chunks(512) {
+            let rows = indices.iter().filter_map(|&index| cached.val[index].as_deref());
+            let values: Vec<f32> = rows.flatten().copied().collect();
+            let [channels, height, width] = cached.shape;
+            let data = TensorData::new(values, [indices.len(), channels, height, width]);
+            let logits = model.forward_head(Tensor::from_data(data, device));
+            answers.extend(compare(logits, indices, self.val));
+        }
+        let evaluation = Evaluation::of(answers, cached.val.len(), self.names)?;
+        Ok(Some(evaluation.score()))
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        let broken = self.train.broken().into_iter().chain(self.val.broken());
+        broken
+            .map(|(sample, reason)| format!("{} is left out: {reason}", sample.source.name()))
+            .collect()
+    }
+}
+
+/// How images are classified in a run.
+pub(crate) fn batching(config: &Config) -> Batching {
+    Batching { batch_size: config.recipe.batch_size.min(64), workers: config.workers() }
+}
+
+/// The inverse of each class's share of the images, with a mean of one over the images.
+fn class_weights(samples: &[Sample], classes: usize) -> Vec<f32> {
+    let mut counts = vec![0_usize; classes];
+    samples.iter().for_each(|sample| counts[sample.class] += 1);
+    let weight = |count: usize| samples.len() as f32 / (classes * count.max(1)) as f32;
+    counts.into_iter().map(weight).collect()
+}
+
+/// The images of an epoch in their random order.
+fn order(samples: &[Sample], classes: usize, config: &Config, epoch: usize) -> Vec<usize> {
+    let mut rng = stream(config.seed, Purpose::Order, epoch, 0);
+    if config.data.balance != Balance::Samples {
+        let mut order: Vec<_> = (0..samples.len()).collect();
+        order.shuffle(&mut rng);
+        return order;
+    }
+    let mut of_class = vec![Vec::new(); classes];
+    for (index, sample) in samples.iter().enumerate() {
+        of_class[sample.class].push(index);
+    }
+    of_class.retain(|images| !images.is_empty());
+    let draw = |_| {
+        let images = &of_class[rng.random_range(0..of_class.len())];
+        images[rng.random_range(0..images.len())]
+    };
+    (0..samples.len()).map(draw).collect()
+}
+
+/// Drops features, each from all places of an image, so that what is averaged later is dropped
+/// as a whole.
+fn drop_channels(features: Tensor<4>, probability: f64) -> Tensor<4> {
+    if probability <= 0.0 {
+        return features;
+    }
+    let keep = 1.0 - probability;
+    let [batch, channels, ..] = features.dims();
+    let device = features.device();
+    let mask = Tensor::random([batch, channels, 1, 1], Distribution::Bernoulli(keep), &device);
+    features * mask / keep
+}
+
+/// Runs the frozen part of a network over images.
+struct Features<'a, M> {
+    model: &'a M,
+    device: &'a Device,
+    config: &'a Config,
+    observer: &'a mut dyn Observer,
+}
+
+impl<M: ImageClassifier> Features<'_, M> {
+    fn compute(&mut self, train: &Images, val: &Images) -> Result<Cached, Error> {
+        let pooled = self.can_be_pooled(train)?;
+        let mut shape = [0; 3];
+        let mut views = Vec::new();
+        for view in 0..self.config.recipe.views {
+            let load = |index| view_of(train, self.config, view, index);
+            views.push(self.of_images(train, load, pooled, &mut shape));
+        }
+        let load = |index| val.plain(index).map(|view| val.values(&view));
+        let val = self.of_images(val, load, pooled, &mut shape);
+        Ok(Cached { train: views, val, shape })
+    }
+
+    /// Whether the classifier begins with an average, so that the average is all that has to be
+    /// kept: found out by trying.
+    fn can_be_pooled(&self, train: &Images) -> Result<bool, Error> {
+        let first =
+            (0..train.samples().len()).find_map(|index| view_of(train, self.config, 0, index));
+        let none = || Error::Data("none of the images to train on can be read".to_owned());
+        let values = first.ok_or_else(none)?;
+        let features = self.model.forward_features(to_tensor(values, 1, train, self.device));
+        let pooled = adaptive_avg_pool2d(features.clone(), [1, 1]);
+        let [whole, pooled] = [features, pooled].map(|features| {
+            self.model.forward_head(features).into_data().iter::<f32>().collect::<Vec<_>>()
+        });
+        let size = whole.iter().fold(0.0_f32, |size, value| size.max(value.abs()));
+        Ok(whole.iter().zip(&pooled).all(|(a, b)| (a - b).abs() <= 1e-4 * size))
+    }
+
+    fn of_images(
+        &mut self,
+        images: &Images,
+        load: impl Fn(usize) -> Option<Vec<f32>> + Sync,
+        pooled: bool,
+        shape: &mut [usize; 3],
+    ) -> Vec<Option<Box<[f32]>>> {
+        let count = images.samples().len();
+        let Batching { batch_size, workers } = batching(self.config);
+        self.observer.on(&Event::Pass { name: "computing features", images: count });
+        let range = |batch: usize| batch * batch_size..((batch + 1) * batch_size).min(count);
+        let load = |batch: usize| {
+            let (mut read, mut values) = (Vec::new(), Vec::new());
+            for index in range(batch) {
+                if let Some(row) = load(index) {
+                    values.extend(row);
+                    read.push(index);
+                }
+            }
+            (read, values)
+        };
+        let mut rows = vec![None; count];
+        let Self { model, device, observer, .. } = self;
+        prefetch(0..count.div_ceil(batch_size), workers, load, |loaded| {
+            for (batch, (read, values)) in loaded.enumerate() {
+                if !read.is_empty() {
+                    let images = to_tensor(values, read.len(), images, device);
+                    let mut features = model.forward_features(images);
+                    if pooled {
+                        features = adaptive_avg_pool2d(features, [1, 1]);
+                    }
+                    let [_, channels, height, width] = features.dims();
+                    *shape = [channels, height, width];
+                    let values: Vec<f32> = features.into_data().iter::<f32>().collect();
+                    let chunks = values.chunks_exact(channels * height * width);
+                    for (index, row) in read.into_iter().zip(chunks) {
+                        rows[index] = Some(row.into());
+                    }
+                }
+                observer.on(&Event::Progress(range(batch).len()));
+            }
+        });
+        observer.on(&Event::PassDone);
+        rows
+    }
+}
+
+/// The values of a numbered view of an image, the first of which is the plain one.
+fn view_of(images: &Images, config: &Config, view: usize, index: usize) -> Option<Vec<f32>> {
+    let plain = Augment::none();
+    let augment = if view == 0 { &plain } else { &config.augment };
+    let mut rng = stream(config.seed, Purpose::View, view, index);
+    let view = images.view(index, augment, &mut rng)?;
+    Some(images.values(&view))
+}

@@ -1,0 +1,483 @@
+//! Everything about a run in one value, from presets, a TOML file and single settings.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{Augment, Error};
+
+/// All that a run is told. What it writes to `config.toml`, another run can be started from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What the other values start from.
+    pub preset: Preset,
+    /// What all random numbers come from.
+    pub seed: u64,
+    /// Which images.
+    pub data: DataConfig,
+    /// Which network.
+    pub model: ModelConfig,
+    /// How it is trained.
+    pub recipe: Recipe,
+    /// How training images are changed at random.
+    pub augment: Augment,
+}
+
+/// A set of good values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// A new classifier on features that stay as they are.
+    Linear,
+    /// All layers, starting from published weights.
+    Fine,
+    /// All layers, starting from nothing.
+    Scratch,
+    /// A network that tells pixels apart, starting from nothing.
+    Segment,
+}
+
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskKind {
+    /// What is in an image.
+    Classify,
+    /// What each of its pixels is.
+    Segment,
+}
+
+/// Which images, and how they are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// What is learned.
+    pub task: TaskKind,
+    /// A folder of folders, a list (`.csv`, `.jsonl`), or `fashion-mnist:FOLDER`; for segmentation
+    /// a folder with `images` and `masks`.
+    pub path: String,
+    /// Share of each class that is kept for validation where the data does not say.
+    pub val_fraction: f64,
+    /// What is done where some classes have more images than others.
+    pub balance: Balance,
+    /// Memory for decoded images, in MiB.
+    pub cache_mib: usize,
+    /// Threads that decode, resize and augment; 0 for one a core.
+    pub workers: usize,
+}
+
+/// What is done where some classes have more images than others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Balance {
+    /// Nothing.
+    None,
+    /// Images of rare classes weigh more in the loss.
+    Weights,
+    /// Images of rare classes are shown more often.
+    Samples,
+}
+
+/// Which network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A variant's name, with a tag where several weights are published.
+    pub name: String,
+    /// A record or a checkpoint to start from; empty for the published weights.
+    pub weights: String,
+    /// Whether to start from weights at all.
+    pub pretrained: bool,
+    /// Side of the images in pixels; 0 for what the network was made for.
+    pub image_size: usize,
+}
+
+/// How a network is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Whether all layers are trained, or the new classifier only.
+    pub do_fine_tuning: bool,
+    /// Times that each image is seen.
+    pub epochs: usize,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// What turns gradients into steps.
+    pub optimizer: OptimizerKind,
+    /// The highest learning rate.
+    pub lr: f64,
+    /// The learning rate of pretrained layers as a multiple of the classifier's.
+    pub backbone_lr_scale: f64,
+    /// How the learning rate goes on after warming up.
+    pub schedule: Schedule,
+    /// Epochs in which it rises to `lr`.
+    pub warmup_epochs: f64,
+    /// For `schedule = "step"`: epochs between steps, each a tenth of the one before.
+    pub step_epochs: f64,
+    /// Of SGD and RMSprop.
+    pub momentum: f64,
+    /// Pulls weights to zero, except those of norms and biases.
+    pub weight_decay: f64,
+    /// Share of the target that goes to all classes alike.
+    pub label_smoothing: f64,
+    /// Probability of dropping a feature before the classifier; negative for the network's own.
+    pub dropout: f64,
+    /// Probability of dropping the last residual branch, where the architecture has that;
+    /// negative for the network's own.
+    pub stochastic_depth: f64,
+    /// Largest norm of all gradients together; 0 for any.
+    pub clip: f64,
+    /// Batches whose gradients are added up for one step.
+    pub accumulate: usize,
+    /// Decay of the moving average of the weights that is kept in their place; 0 for none.
+    pub ema: f64,
+    /// Epochs without a better result after which to stop; 0 for never.
+    pub early_stopping: usize,
+    /// The last part that stays as it is when all others are trained; empty for none.
+    pub freeze_until: String,
+    /// What BatchNorm does when all layers are trained.
+    pub batch_norm: BatchNormMode,
+    /// With a frozen backbone: how many views of each image there are, the plain one first.
+    pub views: usize,
+    /// Steps between checkpoints within an epoch; 0 for one at the end of each epoch only.
+    pub checkpoint_steps: usize,
+}
+
+/// What turns gradients into steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent with Nesterov's momentum.
+    Sgd,
+    /// Adam.
+    Adam,
+    /// Adam with decoupled weight decay.
+    AdamW,
+    /// RMSprop.
+    RmsProp,
+}
+
+/// How the learning rate goes on after warming up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Falls to nothing along half a cosine.
+    Cosine,
+    /// Falls to a tenth every `step_epochs`.
+    Step,
+    /// Stays.
+    Constant,
+}
+
+/// What BatchNorm does when all layers are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BatchNormMode {
+    /// Normalises by the batch and learns.
+    Train,
+    /// Stays as it is, statistics and factors.
+    Frozen,
+}
+
+impl Config {
+    /// The values of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        let linear = Self {
+            preset,
+            seed: 0,
+            data: DataConfig {
+                task: TaskKind::Classify,
+                path: String::new(),
+                val_fraction: 0.2,
+                balance: Balance::None,
+                cache_mib: 1024,
+                workers: 0,
+            },
+            model: ModelConfig {
+                name: String::new(),
+                weights: String::new(),
+                pretrained: true,
+                image_size: 0,
+            },
+            recipe: Recipe {
+                do_fine_tuning: false,
+                epochs: 30,
+                batch_size: 32,
+                optimizer: OptimizerKind::AdamW,
+                lr: 3e-3,
+                backbone_lr_scale: 1.0,
+                schedule: Schedule::Cosine,
+                warmup_epochs: 1.0,
+                step_epochs: 10.0,
+                momentum: 0.9,
+                weight_decay: 1e-2,
+                label_smoothing: 0.1,
+                dropout: -1.0,
+                stochastic_depth: -1.0,
+                clip: 0.0,
+                accumulate: 1,
+                ema: 0.0,
+                early_stopping: 0,
+                freeze_until: String::new(),
+                batch_norm: BatchNormMode::Train,
+                views: 2,
+                checkpoint_steps: 0,
+            },
+            augment: Augment::light(),
+        };
+        match preset {
+            Preset::Linear => linear,
+            Preset::Fine => Self {
+                recipe: Recipe {
+                    do_fine_tuning: true,
+                    epochs: 10,
+                    batch_size: 16,
+                    lr: 1e-3,
+                    backbone_lr_scale: 0.3,
+                    clip: 1.0,
+                    ..linear.recipe
+                },
+                ..linear
+            },
+            Preset::Scratch => Self {
+                model: ModelConfig { pretrained: false, ..linear.model },
+                recipe: Recipe {
+                    do_fine_tuning: true,
+                    epochs: 30,
+                    batch_size: 128,
+                    optimizer: OptimizerKind::Sgd,
+                    lr: 0.05,
+                    weight_decay: 5e-4,
+                    label_smoothing: 0.0,
+                    ..linear.recipe
+                },
+                ..linear
+            },
+            Preset::Segment => Self {
+                data: DataConfig { task: TaskKind::Segment, ..linear.data },
+                model: ModelConfig { pretrained: false, image_size: 256, ..linear.model },
+                recipe: Recipe {
+                    do_fine_tuning: true,
+                    epochs: 40,
+                    batch_size: 4,
+                    lr: 1e-3,
+                    ..linear.recipe
+                },
+                ..linear
+            },
+        }
+    }
+
+    /// Puts layers of settings over their preset; later layers win.
+    ///
+    /// Where no layer names a preset, `recipe.do_fine_tuning` chooses between [`Preset::Fine`]
+    /// and [`Preset::Linear`], the default.
+    ///
+    /// # Errors
+    ///
+    /// For a key that does not exist, with the nearest that does, and for a value that can't be.
+    pub fn from_layers(layers: &[Table]) -> Result<Self, Error> {
+        let mut merged = Table::new();
+        for layer in layers {
+            merge(&mut merged, layer);
+        }
+        let segments = get(&merged, "data", "task").and_then(Value::as_str) == Some("segment");
+        let preset = match (merged.get("preset"), get(&merged, "recipe", "do_fine_tuning")) {
+            (Some(name), _) => name.clone().try_into().map_err(|_| {
+                invalid(format!("there is no preset {name}"), "linear, fine, scratch or segment")
+            })?,
+            (None, _) if segments => Preset::Segment,
+            (None, Some(Value::Boolean(true))) => Preset::Fine,
+            (None, _) => Preset::Linear,
+        };
+        let defaults = Table::try_from(Self::preset(preset))
+            .map_err(|error| Error::Config(error.to_string()))?;
+        let known: Vec<String> = paths(&defaults, "");
+        for path in paths(&merged, "") {
+            if !known.contains(&path) {
+                let near = nearest(&path, &known);
+                return Err(invalid(
+                    format!("there is no setting `{path}`"),
+                    &format!("did you mean `{near}`?"),
+                ));
+            }
+        }
+        let mut all = defaults;
+        merge(&mut all, &merged);
+        let config: Self =
+            all.try_into().map_err(|error: toml::de::Error| Error::Config(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a TOML or JSON file as a layer.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read or is neither.
+    pub fn read_layer(path: &Path) -> Result<Table, Error> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::read(path, error))?;
+        let is_json = path.extension().is_some_and(|extension| extension == "json");
+        let parsed = if is_json {
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        } else {
+            toml::from_str(&text).map_err(|error: toml::de::Error| error.to_string())
+        };
+        parsed.map_err(|reason| Error::Config(format!("{}: {reason}", path.display())))
+    }
+
+    /// Reads `recipe.lr=0.01` as a layer; what is not TOML is taken for text.
+    ///
+    /// # Errors
+    ///
+    /// When there is no `=`.
+    pub fn setting(text: &str) -> Result<Table, Error> {
+        let (path, value) = text.split_once('=').ok_or_else(|| {
+            invalid(format!("`{text}` is no setting"), "write it as recipe.lr=0.01")
+        })?;
+        let document = format!("value = {value}");
+        let value = document
+            .parse::<Table>()
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
+        let mut keys = path.trim().rsplit('.');
+        let last = keys.next().unwrap_or_default();
+        let innermost = Table::from_iter([(last.to_owned(), value)]);
+        Ok(keys.fold(innermost, |inner, key| {
+            Table::from_iter([(key.to_owned(), Value::Table(inner))])
+        }))
+    }
+
+    /// The configuration as the text of a TOML file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a configuration is a table of plain values")
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let Recipe {
+            epochs, batch_size, accumulate, lr, ema, label_smoothing, views, dropout, ..
+        } = self.recipe;
+        let ensure = |holds: bool, what: &str, hint: &str| {
+            if holds { Ok(()) } else { Err(invalid(what.to_owned(), hint)) }
+        };
+        ensure(epochs > 0, "recipe.epochs is 0", "an epoch is the least")?;
+        ensure(batch_size > 0, "recipe.batch_size is 0", "one image is the least")?;
+        ensure(accumulate > 0, "recipe.accumulate is 0", "1 makes a step of each batch")?;
+        ensure(views > 0, "recipe.views is 0", "1 is the plain view alone")?;
+        ensure(lr > 0.0 && lr <= 1.0, "recipe.lr is not above 0 and at most 1", "0.001 is usual")?;
+        ensure((0.0..1.0).contains(&ema), "recipe.ema is not in [0, 1)", "0.999 is usual")?;
+        ensure(
+            (0.0..1.0).contains(&label_smoothing),
+            "recipe.label_smoothing is not in [0, 1)",
+            "0.1 is usual",
+        )?;
+        ensure(dropout < 1.0, "recipe.dropout is not below 1", "0.2 is usual")?;
+        ensure(
+            (0.0..1.0).contains(&self.data.val_fraction),
+            "data.val_fraction is not in [0, 1)",
+            "0.2 keeps a fifth of each class for validation",
+        )?;
+        self.augment.check()
+    }
+
+    /// Threads that load images.
+    pub fn workers(&self) -> usize {
+        match self.data.workers {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().max(2)),
+            workers => workers,
+        }
+    }
+
+    /// Where the data is, if it is a path.
+    pub fn data_path(&self) -> PathBuf {
+        PathBuf::from(&self.data.path)
+    }
+}
+
+fn invalid(what: String, hint: &str) -> Error {
+    Error::Config(format!("{what}\nhint: {hint}"))
+}
+
+fn merge(target: &mut Table, layer: &Table) {
+    for (key, value) in layer {
+        match (target.get_mut(key), value) {
+            (Some(Value::Table(inner)), Value::Table(layer)) => merge(inner, layer),
+            // `lr = 1` means 1.0 where a fraction is expected.
+            (Some(old @ Value::Float(_)), Value::Integer(number)) => {
+                *old = Value::Float(*number as f64);
+            }
+            _ => {
+                target.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn get<'a>(table: &'a Table, section: &str, key: &str) -> Option<&'a Value> {
+    table.get(section)?.as_table()?.get(key)
+}
+
+/// The dotted paths of all values.
+fn paths(table: &Table, prefix: &str) -> Vec<String> {
+    table
+        .iter()
+        .flat_map(|(key, value)| match value {
+            Value::Table(inner) => paths(inner, &format!("{prefix}{key}.")),
+            _ => vec![format!("{prefix}{key}")],
+        })
+        .collect()
+}
+
+/// The known path that looks most like a wrong one; its last part counts most.
+fn nearest<'a>(path: &str, known: &'a [String]) -> &'a str {
+    let key = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let similarity = |candidate: &str| {
+        strsim::jaro_winkler(&key(candidate), &key(path)) + 0.5 * strsim::jaro(candidate, path)
+    };
+    known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b))).map_or("", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> Table {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn layers_win_over_presets_and_later_ones_over_earlier() {
+        let file = layer("preset = \"fine\"\n[recipe]\nlr = 0.5\nepochs = 3");
+        let config = Config::from_layers(&[file, Config::setting("recipe.lr=1").unwrap()]).unwrap();
+        assert_eq!((config.recipe.lr, config.recipe.epochs), (1.0, 3));
+        assert_eq!(config.recipe.batch_size, Config::preset(Preset::Fine).recipe.batch_size);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for preset in [Preset::Linear, Preset::Fine, Preset::Scratch, Preset::Segment] {
+            let config = Config::preset(preset);
+            assert_eq!(Config::from_layers(&[layer(&config.to_toml())]).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_typo_names_the_nearest_setting() {
+        let error = Config::from_layers(&[layer("[recipe]\nlearning_rate = 1\nepoch = 3")]);
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("`recipe.epoch`") && text.contains("`recipe.epochs`"), "{text}");
+        let text = Config::from_layers(&[layer("weight_decya = 3")]).unwrap_err().to_string();
+        assert!(text.contains("`recipe.weight_decay`"), "{text}");
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for setting in ["recipe.epochs=0", "recipe.lr=2", "data.val_fraction=1", "recipe.lr=fast"] {
+            let layer = Config::setting(setting).unwrap();
+            assert!(Config::from_layers(&[layer]).is_err(), "{setting}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Which images there are and what they show.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+use zoo_import::write_atomically;
+
+use crate::Error;
+use crate::random::{Purpose, stream};
+
+mod folder;
+mod idx;
+mod list;
+
+/// Labelled images, some to train on and some to validate with.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// The names of the classes, in the order of the logits.
+    pub classes: Vec<String>,
+    /// The images to train on.
+    pub train: Vec<Sample>,
+    /// The images to validate with.
+    pub val: Vec<Sample>,
+    /// What was strange, as sentences for the user.
+    pub warnings: Vec<String>,
+}
+
+/// One image and what it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Where its pixels are.
+    pub source: Source,
+    /// Which class it is of.
+    pub class: usize,
+}
+
+/// Where an image's pixels are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// In an image file.
+    File(PathBuf),
+    /// In a file of many images, which is in memory.
+    Packed {
+        /// The file.
+        images: Arc<Packed>,
+        /// Which of its images.
+        index: usize,
+    },
+}
+
+/// Many grey images of one size.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Packed {
+    /// What the file is called.
+    pub name: String,
+    /// Width and height.
+    pub size: [u32; 2],
+    /// A byte for each pixel.
+    pub pixels: Vec<u8>,
+}
+
+impl Source {
+    /// How the image is called in reports.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.to_string_lossy().into_owned(),
+            Self::Packed { images, index } => format!("{} #{index}", images.name),
+        }
+    }
+}
+
+/// An image as its source lists it, with a class by name.
+struct Listed {
+    source: Source,
+    label: String,
+    /// Which part it belongs to, if the source says.
+    part: Option<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Train,
+    Val,
+}
+
+/// What a source of data holds.
+#[derive(Default)]
+struct Listing {
+    images: Vec<Listed>,
+    /// The classes in their order, where the source has one; by name otherwise.
+    classes: Option<Vec<String>>,
+    warnings: Vec<String>,
+}
+
+impl Dataset {
+    /// Finds the images of a folder of folders, a list (`.csv`, `.tsv`, `.jsonl`), or of
+    /// `fashion-mnist:FOLDER` and `mnist:FOLDER`.
+    ///
+    /// A folder may have the parts `train` and `val`, a list a column `split`; otherwise
+    /// `val_fraction` of each class is drawn for validation.
+    ///
+    /// # Errors
+    ///
+    /// When the source can't be read, or holds nothing to learn from.
+    pub fn open(path: &str, val_fraction: f64, seed: u64) -> Result<Self, Error> {
+        let mut dataset = Self::list(path)?.split(val_fraction, seed);
+        let (classes, train) = (dataset.classes.len(), dataset.train.len());
+        if train == 0 {
+            return Err(Error::Data(format!("there are no images to train on in {path}")));
+        }
+        if classes < 2 {
+            return Err(Error::Data(format!(
+                "all images in {path} are of one class, {}\nhint: a classifier needs two classes; \
+                 each class is a folder of its own",
+                dataset.classes.first().map_or("", String::as_str)
+            )));
+        }
+        let counts = dataset.counts(&dataset.train);
+        if let Some(class) = counts.iter().position(|&count| count == 0) {
+            return Err(Error::Data(format!(
+                "there is no image of class {} to train on\nhint: add some or remove the class \
+                 from the validation images",
+                dataset.classes[class]
+            )));
+        }
+        if let (Some(&fewest), Some(&most)) = (counts.iter().min(), counts.iter().max())
+            && most > 2 * fewest
+        {
+            let name = |count| {
+                let class = counts.iter().position(|&other| other == count);
+                &dataset.classes[class.expect("it is one of them")]
+            };
+            dataset.warnings.push(format!(
+                "the classes are uneven: {fewest} images of {}, {most} of {}; --balance weights or \
+                 samples makes up for it",
+                name(fewest),
+                name(most)
+            ));
+        }
+        if dataset.val.is_empty() {
+            dataset.warnings.push("there are no images to validate with".to_owned());
+        }
+        Ok(dataset)
+    }
+
+    /// Finds images to evaluate a network on that knows these classes: those of the part `val`
+    /// where the source has one, all otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When the source can't be read, has no images, or has a class that is unknown.
+    pub fn open_for(path: &str, classes: &[String]) -> Result<Self, Error> {
+        let listing = Self::list(path)?;
+        let has_parts = listing.images.iter().any(|image| image.part == Some(Part::Val));
+        let known: HashMap<&str, usize> =
+            classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
+        let mut val = Vec::new();
+        for image in listing.images {
+            let class = *known.get(image.label.as_str()).ok_or_else(|| {
+                Error::Data(format!(
+                    "the network knows no class `{}`\nhint: it knows {}",
+                    image.label,
+                    classes.iter().take(10).cloned().collect::<Vec<_>>().join(", ")
+                ))
+            })?;
+            if !has_parts || image.part == Some(Part::Val) {
+                val.push(Sample { source: image.source, class });
+            }
+        }
+        if val.is_empty() {
+            return Err(Error::Data(format!("there are no images in {path}")));
+        }
+        let classes = classes.to_vec();
+        Ok(Self { classes, train: Vec::new(), val, warnings: listing.warnings })
+    }
+
+    /// Writes the images and the part each belongs to as a list that can be opened again.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be written.
+    pub fn write_list(&self, path: &Path) -> Result<(), Error> {
+        let parts = [("train", &self.train), ("val", &self.val)];
+        write_atomically(path, |file| {
+            let mut table = csv::Writer::from_writer(file);
+            table.write_record(["path", "label", "split"])?;
+            for (part, samples) in parts {
+                for sample in samples {
+                    let label = &self.classes[sample.class];
+                    table.write_record([&sample.source.name(), label, part])?;
+                }
+            }
+            table.flush()
+        })?;
+        Ok(())
+    }
+
+    /// Number of images of each class.
+    pub fn counts(&self, samples: &[Sample]) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        samples.iter().for_each(|sample| counts[sample.class] += 1);
+        counts
+    }
+
+    fn list(path: &str) -> Result<Listing, Error> {
+        if let Some((scheme, folder)) = path.split_once(':')
+            && let Some(classes) = idx::classes(scheme)
+        {
+            return idx::list(Path::new(folder), classes);
+        }
+        let path = Path::new(path);
+        if path.is_dir() {
+            return folder::list(path);
+        }
+        if !path.exists() {
+            let reason = "there is no such file or folder";
+            return Err(Error::read(path, reason));
+        }
+        list::list(path)
+    }
+}
+
+impl Listing {
+    fn split(self, val_fraction: f64, seed: u64) -> Dataset {
+        let Self { images, classes, mut warnings } = self;
+        let images = without_duplicates(images, &mut warnings);
+        let classes = classes.unwrap_or_else(|| {
+            let names: BTreeSet<_> = images.iter().map(|image| image.label.clone()).collect();
+            names.into_iter().collect()
+        });
+        let class_of: HashMap<&str, usize> =
+            classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
+        let is_split = images.iter().any(|image| image.part == Some(Part::Val));
+        let (mut train, mut val) = (Vec::new(), Vec::new());
+        let mut undecided: BTreeMap<usize, Vec<Sample>> = BTreeMap::new();
+        for image in images {
+            let class = class_of[image.label.as_str()];
+            let sample = Sample { source: image.source, class };
+            match image.part {
+                Some(Part::Val) => val.push(sample),
+                Some(Part::Train) => train.push(sample),
+                None if is_split => train.push(sample),
+                None => undecided.entry(class).or_default().push(sample),
+            }
+        }
+        // Where training images are named and validation images are not, part of the former is
+        // taken.
+        if !is_split {
+            for sample in train.drain(..) {
+                undecided.entry(sample.class).or_default().push(sample);
+            }
+        }
+        for (class, mut samples) in undecided {
+            samples.shuffle(&mut stream(seed, Purpose::Split, class, 0));
+            // A class of two images or more is validated with one at least and trained on one.
+            let wanted = (samples.len() as f64 * val_fraction).round() as usize;
+            let least = usize::from(val_fraction > 0.0);
+            let count = wanted.max(least).min(samples.len() - 1);
+            train.extend(samples.split_off(count));
+            val.extend(samples);
+        }
+        Dataset { classes, train, val, warnings }
+    }
+}
+
+/// Keeps the first of equal files.
+fn without_duplicates(images: Vec<Listed>, warnings: &mut Vec<String>) -> Vec<Listed> {
+    let total = images.len();
+    let mut seen = HashMap::new();
+    let kept: Vec<_> = images
+        .into_iter()
+        .filter(|image| match &image.source {
+            Source::Packed { .. } => true,
+            Source::File(path) => match seen.entry(path.clone()) {
+                std::collections::hash_map::Entry::Occupied(first) => {
+                    if *first.get() != image.label {
+                        warnings.push(format!(
+                            "{} is listed as {} and as {}; the first counts",
+                            path.display(),
+                            first.get(),
+                            image.label
+                        ));
+                    }
+                    false
+                }
+                std::collections::hash_map::Entry::Vacant(place) => {
+                    place.insert(image.label.clone());
+                    true
+                }
+            },
+        })
+        .collect();
+    if kept.len() < total {
+        warnings.push(format!("{} images are listed more than once", total - kept.len()));
+    }
+    kept
+}

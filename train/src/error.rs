@@ -1,0 +1,56 @@
+use std::path::PathBuf;
+
+/// Why a run could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something is wrong with the images or how they are listed.
+    #[error("{0}")]
+    Data(String),
+    /// Something is wrong with the configuration.
+    #[error("{0}")]
+    Config(String),
+    /// A file or folder could not be read.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// A file could not be written, or a record could not be read.
+    #[error(transparent)]
+    Record(#[from] zoo_import::Error),
+    /// The loss is no longer a number.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}; the last good state is kept in \
+         {folder}\nhint: a lower learning rate (--lr) or clipped gradients (--set recipe.clip=1) \
+         usually help"
+    )]
+    Diverged {
+        /// What it became.
+        loss: f32,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step of the epoch, from 1.
+        step: usize,
+        /// Where the run is kept.
+        folder: PathBuf,
+    },
+    /// The network can't take the images, or something else in it gave up.
+    #[error("the network can't be trained on this: {0}")]
+    Network(String),
+    /// What was saved to go on from does not belong to this run.
+    #[error("{path} can't be resumed: {reason}\nhint: start anew with another --output")]
+    Resume {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn read(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::Read { path: path.into(), reason: reason.to_string() }
+    }
+}

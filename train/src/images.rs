@@ -1,0 +1,210 @@
+//! From samples to pixels, in other threads than the one that trains.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use image::RgbImage;
+use rand::rngs::StdRng;
+use zoo_core::Preprocess;
+use zoo_core::decode::{decode, resize};
+
+use crate::{Augment, Sample, Source};
+
+/// Decodes images, and keeps what is decoded as long as the budget allows.
+#[derive(Debug)]
+pub struct Images {
+    samples: Vec<Sample>,
+    preprocess: Preprocess,
+    /// A place for each sample; filled once.
+    kept: Vec<OnceLock<Arc<RgbImage>>>,
+    budget: Arc<Budget>,
+    broken: Mutex<BTreeMap<usize, String>>,
+}
+
+/// Memory for decoded images, shared by those who decode.
+#[derive(Debug)]
+pub struct Budget(AtomicUsize);
+
+impl Budget {
+    /// So many MiB.
+    pub fn mib(mib: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(mib << 20)))
+    }
+
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        let left = |left: usize| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
+}
+
+impl Images {
+    /// Gets images ready to be loaded.
+    pub fn new(samples: Vec<Sample>, preprocess: Preprocess, budget: &Arc<Budget>) -> Self {
+        let kept = samples.iter().map(|_| OnceLock::new()).collect();
+        let budget = Arc::clone(budget);
+        Self { samples, preprocess, kept, budget, broken: Mutex::default() }
+    }
+
+    /// What is loaded.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// How images become the network's input.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// The images that could not be read so far, and why.
+    pub fn broken(&self) -> Vec<(&Sample, String)> {
+        let broken = self.broken.lock().expect("no thread panics with the lock");
+        broken.iter().map(|(&index, reason)| (&self.samples[index], reason.clone())).collect()
+    }
+
+    /// The part of an image that the network sees when it classifies, to the bit.
+    pub fn plain(&self, index: usize) -> Option<Arc<RgbImage>> {
+        self.load(index, |image| self.preprocess.crop(&image))
+    }
+
+    /// One random view of an image.
+    pub(crate) fn view(
+        &self,
+        index: usize,
+        augment: &Augment,
+        rng: &mut StdRng,
+    ) -> Option<RgbImage> {
+        // Nothing in a view needs more pixels than twice what the network sees.
+        let largest = 2 * self.preprocess.resize.max(self.preprocess.crop);
+        let image = self.load(index, |image| shrink(image, largest, &self.preprocess))?;
+        Some(augment.apply(&image, &self.preprocess, rng))
+    }
+
+    /// An image's values as the network takes them, `[C, S, S]`.
+    pub fn values(&self, view: &RgbImage) -> Vec<f32> {
+        let side = self.preprocess.crop;
+        self.preprocess.sized(side, side).pixels(view)
+    }
+
+    /// Decodes an image and makes of it what is to be kept; an `Images` is only ever asked for
+    /// one kind of thing.
+    fn load(&self, index: usize, make: impl FnOnce(RgbImage) -> RgbImage) -> Option<Arc<RgbImage>> {
+        if let Some(kept) = self.kept[index].get() {
+            return Some(Arc::clone(kept));
+        }
+        match read(&self.samples[index].source) {
+            Ok(image) => {
+                let image = Arc::new(make(image));
+                if self.budget.take(image.as_raw().len()) {
+                    let _ = self.kept[index].set(Arc::clone(&image));
+                }
+                Some(image)
+            }
+            Err(reason) => {
+                let mut broken = self.broken.lock().expect("no thread panics with the lock");
+                broken.insert(index, reason);
+                None
+            }
+        }
+    }
+}
+
+fn read(source: &Source) -> Result<RgbImage, String> {
+    match source {
+        Source::File(path) => {
+            let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+            // A decoder that panics on a broken file costs that file, not the run.
+            catch_unwind(AssertUnwindSafe(|| decode(&bytes)))
+                .map_err(|_| "the decoder gave up".to_owned())?
+                .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+        }
+        Source::Packed { images, index } => {
+            let [width, height] = images.size;
+            let length = (width * height) as usize;
+            let pixels = images.pixels[index * length..][..length].iter();
+            let rgb = pixels.flat_map(|&value| [value; 3]).collect();
+            RgbImage::from_raw(width, height, rgb).ok_or_else(|| "it has no pixels".to_owned())
+        }
+    }
+}
+
+/// Resizes an image whose shorter side is longer than `largest` to that length.
+fn shrink(image: RgbImage, largest: u32, preprocess: &Preprocess) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let shorter = width.min(height);
+    if shorter <= largest {
+        return image;
+    }
+    let scaled = |side: u32| {
+        let side = u64::from(side) * u64::from(largest) / u64::from(shorter);
+        u32::try_from(side).expect("it is smaller than the image's")
+    };
+    resize(&image, scaled(width), scaled(height), preprocess.filter)
+}
+
+/// Does jobs `0..jobs` in worker threads and hands the results over in order.
+///
+/// Each worker is at most two results ahead of what is consumed. When the consumer stops early,
+/// so do the workers.
+pub(crate) fn prefetch<T: Send, R>(
+    jobs: std::ops::Range<usize>,
+    workers: usize,
+    load: impl Fn(usize) -> T + Sync,
+    consume: impl FnOnce(&mut dyn Iterator<Item = T>) -> R,
+) -> R {
+    let workers = workers.clamp(1, jobs.len().max(1));
+    std::thread::scope(|scope| {
+        let load = &load;
+        let receivers: Vec<_> = (0..workers)
+            .map(|worker| {
+                let (sender, receiver) = sync_channel(1);
+                let jobs = jobs.clone().skip(worker).step_by(workers);
+                scope.spawn(move || {
+                    for job in jobs {
+                        if sender.send(load(job)).is_err() {
+                            break;
+                        }
+                    }
+                });
+                receiver
+            })
+            .collect();
+        let mut results =
+            jobs.clone().map_while(|job| receivers[(job - jobs.start) % workers].recv().ok());
+        consume(&mut results)
+        // The receivers are dropped here, which ends workers that wait for a place.
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_and_workers_end_when_nobody_listens() {
+        for workers in [1, 2, 5, 40] {
+            let all: Vec<_> = prefetch(3..20, workers, |job| job, |jobs| jobs.collect());
+            assert_eq!(all, (3..20).collect::<Vec<_>>());
+            let some: Vec<_> = prefetch(0..1000, workers, |job| job, |jobs| jobs.take(4).collect());
+            assert_eq!(some, [0, 1, 2, 3]);
+            let none: usize = prefetch(0..0, workers, |job| job, |jobs| jobs.count());
+            assert_eq!(none, 0);
+        }
+    }
+
+    #[test]
+    fn the_budget_is_kept() {
+        let budget = Budget::mib(1);
+        assert!(budget.take(1 << 19) && budget.take(1 << 19) && !budget.take(1));
+    }
+
+    #[test]
+    fn huge_images_are_shrunk_before_they_are_kept() {
+        let preprocess = Preprocess::IMAGENET.sized(36, 32);
+        let image = shrink(RgbImage::new(300, 200), 72, &preprocess);
+        assert_eq!(image.dimensions(), (108, 72));
+        assert_eq!(shrink(RgbImage::new(5, 300), 72, &preprocess).dimensions(), (5, 300));
+    }
+}

@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+/// Hears how a run goes.
+pub trait Observer {
+    /// Something happened.
+    fn on(&mut self, event: &Event<'_>);
+}
+
+/// What happens in a run.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// Something is strange but can be lived with.
+    Warning(&'a str),
+    /// A pass over images begins.
+    Pass {
+        /// What it is for.
+        name: &'a str,
+        /// The number of images.
+        images: usize,
+    },
+    /// So many images more are done.
+    Progress(usize),
+    /// The pass is over.
+    PassDone,
+    /// An epoch begins, or goes on.
+    Epoch {
+        /// From 1.
+        epoch: usize,
+        /// How many there are.
+        epochs: usize,
+        /// Batches in it.
+        batches: usize,
+        /// How many of them are done.
+        done: usize,
+    },
+    /// A batch is done.
+    Batch {
+        /// Steps since the run began.
+        step: usize,
+        /// Images in it.
+        images: usize,
+        /// The mean loss of the epoch so far.
+        loss: f64,
+        /// The share of its images that were right.
+        accuracy: f64,
+        /// The classifier's learning rate.
+        lr: f64,
+    },
+    /// An epoch is done.
+    EpochDone(&'a EpochRow),
+}
+
+/// What is known about an epoch.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EpochRow {
+    /// From 1.
+    pub epoch: usize,
+    /// Steps since the run began.
+    pub step: usize,
+    /// The mean loss on the training images, as they were augmented.
+    pub train_loss: f64,
+    /// The share of them that was right.
+    pub train_accuracy: f64,
+    /// The mean loss on the validation images.
+    pub val_loss: Option<f64>,
+    /// The share of them that is right, or the mean IoU.
+    pub val_accuracy: Option<f64>,
+    /// The classifier's learning rate in the last step.
+    pub lr: f64,
+    /// Seconds since the run began.
+    pub seconds: f64,
+    /// Training images in a second.
+    pub images_per_second: f64,
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn on(&mut self, _event: &Event<'_>) {}
+}
+
+/// Hours, minutes and seconds.
+pub fn duration(seconds: f64) -> String {
+    let seconds = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}

@@ -1,0 +1,220 @@
+//! From gradients to steps: Burn's optimisers and schedules, put together as a recipe says.
+
+use std::collections::BTreeSet;
+
+use burn::lr_scheduler::LrSchedulerConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
+use burn::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::lr_scheduler::step::StepLrSchedulerConfig;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{
+    AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, RmsPropConfig, SgdConfig,
+};
+use burn::tensor::Tensor;
+
+use crate::Error;
+use crate::config::{OptimizerKind, Recipe, Schedule};
+
+/// The recipe's optimiser for a model. Vectors, which are norms and biases, don't decay.
+pub(crate) fn optimizer<M: Module>(recipe: &Recipe, model: &M) -> ModuleOptimizer {
+    struct Vectors(Vec<ParamId>);
+    impl ModuleVisitor for Vectors {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if D == 1 {
+                self.0.push(param.id);
+            }
+        }
+    }
+    let mut vectors = Vectors(Vec::new());
+    model.visit(&mut vectors);
+    let vectors = ParamGroup::from_ids(vectors.0);
+    let momentum = recipe.momentum as f32;
+    let decay = Some(WeightDecayConfig::new(recipe.weight_decay as f32));
+    match recipe.optimizer {
+        OptimizerKind::Sgd => {
+            let plain = SgdConfig::new().with_momentum(Some(
+                MomentumConfig::new()
+                    .with_momentum(recipe.momentum)
+                    .with_dampening(0.0)
+                    .with_nesterov(true),
+            ));
+            let decaying = plain.clone().with_weight_decay(decay);
+            ModuleOptimizer::from(decaying.build()).with_group(vectors, plain.build(), None)
+        }
+        OptimizerKind::Adam => {
+            let plain = AdamConfig::new().with_epsilon(1e-8);
+            let decaying = plain.clone().with_weight_decay(decay);
+            ModuleOptimizer::from(decaying.build()).with_group(vectors, plain.build(), None)
+        }
+        OptimizerKind::AdamW => {
+            let plain = AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(0.0);
+            let decaying = plain.clone().with_weight_decay(recipe.weight_decay as f32);
+            ModuleOptimizer::from(decaying.build()).with_group(vectors, plain.build(), None)
+        }
+        OptimizerKind::RmsProp => {
+            let plain = RmsPropConfig::new().with_epsilon(1e-8).with_momentum(momentum);
+            let decaying = plain.clone().with_weight_decay(decay);
+            ModuleOptimizer::from(decaying.build()).with_group(vectors, plain.build(), None)
+        }
+    }
+}
+
+/// The recipe's learning rates for a run of so many steps.
+pub(crate) fn schedule(
+    recipe: &Recipe,
+    steps_per_epoch: usize,
+    classifier: &BTreeSet<ParamId>,
+) -> Result<ModuleLrScheduler, Error> {
+    let one = |lr| curve(recipe, lr, steps_per_epoch);
+    let group = ParamGroup::from_ids(classifier.iter().copied().collect());
+    ModuleLrSchedulerConfig::new(one(recipe.lr * recipe.backbone_lr_scale))
+        .with_group(group, one(recipe.lr))
+        .init()
+        .map_err(Error::Config)
+}
+
+fn curve(recipe: &Recipe, lr: f64, steps_per_epoch: usize) -> LrSchedulerConfig {
+    let steps = recipe.epochs * steps_per_epoch;
+    let in_steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as usize;
+    let warmup = in_steps(recipe.warmup_epochs).min(steps / 2);
+    let rest = (steps - warmup).max(1);
+    let main: LrSchedulerConfig = match recipe.schedule {
+        Schedule::Cosine => CosineAnnealingLrSchedulerConfig::new(lr, rest).into(),
+        Schedule::Step => {
+            StepLrSchedulerConfig::new(lr, in_steps(recipe.step_epochs).max(1)).into()
+        }
+        Schedule::Constant => LrSchedulerConfig::Constant(lr),
+    };
+    if warmup == 0 {
+        return main;
+    }
+    let rise = LinearLrSchedulerConfig::new(lr / (warmup + 1) as f64, lr, warmup);
+    SequentialLrSchedulerConfig::new(vec![rise.into(), main], vec![warmup]).into()
+}
+
+/// Scales all gradients by one factor so that their norm together is `largest` at most.
+///
+/// Burn's own clipping looks at each parameter alone.
+pub(crate) fn clip<M: Module>(model: &M, grads: &mut GradientsParams, largest: f64) {
+    struct Squares<'a>(&'a GradientsParams, Option<Tensor<1>>);
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = self.0.get::<D>(param.id) {
+                let sum = grad.square().sum();
+                self.1 = Some(match self.1.take() {
+                    Some(total) => total + sum,
+                    None => sum,
+                });
+            }
+        }
+    }
+    struct Scale<'a>(&'a mut GradientsParams, f64);
+    impl ModuleVisitor for Scale<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = self.0.remove::<D>(param.id) {
+                self.0.register::<D>(param.id, grad * self.1);
+            }
+        }
+    }
+    let mut squares = Squares(grads, None);
+    model.visit(&mut squares);
+    let norm = squares.1.map_or(0.0, |total| f64::from(total.sqrt().into_scalar::<f32>()));
+    if norm > largest {
+        model.visit(&mut Scale(grads, largest / norm));
+    }
+}
+
+/// Moves an average of a model's weights, statistics included, towards the model.
+///
+/// While there are few steps the average forgets faster, so that it does not remember the start.
+pub(crate) fn average<M: Module>(ema: M, model: &M, decay: f64, step: usize) -> M {
+    struct Collect<'a>(&'a mut GradientsParams);
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.register::<D>(param.id, param.val());
+        }
+    }
+    struct Blend<'a>(&'a mut GradientsParams, f64);
+    impl ModuleMapper for Blend<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(new) = self.0.remove::<D>(param.id) else { return param };
+            let keep = self.1;
+            param.map(|old| old * keep + new * (1.0 - keep))
+        }
+    }
+    let decay = decay.min((1 + step) as f64 / (10 + step) as f64);
+    let mut weights = GradientsParams::new();
+    model.valid().visit(&mut Collect(&mut weights));
+    ema.map(&mut Blend(&mut weights, decay))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use zoo_lenet::LeNetConfig;
+
+    use super::*;
+    use crate::config::{Config, Preset};
+
+    fn rates(recipe: &Recipe, steps_per_epoch: usize) -> Vec<f64> {
+        let mut schedule = schedule(recipe, steps_per_epoch, &BTreeSet::new()).unwrap();
+        (0..recipe.epochs * steps_per_epoch).map(|_| schedule.step().base()).collect()
+    }
+
+    fn recipe() -> Recipe {
+        Recipe { epochs: 10, lr: 0.1, warmup_epochs: 2.0, ..Config::preset(Preset::Fine).recipe }
+    }
+
+    #[test]
+    fn rates_rise_then_fall() {
+        let recipe = Recipe { backbone_lr_scale: 1.0, ..recipe() };
+        let rates = rates(&recipe, 5);
+        assert!(rates[..10].is_sorted() && rates[10..].is_sorted_by(|a, b| a >= b), "{rates:?}");
+        assert!((rates[10] - 0.1).abs() < 1e-12 && rates[0] > 0.0 && rates[49] < 0.001);
+    }
+
+    #[test]
+    fn steps_are_tenths() {
+        let schedule = Schedule::Step;
+        let (warmup_epochs, step_epochs, backbone_lr_scale) = (0.0, 4.0, 0.5);
+        let recipe = Recipe { schedule, warmup_epochs, step_epochs, backbone_lr_scale, ..recipe() };
+        let rates = rates(&recipe, 1);
+        for (rate, expected) in rates.iter().zip([0.05; 4].iter().chain(&[0.005; 4])) {
+            assert!((rate - expected).abs() < 1e-9, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn gradients_are_clipped_together() {
+        let device = Device::flex().autodiff();
+        let model = LeNetConfig::new().init(&device);
+        let images = Tensor::<4>::ones([2, 1, 32, 32], &device);
+        let loss = zoo_core::ImageClassifier::forward(&model, images).square().sum();
+        let mut grads = GradientsParams::from_grads(loss.backward(), &model);
+        let ratio = |grads: &GradientsParams| {
+            struct First<'a>(&'a GradientsParams, Vec<f32>);
+            impl ModuleVisitor for First<'_> {
+                fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                    let sum = self.0.get::<D>(param.id).unwrap().square().sum();
+                    self.1.push(sum.into_scalar::<f32>());
+                }
+            }
+            let mut first = First(grads, Vec::new());
+            model.visit(&mut first);
+            first.1
+        };
+        let before = ratio(&grads);
+        clip(&model, &mut grads, 0.01);
+        let after = ratio(&grads);
+        assert!((after.iter().sum::<f32>().sqrt() - 0.01).abs() < 1e-6);
+        let scale = after[0] / before[0];
+        assert!(before.iter().zip(&after).all(|(b, a)| (a - scale * b).abs() <= 1e-4 * a.abs()));
+        let unclipped = ratio(&grads);
+        clip(&model, &mut grads, 1.0);
+        assert_eq!(ratio(&grads), unclipped);
+    }
+}

@@ -1,0 +1,191 @@
+//! Which parameters are trained, and which stay as they are to the bit.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Distribution, Tensor};
+use zoo_core::{ImageClassifier, parameters, root_prefix};
+
+use crate::Error;
+use crate::config::{BatchNormMode, Recipe};
+
+/// The parameters that a fresh classifier replaces.
+pub(crate) fn classifier<M: ImageClassifier>(model: &M) -> BTreeSet<ParamId> {
+    fresh(model, |model, device| model.reset_classifier(2, device))
+}
+
+/// The parameters that are replaced by `reset`.
+pub(crate) fn fresh<M: Module>(
+    model: &M,
+    reset: impl FnOnce(&mut M, &Device),
+) -> BTreeSet<ParamId> {
+    let mut fresh = model.clone();
+    let device = model.devices().first().cloned().unwrap_or_default();
+    reset(&mut fresh, &device);
+    let others: BTreeSet<_> = ids(&fresh).into_iter().collect();
+    ids(model).into_iter().filter(|id| !others.contains(id)).collect()
+}
+
+/// The identities of all parameters, in module order.
+fn ids<M: Module>(model: &M) -> Vec<ParamId> {
+    struct Ids(Vec<ParamId>);
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.id);
+        }
+    }
+    let mut ids = Ids(Vec::new());
+    model.visit(&mut ids);
+    ids.0
+}
+
+/// Draws a fresh classifier's weights from `±1/sqrt(inputs)`, as PyTorch does, and its biases as
+/// zeros.
+///
+/// Some architectures draw theirs for a thousand classes; for five these are so large that a
+/// short training does not get over them.
+pub(crate) fn draw_small<M: ImageClassifier>(model: M) -> M {
+    struct Draw(BTreeSet<ParamId>);
+    impl ModuleMapper for Draw {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !self.0.contains(&param.id) {
+                return param;
+            }
+            let shape = param.lazy_shape();
+            let inputs: usize = match D {
+                1 => return param.map(|bias| bias.zeros_like()),
+                2 => shape[0],
+                _ => shape.iter().skip(1).product(),
+            };
+            let bound = 1.0 / (inputs as f64).sqrt();
+            param.map(|weight| weight.random_like(Distribution::Uniform(-bound, bound)))
+        }
+    }
+    let fresh = classifier(&model);
+    model.map(&mut Draw(fresh))
+}
+
+/// Freezes all but the classifier: weights, BatchNorm's statistics and dropout.
+pub(crate) fn freeze_backbone<M: Module>(model: M, classifier: &BTreeSet<ParamId>) -> M {
+    struct Thaw<'a>(&'a BTreeSet<ParamId>);
+    impl ModuleMapper for Thaw<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let is_trained = self.0.contains(&param.id);
+            param.set_require_grad(is_trained)
+        }
+    }
+    model.freeze().map(&mut Thaw(classifier))
+}
+
+/// Freezes what the recipe wants frozen while everything else is trained.
+pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Error> {
+    let last = match recipe.freeze_until.as_str() {
+        "" => None,
+        part => Some(last_of(&model, part)?),
+    };
+    let mut freezer = Freezer {
+        left: last.map_or(0, |last| last + 1),
+        batch_norm: recipe.batch_norm == BatchNormMode::Frozen,
+        own_dropout: recipe.dropout < 0.0,
+        containers: Vec::new(),
+    };
+    Ok(model.map(&mut freezer))
+}
+
+/// The position of a part's last value in module order.
+fn last_of<M: Module>(model: &M, part: &str) -> Result<usize, Error> {
+    let mut places = Places::default();
+    model.visit(&mut places);
+    let root = root_prefix(model);
+    let is_in = |path: &String| {
+        let path = path.strip_prefix(&root).unwrap_or(path);
+        path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    places.found.iter().rposition(is_in).ok_or_else(|| {
+        let names: BTreeSet<_> = parameters(model)
+            .iter()
+            .map(|parameter| {
+                let mut segments = parameter.path.split('.');
+                let first = segments.next().unwrap_or_default().to_owned();
+                match segments.next() {
+                    Some(number) if number.parse::<usize>().is_ok() => {
+                        format!("{first}.{number}")
+                    }
+                    _ => first,
+                }
+            })
+            .collect();
+        let names: Vec<_> = names.into_iter().collect();
+        Error::Config(format!(
+            "the network has no part `{part}` to freeze up to\nhint: it has {}",
+            names.join(", ")
+        ))
+    })
+}
+
+/// The paths of all values, flags included, in the order in which a [`Freezer`] meets them.
+#[derive(Default)]
+struct Places {
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl ModuleVisitor for Places {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+        self.found.push(self.path.join("."));
+    }
+
+    fn visit_flag(&mut self, _flag: &Param<Flag>) {
+        self.found.push(self.path.join("."));
+    }
+}
+
+struct Freezer {
+    /// How many values are still to be frozen.
+    left: usize,
+    /// Whether BatchNorm is frozen everywhere.
+    batch_norm: bool,
+    /// Whether the network's own dropout stays on.
+    own_dropout: bool,
+    containers: Vec<String>,
+}
+
+impl Freezer {
+    fn is_frozen(&mut self) -> bool {
+        let in_part = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        let layer = self.containers.iter().rev().find_map(|name| name.strip_prefix("Struct:"));
+        in_part || self.batch_norm && layer == Some("BatchNorm")
+    }
+}
+
+impl ModuleMapper for Freezer {
+    fn enter_module(&mut self, _name: &str, container_type: &str) {
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.containers.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.is_frozen() { param.set_require_grad(false) } else { param }
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        let is_dropout = self.containers.iter().rev().any(|name| name == "Struct:Dropout");
+        if self.is_frozen() || is_dropout && !self.own_dropout {
+            flag.with_value(false)
+        } else {
+            flag
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! Whole runs on small images: what is frozen stays, what is interrupted goes on, and what
+//! breaks leaves the last good state.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+use zoo_core::{ImageClassifier, Preprocess, parameters};
+use zoo_import::{ModelCard, Origin, Record};
+use zoo_lenet::LeNetConfig;
+use zoo_mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+use zoo_train::{
+    CHECKPOINT, Config, Dataset, Error, Event, MODEL, Observer, Run, Silent, Trained, train,
+};
+
+const CLASSES: [&str; 3] = ["blau", "grün und rot", "赤"];
+
+/// The backend's random numbers belong to the process, so runs that are to be the same again
+/// have it for themselves.
+fn alone() -> MutexGuard<'static, ()> {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Images whose class is their colour, with noise.
+fn images(folder: &Path, per_class: u32) {
+    for (class, name) in CLASSES.iter().enumerate() {
+        let folder = folder.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..per_class {
+            let image = RgbImage::from_fn(24 + number % 5, 24, |x, y| {
+                let noise = (x * 31 + y * 17 + number * 7) % 64;
+                let mut pixel = [noise as u8; 3];
+                pixel[class] += 150;
+                Rgb(pixel)
+            });
+            image.save(folder.join(format!("{number}.png"))).unwrap();
+        }
+    }
+}
+
+fn card(variant: &str, side: u32) -> ModelCard {
+    ModelCard {
+        variant: variant.to_owned(),
+        tag: None,
+        num_classes: 1000,
+        in_channels: 3,
+        has_auxiliary: false,
+        has_classifier: true,
+        labels: Vec::new(),
+        preprocess: Preprocess::IMAGENET.sized(side, side),
+        origin: Origin {
+            file: String::new(),
+            sha256: String::new(),
+            layout: String::new(),
+            url: None,
+            licence: None,
+        },
+    }
+}
+
+/// A narrow MobileNetV2 with BatchNorm, dropout and residuals, the same each time.
+fn mobilenet(device: &Device) -> MobileNetV2 {
+    device.seed(7);
+    let model = MobileNetV2Config::new().with_width_mult(0.1).init(device);
+    values(&model);
+    model
+}
+
+/// The values of all parameters by path.
+fn values<M: Module>(model: &M) -> BTreeMap<String, Vec<f32>> {
+    struct Values(Vec<Vec<f32>>);
+    impl ModuleVisitor for Values {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().into_data().iter::<f32>().collect());
+        }
+    }
+    let mut values = Values(Vec::new());
+    model.visit(&mut values);
+    parameters(model).into_iter().map(|parameter| parameter.path).zip(values.0).collect()
+}
+
+fn saved(path: &Path, device: &Device) -> BTreeMap<String, Vec<f32>> {
+    let model = MobileNetV2Config::new().with_width_mult(0.1).with_num_classes(3).init(device);
+    values(&Record::open(path).unwrap().load_into(model).unwrap())
+}
+
+/// Asserts that weights are the same to the bit, and names those that are not.
+fn assert_same(got: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, Vec<f32>>) {
+    let differ: Vec<_> = expected
+        .iter()
+        .filter(|(path, values)| got[*path] != **values)
+        .map(|(path, _)| path)
+        .collect();
+    assert!(differ.is_empty() && got.len() == expected.len(), "{differ:?}");
+}
+
+fn config(data: &Path, settings: &[&str]) -> Config {
+    let mut layers = vec![Config::setting(&format!("data.path={}", data.display())).unwrap()];
+    layers.extend(settings.iter().map(|setting| Config::setting(setting).unwrap()));
+    Config::from_layers(&layers).unwrap()
+}
+
+/// Settings under which everything that has a state is in use.
+const FULL: [&str; 12] = [
+    "preset=\"fine\"",
+    "recipe.epochs=3",
+    "recipe.batch_size=5",
+    "recipe.accumulate=2",
+    "recipe.ema=0.9",
+    "recipe.lr=0.01",
+    "augment.mixup=0.2",
+    "augment.cutmix=1.0",
+    "augment.erase=0.3",
+    "augment.rand_augment=1",
+    "recipe.dropout=0.2",
+    "data.val_fraction=0.25",
+];
+
+/// Trains a MobileNetV2 in a folder.
+fn run_in(
+    folder: &Path,
+    config: &Config,
+    resume: bool,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Trained, Error> {
+    let device = Device::flex();
+    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let model = mobilenet(&device);
+    let card = card("mobilenet_v2_w0_1", 32);
+    let mut run = Run { folder, device: &device, resume, stop, observer };
+    train(model, &card, &dataset, config, &mut run)
+}
+
+fn run(folder: &Path, config: &Config) -> Trained {
+    run_in(folder, config, false, &AtomicBool::new(false), &mut Silent).unwrap()
+}
+
+#[test]
+fn a_frozen_backbone_stays_as_it_is_to_the_bit() {
+    let _alone = alone();
+    let device = Device::flex();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    let before = values(&mobilenet(&device));
+    let settings = ["recipe.epochs=5", "recipe.batch_size=8", "data.val_fraction=0.25"];
+    let out = TempDir::new().unwrap();
+    let trained = run(out.path(), &config(data.path(), &settings));
+    let after = saved(&trained.model, &device);
+    let mut kept = 0;
+    for (path, values) in &after {
+        if !path.starts_with("classifier") {
+            assert!(before[path] == *values, "{path}");
+            kept += 1;
+        }
+    }
+    assert!(kept > 100 && after.keys().any(|path| path.ends_with("running_mean")));
+    let [first, .., last] = &trained.fitted.history[..] else { panic!("five epochs") };
+    assert!(last.train_loss < first.train_loss);
+    let evaluation = trained.evaluation.unwrap();
+    assert_eq!(evaluation.images, 6);
+    let best = trained.fitted.history[trained.fitted.best_epoch.unwrap() - 1].val_accuracy;
+    assert_eq!(Some(evaluation.top1), best);
+}
+
+#[test]
+fn all_layers_are_trained_but_those_that_are_to_stay() {
+    let _alone = alone();
+    let device = Device::flex();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let before = values(&mobilenet(&device));
+    for (setting, stays) in [
+        ("recipe.freeze_until=blocks.3", "blocks.2.project.norm.running_mean"),
+        ("recipe.freeze_until=blocks.3", "stem.conv.weight"),
+        ("recipe.batch_norm=frozen", "blocks.9.expand.norm.running_var"),
+        ("recipe.batch_norm=frozen", "blocks.9.expand.norm.gamma"),
+    ] {
+        let settings = ["recipe.do_fine_tuning=true", "recipe.epochs=1", setting];
+        let out = TempDir::new().unwrap();
+        let after = saved(&run(out.path(), &config(data.path(), &settings)).model, &device);
+        assert!(before[stays] == after[stays], "{setting}");
+        let moves = "blocks.9.expand.conv.weight";
+        assert!(before[moves] != after[moves], "{setting}");
+    }
+    let settings = ["recipe.do_fine_tuning=true", "recipe.epochs=1"];
+    let out = TempDir::new().unwrap();
+    let after = saved(&run(out.path(), &config(data.path(), &settings)).model, &device);
+    for (path, values) in after.iter().filter(|(path, _)| !path.starts_with("classifier")) {
+        assert!(before[path] != *values, "{path}");
+    }
+
+    let settings = ["recipe.do_fine_tuning=true", "recipe.freeze_until=block"];
+    let result = run_in(
+        out.path(),
+        &config(data.path(), &settings),
+        false,
+        &AtomicBool::new(false),
+        &mut Silent,
+    );
+    let text = result.unwrap_err().to_string();
+    assert!(text.contains("no part `block`") && text.contains("blocks.0"), "{text}");
+}
+
+/// Stops a run after so many batches.
+struct StopAfter<'a> {
+    batches: usize,
+    stop: &'a AtomicBool,
+}
+
+impl Observer for StopAfter<'_> {
+    fn on(&mut self, event: &Event<'_>) {
+        if let Event::Batch { .. } = event {
+            if self.batches == 0 {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            self.batches = self.batches.saturating_sub(1);
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_run_comes_to_the_same_weights() {
+    let _alone = alone();
+    let device = Device::flex();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    for (optimizer, frozen) in
+        [("sgd", false), ("adamw", false), ("rmsprop", false), ("adam", true)]
+    {
+        let mut settings = FULL.to_vec();
+        let optimizer = format!("recipe.optimizer={optimizer}");
+        settings.push(&optimizer);
+        if frozen {
+            settings.push("recipe.do_fine_tuning=false");
+        }
+        let config = config(data.path(), &settings);
+        let whole = TempDir::new().unwrap();
+        let expected = run(whole.path(), &config);
+        let again = TempDir::new().unwrap();
+        let expected_weights = saved(&expected.model, &device);
+        assert_same(&saved(&run(again.path(), &config).model, &device), &expected_weights);
+
+        let out = TempDir::new().unwrap();
+        let mut sessions = 0;
+        let resumed = loop {
+            let stop = AtomicBool::new(false);
+            let mut observer = StopAfter { batches: 2, stop: &stop };
+            let trained = run_in(out.path(), &config, sessions > 0, &stop, &mut observer).unwrap();
+            sessions += 1;
+            if !trained.fitted.was_interrupted {
+                break trained;
+            }
+            assert!(sessions < 20);
+        };
+        assert!(sessions > 2, "{sessions}");
+        assert_same(&saved(&resumed.model, &device), &expected_weights);
+        let losses = |trained: &Trained| {
+            let history = trained.fitted.history.iter();
+            history.map(|row| (row.step, row.train_loss, row.val_loss)).collect::<Vec<_>>()
+        };
+        assert_eq!(losses(&resumed), losses(&expected));
+        let bytes = |folder: &TempDir| fs::read(folder.path().join(MODEL)).unwrap();
+        assert!(bytes(&out) == bytes(&whole), "the records differ");
+    }
+}
+
+#[test]
+fn another_runs_checkpoint_is_refused() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let out = TempDir::new().unwrap();
+    run(out.path(), &config(data.path(), &["recipe.epochs=1"]));
+    let other = config(data.path(), &["recipe.epochs=2"]);
+    let stop = AtomicBool::new(false);
+    let error = run_in(out.path(), &other, true, &stop, &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Resume { .. }), "{error}");
+    fs::write(out.path().join(CHECKPOINT), "nonsense").unwrap();
+    let error = run_in(out.path(), &other, true, &stop, &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Resume { .. }), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_good() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    let out = TempDir::new().unwrap();
+    // Warming up goes well for an epoch, then steps are far too long.
+    let settings = [
+        "preset=scratch",
+        "recipe.epochs=40",
+        "recipe.warmup_epochs=20",
+        "recipe.lr=1.0",
+        "recipe.batch_size=4",
+        "recipe.weight_decay=300",
+    ];
+    let stop = AtomicBool::new(false);
+    let config = config(data.path(), &settings);
+    let error = run_in(out.path(), &config, false, &stop, &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    let kept = saved(&out.path().join(MODEL), &Device::flex());
+    assert!(kept.values().flatten().all(|value| value.is_finite()));
+    let error = run_in(out.path(), &config, true, &stop, &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+}
+
+#[test]
+fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
+    let _alone = alone();
+    struct Block<'a>(&'a Path);
+    impl Observer for Block<'_> {
+        fn on(&mut self, event: &Event<'_>) {
+            if let Event::EpochDone(row) = event
+                && row.epoch == 2
+            {
+                // As on a full disk, no file can be made any more.
+                let folder = self.0.parent().unwrap().join("away");
+                fs::rename(self.0, folder).unwrap();
+            }
+        }
+    }
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let root = TempDir::new().unwrap();
+    let out = root.path().join("run");
+    fs::create_dir(&out).unwrap();
+    let config = config(data.path(), &["recipe.epochs=4"]);
+    let stop = AtomicBool::new(false);
+    let error = run_in(&out, &config, false, &stop, &mut Block(&out)).unwrap_err();
+    assert!(matches!(error, Error::Record(zoo_import::Error::Write { .. })), "{error}");
+    let out = root.path().join("away");
+    let trained = run_in(&out, &config, true, &stop, &mut Silent).unwrap();
+    assert_eq!(trained.fitted.history.len(), 4);
+}
+
+#[test]
+fn broken_images_are_left_out_and_named() {
+    let _alone = alone();
+    #[derive(Default)]
+    struct Warnings(Vec<String>);
+    impl Observer for Warnings {
+        fn on(&mut self, event: &Event<'_>) {
+            if let Event::Warning(text) = event {
+                self.0.push((*text).to_owned());
+            }
+        }
+    }
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    let broken = data.path().join(CLASSES[1]).join("3.png");
+    let bytes = fs::read(&broken).unwrap();
+    fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(data.path().join(CLASSES[2]).join("9.jpg"), "no image").unwrap();
+    RgbImage::new(1, 1).save(data.path().join(CLASSES[0]).join("tiny.png")).unwrap();
+    for setting in ["recipe.do_fine_tuning=true", "recipe.do_fine_tuning=false"] {
+        let out = TempDir::new().unwrap();
+        let mut warnings = Warnings::default();
+        let stop = AtomicBool::new(false);
+        let config = config(data.path(), &[setting, "recipe.epochs=2"]);
+        run_in(out.path(), &config, false, &stop, &mut warnings).unwrap();
+        let named: Vec<_> = warnings.0.iter().filter(|text| text.contains("left out")).collect();
+        assert_eq!(named.len(), 2, "{:?}", warnings.0);
+        assert!(named.iter().any(|text| text.contains("3.png")));
+        assert!(named.iter().any(|text| text.contains("9.jpg")));
+    }
+}
+
+#[test]
+fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
+    let _alone = alone();
+    let device = Device::flex();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    let config =
+        config(data.path(), &["recipe.epochs=20", "preset=scratch", "recipe.batch_size=8"]);
+    let dataset = Dataset::open(&config.data.path, 0.25, 0).unwrap();
+    let stop = AtomicBool::new(false);
+    let out = TempDir::new().unwrap();
+    let first = {
+        let model = LeNetConfig::new().with_in_channels(3).init(&device);
+        let mut run = Run {
+            folder: out.path(),
+            device: &device,
+            resume: false,
+            stop: &stop,
+            observer: &mut Silent,
+        };
+        train(model, &card("lenet5", 32), &dataset, &config, &mut run).unwrap()
+    };
+    assert_eq!(first.evaluation.unwrap().top1, 1.0);
+    let record = Record::open(&first.model).unwrap();
+    assert_eq!(record.card.labels, CLASSES);
+    let card = record.card.clone();
+    let empty = LeNetConfig::new().with_in_channels(3).with_num_classes(3).init(&device);
+    let model = record.load_into(empty).unwrap();
+    assert_eq!(model.forward(Tensor::zeros([1, 3, 32, 32], &device)).dims(), [1, 3]);
+    let again = TempDir::new().unwrap();
+    let mut run = Run {
+        folder: again.path(),
+        device: &device,
+        resume: false,
+        stop: &stop,
+        observer: &mut Silent,
+    };
+    let second = train(model, &card, &dataset, &config, &mut run).unwrap();
+    assert!(second.fitted.history[0].train_accuracy > 0.9);
+}

@@ -1,0 +1,95 @@
+//! `zoo eval`: how good a model is on images whose classes are known.
+
+use std::io::{Cursor, Write};
+
+use anyhow::ensure;
+use image::ImageFormat;
+use zoo_import::write_atomically;
+use zoo_train::{Batching, Budget, Dataset, Evaluation, Event, Images, Observer, evaluate};
+
+use crate::args::{Eval, Format};
+use crate::finetune::Bars;
+use crate::{Outcome, device, model};
+
+/// Runs the command.
+pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
+    if let Some(threads) = args.run.threads {
+        device::set_threads(threads.into());
+    }
+    let device = args.run.backend.device()?;
+    let model = model::load(&args.model, &device)?;
+    let labels = model.card.labels;
+    ensure!(!labels.is_empty(), "the model does not know what its classes are called");
+    let dataset = Dataset::open_for(&args.data, &labels)?;
+    let mut bars = Bars::default();
+    for warning in &dataset.warnings {
+        bars.on(&Event::Warning(warning));
+    }
+    let network = model.network.into_classifier()?;
+    // Each image is seen once; none has to be kept.
+    let images = Images::new(dataset.val, model.card.preprocess, &Budget::mib(0));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let batching = Batching { batch_size: args.batch_size, workers };
+    let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars)?;
+    for (sample, reason) in images.broken() {
+        eprintln!("zoo: {} is left out: {reason}", sample.source.name());
+    }
+    if let Some(path) = &args.confusion {
+        let mut png = Cursor::new(Vec::new());
+        evaluation.confusion_image().write_to(&mut png, ImageFormat::Png)?;
+        write_atomically(path, |file| file.write_all(png.get_ref()))?;
+    }
+    print(&evaluation, args.format)?;
+    Ok(if evaluation.unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
+}
+
+fn print(evaluation: &Evaluation, format: Format) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(evaluation)?)?,
+        Format::Csv => {
+            let mut writer = csv::Writer::from_writer(out);
+            for class in &evaluation.classes {
+                writer.serialize(class)?;
+            }
+            writer.flush()?;
+        }
+        Format::Text => write!(out, "{}", text(evaluation))?,
+    }
+    Ok(())
+}
+
+/// Results for people.
+fn text(evaluation: &Evaluation) -> String {
+    let width = evaluation.classes.iter().map(|class| class.name.chars().count()).max();
+    let width = width.unwrap_or_default().max(5);
+    let mut text = format!(
+        "{} images: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}\n\n{:width$}  images  precision  recall     F1\n",
+        evaluation.images,
+        100.0 * evaluation.top1,
+        100.0 * evaluation.top5,
+        evaluation.loss,
+        "class",
+    );
+    for class in &evaluation.classes {
+        text += &format!(
+            "{:width$}  {:6}  {:7.1} %  {:4.1} %  {:5.3}\n",
+            class.name,
+            class.images,
+            100.0 * class.precision,
+            100.0 * class.recall,
+            class.f1,
+        );
+    }
+    if evaluation.classes.len() <= 30 {
+        text += "\nwhat is (row) and what it was taken for (column)\n";
+        for (class, row) in evaluation.classes.iter().zip(&evaluation.confusion) {
+            text += &format!("{:width$}", class.name);
+            for count in row {
+                text += &format!(" {count:4}");
+            }
+            text += "\n";
+        }
+    }
+    text
+}

@@ -1,0 +1,419 @@
+//! `zoo finetune`: from photographs of one's own to a record that knows them.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail, ensure};
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use toml::{Table, Value};
+use zoo_core::{Preprocess, parameters};
+use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
+use zoo_models::Network;
+use zoo_train::{
+    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, MODEL, Masks, Observer, TaskKind,
+    duration, train, train_segmenter,
+};
+
+use crate::args::{self, Finetune};
+use crate::{Outcome, device, model};
+
+/// The name of the settings in a run's folder.
+const CONFIG: &str = "config.toml";
+
+/// The name of the list of images and their parts in a run's folder.
+const IMAGES: &str = "images.csv";
+
+/// Runs the command.
+pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
+    if let Some(threads) = args.run.threads {
+        device::set_threads(threads.into());
+    }
+    let device = args.run.backend.device()?;
+    let config = settings(args)?;
+    let folder = folder(args, &config)?;
+    match config.data.task {
+        TaskKind::Classify => classify(args, &config, &folder, &device),
+        TaskKind::Segment => segment(args, &config, &folder, &device),
+    }
+}
+
+/// Trains a network to name what is in images.
+fn classify(
+    args: &Finetune,
+    config: &Config,
+    folder: &Path,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let (network, card) = network(config, dataset.classes.len(), device)?;
+    let network = network.into_classifier()?;
+    let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
+    let what = format!("{}, {layers}", card.variant);
+    announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
+    prepare(args, config, folder)?;
+    if args.resume.is_none() {
+        dataset.write_list(&folder.join(IMAGES))?;
+    }
+    let stop = stop_on_interrupt()?;
+    let mut bars = Bars::default();
+    let mut run = zoo_train::Run {
+        folder,
+        device,
+        resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
+        stop: &stop,
+        observer: &mut bars,
+    };
+    let trained = train(network, &card, &dataset, config, &mut run)?;
+    let result = trained.evaluation.map(|evaluation| {
+        let percent = 100.0 * evaluation.top1;
+        format!("{percent:.1} % of {} validation images are right", evaluation.images)
+    });
+    Ok(conclude(folder, &trained.fitted, result))
+}
+
+/// Trains a network to tell pixels apart.
+fn segment(
+    args: &Finetune,
+    config: &Config,
+    folder: &Path,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    let path = Path::new(&config.data.path);
+    let masks = Masks::open(path, config.data.val_fraction, config.seed)?;
+    let classes = masks.classes();
+    let (network, card) = network(config, classes.len(), device)?;
+    let Network::Segmenter(network) = network else {
+        bail!("{} names images, not pixels\nhint: --model unet", card.variant);
+    };
+    announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
+    prepare(args, config, folder)?;
+    let stop = stop_on_interrupt()?;
+    let mut bars = Bars::default();
+    let mut run = zoo_train::Run {
+        folder,
+        device,
+        resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
+        stop: &stop,
+        observer: &mut bars,
+    };
+    let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
+    let result = trained.evaluation.map(|evaluation| {
+        let iou: Vec<_> = evaluation.iou.iter().map(|iou| format!("{iou:.3}")).collect();
+        let (mean, pixels) = (evaluation.mean_iou, 100.0 * evaluation.pixels);
+        format!("mean IoU {mean:.3} ({}), {pixels:.1} % of pixels are right", iou.join(" "))
+    });
+    Ok(conclude(folder, &trained.fitted, result))
+}
+
+/// Says what is about to be done.
+fn announce(warnings: &[String], classes: &[String], [train, val]: [usize; 2], what: &str) {
+    for warning in warnings {
+        eprintln!("zoo: {warning}");
+    }
+    let classes = classes.len();
+    eprintln!("{classes} classes, {train} images to train on, {val} to validate with; {what}");
+}
+
+/// Makes the run's folder and writes its settings there.
+fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    if args.resume.is_none() {
+        let text = config.to_toml();
+        write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Says what came of it.
+fn conclude(folder: &Path, fitted: &Fitted, result: Option<String>) -> Outcome {
+    if fitted.was_interrupted {
+        eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
+        return Outcome::Interrupted;
+    }
+    let epoch = fitted.best_epoch.map(|epoch| format!("epoch {epoch}"));
+    let parts = [epoch, result, Some(duration(fitted.seconds))];
+    let text: Vec<_> = parts.into_iter().flatten().collect();
+    println!("{}: {}", folder.join(MODEL).display(), text.join(", "));
+    Outcome::Done
+}
+
+/// The settings of a preset, a file and the command line, the later ones over the earlier.
+fn settings(args: &Finetune) -> anyhow::Result<Config> {
+    if let Some(folder) = &args.resume {
+        let path = folder.join(CONFIG);
+        ensure!(
+            path.exists(),
+            "{} is not the folder of a run\nhint: there is no {CONFIG} in it",
+            folder.display()
+        );
+        return Ok(Config::from_layers(&[Config::read_layer(&path)?])?);
+    }
+    let mut layers = Vec::new();
+    if let Some(path) = &args.config {
+        layers.push(Config::read_layer(path)?);
+    }
+    layers.push(flags(args)?);
+    for setting in &args.set {
+        layers.push(Config::setting(setting)?);
+    }
+    let mut config = Config::from_layers(&layers)?;
+    ensure!(!config.data.path.is_empty(), "no images are named\nhint: zoo finetune FOLDER");
+    if config.model.name.is_empty() && config.model.weights.is_empty() {
+        let name = match config.data.task {
+            TaskKind::Classify => model::EMBEDDED,
+            TaskKind::Segment => "unet",
+        };
+        name.clone_into(&mut config.model.name);
+    }
+    Ok(config)
+}
+
+/// What the command line sets, as a layer of settings.
+fn flags(args: &Finetune) -> anyhow::Result<Table> {
+    let mut root = Table::new();
+    let mut set = |section: &str, key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            let inner = root.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                inner.insert(key.to_owned(), value);
+            }
+        }
+    };
+    let text = |text: &Option<String>| text.clone().map(Value::String);
+    let number = |number: Option<usize>| number.map(|number| Value::Integer(number as i64));
+    let path = args.path.as_ref().or(args.data.as_ref());
+    set("data", "path", path.map(|path| absolute(path)).transpose()?.map(Value::String));
+    let task = args.task.map(|task| match task {
+        args::Task::Classify => "classify",
+        args::Task::Segment => "segment",
+    });
+    set("data", "task", task.map(|task| Value::String(task.to_owned())));
+    set("data", "val_fraction", args.val_fraction.map(Value::Float));
+    set("data", "balance", text(&args.balance));
+    set("model", "name", text(&args.model.model));
+    let weights = args.model.weights.as_ref().map(|path| absolute(&path.to_string_lossy()));
+    set("model", "weights", weights.transpose()?.map(Value::String));
+    set("model", "image_size", number(args.size));
+    set("recipe", "do_fine_tuning", args.do_fine_tuning.map(Value::Boolean));
+    set("recipe", "epochs", number(args.epochs));
+    set("recipe", "batch_size", number(args.batch_size));
+    set("recipe", "lr", args.lr.map(Value::Float));
+    set("recipe", "backbone_lr_scale", args.backbone_lr_scale.map(Value::Float));
+    set("recipe", "freeze_until", text(&args.freeze_until));
+    set("recipe", "optimizer", text(&args.optimizer));
+    if let Some(preset) = args.preset {
+        let name = match preset {
+            args::Preset::Linear => "linear",
+            args::Preset::Fine => "fine",
+            args::Preset::Scratch => "scratch",
+        };
+        root.insert("preset".to_owned(), Value::String(name.to_owned()));
+    }
+    if let Some(seed) = args.seed {
+        let seed = i64::try_from(seed).context("--seed is too large")?;
+        root.insert("seed".to_owned(), Value::Integer(seed));
+    }
+    Ok(root)
+}
+
+/// A path that still leads there from elsewhere; `fashion-mnist:` in front of it stays.
+fn absolute(path: &str) -> anyhow::Result<String> {
+    let (scheme, path) = match path.split_once(':') {
+        Some((scheme, rest)) if scheme.ends_with("mnist") => (format!("{scheme}:"), rest),
+        _ => (String::new(), path),
+    };
+    let path = std::path::absolute(path).with_context(|| format!("cannot find {path}"))?;
+    Ok(format!("{scheme}{}", path.to_string_lossy()))
+}
+
+/// The folder of the run.
+fn folder(args: &Finetune, config: &Config) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = &args.resume {
+        return Ok(folder.clone());
+    }
+    let folder = args.output.clone().unwrap_or_else(|| {
+        let data = Path::new(&config.data.path).file_stem().unwrap_or_default().to_string_lossy();
+        let model = match Path::new(&config.model.weights).file_stem() {
+            Some(stem) if config.model.name.is_empty() => stem.to_string_lossy().into_owned(),
+            _ => config.model.name.clone(),
+        };
+        PathBuf::from(format!("{data}-{model}"))
+    });
+    if folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists() {
+        bail!(
+            "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER \
+             names another folder",
+            folder.display()
+        );
+    }
+    Ok(folder)
+}
+
+/// The network to start from, and its card.
+fn network(
+    config: &Config,
+    num_classes: usize,
+    device: &Device,
+) -> anyhow::Result<(Network, ModelCard)> {
+    let settings = &config.model;
+    let (network, mut card) = if settings.pretrained {
+        let name = Some(settings.name.as_str()).filter(|name| !name.is_empty());
+        let weights =
+            Some(PathBuf::from(&settings.weights)).filter(|_| !settings.weights.is_empty());
+        let model = match weights {
+            // A checkpoint without a classifier is as good as one with.
+            Some(path) if !is_record_file(&path)? => {
+                model::from_checkpoint(&Checkpoint::open(&path)?, name, None, device)?.0
+            }
+            weights => {
+                let model = name.map(str::to_owned);
+                model::load(&args::Model { model, weights }, device)?
+            }
+        };
+        (model.network, model.card)
+    } else {
+        ensure!(
+            settings.weights.is_empty(),
+            "--weights are given, but the network is to start from nothing\nhint: leave one of \
+             both out"
+        );
+        let (variant, _) = model::published(&settings.name)?;
+        let in_channels = variant.config.in_channels();
+        let mut network = variant.config.clone().with_num_classes(num_classes).init(device);
+        let without = parameters(&network).len();
+        network.attach_auxiliary(device);
+        let card = ModelCard {
+            variant: variant.name.to_owned(),
+            tag: None,
+            num_classes,
+            in_channels,
+            has_auxiliary: parameters(&network).len() > without,
+            has_classifier: false,
+            labels: Vec::new(),
+            preprocess: model::usual_preprocess(&variant, in_channels),
+            origin: Origin {
+                file: String::new(),
+                sha256: String::new(),
+                layout: String::new(),
+                url: None,
+                licence: None,
+            },
+        };
+        (network, card)
+    };
+    if settings.image_size > 0 {
+        card.preprocess = sized(card.preprocess, u32::try_from(settings.image_size)?);
+    }
+    Ok((network, card))
+}
+
+/// The same margin around images of another size.
+fn sized(preprocess: Preprocess, crop: u32) -> Preprocess {
+    let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * f64::from(crop);
+    preprocess.sized(resize.round() as u32, crop)
+}
+
+/// A flag that the first Ctrl-C sets; the second ends the program.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nzoo: finishing the step; Ctrl-C again ends at once");
+    })
+    .context("cannot listen to Ctrl-C")?;
+    Ok(stop)
+}
+
+/// Shows a run on standard error: bars on a terminal, and a line for each epoch.
+#[derive(Default)]
+pub(crate) struct Bars {
+    bar: Option<ProgressBar>,
+    epochs: usize,
+}
+
+impl Bars {
+    fn show(&mut self, length: usize, template: &str) {
+        if stderr().is_terminal() {
+            let style = ProgressStyle::with_template(template).expect("the template is valid");
+            self.bar = Some(ProgressBar::new(length as u64).with_style(style));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Observer for Bars {
+    fn on(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Warning(text) => self.line(&format!("zoo: {text}")),
+            Event::Pass { name, images } => {
+                let template = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} left";
+                self.show(*images, template);
+                if let Some(bar) = &self.bar {
+                    bar.set_message((*name).to_owned());
+                }
+            }
+            Event::Progress(images) => {
+                if let Some(bar) = &self.bar {
+                    bar.inc(*images as u64);
+                }
+            }
+            Event::PassDone => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Epoch { epoch, epochs, batches, done } => {
+                self.epochs = *epochs;
+                self.show(*batches, "{prefix} {bar:30} {pos}/{len}, {msg}, {eta} left");
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+                    bar.set_position(*done as u64);
+                    bar.reset_eta();
+                }
+            }
+            Event::Batch { images, loss, accuracy, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.inc(1);
+                    let speed = bar.per_sec() * *images as f64;
+                    let percent = 100.0 * accuracy;
+                    bar.set_message(format!(
+                        "loss {loss:.3}, {percent:.1} % right, {speed:.0} images/s"
+                    ));
+                }
+            }
+            Event::EpochDone(row) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                eprintln!("{}", line(row, self.epochs));
+            }
+        }
+    }
+}
+
+/// An epoch in a line.
+fn line(row: &EpochRow, epochs: usize) -> String {
+    let mut text = format!(
+        "epoch {}/{epochs}: loss {:.3}, {:.1} % right",
+        row.epoch,
+        row.train_loss,
+        100.0 * row.train_accuracy
+    );
+    if let (Some(loss), Some(accuracy)) = (row.val_loss, row.val_accuracy) {
+        text += &format!("; validation: loss {loss:.3}, {:.1} % right", 100.0 * accuracy);
+    }
+    text + &format!("; {:.0} images/s", row.images_per_second)
+}
