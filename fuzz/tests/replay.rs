@@ -23,3 +23,11 @@ fn nothing_in_the_corpora_is_too_much() {
         assert!(count > 2, "{} has {count} files", target.name());
     }
 }
+
+/// Four hundred bytes that claim 14 GB of pixels: found by fuzzing.
+#[test]
+fn an_image_of_gigabytes_is_refused() {
+    let bytes = fs::read(Target::Image.corpus().join("gigabytes.jpeg")).expect("it is there");
+    let error = zoo_core::decode::decode(&bytes).expect_err("it is too large").to_string();
+    assert!(error.contains("limit"), "{error}");
+}

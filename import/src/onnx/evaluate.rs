@@ -263,8 +263,14 @@ impl Run<'_> {
                 value.integer(is_integer)
             }
             "Shape" => {
-                let dims: Vec<f32> = x()?.dims.iter().map(|&dim| dim as f32).collect();
-                self.list(dims)?
+                let dims = x()?.dims;
+                let rank = dims.len() as i64;
+                let at = |name, default| {
+                    let at = node.int(name, default);
+                    (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank) as usize
+                };
+                let part = dims.get(at("start", 0)..at("end", rank)).unwrap_or_default();
+                self.list(part.iter().map(|&dim| dim as f32).collect())?
             }
             "ConstantOfShape" => {
                 let dims = self.ints(node, "shape", 0)?.unwrap_or_default();

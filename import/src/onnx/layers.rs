@@ -188,6 +188,8 @@ pub(super) struct Flow {
     pub(super) bare: Option<usize>,
     /// Whether the channels are the last dimension.
     pub(super) channels_last: bool,
+    /// How many pixels were stepped over right before, where some were.
+    pub(super) step: Option<[usize; 2]>,
 }
 
 impl<K: Hash + Eq, W> Tracer<K, W> {
@@ -219,7 +221,7 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
         let channels = Some(form.outputs());
         self.layers.push(Layer { name, form, feeds, weights });
         let feeds = [Feed { from: Some(index), offset: 0 }].into();
-        self.set(output, Flow { feeds, channels, bare: Some(index), channels_last: false });
+        self.set(output, Flow { feeds, channels, bare: Some(index), ..Flow::default() });
     }
 
     /// An operation without weights: the output is fed by whatever the inputs are fed by.
@@ -255,7 +257,7 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
     pub(super) fn slice(&mut self, input: &K, output: K, start: i64, channels: Option<usize>) {
         let flow = self.flow(input);
         let feeds = shifted(&flow.feeds, start.saturating_neg()).collect();
-        self.set(output, Flow { feeds, channels, bare: None, ..flow });
+        self.set(output, Flow { feeds, channels, bare: None, step: None, ..flow });
     }
 
     pub(super) fn finish(self, output: &K) -> Layers<W> {

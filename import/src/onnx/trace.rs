@@ -129,16 +129,23 @@ impl Trace<'_> {
             "Split" => self.split(node),
             "Slice" => self.slice(node),
             "Pad" => self.pad(node),
+            "AveragePool" | "MaxPool" => self.step(node),
             _ => None,
         }
     }
 
     fn conv(&mut self, node: &Node) -> Option<()> {
         let kernel = self.constant(node, 1)?.clone();
+        let shape: [usize; 4] = kernel.dims.as_slice().try_into().ok()?;
+        let mut stride = node.pair("strides", 1)?;
+        // Pixels that a pool of one pixel steps over are those that the kernel would.
+        if let (Some(step), [_, _, 1, 1]) = (self.tracer.flow(node.inputs.first()?).step, shape) {
+            stride = [0, 1].map(|axis| stride[axis].saturating_mul(step[axis]));
+        }
         let form = Form {
             kind: if node.operator == "Conv" { Kind::Conv } else { Kind::ConvTranspose },
-            shape: kernel.dims.as_slice().try_into().ok()?,
-            stride: node.pair("strides", 1)?,
+            shape,
+            stride,
             dilation: node.pair("dilations", 1)?,
             groups: usize::try_from(node.int("group", 1)).ok()?,
         };
@@ -241,6 +248,16 @@ impl Trace<'_> {
         axis(index, 4) == Some(channels)
     }
 
+    /// A pool of one pixel.
+    fn step(&mut self, node: &Node) -> Option<()> {
+        let is_plain = node.pair("kernel_shape", 0) == Some([1; 2])
+            && node.ints("pads").is_none_or(|pads| pads.iter().all(|&pad| pad == 0));
+        let step = Some(node.pair("strides", 1).filter(|_| is_plain)?);
+        let flow = self.tracer.flow(node.inputs.first()?);
+        self.tracer.set(node.outputs.first()?.clone(), Flow { bare: None, step, ..flow });
+        Some(())
+    }
+
     fn split(&mut self, node: &Node) -> Option<()> {
         let name = node.inputs.first()?.clone();
         let flow = self.tracer.flow(&name);
@@ -267,7 +284,13 @@ impl Trace<'_> {
         let ends = self.numbers(node, "ends", 2)?;
         let axes = self.numbers(node, "axes", 3);
         let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let at = axes.iter().position(|&index| Self::is_channels(index, &flow))?;
+        let Some(at) = axes.iter().position(|&index| Self::is_channels(index, &flow)) else {
+            // Pixels are cut off, which changes nothing about what is done to each channel.
+            let bare = flow.bare.filter(|_| self.is_used_once(&name));
+            let flow = Flow { bare, step: None, ..flow };
+            self.tracer.set(node.outputs.first()?.clone(), flow);
+            return Some(());
+        };
         let (start, end) = (*starts.get(at)?, *ends.get(at)?);
         let all = flow.channels.map_or(i64::MAX, |all| all as i64);
         let from_end = |index: i64| if index < 0 { index.saturating_add(all) } else { index };
@@ -308,5 +331,83 @@ impl Trace<'_> {
         for output in &node.outputs {
             self.tracer.pass(inputs, output.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::proto;
+
+    fn tensor(name: &str, dims: &[i64]) -> proto::Tensor {
+        let floats = vec![1.0; dims.iter().product::<i64>() as usize];
+        proto::Tensor {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            data_type: 1,
+            floats,
+            ..Default::default()
+        }
+    }
+
+    fn node(operator: &str, inputs: &[&str], output: &str, ints: &[(&str, &[i64])]) -> proto::Node {
+        let attribute = |&(name, ints): &(&str, &[i64])| proto::Attribute {
+            name: name.to_owned(),
+            ints: ints.to_vec(),
+            ..Default::default()
+        };
+        proto::Node {
+            operator: operator.to_owned(),
+            inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
+            outputs: vec![output.to_owned()],
+            attributes: ints.iter().map(attribute).collect(),
+            ..Default::default()
+        }
+    }
+
+    /// As NASNet halves maps: a pool steps over pixels, and BatchNorm follows on a part of the map.
+    #[test]
+    fn steps_and_cuts_belong_to_the_convolution_between_them() {
+        let norm = ["gamma", "beta", "mean", "variance"];
+        let value = |name: &str| proto::ValueInfo { name: name.to_owned(), kind: None };
+        let graph = proto::Graph {
+            nodes: vec![
+                node(
+                    "AveragePool",
+                    &["images"],
+                    "fewer",
+                    &[("kernel_shape", &[1, 1]), ("strides", &[2, 2])],
+                ),
+                node("Conv", &["fewer", "kernel"], "maps", &[]),
+                node(
+                    "Slice",
+                    &["maps"],
+                    "part",
+                    &[("axes", &[2, 3]), ("starts", &[1, 1]), ("ends", &[9, 9])],
+                ),
+                node("BatchNormalization", &[&["part"], &norm[..]].concat(), "logits", &[]),
+            ],
+            initializers: norm
+                .iter()
+                .map(|name| tensor(name, &[4]))
+                .chain([tensor("kernel", &[4, 3, 1, 1])])
+                .collect(),
+            inputs: vec![value("images")],
+            outputs: vec![value("logits")],
+        };
+        let model = proto::Model {
+            graph: Some(graph),
+            opsets: vec![proto::Opset { domain: String::new(), version: 9 }],
+            ..Default::default()
+        };
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let path = folder.path().join("network.onnx");
+        std::fs::write(&path, model.encode_to_vec()).expect("there is room for a file");
+        let layers = Graph::open(&path).expect("the graph is sound").layers().layers;
+        let [layer] = layers.as_slice() else { panic!("{layers:?}") };
+        assert_eq!(layer.form.stride, [2, 2]);
+        assert!(matches!(layer.weights.scales[..], [Scale::Norm(_)]), "{:?}", layer.weights);
     }
 }

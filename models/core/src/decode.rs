@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use crate::Filter;
 
@@ -61,6 +61,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     if short == 0 || long / short > MAX_ASPECT {
         return Err(DecodeError::Size(width, height));
     }
+    // Not all decoders ask before they allocate.
+    Limits::default().reserve(decoder.total_bytes())?;
     // An EXIF block that can't be read leaves a picture that can.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
