@@ -13,7 +13,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use serde::{Deserialize, Serialize};
 use zoo_import::write_atomically;
 
-use crate::{EpochRow, Error};
+use crate::{EpochRow, Error, Score};
 
 /// How far a run is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,8 +30,9 @@ pub(crate) struct Progress {
     pub(crate) images: usize,
     /// The classifier's learning rate in the last step.
     pub(crate) lr: f64,
-    /// The best epoch, from 1, with its loss and accuracy.
-    pub(crate) best: Option<(usize, f64, f64)>,
+    /// How good the best epoch was, and which it is, from 1.
+    pub(crate) best: Option<Score>,
+    pub(crate) best_epoch: usize,
     /// Seconds that were spent.
     pub(crate) seconds: f64,
     pub(crate) history: Vec<EpochRow>,

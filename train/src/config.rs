@@ -122,11 +122,11 @@ pub struct Recipe {
     pub weight_decay: f64,
     /// Share of the target that goes to all classes alike.
     pub label_smoothing: f64,
-    /// Probability of dropping a feature before the classifier; negative for the network's own.
+    /// Probability of dropping a feature before the classifier; negative for the network's own,
+    /// or none with a frozen backbone.
     pub dropout: f64,
-    /// Probability of dropping the last residual branch, where the architecture has that;
-    /// negative for the network's own.
-    pub stochastic_depth: f64,
+    /// Whether residual branches are dropped, where the architecture does that.
+    pub stochastic_depth: bool,
     /// Largest norm of all gradients together; 0 for any.
     pub clip: f64,
     /// Batches whose gradients are added up for one step.
@@ -215,7 +215,7 @@ impl Config {
                 weight_decay: 1e-2,
                 label_smoothing: 0.1,
                 dropout: -1.0,
-                stochastic_depth: -1.0,
+                stochastic_depth: true,
                 clip: 0.0,
                 accumulate: 1,
                 ema: 0.0,

@@ -68,7 +68,6 @@ pub fn fit<T: Task>(
     mut keep: impl FnMut(&T::Model) -> Result<(), Error>,
 ) -> Result<Fitted, Error> {
     let recipe = &config.recipe;
-    let checkpoint = run.folder.join(CHECKPOINT);
     let batches = task.plan(0).len();
     let steps_per_epoch = batches.div_ceil(recipe.accumulate);
     let build = |model: &T::Model| {
@@ -81,16 +80,16 @@ pub fn fit<T: Task>(
     let progress = Progress { run: run_id.to_owned(), ..Progress::default() };
     let mut state = State { model, ema, optimizer, schedule, progress };
     if run.resume {
-        state = state.load(&checkpoint, build)?;
+        state = state.load(&run.folder.join(CHECKPOINT), build)?;
     }
 
     let mut journal = Journal::new(run.folder)?;
     let mut complaints = Complaints::default();
-    while state.progress.epoch < recipe.epochs {
+    while state.progress.epoch < recipe.epochs && !has_stalled(&state.progress, config) {
         let is_complete = epoch(task, &mut state, config, run, &mut journal)?;
         complaints.report(task, run.observer);
         if !is_complete {
-            state.save(&checkpoint)?;
+            save(&state, run.folder)?;
             return Ok(fitted(state.progress, true));
         }
         let valid = state.ema.clone().unwrap_or_else(|| state.model.valid());
@@ -106,29 +105,20 @@ pub fn fit<T: Task>(
             return Err(diverged(loss, progress, run.folder));
         }
         finish_epoch(progress, score);
-        let is_best = match (score, progress.best) {
-            (Some(score), Some((_, loss, accuracy))) => {
-                score.is_better_than(&Score { loss, accuracy })
-            }
+        let is_best = match (&score, &progress.best) {
+            (Some(score), Some(best)) => score.is_better_than(best),
             _ => true,
         };
         if is_best {
-            let score = score.unwrap_or(Score { loss: f64::NAN, accuracy: f64::NAN });
             keep(&valid)?;
-            progress.best =
-                score.loss.is_finite().then_some((progress.epoch, score.loss, score.accuracy));
+            (progress.best, progress.best_epoch) = (score, progress.epoch);
         }
-        state.save(&checkpoint)?;
+        save(&state, run.folder)?;
         journal.epoch(&state.progress.history)?;
         let progress = &state.progress;
         run.observer.on(&Event::EpochDone(&progress.history[progress.history.len() - 1]));
-        let since_best = progress.best.map_or(0, |(epoch, ..)| progress.epoch - epoch);
-        if recipe.early_stopping > 0 && since_best >= recipe.early_stopping {
-            let text = format!("stopped early: nothing better for {since_best} epochs");
-            run.observer.on(&Event::Warning(&text));
-            break;
-        }
-        if run.stop.load(Ordering::Relaxed) && state.progress.epoch < recipe.epochs {
+        let is_last = progress.epoch == recipe.epochs || has_stalled(progress, config);
+        if run.stop.load(Ordering::Relaxed) && !is_last {
             return Ok(fitted(state.progress, true));
         }
     }
@@ -144,7 +134,6 @@ fn epoch<T: Task>(
     journal: &mut Journal,
 ) -> Result<bool, Error> {
     let recipe = &config.recipe;
-    let checkpoint = run.folder.join(CHECKPOINT);
     let device = run.device.clone().autodiff();
     let number = state.progress.epoch;
     let plan = task.plan(number);
@@ -205,10 +194,7 @@ fn epoch<T: Task>(
                 }
                 let every = recipe.checkpoint_steps;
                 if every > 0 && state.progress.step % every == 0 {
-                    if !sum_of(&state.model).is_finite() {
-                        return Err(diverged(f32::NAN, &state.progress, run.folder));
-                    }
-                    state.save(&checkpoint)?;
+                    save(state, run.folder)?;
                 }
             }
         }
@@ -235,6 +221,20 @@ fn step<M: Module>(state: &mut State<M>, config: &Config, mut grads: GradientsPa
     }
 }
 
+/// Writes the checkpoint, unless what is to be written is broken.
+fn save<M: Module>(state: &State<M>, folder: &Path) -> Result<(), Error> {
+    if !sum_of(&state.model).is_finite() {
+        return Err(diverged(f32::NAN, &state.progress, folder));
+    }
+    state.save(&folder.join(CHECKPOINT))
+}
+
+/// Whether nothing was better for as many epochs as the recipe has patience.
+fn has_stalled(progress: &Progress, config: &Config) -> bool {
+    let patience = config.recipe.early_stopping;
+    patience > 0 && progress.best.is_some() && progress.epoch - progress.best_epoch >= patience
+}
+
 fn finish_epoch(progress: &mut Progress, score: Option<Score>) {
     let before = progress.history.last().map_or(0.0, |row| row.seconds);
     let images = progress.images as f64;
@@ -256,7 +256,7 @@ fn finish_epoch(progress: &mut Progress, score: Option<Score>) {
 
 fn fitted(progress: Progress, was_interrupted: bool) -> Fitted {
     Fitted {
-        best_epoch: progress.best.map(|(epoch, ..)| epoch),
+        best_epoch: progress.best.map(|_| progress.best_epoch),
         history: progress.history,
         seconds: progress.seconds,
         was_interrupted,

@@ -87,6 +87,7 @@ pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Err
         left: last.map_or(0, |last| last + 1),
         batch_norm: recipe.batch_norm == BatchNormMode::Frozen,
         own_dropout: recipe.dropout < 0.0,
+        stochastic_depth: recipe.stochastic_depth,
         containers: Vec::new(),
     };
     Ok(model.map(&mut freezer))
@@ -155,6 +156,8 @@ struct Freezer {
     batch_norm: bool,
     /// Whether the network's own dropout stays on.
     own_dropout: bool,
+    /// Whether residual branches are dropped.
+    stochastic_depth: bool,
     containers: Vec<String>,
 }
 
@@ -181,11 +184,9 @@ impl ModuleMapper for Freezer {
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
-        let is_dropout = self.containers.iter().rev().any(|name| name == "Struct:Dropout");
-        if self.is_frozen() || is_dropout && !self.own_dropout {
-            flag.with_value(false)
-        } else {
-            flag
-        }
+        let is_in = |layer: &str| self.containers.iter().any(|name| name == layer);
+        let is_off = is_in("Struct:Dropout") && !self.own_dropout
+            || is_in("Struct:StochasticDepth") && !self.stochastic_depth;
+        if self.is_frozen() || is_off { flag.with_value(false) } else { flag }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Observer};
 
@@ -61,7 +62,7 @@ pub struct Loss {
 }
 
 /// How good a network is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The mean loss.
     pub loss: f64,

@@ -414,3 +414,21 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
     let second = train(model, &card, &dataset, &config, &mut run).unwrap();
     assert!(second.fitted.history[0].train_accuracy > 0.9);
 }
+
+#[test]
+fn a_run_that_gets_no_better_stops() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let out = TempDir::new().unwrap();
+    // Nothing is learned at this rate.
+    let settings = ["recipe.epochs=30", "recipe.early_stopping=3", "recipe.lr=1e-30"];
+    let config = config(data.path(), &settings);
+    let trained = run(out.path(), &config);
+    let epochs = trained.fitted.history.len();
+    assert_eq!((epochs, trained.fitted.best_epoch), (4, Some(1)));
+    let stop = AtomicBool::new(false);
+    let again = run_in(out.path(), &config, true, &stop, &mut Silent).unwrap();
+    assert_eq!(again.fitted.history.len(), epochs);
+    assert_eq!(again.evaluation, trained.evaluation);
+}

@@ -13,7 +13,7 @@ use zoo_core::{Preprocess, parameters};
 use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, MODEL, Masks, Observer, TaskKind,
+    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, MODEL, Masks, Observer, Source, TaskKind,
     duration, train, train_segmenter,
 };
 
@@ -54,7 +54,8 @@ fn classify(
     let what = format!("{}, {layers}", card.variant);
     announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
     prepare(args, config, folder)?;
-    if args.resume.is_none() {
+    let has_files = matches!(dataset.train[0].source, Source::File(_));
+    if args.resume.is_none() && has_files {
         dataset.write_list(&folder.join(IMAGES))?;
     }
     let stop = stop_on_interrupt()?;

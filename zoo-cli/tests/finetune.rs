@@ -58,6 +58,20 @@ fn complaint(folder: &Path, arguments: &[&str]) -> String {
     stderr
 }
 
+/// What a browser makes of a page, where there is one.
+fn in_a_browser(page: &Path) -> Option<String> {
+    let url = format!("file://{}", page.display());
+    for program in ["chromium", "chromium-browser", "google-chrome"] {
+        let arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &url];
+        if let Ok(output) = Command::new(program).args(arguments).output() {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            return Some(String::from_utf8(output.stdout).unwrap());
+        }
+    }
+    eprintln!("skipped: there is no Chromium to look at {url} with");
+    None
+}
+
 /// A run that learns something in a moment.
 const QUICK: [&str; 8] =
     ["--preset", "scratch", "-m", "resnet8_cifar", "--epochs", "6", "--batch-size", "8"];
@@ -98,6 +112,19 @@ fn from_a_folder_to_a_record_that_knows_its_classes() {
     let text = ok(root, &["eval", "data", "--weights", "out/model.bpk", "--confusion", "c.png"]);
     assert!(text.contains("30 images: top-1"), "{text}");
     assert!(image::open(root.join("c.png")).unwrap().width() > 60);
+
+    // The report needs nothing but itself, and a browser makes of it what was meant.
+    let report = fs::read_to_string(root.join("out/report.html")).unwrap();
+    assert!(!report.contains("src=\"http") && !report.contains("href=") && !report.contains("{{"));
+    if let Some(page) = in_a_browser(&root.join("out/report.html")) {
+        let count = |text: &str| page.matches(text).count();
+        assert_eq!((count("<svg"), count("<polyline")), (2, 4), "{page}");
+        assert_eq!(count("<table"), 3);
+        for name in CLASSES {
+            // A row of results, a row and a column of the confusion matrix.
+            assert!(count(&format!("<th>{name}</th>")) == 3, "{name}");
+        }
+    }
 
     // The run can be had again from what it wrote.
     ok(root, &["finetune", "--config", "out/config.toml", "-o", "again"]);

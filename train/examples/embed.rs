@@ -1,0 +1,58 @@
+//! Fine-tuning in a project of one's own: MobileNetV2 learns a folder of photographs.
+//!
+//! ```console
+//! cargo run --release -p zoo-train --example embed -- FOLDER mobilenet_v2.bpk OUTPUT
+//! ```
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use zoo_import::Record;
+use zoo_mobilenet_v2::MobileNetV2Config;
+use zoo_train::{Config, Dataset, Event, Observer, Run, train};
+
+/// Prints a line for each epoch.
+struct Lines;
+
+impl Observer for Lines {
+    fn on(&mut self, event: &Event<'_>) {
+        match event {
+            Event::EpochDone(row) => {
+                println!("epoch {}: {:?} of the validation images", row.epoch, row.val_accuracy);
+            }
+            Event::Warning(text) => eprintln!("{text}"),
+            _ => {}
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [data, record, output] = arguments.as_slice() else {
+        return Err("usage: embed FOLDER RECORD OUTPUT".into());
+    };
+    // A preset under settings of one's own, the same as in `config.toml`.
+    let settings = ["preset=fine".to_owned(), format!("data.path={data}")];
+    let layers = settings.iter().map(|setting| Config::setting(setting));
+    let config = Config::from_layers(&layers.collect::<Result<Vec<_>, _>>()?)?;
+
+    let device = Device::flex();
+    let record = Record::open(Path::new(record))?;
+    let card = record.card.clone();
+    let empty = MobileNetV2Config::new().with_num_classes(card.num_classes).init(&device);
+    let model = record.load_into(empty)?;
+
+    let dataset = Dataset::open(data, config.data.val_fraction, config.seed)?;
+    std::fs::create_dir_all(output)?;
+    let mut run = Run {
+        folder: Path::new(output),
+        device: &device,
+        resume: false,
+        stop: &AtomicBool::new(false),
+        observer: &mut Lines,
+    };
+    let trained = train(model, &card, &dataset, &config, &mut run)?;
+    println!("{}", trained.model.display());
+    Ok(())
+}
