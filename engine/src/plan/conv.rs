@@ -254,14 +254,14 @@ impl Conv {
 }
 
 /// Cuts a row into tiles of nearly the same width.
-fn tile_widths(width: usize, widest: usize) -> Vec<usize> {
+pub(super) fn tile_widths(width: usize, widest: usize) -> Vec<usize> {
     let count = width.div_ceil(widest);
     (0..count).map(|i| (i + 1) * width / count - i * width / count).collect()
 }
 
 /// How many blocks of channels are computed together, group by group: those numbers that cost
 /// the fewest cycles.
-fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
+pub(super) fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
     let widest = isa.tile_widths();
     let of_row = |size: usize| -> f64 {
         let tile = |places: usize| {
