@@ -77,7 +77,13 @@ impl Conv {
         let input_step =
             if is_across_images { input.image } else { window.stride[1] * input.place };
 
-        let sizes = group_sizes(isa, output.blocks(), width);
+        // Blocks that share no inputs are not computed together.
+        let per_group = output.shape[1] / description.groups;
+        let sizes = if description.groups > 1 && per_group < 2 * LANES {
+            vec![1; output.blocks()]
+        } else {
+            group_sizes(isa, output.blocks(), width)
+        };
         let tiles = std::array::from_fn(|blocks| {
             if !sizes.contains(&(blocks + 1)) {
                 return Vec::new();

@@ -23,7 +23,7 @@ fn check(graph: &Graph) -> Result<(), TestCaseError> {
                 for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
                     let error = (got - expected).abs();
                     prop_assert!(
-                        error <= 1e-4 * (1.0 + expected.abs()),
+                        got == expected || error <= 1e-4 * (1.0 + expected.abs()),
                         "{}, {threads} threads: {got} instead of {expected} at {i} of {:?}",
                         isa.name(),
                         plan.steps()
@@ -193,7 +193,6 @@ proptest! {
             window.before[axis] = window.before[axis].min(window.kernel[axis] / 2);
             window.after[axis] = window.before[axis];
         }
-        window.dilation = [1, 1];
         if let Some([height, width]) = out_size(&window, size) {
             let mut graph = graph([batch, channels, size[0], size[1]]);
             let shape = [batch, channels, height, width];
