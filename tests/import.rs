@@ -182,7 +182,12 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
         let values = || unreachable!("recognition asks for no values");
         (key.clone(), Tensor::deferred(key, DType::F32, shape, None, length, values))
     });
-    Checkpoint { path: variant.name.into(), tensors: tensors.collect(), graph: None }
+    Checkpoint {
+        path: variant.name.into(),
+        tensors: tensors.collect(),
+        graph: None,
+        normalization: None,
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn is_small(name: &str) -> bool {
         "inception_v2@64",
         "se_inception_v2@64",
         "inception_v3@75",
-        "inception_v4@139",
+        "inception_v4@75",
         "inception_resnet_v2@98",
         "resnet18@64",
         "resnet20_cifar@32",

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 use zoo_import::{Checkpoint, Error};
-use zoo_tests::workspace;
+use zoo_tests::{local, workspace};
 
 /// What is said about a file.
 fn complaint(path: &Path) -> String {
@@ -38,6 +38,7 @@ fn foreign_files_are_told_apart_by_content() {
     let weights: &[u8] = &[0; 100];
     let wheel = [("net/weights.pth", weights), ("net-1.0.dist-info/METADATA", b"Name: net")];
     let image = fs::read(workspace("assets/images/chelsea.png")).unwrap();
+    let measurements = fs::read(local("fixtures/keras/other.h5")).unwrap();
     let mut complaints = String::new();
     for (name, content) in [
         ("nothing", &b""[..]),
@@ -49,7 +50,7 @@ fn foreign_files_are_told_apart_by_content() {
         ("lite", b"\x1c\0\0\0TFL3\x14\0\x20\0\x1c\0"),
         ("saved_model", b"\x08\x01\x12\xd8\x9a\x01\x0a\x95"),
         ("graph", b"\x0a\x3b\x0a\x05input\x12\x0bPlaceholder*\x0b\x0a\x05dtype\x12\x02\x30\x01"),
-        ("hdf5", b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0"),
+        ("hdf5", &measurements),
         ("numpy", b"\x93NUMPY\x01\0v\0{'descr': '<f4'"),
         ("arrays", &archive(&[("w.npy", b"\x93NUMPY\x01\0v\0")])),
         ("wheel", &archive(&wheel)),

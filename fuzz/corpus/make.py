@@ -3,6 +3,8 @@
 
     pip install numpy onnx onnxscript pillow safetensors torch && python make.py
 """
+import json
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -115,6 +117,42 @@ def graphs(folder, net):
                   folder / f"{name}.onnx")
 
 
+def cbor(value):
+    """A value in CBOR, as records describe themselves in it."""
+    def head(kind, number):
+        if number < 24:
+            return bytes([kind << 5 | number])
+        width = next(width for width in (1, 2, 4, 8) if number < 1 << 8 * width)
+        return bytes([kind << 5 | 23 + width.bit_length()]) + number.to_bytes(width, "big")
+
+    if isinstance(value, dict):
+        return head(5, len(value)) + b"".join(cbor(k) + cbor(v) for k, v in value.items())
+    if isinstance(value, list):
+        return head(4, len(value)) + b"".join(map(cbor, value))
+    if isinstance(value, str):
+        return head(3, len(value.encode())) + value.encode()
+    return head(0, value)
+
+
+def records(folder):
+    """Burn's own files with a card, which is the embedded record's without its classes' names."""
+    [embedded] = (HERE / "../../assets/weights").glob("*.bpk")
+    text = embedded.read_bytes()
+    text = text[text.index(b'{"variant"'):].decode(errors="ignore")
+    card, _ = json.JSONDecoder().raw_decode(text)
+    card["labels"] = []
+    for name, dtype, width, metadata in [("single", "F32", 4, {"zoo.card": json.dumps(card)}),
+                                         ("half", "F16", 2, {"zoo.card": json.dumps(card)}),
+                                         ("no_card", "F32", 4, {})]:
+        tensor = {"dtype": dtype, "shape": [3, 5]}
+        tensors = {key: {**tensor, "data_offsets": [start, start + 15 * width]}
+                   for key, start in [("v.weight", 0), ("w.weight", 256)]}
+        described = cbor({"tensors": tensors, "metadata": metadata})
+        content = b"NRUB" + struct.pack("<HI", 1, len(described)) + described
+        content += bytes(-len(content) % 256) + bytes(256 + 15 * width)
+        (folder / f"{name}.bpk").write_bytes(content)
+
+
 def images(folder):
     pixels = (np.add.outer(np.arange(12), np.arange(16))[..., None] * [7, 5, 3] % 256).astype("uint8")
     image = Image.fromarray(pixels)
@@ -136,6 +174,7 @@ def main():
     pth(HERE / "pth", net)
     safetensors(HERE / "safetensors", net)
     graphs(HERE / "onnx", net)
+    records(HERE / "record")
     images(HERE / "image")
 
 

@@ -7,6 +7,7 @@ use burn::tensor::DType;
 
 use crate::digest::sha256;
 use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
+use crate::keras::{self, Normalization};
 use crate::kind::Kind;
 use crate::onnx::Graph;
 use crate::{Error, pytorch};
@@ -20,6 +21,9 @@ pub struct Checkpoint {
     pub tensors: BTreeMap<String, Tensor>,
     /// The network that they are of, where the file says that too, as ONNX does.
     pub graph: Option<Graph>,
+    /// What the network does to images before its first layer, where the file says that, as
+    /// Keras's EfficientNets do.
+    pub normalization: Option<Normalization>,
 }
 
 /// Entries of a training checkpoint that hold the model, in the order of preference.
@@ -30,7 +34,8 @@ const ENTRIES: [&str; 6] =
 const PREFIXES: [&str; 5] = ["module", "model", "net", "backbone", "_orig_mod"];
 
 impl Checkpoint {
-    /// Opens a `.pt`, `.pth`, `.safetensors` or `.onnx` file; what it is, its first bytes tell, not its name.
+    /// Opens a `.pt`, `.pth`, `.safetensors`, `.onnx`, `.h5` or `.keras` file; what it is, its first bytes
+    /// tell, not its name.
     ///
     /// PyTorch's pickles are read as data: nothing in one is ever executed.
     ///
@@ -38,12 +43,18 @@ impl Checkpoint {
     ///
     /// When the file can't be read, is of another kind, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (tensors, graph) = match Kind::of(path)? {
-            Kind::Pytorch => (pytorch::read(path)?, None),
-            Kind::Safetensors => (read_safetensors(path)?, None),
-            Kind::Onnx => {
-                let graph = Graph::open(path)?;
-                (graph.tensors(), Some(graph))
+        let (mut graph, mut normalization) = (None, None);
+        let tensors = match Kind::of(path)? {
+            Kind::Pytorch => pytorch::read(path)?,
+            Kind::Safetensors => read_safetensors(path)?,
+            Kind::Onnx => graph.insert(Graph::open(path)?).tensors(),
+            kind @ (Kind::Hdf5 | Kind::Keras) => {
+                let contents = match kind {
+                    Kind::Hdf5 => keras::read_hdf5(path)?,
+                    _ => keras::read_archive(path)?,
+                };
+                normalization = contents.normalization;
+                contents.tensors
             }
         };
         let tensors = unwrap(tensors);
@@ -54,7 +65,7 @@ impl Checkpoint {
         if is_quantised(&tensors) {
             return Err(unsupported(path, QUANTISED, NOT_QUANTISED));
         }
-        Ok(Self { path: path.to_owned(), tensors, graph })
+        Ok(Self { path: path.to_owned(), tensors, graph, normalization })
     }
 
     /// SHA-256 of the file, in hexadecimal.

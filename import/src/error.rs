@@ -126,3 +126,7 @@ pub(crate) fn unsupported(
 ) -> Error {
     Error::Unsupported { path: path.to_owned(), found: found.into(), hint: hint.into() }
 }
+
+pub(crate) fn broken(path: &Path, reason: impl std::fmt::Display) -> Error {
+    Error::Broken { path: path.to_owned(), reason: reason.to_string() }
+}

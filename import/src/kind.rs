@@ -7,6 +7,7 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
+use crate::keras::WEIGHTS;
 use crate::onnx::is_onnx;
 use crate::{Error, is_record};
 
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     Pytorch,
     Safetensors,
     Onnx,
+    Hdf5,
+    Keras,
 }
 
 impl Kind {
@@ -38,10 +41,12 @@ impl Kind {
         } else if let Some(refusal) = foreign(&head) {
             Err(refuse(refusal))
         } else if head.starts_with(b"PK") {
-            archive(path).map(|()| Self::Pytorch).map_err(|fault| match fault {
+            archive(path).map_err(|fault| match fault {
                 Fault::Foreign(refusal) => refuse(refusal),
                 Fault::Broken(reason) => Error::Broken { path: path.to_owned(), reason },
             })
+        } else if head.starts_with(b"\x89HDF\r\n\x1a\n") {
+            Ok(Self::Hdf5)
         } else if is_onnx(&head) {
             Ok(Self::Onnx)
         } else {
@@ -61,13 +66,12 @@ const UNPACK: &str = "unpack it, and give what is in it";
 
 /// Bytes at a certain place that files of a kind begin with.
 #[rustfmt::skip]
-const FOREIGN: [(usize, &[u8], &str, &str); 21] = [
+const FOREIGN: [(usize, &[u8], &str, &str); 20] = [
     (4, b"TFL3", "a TensorFlow Lite model, whose weights are laid out for small devices",
         "import the network that it was converted from"),
     // The version of a SavedModel is 1, older than any ONNX of opset 7.
     (0, b"\x08\x01\x12", "a TensorFlow SavedModel, which is a program",
         "export it to ONNX with tf2onnx, or save its weights from Keras"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save the weights as safetensors or .pth"),
     (0, b"\x93NUMPY", "a NumPy array", "save all tensors by name, as safetensors"),
     (0, b"GGUF", "a GGUF file, which language models are kept in", GIVE_WEIGHTS),
     (0, b"\x89PNG\r\n", "an image", "`zoo classify` names what is in it"),
@@ -143,8 +147,8 @@ enum Fault {
 const ENDINGS: [&str; 8] =
     [".pth", ".pt", ".safetensors", ".onnx", ".bin", ".ckpt", ".pth.tar", ".h5"];
 
-/// Whether an archive is one of PyTorch's, and none of its entries lies over another one.
-fn archive(path: &Path) -> Result<(), Fault> {
+/// Whose archive it is, if none of its entries lies over another one.
+fn archive(path: &Path) -> Result<Kind, Fault> {
     let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
     let foreign = |found: Cow<'static, str>, hint: Cow<'static, str>| Fault::Foreign((found, hint));
     let file = File::open(path).map_err(|error| broken(&error))?;
@@ -164,7 +168,10 @@ fn archive(path: &Path) -> Result<(), Fault> {
         ));
     }
     if has("data.pkl") {
-        return Ok(());
+        return Ok(Kind::Pytorch);
+    }
+    if names.iter().any(|name| name == WEIGHTS) {
+        return Ok(Kind::Keras);
     }
     if let Some(name) = names.iter().find(|name| ENDINGS.iter().any(|end| name.ends_with(end))) {
         let kind = if has("METADATA") || has("WHEEL") { "a Python wheel" } else { "an archive" };

@@ -5,7 +5,7 @@
 //! model ── StateDict::of ──▶ tensors by key ── save_safetensors, save_pth, save_onnx ──▶ file
 //! ```
 //!
-//! [`Checkpoint::open`] reads PyTorch's and safetensors' files without running anything in them.
+//! [`Checkpoint::open`] reads PyTorch's, safetensors', ONNX's and Keras's files without running anything in them.
 //! [`load`] puts the tensors into a model, strictly: each parameter gets a tensor of its shape
 //! and no tensor is left over, or the [`Report`] in the error lists all that is wrong. A
 //! [`Record`] is Burn's own file with a [`ModelCard`] inside, which says all that is needed to
@@ -21,6 +21,7 @@ mod digest;
 mod download;
 mod error;
 mod export;
+mod keras;
 mod kind;
 mod load;
 pub mod onnx;
@@ -39,6 +40,7 @@ pub use checkpoint::Checkpoint;
 pub use download::{Event, Limits};
 pub use error::Error;
 pub use export::{OPSETS, StateDict};
+pub use keras::Normalization;
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load, load_but};
 pub use recognise::{Candidate, Recognition, Resemblance, Unrecognised, recognise};
 pub use record::{Precision, Record, is_record, is_record_file};

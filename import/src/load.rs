@@ -112,7 +112,7 @@ pub fn load_but<M: Module>(
             None => {
                 report.missing.push(Missing { key: key.clone(), shape: expected, nearest: None })
             }
-            Some(tensor) if tensor.shape.to_vec() != expected => {
+            Some(tensor) if !has_shape(tensor, &expected) => {
                 report.misshapen.push(Misshapen {
                     key: key.clone(),
                     expected,
@@ -234,6 +234,8 @@ fn spelling<'l>(
 ) -> (&'l KeyLayout, Vec<String>) {
     layouts
         .iter()
+        // Of several that know as many, the last is taken, which is the first of them then.
+        .rev()
         .map(|layout| {
             let keys = keys_of(layout, slots);
             let known = keys.iter().filter(|key| checkpoint.tensors.contains_key(*key)).count();
@@ -273,6 +275,17 @@ pub(crate) fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
     shape
 }
 
+/// Whether a tensor has a shape, or is the kernel of a convolution over the whole of its input,
+/// as some write a fully connected layer.
+pub(crate) fn has_shape(tensor: &Tensor, expected: &[usize]) -> bool {
+    match (&tensor.shape[..], expected) {
+        (&[outputs, channels, height, width], &[rows, columns]) => {
+            outputs == rows && channels.checked_mul(height * width) == Some(columns)
+        }
+        (found, expected) => found == expected,
+    }
+}
+
 fn is_linear(parameter: &Parameter) -> bool {
     parameter.layer == "Linear"
 }
@@ -281,9 +294,13 @@ fn is_linear(parameter: &Parameter) -> bool {
 ///
 /// Burn's own adapter takes an element at a time, which for VGG is half of an import's time.
 fn transposed(tensor: &Tensor) -> Tensor {
-    let [rows, columns] = tensor.shape[..] else {
+    let [rows, ref inputs @ ..] = tensor.shape[..] else {
         return tensor.clone();
     };
+    if inputs.is_empty() {
+        return tensor.clone();
+    }
+    let columns = inputs.iter().product();
     let shape = Shape::new([columns, rows]);
     bridge::map_data(tensor.clone(), tensor.name.clone(), DType::F32, shape, move |data| {
         let data = data.convert::<f32>();

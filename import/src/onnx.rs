@@ -21,6 +21,7 @@ mod proto;
 mod recognise;
 mod trace;
 
+pub(crate) use constant::permute;
 pub use evaluate::{ImageShape, NotRun};
 pub use graph::Graph;
 pub(crate) use graph::is_onnx;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use zoo_core::{KeyLayout, Parameter};
 
-use crate::load::{is_counter, keys_of, pytorch_shape};
+use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
 use crate::{Capture, Checkpoint, fit};
 
 /// A network that a checkpoint may be of.
@@ -171,7 +171,7 @@ impl<'c> Match<'c> {
             .iter()
             .zip(parameters)
             .filter(|(key, parameter)| {
-                found(key).is_some_and(|tensor| tensor.shape.to_vec() == pytorch_shape(parameter))
+                found(key).is_some_and(|tensor| has_shape(tensor, &pytorch_shape(parameter)))
             })
             .count();
         let resemblance = Resemblance {
@@ -181,7 +181,7 @@ impl<'c> Match<'c> {
             parameters: parameters.len(),
             unused: unused(checkpoint, layout, &keys),
         };
-        (matched > 0).then_some(Self { candidate, layout, keys, known, resemblance })
+        (known > 0).then_some(Self { candidate, layout, keys, known, resemblance })
     }
 
     fn score(&self) -> usize {
@@ -201,7 +201,7 @@ impl<'c> Match<'c> {
         let mut is_headless = false;
         for (key, parameter) in self.keys.iter().zip(&fitted) {
             match checkpoint.tensors.get(key) {
-                Some(tensor) if tensor.shape.to_vec() == pytorch_shape(parameter) => {}
+                Some(tensor) if has_shape(tensor, &pytorch_shape(parameter)) => {}
                 None if classifier.contains(&parameter.path) => is_headless = true,
                 _ => return None,
             }

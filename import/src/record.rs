@@ -50,6 +50,9 @@ pub fn is_record(head: &[u8]) -> bool {
 ///
 /// When the file can't be read.
 pub fn is_record_file(path: &Path) -> Result<bool, Error> {
+    if path.is_dir() {
+        return Ok(false);
+    }
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(4).read_to_end(&mut head))

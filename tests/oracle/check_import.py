@@ -9,6 +9,7 @@ Each has to be recognised and to give PyTorch's logits, within the tolerance of 
 fixtures. Exits with 1 and says which failed and how.
 """
 import argparse
+import dataclasses
 import logging
 import re
 import subprocess
@@ -19,7 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import oracle
+import timm
 import torch
+from pytorchcv.model_provider import get_model as pytorchcv
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_tensors
 
@@ -32,6 +35,14 @@ VARIANTS = ["lenet5", "alexnet", "vgg11", "vgg13_bn", "googlenet", "resnet18", "
             "mobilenet_v3_small", "mobilenet_v3_large", "mnasnet0_5", "mnasnet1_0", "mnasnet_a1",
             "efficientnet_b0", "efficientnet_b1", "efficientnet_lite0_timm", "shufflenet_v1_g3",
             "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "ghostnet_050", "ghostnet_100", "unet"]
+# The same networks as others spell them.
+VARIANTS += ["pytorchcv:" + pair for pair in [
+    "resnet18=resnet18@224", "squeezenet_v1_0=squeezenet1_0@224",
+    "squeezenet_v1_1=squeezenet1_1@224"]]
+VARIANTS += ["timm:" + pair for pair in [
+    "densenet121=densenet121", "inception_v3=inception_v3", "legacy_xception=xception@96",
+    "inception_v4=inception_v4", "mnasnet_100=mnasnet1_0", "mobilenetv2_100=mobilenet_v2",
+    "efficientnet_b0=efficientnet_b0", "vgg11=vgg11", "vgg13_bn=vgg13_bn", "resnet18=resnet18"]]
 CLASSES = 7
 
 
@@ -98,9 +109,20 @@ FORMS = {"pth": save_pth, "safetensors": save_safetensors, "onnx": save_onnx,
          "dynamo": save_dynamo, "tuned": save_tuned}
 
 
+def lookup(spec):
+    """NAME[@SIZE], or LIBRARY:THEIRS=NAME[@SIZE] for a network that others spell otherwise."""
+    theirs, _, ours = spec.rpartition("=")
+    library, _, theirs = theirs.partition(":")
+    entry, size = oracle.lookup(ours)
+    if theirs:
+        build = {"timm": timm.create_model, "pytorchcv": pytorchcv}[library]
+        entry = dataclasses.replace(entry, build=lambda: build(theirs), feat=None)
+    return entry, size
+
+
 def check(spec, form, run, folder):
     """The largest difference of a logit, as a share of what is allowed."""
-    entry, size = oracle.lookup(spec)
+    entry, size = lookup(spec)
     net = oracle.conditioned(entry, size)
     x = torch.from_numpy(oracle.input_array(entry.shape(size)))
     path = folder / "checkpoint"

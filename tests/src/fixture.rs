@@ -93,7 +93,7 @@ impl Fixture {
                 (key.clone(), bridge::from_data(data, key.clone(), None))
             })
             .collect();
-        Checkpoint { path: self.variant.clone().into(), tensors, graph: None }
+        Checkpoint { path: self.variant.clone().into(), tensors, graph: None, normalization: None }
     }
 
     fn values(&self, key: &str, shape: &[usize]) -> Vec<f32> {

@@ -35,13 +35,28 @@ pub enum Preset {
     Fine,
     /// All layers, starting from nothing.
     Scratch,
+    /// A network that tells pixels apart, starting from nothing.
+    Segment,
+}
+
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskKind {
+    /// What is in an image.
+    Classify,
+    /// What each of its pixels is.
+    Segment,
 }
 
 /// Which images, and how they are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// A folder of folders, a list (`.csv`, `.jsonl`), or `fashion-mnist:FOLDER`.
+    /// What is learned.
+    pub task: TaskKind,
+    /// A folder of folders, a list (`.csv`, `.jsonl`), or `fashion-mnist:FOLDER`; for segmentation
+    /// a folder with `images` and `masks`.
     pub path: String,
     /// Share of each class that is kept for validation where the data does not say.
     pub val_fraction: f64,
@@ -173,6 +188,7 @@ impl Config {
             preset,
             seed: 0,
             data: DataConfig {
+                task: TaskKind::Classify,
                 path: String::new(),
                 val_fraction: 0.2,
                 balance: Balance::None,
@@ -239,6 +255,18 @@ impl Config {
                 },
                 ..linear
             },
+            Preset::Segment => Self {
+                data: DataConfig { task: TaskKind::Segment, ..linear.data },
+                model: ModelConfig { pretrained: false, image_size: 256, ..linear.model },
+                recipe: Recipe {
+                    do_fine_tuning: true,
+                    epochs: 40,
+                    batch_size: 4,
+                    lr: 1e-3,
+                    ..linear.recipe
+                },
+                ..linear
+            },
         }
     }
 
@@ -255,10 +283,12 @@ impl Config {
         for layer in layers {
             merge(&mut merged, layer);
         }
+        let segments = get(&merged, "data", "task").and_then(Value::as_str) == Some("segment");
         let preset = match (merged.get("preset"), get(&merged, "recipe", "do_fine_tuning")) {
             (Some(name), _) => name.clone().try_into().map_err(|_| {
-                invalid(format!("there is no preset {name}"), "linear, fine or scratch")
+                invalid(format!("there is no preset {name}"), "linear, fine, scratch or segment")
             })?,
+            (None, _) if segments => Preset::Segment,
             (None, Some(Value::Boolean(true))) => Preset::Fine,
             (None, _) => Preset::Linear,
         };
@@ -428,7 +458,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        for preset in [Preset::Linear, Preset::Fine, Preset::Scratch] {
+        for preset in [Preset::Linear, Preset::Fine, Preset::Scratch, Preset::Segment] {
             let config = Config::preset(preset);
             assert_eq!(Config::from_layers(&[layer(&config.to_toml())]).unwrap(), config);
         }

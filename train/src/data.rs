@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
+use zoo_import::write_atomically;
 
 use crate::Error;
 use crate::random::{Purpose, stream};
@@ -173,6 +174,27 @@ impl Dataset {
         }
         let classes = classes.to_vec();
         Ok(Self { classes, train: Vec::new(), val, warnings: listing.warnings })
+    }
+
+    /// Writes the images and the part each belongs to as a list that can be opened again.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be written.
+    pub fn write_list(&self, path: &Path) -> Result<(), Error> {
+        let parts = [("train", &self.train), ("val", &self.val)];
+        write_atomically(path, |file| {
+            let mut table = csv::Writer::from_writer(file);
+            table.write_record(["path", "label", "split"])?;
+            for (part, samples) in parts {
+                for sample in samples {
+                    let label = &self.classes[sample.class];
+                    table.write_record([&sample.source.name(), label, part])?;
+                }
+            }
+            table.flush()
+        })?;
+        Ok(())
     }
 
     /// Number of images of each class.

@@ -12,6 +12,7 @@ use rand::RngExt;
 
 use crate::checkpoint::{Progress, State};
 use crate::images::prefetch;
+use crate::journal::Journal;
 use crate::random::{Purpose, stream};
 use crate::{Config, EpochRow, Error, Event, Observer, Score, Task, optim};
 
@@ -83,9 +84,10 @@ pub fn fit<T: Task>(
         state = state.load(&checkpoint, build)?;
     }
 
+    let mut journal = Journal::new(run.folder)?;
     let mut complaints = Complaints::default();
     while state.progress.epoch < recipe.epochs {
-        let is_complete = epoch(task, &mut state, config, run, &checkpoint)?;
+        let is_complete = epoch(task, &mut state, config, run, &mut journal)?;
         complaints.report(task, run.observer);
         if !is_complete {
             state.save(&checkpoint)?;
@@ -117,6 +119,7 @@ pub fn fit<T: Task>(
                 score.loss.is_finite().then_some((progress.epoch, score.loss, score.accuracy));
         }
         state.save(&checkpoint)?;
+        journal.epoch(&state.progress.history)?;
         let progress = &state.progress;
         run.observer.on(&Event::EpochDone(&progress.history[progress.history.len() - 1]));
         let since_best = progress.best.map_or(0, |(epoch, ..)| progress.epoch - epoch);
@@ -138,9 +141,10 @@ fn epoch<T: Task>(
     state: &mut State<T::Model>,
     config: &Config,
     run: &mut Run<'_>,
-    checkpoint: &Path,
+    journal: &mut Journal,
 ) -> Result<bool, Error> {
     let recipe = &config.recipe;
+    let checkpoint = run.folder.join(CHECKPOINT);
     let device = run.device.clone().autodiff();
     let number = state.progress.epoch;
     let plan = task.plan(number);
@@ -155,6 +159,7 @@ fn epoch<T: Task>(
     let is_complete = prefetch(done..plan.len(), config.workers(), load, |loaded| {
         let mut clock = Instant::now();
         let mut accumulator = GradientsAccumulator::new();
+        let mut last_loss = 0.0;
         for (batch, data) in (done..plan.len()).zip(loaded) {
             let mut images = 0;
             if let Some(data) = data {
@@ -166,6 +171,7 @@ fn epoch<T: Task>(
                     return Err(diverged(value, &state.progress, run.folder));
                 }
                 images = loss.images;
+                last_loss = f64::from(value);
                 state.progress.images += images;
                 state.progress.loss += f64::from(value) * images as f64;
                 state.progress.correct += loss.correct;
@@ -179,6 +185,7 @@ fn epoch<T: Task>(
             let is_step = (batch + 1) % recipe.accumulate == 0 || batch + 1 == plan.len();
             if is_step {
                 step(state, config, accumulator.grads());
+                journal.step(state.progress.step, last_loss, state.progress.lr)?;
             }
             state.progress.batch = batch + 1;
             state.progress.seconds += clock.elapsed().as_secs_f64();
@@ -201,7 +208,7 @@ fn epoch<T: Task>(
                     if !sum_of(&state.model).is_finite() {
                         return Err(diverged(f32::NAN, &state.progress, run.folder));
                     }
-                    state.save(checkpoint)?;
+                    state.save(&checkpoint)?;
                 }
             }
         }

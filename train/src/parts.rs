@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use zoo_core::{ImageClassifier, parameters, root_prefix};
 
 use crate::Error;
@@ -11,9 +11,17 @@ use crate::config::{BatchNormMode, Recipe};
 
 /// The parameters that a fresh classifier replaces.
 pub(crate) fn classifier<M: ImageClassifier>(model: &M) -> BTreeSet<ParamId> {
+    fresh(model, |model, device| model.reset_classifier(2, device))
+}
+
+/// The parameters that are replaced by `reset`.
+pub(crate) fn fresh<M: Module>(
+    model: &M,
+    reset: impl FnOnce(&mut M, &Device),
+) -> BTreeSet<ParamId> {
     let mut fresh = model.clone();
     let device = model.devices().first().cloned().unwrap_or_default();
-    fresh.reset_classifier(2, &device);
+    reset(&mut fresh, &device);
     let others: BTreeSet<_> = ids(&fresh).into_iter().collect();
     ids(model).into_iter().filter(|id| !others.contains(id)).collect()
 }
@@ -89,32 +97,30 @@ fn last_of<M: Module>(model: &M, part: &str) -> Result<usize, Error> {
     let mut places = Places::default();
     model.visit(&mut places);
     let root = root_prefix(model);
-    let paths = places.found.iter().map(|path| path.strip_prefix(&root).unwrap_or(path));
-    let is_in = |path: &str| {
+    let is_in = |path: &String| {
+        let path = path.strip_prefix(&root).unwrap_or(path);
         path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    paths.enumerate().filter(|(_, path)| is_in(path)).map(|(place, _)| place).last().ok_or_else(
-        || {
-            let names: BTreeSet<_> = parameters(model)
-                .iter()
-                .map(|parameter| {
-                    let mut segments = parameter.path.split('.');
-                    let first = segments.next().unwrap_or_default().to_owned();
-                    match segments.next() {
-                        Some(number) if number.parse::<usize>().is_ok() => {
-                            format!("{first}.{number}")
-                        }
-                        _ => first,
+    places.found.iter().rposition(is_in).ok_or_else(|| {
+        let names: BTreeSet<_> = parameters(model)
+            .iter()
+            .map(|parameter| {
+                let mut segments = parameter.path.split('.');
+                let first = segments.next().unwrap_or_default().to_owned();
+                match segments.next() {
+                    Some(number) if number.parse::<usize>().is_ok() => {
+                        format!("{first}.{number}")
                     }
-                })
-                .collect();
-            let names: Vec<_> = names.into_iter().collect();
-            Error::Config(format!(
-                "the network has no part `{part}` to freeze up to\nhint: it has {}",
-                names.join(", ")
-            ))
-        },
-    )
+                    _ => first,
+                }
+            })
+            .collect();
+        let names: Vec<_> = names.into_iter().collect();
+        Error::Config(format!(
+            "the network has no part `{part}` to freeze up to\nhint: it has {}",
+            names.join(", ")
+        ))
+    })
 }
 
 /// The paths of all values, flags included, in the order in which a [`Freezer`] meets them.

@@ -31,7 +31,7 @@ pub enum Command {
     Info(Info),
     /// List the backends: built in? usable here? why not?
     Devices(Devices),
-    /// Turn a PyTorch or safetensors checkpoint into a record
+    /// Turn a PyTorch, safetensors or ONNX file into a record
     Import(Import),
     /// Turn a record into a file for other programs
     Export(Export),
@@ -68,7 +68,7 @@ pub struct Model {
     #[arg(long, short, value_name = "VARIANT[.TAG]")]
     pub model: Option<String>,
 
-    /// Weights: a record, or a PyTorch or safetensors checkpoint of the model
+    /// Weights: a record, or a PyTorch, safetensors or ONNX file of the model
     #[arg(long, short, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -127,16 +127,21 @@ pub struct Classify {
 
 /// `zoo finetune`
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 DATA is one of
   FOLDER                a folder for each class, in it or in its folders `train` and `val`
   LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split
   fashion-mnist:FOLDER  the files that Fashion-MNIST is published in; mnist: too
+  FOLDER                with --task segment: folders `images` and `masks` with files of the same names, a grey value a class
 
-The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are config.toml,
-which --config takes, metrics.csv, report.html, TensorBoard's events and a checkpoint, which --resume goes on from.
+The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are report.html, metrics.csv,
+TensorBoard's events, config.toml, which --config takes, images.csv, whose validation images `zoo eval` takes, and
+checkpoint.bpk, which --resume goes on from.
 
-Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted.")]
+Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted."
+)]
 pub struct Finetune {
     /// The images
     #[arg(required_unless_present_any = ["resume", "config", "data"])]
@@ -165,6 +170,10 @@ pub struct Finetune {
     /// Where it runs.
     #[command(flatten)]
     pub run: Run,
+
+    /// What is learned: what is in an image, or what each of its pixels is
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
 
     /// What the settings start from
     #[arg(long, value_enum)]
@@ -228,6 +237,15 @@ pub enum Preset {
     Fine,
     /// All layers, from nothing
     Scratch,
+}
+
+/// What a model learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Task {
+    /// What is in an image
+    Classify,
+    /// What each pixel is
+    Segment,
 }
 
 /// `zoo eval`
@@ -299,7 +317,7 @@ pub struct Devices {
 /// `zoo import`
 #[derive(Debug, Args)]
 pub struct Import {
-    /// A .pt, .pth or .safetensors file
+    /// A .pt, .pth, .safetensors or .onnx file
     pub checkpoint: PathBuf,
 
     /// The model it is of, with a tag where several weights are published [default: what the
@@ -366,7 +384,7 @@ pub enum Target {
 /// `zoo inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// A record, or a .pt, .pth or .safetensors file
+    /// A record, or a .pt, .pth, .safetensors or .onnx file
     pub file: PathBuf,
 
     /// How to print it
@@ -472,6 +490,10 @@ pub struct Bench {
     /// Side of the images in pixels [default: what the model was designed for]
     #[arg(long, value_name = "PIXELS", value_parser = positive())]
     pub size: Option<usize>,
+
+    /// Time steps of training: forward, backward and update
+    #[arg(long)]
+    pub training: bool,
 
     /// Print what each step of the engine's plan takes
     #[arg(long)]

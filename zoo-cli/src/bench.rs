@@ -1,11 +1,17 @@
-//! `zoo bench`: how fast a model runs.
+//! `zoo bench`: how fast a model runs, or is trained.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use serde::Serialize;
+use zoo_core::ImageClassifier;
 use zoo_engine::StepProfile;
+use zoo_models::Classifier;
 
 use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
@@ -21,6 +27,7 @@ struct Result {
     path: &'static str,
     batch: usize,
     size: usize,
+    training: bool,
     threads: usize,
     runs: usize,
     median_ms: f64,
@@ -48,19 +55,27 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let network = variant.config.init(&device);
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    let images: Vec<f32> = images.into_data().convert::<f32>().iter().collect();
+    let mut training = match args.training {
+        true => Some(TrainingStep::new(network.clone().into_classifier()?)),
+        false => None,
+    };
+    let pixels: Vec<f32> = images.clone().into_data().convert::<f32>().iter().collect();
     let mut runner = Runner::new(&network, args.run.backend, &device);
     // Parameters are drawn when they are first used.
     let start = Instant::now();
-    let compile_ms = runner.plan(shape, false)?.map(|_| start.elapsed().as_secs_f64() * 1e3);
+    let plan = if args.training { None } else { runner.plan(shape, false)? };
+    let compile_ms = plan.map(|_| start.elapsed().as_secs_f64() * 1e3);
     if let Some(reason) = runner.reason() {
         eprintln!("zoo: Burn computes this: {reason}");
     }
     let mut once = || -> anyhow::Result<f64> {
-        let images = images.clone();
+        let pixels = pixels.clone();
         let start = Instant::now();
         // Reading the result back waits for backends that compute on their own time.
-        runner.logits(images, shape)?;
+        match &mut training {
+            Some(step) => step.run(images.clone()),
+            None => drop(runner.logits(pixels, shape)?),
+        }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
     // Caches, thread pools and tuners settle first.
@@ -75,9 +90,10 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let result = Result {
         variant: variant.name,
         backend: args.run.backend.name(),
-        path: runner.path(),
+        path: if args.training { "burn" } else { runner.path() },
         batch: args.batch,
         size,
+        training: args.training,
         threads,
         runs: args.runs,
         median_ms: median,
@@ -95,7 +111,7 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let Some(plan) = runner.plan(shape, false)? else {
         anyhow::bail!("only the engine's plans have a profile\nhint: use --backend cpu");
     };
-    let profile = plan.profile(&images, args.runs)?;
+    let profile = plan.profile(&pixels, args.runs)?;
     print_profile(&profile, plan.peak(), args.format)
 }
 
@@ -168,6 +184,31 @@ fn print_profile(profile: &[StepProfile], peak: f64, format: Format) -> anyhow::
     Ok(())
 }
 
+/// Forward, backward and an update by SGD with momentum, as in `tests/oracle/training_step.py`.
+struct TrainingStep {
+    network: Option<Classifier>,
+    optimizer: ModuleOptimizer,
+}
+
+impl TrainingStep {
+    fn new(network: Classifier) -> Self {
+        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+        let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
+        Self { network: Some(network.train()), optimizer }
+    }
+
+    fn run(&mut self, images: Tensor<4>) {
+        let Some(network) = self.network.take() else { return };
+        let logits = network.forward(Tensor::from_inner(images));
+        // Each image is of class 0.
+        let loss = -log_softmax(logits, 1).narrow(1, 0, 1).mean();
+        let grads = GradientsParams::from_grads(loss.backward(), &network);
+        let network = self.optimizer.step(1e-3, network, grads);
+        loss.into_data();
+        self.network = Some(network);
+    }
+}
+
 fn print(result: &Result, format: Format) -> anyhow::Result<()> {
     let mut out = io::stdout();
     match format {
@@ -180,7 +221,8 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
         Format::Text => {
             writeln!(
                 out,
-                "{} on {} ({}), batch {}, {} x {} pixels, {} threads",
+                "{}{} on {} ({}), batch {}, {} x {} pixels, {} threads",
+                if result.training { "a training step of " } else { "" },
                 result.variant,
                 result.backend,
                 result.path,

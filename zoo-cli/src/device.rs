@@ -84,6 +84,21 @@ impl Backend {
     }
 }
 
+/// Makes `cpu` what Burn computes on where nobody says, if the user did not choose.
+///
+/// An optimiser's state is loaded there before it moves to where it belongs. Burn's own default
+/// is the graphics card as soon as its backend is in the binary, whether there is a card or not.
+///
+/// # Safety
+///
+/// Only before there is a second thread: the environment is changed.
+pub unsafe fn default_to_cpu() {
+    if std::env::var_os("BURN_DEVICE").is_none() {
+        // SAFETY: the caller's.
+        unsafe { std::env::set_var("BURN_DEVICE", "flex") };
+    }
+}
+
 /// The threads that were asked for; 0 where nobody asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 

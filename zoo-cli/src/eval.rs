@@ -1,8 +1,10 @@
 //! `zoo eval`: how good a model is on images whose classes are known.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use anyhow::ensure;
+use image::ImageFormat;
+use zoo_import::write_atomically;
 use zoo_train::{Batching, Budget, Dataset, Evaluation, Event, Images, Observer, evaluate};
 
 use crate::args::{Eval, Format};
@@ -31,6 +33,11 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars)?;
     for (sample, reason) in images.broken() {
         eprintln!("zoo: {} is left out: {reason}", sample.source.name());
+    }
+    if let Some(path) = &args.confusion {
+        let mut png = Cursor::new(Vec::new());
+        evaluation.confusion_image().write_to(&mut png, ImageFormat::Png)?;
+        write_atomically(path, |file| file.write_all(png.get_ref()))?;
     }
     print(&evaluation, args.format)?;
     Ok(if evaluation.unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })

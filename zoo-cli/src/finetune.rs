@@ -1,6 +1,6 @@
 //! `zoo finetune`: from photographs of one's own to a record that knows them.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use toml::{Table, Value};
 use zoo_core::{Preprocess, parameters};
 use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
-use zoo_models::Classifier;
-use zoo_train::{CHECKPOINT, Config, Dataset, EpochRow, Event, Observer, duration, train};
+use zoo_models::Network;
+use zoo_train::{
+    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, MODEL, Masks, Observer, TaskKind,
+    duration, train, train_segmenter,
+};
 
 use crate::args::{self, Finetune};
 use crate::{Outcome, device, model};
 
 /// The name of the settings in a run's folder.
 const CONFIG: &str = "config.toml";
+
+/// The name of the list of images and their parts in a run's folder.
+const IMAGES: &str = "images.csv";
 
 /// Runs the command.
 pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
@@ -28,59 +34,111 @@ pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
     let device = args.run.backend.device()?;
     let config = settings(args)?;
     let folder = folder(args, &config)?;
-    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
-    let (network, card) = network(&config, dataset.classes.len(), &device)?;
-
-    let mut bars = Bars::default();
-    for warning in &dataset.warnings {
-        bars.on(&Event::Warning(warning));
+    match config.data.task {
+        TaskKind::Classify => classify(args, &config, &folder, &device),
+        TaskKind::Segment => segment(args, &config, &folder, &device),
     }
-    eprintln!(
-        "{} classes, {} images to train on, {} to validate with; {}, {}",
-        dataset.classes.len(),
-        dataset.train.len(),
-        dataset.val.len(),
-        card.variant,
-        if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" },
-    );
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+}
+
+/// Trains a network to name what is in images.
+fn classify(
+    args: &Finetune,
+    config: &Config,
+    folder: &Path,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let (network, card) = network(config, dataset.classes.len(), device)?;
+    let network = network.into_classifier()?;
+    let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
+    let what = format!("{}, {layers}", card.variant);
+    announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
+    prepare(args, config, folder)?;
     if args.resume.is_none() {
-        write_atomically(&folder.join(CONFIG), |file| {
-            std::io::Write::write_all(file, config.to_toml().as_bytes())
-        })?;
+        dataset.write_list(&folder.join(IMAGES))?;
     }
     let stop = stop_on_interrupt()?;
-    let trained = train(
-        network,
-        &card,
-        &dataset,
-        &config,
-        &mut zoo_train::Run {
-            folder: &folder,
-            device: &device,
-            resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
-            stop: &stop,
-            observer: &mut bars,
-        },
-    )?;
-    if trained.fitted.was_interrupted {
+    let mut bars = Bars::default();
+    let mut run = zoo_train::Run {
+        folder,
+        device,
+        resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
+        stop: &stop,
+        observer: &mut bars,
+    };
+    let trained = train(network, &card, &dataset, config, &mut run)?;
+    let result = trained.evaluation.map(|evaluation| {
+        let percent = 100.0 * evaluation.top1;
+        format!("{percent:.1} % of {} validation images are right", evaluation.images)
+    });
+    Ok(conclude(folder, &trained.fitted, result))
+}
+
+/// Trains a network to tell pixels apart.
+fn segment(
+    args: &Finetune,
+    config: &Config,
+    folder: &Path,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    let path = Path::new(&config.data.path);
+    let masks = Masks::open(path, config.data.val_fraction, config.seed)?;
+    let classes = masks.classes();
+    let (network, card) = network(config, classes.len(), device)?;
+    let Network::Segmenter(network) = network else {
+        bail!("{} names images, not pixels\nhint: --model unet", card.variant);
+    };
+    announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
+    prepare(args, config, folder)?;
+    let stop = stop_on_interrupt()?;
+    let mut bars = Bars::default();
+    let mut run = zoo_train::Run {
+        folder,
+        device,
+        resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
+        stop: &stop,
+        observer: &mut bars,
+    };
+    let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
+    let result = trained.evaluation.map(|evaluation| {
+        let iou: Vec<_> = evaluation.iou.iter().map(|iou| format!("{iou:.3}")).collect();
+        let (mean, pixels) = (evaluation.mean_iou, 100.0 * evaluation.pixels);
+        format!("mean IoU {mean:.3} ({}), {pixels:.1} % of pixels are right", iou.join(" "))
+    });
+    Ok(conclude(folder, &trained.fitted, result))
+}
+
+/// Says what is about to be done.
+fn announce(warnings: &[String], classes: &[String], [train, val]: [usize; 2], what: &str) {
+    for warning in warnings {
+        eprintln!("zoo: {warning}");
+    }
+    let classes = classes.len();
+    eprintln!("{classes} classes, {train} images to train on, {val} to validate with; {what}");
+}
+
+/// Makes the run's folder and writes its settings there.
+fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    if args.resume.is_none() {
+        let text = config.to_toml();
+        write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Says what came of it.
+fn conclude(folder: &Path, fitted: &Fitted, result: Option<String>) -> Outcome {
+    if fitted.was_interrupted {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
-        return Ok(Outcome::Interrupted);
+        return Outcome::Interrupted;
     }
-    let best =
-        trained.fitted.best_epoch.map_or_else(String::new, |epoch| format!("epoch {epoch}, "));
-    match &trained.evaluation {
-        Some(evaluation) => println!(
-            "{}: {best}{:.1} % of {} validation images are right; {}",
-            trained.model.display(),
-            100.0 * evaluation.top1,
-            evaluation.images,
-            duration(trained.fitted.seconds),
-        ),
-        None => println!("{}: {}", trained.model.display(), duration(trained.fitted.seconds)),
-    }
-    Ok(Outcome::Done)
+    let epoch = fitted.best_epoch.map(|epoch| format!("epoch {epoch}"));
+    let parts = [epoch, result, Some(duration(fitted.seconds))];
+    let text: Vec<_> = parts.into_iter().flatten().collect();
+    println!("{}: {}", folder.join(MODEL).display(), text.join(", "));
+    Outcome::Done
 }
 
 /// The settings of a preset, a file and the command line, the later ones over the earlier.
@@ -105,7 +163,11 @@ fn settings(args: &Finetune) -> anyhow::Result<Config> {
     let mut config = Config::from_layers(&layers)?;
     ensure!(!config.data.path.is_empty(), "no images are named\nhint: zoo finetune FOLDER");
     if config.model.name.is_empty() && config.model.weights.is_empty() {
-        model::EMBEDDED.clone_into(&mut config.model.name);
+        let name = match config.data.task {
+            TaskKind::Classify => model::EMBEDDED,
+            TaskKind::Segment => "unet",
+        };
+        name.clone_into(&mut config.model.name);
     }
     Ok(config)
 }
@@ -125,6 +187,11 @@ fn flags(args: &Finetune) -> anyhow::Result<Table> {
     let number = |number: Option<usize>| number.map(|number| Value::Integer(number as i64));
     let path = args.path.as_ref().or(args.data.as_ref());
     set("data", "path", path.map(|path| absolute(path)).transpose()?.map(Value::String));
+    let task = args.task.map(|task| match task {
+        args::Task::Classify => "classify",
+        args::Task::Segment => "segment",
+    });
+    set("data", "task", task.map(|task| Value::String(task.to_owned())));
     set("data", "val_fraction", args.val_fraction.map(Value::Float));
     set("data", "balance", text(&args.balance));
     set("model", "name", text(&args.model.model));
@@ -176,7 +243,7 @@ fn folder(args: &Finetune, config: &Config) -> anyhow::Result<PathBuf> {
         };
         PathBuf::from(format!("{data}-{model}"))
     });
-    if folder.join(CHECKPOINT).exists() || folder.join(zoo_train::MODEL).exists() {
+    if folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists() {
         bail!(
             "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER \
              names another folder",
@@ -191,7 +258,7 @@ fn network(
     config: &Config,
     num_classes: usize,
     device: &Device,
-) -> anyhow::Result<(Classifier, ModelCard)> {
+) -> anyhow::Result<(Network, ModelCard)> {
     let settings = &config.model;
     let (network, mut card) = if settings.pretrained {
         let name = Some(settings.name.as_str()).filter(|name| !name.is_empty());
@@ -241,7 +308,7 @@ fn network(
     if settings.image_size > 0 {
         card.preprocess = sized(card.preprocess, u32::try_from(settings.image_size)?);
     }
-    Ok((network.into_classifier()?, card))
+    Ok((network, card))
 }
 
 /// The same margin around images of another size.

@@ -8,6 +8,8 @@ use zoo_cli::args::Zoo;
 use zoo_cli::{Outcome, exit_code, is_catching, run};
 
 fn main() -> ExitCode {
+    // SAFETY: this is the program's first statement.
+    unsafe { zoo_cli::device::default_to_cpu() };
     let zoo = match Zoo::try_parse() {
         Ok(zoo) => zoo,
         Err(error) => {

@@ -8,7 +8,8 @@ use burn::tensor::{Device, Tensor};
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
 use zoo_import::onnx::Match;
 use zoo_import::{
-    Checkpoint, ModelCard, Origin, Record, Report, fit, has_auxiliary, is_record_file,
+    Checkpoint, ModelCard, Normalization, Origin, Record, Report, fit, has_auxiliary,
+    is_record_file,
 };
 use zoo_models::{Config, Logits, Network, variant};
 
@@ -142,7 +143,20 @@ pub fn from_checkpoint(
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     let guess = tagged.or(variant.weights.first());
     let weights = known.or(guess).filter(|_| in_channels == 3);
-    let names = match (labels, weights.map(|weights| weights.labels)) {
+    // Those who spell keys this way may have their own way to prepare images.
+    let usual = usual_preprocess(&variant, in_channels);
+    let layout = variant.layouts.iter().find(|layout| layout.name == report.layout);
+    let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| in_channels == 3);
+    let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
+    let mut preprocess = match theirs.filter(|_| known.is_none()) {
+        Some(theirs) => theirs,
+        None => weights.map_or(usual, |weights| weights.preprocess),
+    };
+    if let Some(Normalization { mean, std }) = checkpoint.normalization {
+        preprocess = Preprocess { mean, std, ..preprocess };
+    }
+    let classes = weights.map(|weights| weights.labels).or(theirs.map(|_| Labels::ImageNet1k));
+    let names = match (labels, classes) {
         (Some(labels), _) => labels,
         (None, Some(Labels::ImageNet1k)) if has_classifier => imagenet1k(num_classes),
         (None, _) => Vec::new(),
@@ -160,8 +174,7 @@ pub fn from_checkpoint(
         has_auxiliary,
         has_classifier,
         labels: names,
-        preprocess: weights
-            .map_or_else(|| usual_preprocess(&variant, in_channels), |weights| weights.preprocess),
+        preprocess,
         origin: Origin {
             file: checkpoint
                 .path

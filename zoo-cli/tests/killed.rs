@@ -82,5 +82,7 @@ fn kills_leave_no_half_of_a_file() {
         let arguments = export(target, name);
         is_whole_after_kills(folder, &arguments.each_ref().map(String::as_str), name);
     }
-    is_whole_after_kills(folder, &["import", "x.pth", "-o", "x.bpk"], "x.bpk");
+    for checkpoint in ["x.pth", "x.safetensors", "x.onnx"] {
+        is_whole_after_kills(folder, &["import", checkpoint, "-o", "x.bpk"], "x.bpk");
+    }
 }

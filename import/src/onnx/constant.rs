@@ -306,7 +306,7 @@ impl Constant {
 }
 
 /// Puts the dimensions of row-major values into another order.
-pub(super) fn permute(bytes: &[u8], dims: &[usize], order: &[usize], width: usize) -> Vec<u8> {
+pub(crate) fn permute(bytes: &[u8], dims: &[usize], order: &[usize], width: usize) -> Vec<u8> {
     let mut steps = vec![width; dims.len()];
     for axis in (1..dims.len()).rev() {
         steps[axis - 1] = steps[axis] * dims[axis];

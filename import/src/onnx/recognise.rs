@@ -24,8 +24,12 @@ pub struct Match {
 
 impl Match {
     /// The spelling of [`Self::checkpoint`].
-    pub const LAYOUTS: &[KeyLayout] =
-        &[KeyLayout { name: "the model", rules: &[("{part}", "{part}")], optional: &[] }];
+    pub const LAYOUTS: &[KeyLayout] = &[KeyLayout {
+        name: "the model",
+        rules: &[("{part}", "{part}")],
+        optional: &[],
+        preprocess: None,
+    }];
 }
 
 /// Why no network's layers are those of a graph.
@@ -157,8 +161,12 @@ impl Attempt<'_> {
             in_channels: self.channels,
             is_headless: self.is_headless,
         };
-        let checkpoint =
-            Checkpoint { path: checkpoint.path.clone(), tensors, graph: checkpoint.graph.clone() };
+        let checkpoint = Checkpoint {
+            tensors,
+            path: checkpoint.path.clone(),
+            graph: checkpoint.graph.clone(),
+            normalization: None,
+        };
         Ok((detail, Match { recognition, checkpoint }))
     }
 

@@ -31,6 +31,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.6"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The only variant, its size and weights as torchvision states them

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::Parameter;
+use crate::{Parameter, Preprocess};
 
 /// How a family of checkpoints spells the parameters of an architecture.
 ///
@@ -11,7 +11,7 @@ use crate::Parameter;
 /// - `{b}` puts it back, `{b+1}` adds to a number that was captured, `{b+a}` makes it a letter,
 ///   `a` for 0,
 /// - `{#}` counts: 0 for the first combination of captures met in module order, then 1, …; it
-///   flattens stages of blocks into one list.
+///   flattens stages of blocks into one list. `{#+1}` counts from 1.
 ///
 /// PyTorch's names for BatchNorm's scale and shift (`weight`, `bias`) are put in by themselves.
 ///
@@ -24,6 +24,7 @@ use crate::Parameter;
 ///         ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
 ///     ],
 ///     optional: &[],
+///     preprocess: None,
 /// };
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,9 @@ pub struct KeyLayout {
     pub rules: &'static [(&'static str, &'static str)],
     /// First segments of keys that a model may do without: auxiliary heads.
     pub optional: &'static [&'static str],
+    /// How those who spell keys this way prepare the images of ImageNet, for files that are not
+    /// among a variant's weights. The size is the variant's.
+    pub preprocess: Option<Preprocess>,
 }
 
 impl KeyLayout {
@@ -117,10 +121,10 @@ fn fill(
     while let Some((literal, tail)) = rest.split_once('{') {
         let (expression, tail) = tail.split_once('}').expect("a brace is closed");
         key.push_str(literal);
-        if expression == "#" {
-            key.push_str(&ordinal().to_string());
+        let (name, offset) = expression.split_once('+').unwrap_or((expression, "0"));
+        if name == "#" {
+            key.push_str(&count_on(offset, ordinal()));
         } else {
-            let (name, offset) = expression.split_once('+').unwrap_or((expression, "0"));
             let value = captures
                 .iter()
                 .find_map(|(capture, value)| (*capture == name).then_some(*value))
@@ -164,10 +168,11 @@ mod tests {
             ("stem.norm", "bn1"),
             ("stages.{s}.{b}.{kind}.conv1", "layer{s+1}.{b}.conv1"),
             ("stages.{s}.{b}.{kind}.conv2", "_blocks.{#}.conv"),
-            ("stages.{s}.{b}.{kind}.norm2", "_blocks.{#}.bn"),
+            ("stages.{s}.{b}.{kind}.norm2", "_blocks.{#+1}.bn"),
             ("stages.{s}.{b}.{kind}.conv3", "mixed_{s+5}{b+b}"),
         ],
         optional: &["aux"],
+        preprocess: None,
     };
 
     #[test]
@@ -196,7 +201,7 @@ mod tests {
                 Some("_blocks.0.conv.weight"),
                 Some("_blocks.1.conv.weight"),
                 Some("_blocks.2.conv.weight"),
-                Some("_blocks.1.bn.bias"),
+                Some("_blocks.2.bn.bias"),
                 Some("mixed_5c.weight"),
                 None,
             ]

@@ -23,4 +23,4 @@ pub use keys::KeyLayout;
 pub use parameters::{Parameter, count_trainable, parameters, root_prefix};
 pub use preprocess::{Colour, Filter, Preprocess};
 pub use segmenter::ImageSegmenter;
-pub use variant::{Family, Labels, Paper, Variant, Weights};
+pub use variant::{Family, Labels, Paper, Port, Variant, Weights};

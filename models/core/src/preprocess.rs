@@ -54,6 +54,17 @@ impl Preprocess {
         std: [0.229, 0.224, 0.225],
     };
 
+    /// TensorFlow's: values from -1 to 1. The mode `tf` of Keras.
+    pub const TENSORFLOW: Self = Self { mean: [0.5; 3], std: [0.5; 3], ..Self::IMAGENET };
+
+    /// Caffe's: blue, green, red from 0 to 255 without the mean. The mode `caffe` of Keras.
+    pub const CAFFE: Self = Self {
+        colour: Colour::Bgr,
+        mean: [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0],
+        std: [1.0 / 255.0; 3],
+        ..Self::IMAGENET
+    };
+
     /// The same recipe for another size.
     pub const fn sized(self, resize: u32, crop: u32) -> Self {
         Self { resize, crop, ..self }

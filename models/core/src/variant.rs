@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{KeyLayout, Preprocess};
 
 /// An architecture, as the literature knows it.
@@ -120,6 +122,15 @@ impl Weights {
             licence: "BSD-3-Clause",
         }
     }
+}
+
+/// Whose implementation a network follows, where two of them differ and have weights of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Port {
+    /// PyTorch's, which most checkpoints are of.
+    PyTorch,
+    /// `keras.applications`.
+    Keras,
 }
 
 /// A set of classes with a fixed order.

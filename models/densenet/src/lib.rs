@@ -26,8 +26,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, HeadKind, Padding};
+pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -45,6 +45,9 @@ pub struct DenseNetConfig {
     /// Probability of dropping a feature that a layer adds while training.
     #[config(default = "0.0")]
     pub dropout: f64,
+    /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
+    #[config(default = "Port::PyTorch")]
+    pub port: Port,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -123,7 +126,7 @@ impl DenseNetConfig {
                 let pool = MaxPool2dConfig::new([3, 3])
                     .with_strides([2, 2])
                     .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-                let norm = BatchNormConfig::new(channels).init(device);
+                let norm = self.norm(channels).init(device);
                 let stem = conv(stem_channels, 7).with_stride([2, 2]);
                 (stem, Some(norm), Some(pool.init()), 4 * smallest_stem - 3)
             }
@@ -139,7 +142,7 @@ impl DenseNetConfig {
             }
             let mut transition = None;
             if index + 1 < depths.len() {
-                transition = Some(Transition::new(channels, device));
+                transition = Some(self.transition(channels, device));
                 channels /= 2;
             }
             blocks.push(DenseBlock { layers, transition });
@@ -151,7 +154,7 @@ impl DenseNetConfig {
             stem_norm,
             stem_pool,
             blocks,
-            norm: BatchNormConfig::new(channels).init(device),
+            norm: self.norm(channels).init(device),
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_kind(self.head)
                 .with_initializer(Some(weight))
@@ -163,9 +166,36 @@ impl DenseNetConfig {
     fn layer(&self, channels: usize, device: &Device) -> DenseLayer {
         let hidden = EXPANSION * self.growth_rate;
         DenseLayer {
-            bottleneck: NormActConv::new([channels, hidden], 1, device),
-            grow: NormActConv::new([hidden, self.growth_rate], 3, device),
+            bottleneck: self.norm_act_conv([channels, hidden], 1, device),
+            grow: self.norm_act_conv([hidden, self.growth_rate], 3, device),
             dropout: DropoutConfig::new(self.dropout).init(),
+        }
+    }
+
+    fn transition(&self, channels: usize, device: &Device) -> Transition {
+        Transition {
+            compress: self.norm_act_conv([channels, channels / 2], 1, device),
+            pool: AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+        }
+    }
+
+    fn norm_act_conv(
+        &self,
+        channels: [usize; 2],
+        kernel_size: usize,
+        device: &Device,
+    ) -> NormActConv {
+        NormActConv {
+            norm: self.norm(channels[0]).init(device),
+            conv: conv(channels, kernel_size).init(device),
+        }
+    }
+
+    fn norm(&self, channels: usize) -> BatchNormConfig {
+        let norm = BatchNormConfig::new(channels);
+        match self.port {
+            Port::PyTorch => norm,
+            Port::Keras => norm.with_epsilon(1.001e-5).with_momentum(0.01),
         }
     }
 }
@@ -234,26 +264,12 @@ impl DenseLayer {
 }
 
 impl Transition {
-    fn new(channels: usize, device: &Device) -> Self {
-        Self {
-            compress: NormActConv::new([channels, channels / 2], 1, device),
-            pool: AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-        }
-    }
-
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.pool.forward(self.compress.forward(x))
     }
 }
 
 impl NormActConv {
-    fn new(channels: [usize; 2], kernel_size: usize, device: &Device) -> Self {
-        Self {
-            norm: BatchNormConfig::new(channels[0]).init(device),
-            conv: conv(channels, kernel_size).init(device),
-        }
-    }
-
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv.forward(relu(self.norm.forward(x)))
     }

@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::{DenseNetConfig, Stem};
 
@@ -22,10 +22,12 @@ const GROWTH_32: DenseNetConfig = DenseNetConfig {
     depths: [0; 4],
     stem: Stem::ImageNet,
     dropout: 0.0,
+    port: Port::PyTorch,
     head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };
+const KERAS_PORT: DenseNetConfig = DenseNetConfig { port: Port::Keras, ..GROWTH_32 };
 const CIFAR: DenseNetConfig = DenseNetConfig { stem: Stem::Cifar, num_classes: 10, ..GROWTH_32 };
 
 #[rustfmt::skip]
@@ -44,6 +46,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// The spelling of torchvision's files, which are older than its code.
@@ -63,6 +66,7 @@ const TORCHVISION_FILES: KeyLayout = KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// pytorchcv puts a transition in front of a block, not behind the one before.
@@ -81,7 +85,28 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("classifier.linear", "output"),
     ],
     optional: &[],
+    preprocess: None,
 };
+
+/// The names of the layers in `keras.applications`.
+#[rustfmt::skip]
+const KERAS: &[KeyLayout] = &[KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem", "conv1_conv"),
+        ("stem_norm", "conv1_bn"),
+        ("blocks.{b}.layers.{l}.bottleneck.norm", "conv{b+2}_block{l+1}_0_bn"),
+        ("blocks.{b}.layers.{l}.bottleneck.conv", "conv{b+2}_block{l+1}_1_conv"),
+        ("blocks.{b}.layers.{l}.grow.norm", "conv{b+2}_block{l+1}_1_bn"),
+        ("blocks.{b}.layers.{l}.grow.conv", "conv{b+2}_block{l+1}_2_conv"),
+        ("blocks.{b}.transition.compress.norm", "pool{b+2}_bn"),
+        ("blocks.{b}.transition.compress.conv", "pool{b+2}_conv"),
+        ("norm", "bn"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::IMAGENET),
+}];
 
 const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES];
 const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
@@ -123,6 +148,21 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/densenet201-c1103571.pth", "c1103571", 256, [76.896, 93.370]),
         ],
+    },
+    Variant {
+        name: "densenet121_keras",
+        config: DenseNetConfig { depths: [6, 12, 24, 16], ..KERAS_PORT },
+        size: 224, params: Some(7_978_856), gmacs: Some(2.834), layouts: KERAS, weights: &[],
+    },
+    Variant {
+        name: "densenet169_keras",
+        config: DenseNetConfig { depths: [6, 12, 32, 32], ..KERAS_PORT },
+        size: 224, params: Some(14_149_480), gmacs: Some(3.360), layouts: KERAS, weights: &[],
+    },
+    Variant {
+        name: "densenet201_keras",
+        config: DenseNetConfig { depths: [6, 12, 48, 32], ..KERAS_PORT },
+        size: 224, params: Some(20_013_928), gmacs: Some(4.291), layouts: KERAS, weights: &[],
     },
     Variant {
         name: "densenet_bc_100_k12",

@@ -35,6 +35,10 @@ const STANDARD: EfficientNetConfig = EfficientNetConfig {
 const TENSORFLOW_NORM: EfficientNetConfig =
     EfficientNetConfig { epsilon: 1e-3, momentum: 0.01, ..STANDARD };
 
+/// Networks of `keras.applications`: TensorFlow's borders as well.
+const KERAS_PORT: EfficientNetConfig =
+    EfficientNetConfig { padding: Padding::Same, ..TENSORFLOW_NORM };
+
 /// Lite networks with PyTorch's borders, as timm trains them.
 const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..STANDARD };
 
@@ -42,9 +46,15 @@ const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..S
 const LITE: EfficientNetConfig =
     EfficientNetConfig { padding: Padding::Same, kind: Kind::Lite, ..TENSORFLOW_NORM };
 
+/// timm has these networks with torchvision's borders and BatchNorm up to B4. Those that it
+/// took over from TensorFlow, `tf_efficientnet_b0` and so on, have the same keys but are others.
+const STANDARD_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
+const TENSORFLOW_NORM_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
+const LITE_TIMM_LAYOUTS: &[KeyLayout] = &[TIMM];
+
 /// torchvision numbers a block's layers, and the first stage has no expansion.
 #[rustfmt::skip]
-const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem.conv", "features.0.0"),
@@ -68,23 +78,28 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier.1"),
     ],
     optional: &[],
-}];
+    preprocess: None,
+};
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
 #[rustfmt::skip]
-const TIMM: &[KeyLayout] = &[KeyLayout {
+const TIMM: KeyLayout = KeyLayout {
     name: "timm",
     rules: &[
         ("stem.conv", "conv_stem"),
         ("stem.norm", "bn1"),
         ("stages.0.{b}.depthwise.conv", "blocks.0.{b}.conv_dw"),
         ("stages.0.{b}.depthwise.norm", "blocks.0.{b}.bn1"),
+        ("stages.0.{b}.squeeze_excite.reduce", "blocks.0.{b}.se.conv_reduce"),
+        ("stages.0.{b}.squeeze_excite.expand", "blocks.0.{b}.se.conv_expand"),
         ("stages.0.{b}.project.conv", "blocks.0.{b}.conv_pw"),
         ("stages.0.{b}.project.norm", "blocks.0.{b}.bn2"),
         ("stages.{s}.{b}.expand.conv", "blocks.{s}.{b}.conv_pw"),
         ("stages.{s}.{b}.expand.norm", "blocks.{s}.{b}.bn1"),
         ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
         ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn2"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "blocks.{s}.{b}.se.conv_reduce"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "blocks.{s}.{b}.se.conv_expand"),
         ("stages.{s}.{b}.project.conv", "blocks.{s}.{b}.conv_pwl"),
         ("stages.{s}.{b}.project.norm", "blocks.{s}.{b}.bn3"),
         ("head_conv.conv", "conv_head"),
@@ -92,7 +107,8 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
-}];
+    preprocess: None,
+};
 
 /// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
 /// without expansion has no `_bn0`.
@@ -113,6 +129,29 @@ const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "_fc"),
     ],
     optional: &[],
+    preprocess: None,
+}];
+
+/// The names of the layers in `keras.applications`.
+#[rustfmt::skip]
+const KERAS: &[KeyLayout] = &[KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem.conv", "stem_conv"),
+        ("stem.norm", "stem_bn"),
+        ("stages.{s}.{b}.expand.conv", "block{s+1}{b+a}_expand_conv"),
+        ("stages.{s}.{b}.expand.norm", "block{s+1}{b+a}_expand_bn"),
+        ("stages.{s}.{b}.depthwise.conv", "block{s+1}{b+a}_dwconv"),
+        ("stages.{s}.{b}.depthwise.norm", "block{s+1}{b+a}_bn"),
+        ("stages.{s}.{b}.squeeze_excite.{layer}", "block{s+1}{b+a}_se_{layer}"),
+        ("stages.{s}.{b}.project.conv", "block{s+1}{b+a}_project_conv"),
+        ("stages.{s}.{b}.project.norm", "block{s+1}{b+a}_project_bn"),
+        ("head_conv.conv", "top_conv"),
+        ("head_conv.norm", "top_bn"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::IMAGENET),
 }];
 
 /// The variants' names, sizes and weights.
@@ -126,7 +165,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b0",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..STANDARD },
-        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: TORCHVISION,
+        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: STANDARD_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth", "7f5810bc", Preprocess::IMAGENET.sized(256, 224).bicubic(), [77.692, 93.532]),
         ],
@@ -134,7 +173,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b1",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..STANDARD },
-        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: TORCHVISION,
+        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: STANDARD_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth", "bac287d4", Preprocess::IMAGENET.sized(256, 240).bicubic(), [78.642, 94.186]),
             imagenet("imagenet1k_v2", "https://download.pytorch.org/models/efficientnet_b1-c27df63c.pth", "c27df63c", Preprocess::IMAGENET.sized(255, 240), [79.838, 94.934]),
@@ -143,7 +182,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b2",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..STANDARD },
-        size: 288, params: Some(9_109_994), gmacs: Some(1.088), layouts: TORCHVISION,
+        size: 288, params: Some(9_109_994), gmacs: Some(1.088), layouts: STANDARD_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b2_rwightman-c35c1473.pth", "c35c1473", Preprocess::IMAGENET.sized(288, 288).bicubic(), [80.608, 95.310]),
         ],
@@ -151,7 +190,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b3",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..STANDARD },
-        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: TORCHVISION,
+        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: STANDARD_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth", "b3899882", Preprocess::IMAGENET.sized(320, 300).bicubic(), [82.008, 96.054]),
         ],
@@ -159,7 +198,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b4",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.4, ..STANDARD },
-        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: TORCHVISION,
+        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: STANDARD_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth", "23ab8bcd", Preprocess::IMAGENET.sized(384, 380).bicubic(), [83.384, 96.594]),
         ],
@@ -167,7 +206,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b5",
         config: EfficientNetConfig { width_mult: 1.6, depth_mult: 2.2, dropout: 0.4, ..TENSORFLOW_NORM },
-        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: TORCHVISION,
+        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: TENSORFLOW_NORM_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b5_lukemelas-1a07897c.pth", "1a07897c", Preprocess::IMAGENET.sized(456, 456).bicubic(), [83.444, 96.628]),
         ],
@@ -175,7 +214,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b6",
         config: EfficientNetConfig { width_mult: 1.8, depth_mult: 2.6, dropout: 0.5, ..TENSORFLOW_NORM },
-        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: TORCHVISION,
+        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: TENSORFLOW_NORM_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b6_lukemelas-24a108a5.pth", "24a108a5", Preprocess::IMAGENET.sized(528, 528).bicubic(), [84.008, 96.916]),
         ],
@@ -183,10 +222,58 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b7",
         config: EfficientNetConfig { width_mult: 2.0, depth_mult: 3.1, dropout: 0.5, ..TENSORFLOW_NORM },
-        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: TORCHVISION,
+        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: TENSORFLOW_NORM_LAYOUTS,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b7_lukemelas-c5b4e57e.pth", "c5b4e57e", Preprocess::IMAGENET.sized(600, 600).bicubic(), [84.122, 96.908]),
         ],
+    },
+    Variant {
+        name: "efficientnet_b0_keras",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..KERAS_PORT },
+        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b1_keras",
+        config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..KERAS_PORT },
+        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b2_keras",
+        config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..KERAS_PORT },
+        size: 260, params: Some(9_109_994), gmacs: Some(0.994), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b3_keras",
+        config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..KERAS_PORT },
+        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b4_keras",
+        config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.4, ..KERAS_PORT },
+        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b5_keras",
+        config: EfficientNetConfig { width_mult: 1.6, depth_mult: 2.2, dropout: 0.4, ..KERAS_PORT },
+        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b6_keras",
+        config: EfficientNetConfig { width_mult: 1.8, depth_mult: 2.6, dropout: 0.5, ..KERAS_PORT },
+        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b7_keras",
+        config: EfficientNetConfig { width_mult: 2.0, depth_mult: 3.1, dropout: 0.5, ..KERAS_PORT },
+        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: KERAS,
+        weights: &[],
     },
     Variant {
         name: "efficientnet_lite0",
@@ -221,31 +308,31 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_lite0_timm",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE_TIMM },
-        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: TIMM,
+        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: LITE_TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite1_timm",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE_TIMM },
-        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: TIMM,
+        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: LITE_TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite2_timm",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE_TIMM },
-        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: TIMM,
+        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: LITE_TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite3_timm",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE_TIMM },
-        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: TIMM,
+        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: LITE_TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite4_timm",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE_TIMM },
-        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: TIMM,
+        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: LITE_TIMM_LAYOUTS,
         weights: &[],
     },
 ];

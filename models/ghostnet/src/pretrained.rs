@@ -53,6 +53,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("classifier.FullyConnected", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// pytorchcv counts stages and units from 1.
@@ -85,6 +86,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("classifier.Pointwise", "output.conv2"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names and sizes, as in timm

@@ -17,11 +17,34 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// They differ in the name of the classifier.
+/// The first two differ in the name of the classifier.
 const LAYOUTS: &[KeyLayout] = &[
-    KeyLayout { name: "timm", rules: &rules("classif"), optional: &[] },
-    KeyLayout { name: "Cadene", rules: &rules("last_linear"), optional: &[] },
+    KeyLayout { name: "timm", rules: &rules("classif"), optional: &[], preprocess: None },
+    KeyLayout { name: "Cadene", rules: &rules("last_linear"), optional: &[], preprocess: None },
+    KERAS,
 ];
+
+/// The names of the layers in `keras.applications`; those without one are numbered as they are made.
+#[rustfmt::skip]
+const KERAS: KeyLayout = KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem.branches.0.{i}.Conv.conv", "conv2d_{#}"),
+        ("stem.branches.0.{i}.Conv.norm", "batch_normalization_{#}"),
+        ("stages.{s}.entry.branches.{b}.{i}.Conv.conv", "conv2d_{#}"),
+        ("stages.{s}.entry.branches.{b}.{i}.Conv.norm", "batch_normalization_{#}"),
+        ("stages.{s}.blocks.{n}.inception.branches.{b}.{i}.Conv.conv", "conv2d_{#}"),
+        ("stages.{s}.blocks.{n}.inception.branches.{b}.{i}.Conv.norm", "batch_normalization_{#}"),
+        ("stages.0.blocks.{n}.expand", "block35_{n+1}_conv"),
+        ("stages.1.blocks.{n}.expand", "block17_{n+1}_conv"),
+        ("stages.2.blocks.{n}.expand", "block8_{n+1}_conv"),
+        ("head_conv.conv", "conv_7b"),
+        ("head_conv.norm", "conv_7b_bn"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::TENSORFLOW),
+};
 
 /// TensorFlow's names for the parts. A step of a branch has a number, unless the branch has only
 /// one; the last block stands apart from its stage.

@@ -52,6 +52,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "last_linear"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names, sizes and weights; those of `inception_v2` are as `pretrainedmodels`

@@ -19,18 +19,18 @@
 //! Weights were published for TensorFlow's form of the network, which torchvision follows. Its
 //! stem ends in a 1×1 and a 3×3 convolution and a pooling, where table 1 has three 3×3
 //! convolutions; its first modules keep a 5×5 convolution. In torchvision, average pooling also
-//! counts the zeros beyond the border.
+//! counts the zeros beyond the border, which it does not in Keras.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
-pub use zoo_core::ImageClassifier;
-use zoo_core::layers::Step::{self, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
+use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
 use zoo_core::layers::{
     Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     HeadKind, Padding,
 };
+pub use zoo_core::{ImageClassifier, Port};
 use zoo_core::{TrainingOutput, check_size};
 
 mod pretrained;
@@ -42,6 +42,9 @@ pub struct InceptionV3Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.5")]
     pub dropout: f64,
+    /// Whose implementation to follow.
+    #[config(default = "Port::PyTorch")]
+    pub port: Port,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -106,13 +109,17 @@ const STAGES: [&[Kind]; 3] = [
 
 impl Kind {
     #[rustfmt::skip]
-    fn branches(self) -> Vec<Vec<Step>> {
+    fn branches(self, port: Port) -> Vec<Vec<Step>> {
+        let average = match port {
+            Port::PyTorch => PaddedAvgPool,
+            Port::Keras => AvgPool,
+        };
         match self {
             Self::A { pooled } => vec![
                 vec![Conv([1, 1], 64)],
                 vec![Conv([1, 1], 48), Conv([5, 5], 64)],
                 vec![Conv([1, 1], 64), Conv([3, 3], 96), Conv([3, 3], 96)],
-                vec![PaddedAvgPool, Conv([1, 1], pooled)],
+                vec![average, Conv([1, 1], pooled)],
             ],
             Self::ReductionA => vec![
                 vec![Halve(384)],
@@ -127,7 +134,7 @@ impl Kind {
                     Conv([7, 1], inner), Conv([1, 7], inner),
                     Conv([7, 1], inner), Conv([1, 7], 192),
                 ],
-                vec![PaddedAvgPool, Conv([1, 1], 192)],
+                vec![average, Conv([1, 1], 192)],
             ],
             Self::ReductionB => vec![
                 vec![Conv([1, 1], 192), Halve(320)],
@@ -138,7 +145,7 @@ impl Kind {
                 vec![Conv([1, 1], 320)],
                 vec![Conv([1, 1], 384), Fork(384)],
                 vec![Conv([1, 1], 448), Conv([3, 3], 384), Fork(384)],
-                vec![PaddedAvgPool, Conv([1, 1], 192)],
+                vec![average, Conv([1, 1], 192)],
             ],
         }
     }
@@ -165,7 +172,7 @@ impl InceptionV3Config {
         for kinds in STAGES {
             let mut modules = Vec::with_capacity(kinds.len());
             for kind in kinds {
-                let module = inception(channels, kind.branches());
+                let module = inception(channels, kind.branches(self.port));
                 channels = module.out_channels();
                 modules.push(module.init(device));
             }

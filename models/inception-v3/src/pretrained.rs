@@ -1,7 +1,7 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The networks' names, and the checkpoints that exist for it.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::InceptionV3Config;
 
@@ -83,9 +83,36 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &["AuxLogits"],
+    preprocess: None,
 }];
 
-/// The variant's size and weights, as torchvision states them
+/// The names of the layers in `keras.applications`: numbers, in the order in which they are made.
+#[rustfmt::skip]
+const KERAS: &[KeyLayout] = &[KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem.branches.0.{i}.Conv.conv", "conv2d_{#}"),
+        ("stem.branches.0.{i}.Conv.norm", "batch_normalization_{#}"),
+        ("stages.{s}.{m}.branches.{b}.{i}.Conv.conv", "conv2d_{#}"),
+        ("stages.{s}.{m}.branches.{b}.{i}.Conv.norm", "batch_normalization_{#}"),
+        ("stages.{s}.{m}.branches.{b}.{i}.Fork.{shape}.conv", "conv2d_{#}"),
+        ("stages.{s}.{m}.branches.{b}.{i}.Fork.{shape}.norm", "batch_normalization_{#}"),
+        ("aux", "aux"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::TENSORFLOW),
+}];
+
+const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {
+    dropout: 0.5,
+    port: Port::PyTorch,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// The variants' size and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>). Its 27,161,264 parameters include the
 /// auxiliary classifier's 3,326,696. The weights expect what TensorFlow's were trained with,
 /// which torchvision's own network makes of its usual input (`transform_input`).
@@ -93,12 +120,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
 pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     Variant {
         name: "inception_v3",
-        config: InceptionV3Config {
-            dropout: 0.5,
-            head: HeadKind::FullyConnected,
-            in_channels: 3,
-            num_classes: 1000,
-        },
+        config: WITH_DROPOUT,
         size: 299, params: Some(23_834_568), gmacs: Some(5.713), layouts: TORCHVISION,
         weights: &[Weights {
             tag: "imagenet1k_v1",
@@ -113,6 +135,12 @@ pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
             accuracy: Some([77.294, 93.450]),
             licence: "BSD-3-Clause",
         }],
+    },
+    Variant {
+        name: "inception_v3_keras",
+        config: InceptionV3Config { dropout: 0.0, port: Port::Keras, ..WITH_DROPOUT },
+        size: 299, params: Some(23_834_568), gmacs: Some(5.713), layouts: KERAS,
+        weights: &[],
     },
 ];
 

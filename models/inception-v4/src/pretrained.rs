@@ -58,6 +58,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "last_linear"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variant's size and weights, as `pretrainedmodels` states them

@@ -28,6 +28,7 @@ const PLAIN: &[KeyLayout] = &[KeyLayout {
         ("fc3", "fc3"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The only variant. The paper's 60,000 parameters become 61,706 where C3 sees all of S2.

@@ -28,9 +28,12 @@ const B1: MnasNetConfig = MnasNetConfig {
 };
 const A1: MnasNetConfig = MnasNetConfig { version: Version::A1, momentum: 0.1, ..B1 };
 
+const B1_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
+const A1_LAYOUTS: &[KeyLayout] = &[TIMM];
+
 /// torchvision numbers all layers through, activations too, but for the stages that expand.
 #[rustfmt::skip]
-const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem.conv", "layers.0"),
@@ -50,11 +53,12 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier.1"),
     ],
     optional: &[],
-}];
+    preprocess: None,
+};
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
 #[rustfmt::skip]
-const TIMM: &[KeyLayout] = &[KeyLayout {
+const TIMM: KeyLayout = KeyLayout {
     name: "timm",
     rules: &[
         ("stem.conv", "conv_stem"),
@@ -76,7 +80,8 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
-}];
+    preprocess: None,
+};
 
 /// The variants' names, sizes and weights: B1 as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>), A1 as timm does, where it is called
@@ -86,7 +91,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     Variant {
         name: "mnasnet0_5",
         config: MnasNetConfig { width_mult: 0.5, ..B1 },
-        size: 224, params: Some(2_218_512), gmacs: Some(0.104), layouts: TORCHVISION,
+        size: 224, params: Some(2_218_512), gmacs: Some(0.104), layouts: B1_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0.5_top1_67.823-3ffadce67e.pth", "3ffadce67e", 256, [67.734, 87.490]),
         ],
@@ -94,7 +99,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     Variant {
         name: "mnasnet0_75",
         config: MnasNetConfig { width_mult: 0.75, ..B1 },
-        size: 224, params: Some(3_170_208), gmacs: Some(0.215), layouts: TORCHVISION,
+        size: 224, params: Some(3_170_208), gmacs: Some(0.215), layouts: B1_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet0_75-7090bc5f.pth", "7090bc5f", 232, [71.180, 90.496]),
         ],
@@ -102,7 +107,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     Variant {
         name: "mnasnet1_0",
         config: B1,
-        size: 224, params: Some(4_383_312), gmacs: Some(0.314), layouts: TORCHVISION,
+        size: 224, params: Some(4_383_312), gmacs: Some(0.314), layouts: B1_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1.0_top1_73.512-f206786ef8.pth", "f206786ef8", 256, [73.456, 91.510]),
         ],
@@ -110,7 +115,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     Variant {
         name: "mnasnet1_3",
         config: MnasNetConfig { width_mult: 1.3, ..B1 },
-        size: 224, params: Some(6_282_256), gmacs: Some(0.526), layouts: TORCHVISION,
+        size: 224, params: Some(6_282_256), gmacs: Some(0.526), layouts: B1_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/mnasnet1_3-a4c69d6f.pth", "a4c69d6f", 232, [76.506, 93.522]),
         ],
@@ -118,7 +123,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     Variant {
         name: "mnasnet_a1",
         config: A1,
-        size: 224, params: Some(3_887_038), gmacs: Some(0.312), layouts: TIMM,
+        size: 224, params: Some(3_887_038), gmacs: Some(0.312), layouts: A1_LAYOUTS,
         weights: &[Weights {
             tag: "rmsp_in1k",
             url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/mnasnet_a1-d9418771.pth",
@@ -143,5 +148,5 @@ pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
         return None;
     }
     let config = MnasNetConfig { width_mult, ..B1 };
-    Some(Variant::unlisted(name, config, 224, TORCHVISION))
+    Some(Variant::unlisted(name, config, 224, B1_LAYOUTS))
 }

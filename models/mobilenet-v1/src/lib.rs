@@ -25,10 +25,11 @@ use std::f64::consts::SQRT_2;
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
-pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Padding,
 };
+pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -42,6 +43,10 @@ pub struct MobileNetV1Config {
     /// Follows each BatchNorm.
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
+    /// Whose implementation to follow. In Keras's a map is extended at the bottom and right before
+    /// it is halved, and BatchNorm adds 1e-3 to the variance.
+    #[config(default = "Port::PyTorch")]
+    pub port: Port,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -104,7 +109,14 @@ impl MobileNetV1Config {
             stages.push(blocks);
         }
         MobileNetV1 {
-            stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stem: self
+                .conv([self.in_channels, stem_channels], 3)
+                .with_stride(2)
+                .with_padding(match self.port {
+                    Port::PyTorch => Padding::Symmetric,
+                    Port::Keras => Padding::Same,
+                })
+                .init(device),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_kind(self.head)
@@ -128,6 +140,10 @@ impl MobileNetV1Config {
             depthwise: self
                 .conv([channels, channels], 3)
                 .with_stride(stride)
+                .with_padding(match self.port {
+                    Port::Keras if stride > 1 => Padding::Trailing,
+                    _ => Padding::Symmetric,
+                })
                 .with_groups(channels)
                 .init(device),
             pointwise: self.conv([channels, out_channels], 1).init(device),
@@ -138,6 +154,14 @@ impl MobileNetV1Config {
         ConvNormActConfig::new(channels, [kernel_size; 2])
             .with_initializer(Some(HE))
             .with_activation(self.activation)
+            .with_epsilon(match self.port {
+                Port::PyTorch => 1e-5,
+                Port::Keras => 1e-3,
+            })
+            .with_momentum(match self.port {
+                Port::PyTorch => 0.1,
+                Port::Keras => 0.01,
+            })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The networks that have names, and the spellings of their checkpoints.
 
 use zoo_core::layers::{Activation, HeadKind};
-use zoo_core::{Family, KeyLayout, Paper, Variant};
+use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant};
 
 use crate::MobileNetV1Config;
 
@@ -20,10 +20,14 @@ pub const FAMILY: Family = Family {
 const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     width_mult: 1.0,
     activation: Activation::Relu,
+    port: Port::PyTorch,
     head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };
+
+const KERAS_PORT: MobileNetV1Config =
+    MobileNetV1Config { activation: Activation::Relu6, port: Port::Keras, ..WIDTH_1 };
 
 /// pytorchcv counts stages and units from 1.
 #[rustfmt::skip]
@@ -39,6 +43,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "output"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 #[rustfmt::skip]
@@ -54,10 +59,43 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "classifier"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
+/// The names of the layers in `keras.applications`, with the classifier `conv_preds`, and with one
+/// that was put on the network without its own.
+const KERAS: &[KeyLayout] = &[
+    KeyLayout {
+        name: "Keras",
+        rules: &keras("conv_preds"),
+        optional: &[],
+        preprocess: Some(Preprocess::TENSORFLOW),
+    },
+    KeyLayout {
+        name: "Keras, fine-tuned",
+        rules: &keras("predictions"),
+        optional: &[],
+        preprocess: Some(Preprocess::TENSORFLOW),
+    },
+];
+
+/// Blocks are numbered through, from 1.
+#[rustfmt::skip]
+const fn keras(classifier: &'static str) -> [(&'static str, &'static str); 7] {
+    [
+        ("stem.conv", "conv1"),
+        ("stem.norm", "conv1_bn"),
+        ("stages.{s}.{b}.depthwise.conv", "conv_dw_{#+1}"),
+        ("stages.{s}.{b}.depthwise.norm", "conv_dw_{#+1}_bn"),
+        ("stages.{s}.{b}.pointwise.conv", "conv_pw_{#+1}"),
+        ("stages.{s}.{b}.pointwise.norm", "conv_pw_{#+1}_bn"),
+        ("classifier.linear", classifier),
+    ]
+}
+
 /// The variants' names and sizes: the widths of the paper's table 6 as in pytorchcv
-/// (<https://github.com/osmr/pytorchcv>), and timm's `mobilenetv1_100`.
+/// (<https://github.com/osmr/pytorchcv>), timm's
+/// `mobilenetv1_100`, and those of Keras.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
     Variant {
@@ -90,19 +128,48 @@ pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
         size: 224, params: Some(4_231_976), gmacs: Some(0.569), layouts: TIMM,
         weights: &[],
     },
+    Variant {
+        name: "mobilenet_v1_1_0_keras",
+        config: KERAS_PORT,
+        size: 224, params: Some(4_231_976), gmacs: Some(0.569), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_0_75_keras",
+        config: MobileNetV1Config { width_mult: 0.75, ..KERAS_PORT },
+        size: 224, params: Some(2_585_560), gmacs: Some(0.325), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_0_5_keras",
+        config: MobileNetV1Config { width_mult: 0.5, ..KERAS_PORT },
+        size: 224, params: Some(1_331_592), gmacs: Some(0.149), layouts: KERAS,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_0_25_keras",
+        config: MobileNetV1Config { width_mult: 0.25, ..KERAS_PORT },
+        size: 224, params: Some(470_072), gmacs: Some(0.041), layouts: KERAS,
+        weights: &[],
+    },
 ];
 
 /// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an underscore
-/// for the decimal point, such as `mobilenet_v1_0_35`.
+/// for the decimal point, such as `mobilenet_v1_0_35`, and `_keras` behind it for Keras's.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let width = name.strip_prefix("mobilenet_v1_")?.replacen('_', ".", 1);
+    let width = name.strip_prefix("mobilenet_v1_")?;
+    let (width, port, layouts) = match width.strip_suffix("_keras") {
+        Some(width) => (width, KERAS_PORT, KERAS),
+        None => (width, WIDTH_1, PYTORCHCV),
+    };
+    let width = width.replacen('_', ".", 1);
     let width_mult: f64 = width.parse().ok()?;
     if !(0.05..=20.0).contains(&width_mult) {
         return None;
     }
-    let config = MobileNetV1Config { width_mult, ..WIDTH_1 };
-    Some(Variant::unlisted(name, config, 224, PYTORCHCV))
+    let config = MobileNetV1Config { width_mult, ..port };
+    Some(Variant::unlisted(name, config, 224, layouts))
 }

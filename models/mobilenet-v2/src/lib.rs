@@ -15,11 +15,11 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
-pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    make_divisible,
+    Padding, make_divisible,
 };
+pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -33,6 +33,9 @@ pub struct MobileNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
+    /// Whose implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
+    #[config(default = "Port::PyTorch")]
+    pub port: Port,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -94,19 +97,51 @@ impl MobileNetV2Config {
             for index in 0..stage.repeats {
                 let stride = if index == 0 { stage.stride } else { 1 };
                 let io = [channels, wide(stage.channels)];
-                blocks.push(InvertedResidual::new(io, stage.expansion, stride, device));
+                blocks.push(self.block(io, stage.expansion, stride, device));
                 channels = wide(stage.channels);
             }
         }
         MobileNetV2 {
-            stem: conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
             blocks,
-            head_conv: conv([channels, head_channels], 1).init(device),
+            head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
                 .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(Initializer::Normal { mean: 0.0, std: 0.01 }))
                 .init(device),
+        }
+    }
+
+    fn block(
+        &self,
+        [channels, out_channels]: [usize; 2],
+        expansion: usize,
+        stride: usize,
+        device: &Device,
+    ) -> InvertedResidual {
+        let hidden = channels * expansion;
+        InvertedResidual {
+            expand: (expansion > 1).then(|| self.conv([channels, hidden], 1).init(device)),
+            depthwise: self
+                .conv([hidden, hidden], 3)
+                .with_stride(stride)
+                .with_groups(hidden)
+                .init(device),
+            project: self
+                .conv([hidden, out_channels], 1)
+                .with_activation(Activation::Identity)
+                .init(device),
+            has_skip: stride == 1 && channels == out_channels,
+        }
+    }
+
+    fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        let conv = ConvNormActConfig::new(channels, [kernel_size; 2]);
+        let conv = conv.with_activation(Activation::Relu6);
+        match self.port {
+            Port::PyTorch => conv,
+            Port::Keras => conv.with_padding(Padding::Same).with_epsilon(1e-3).with_momentum(0.001),
         }
     }
 }
@@ -136,26 +171,6 @@ impl ImageClassifier for MobileNetV2 {
 }
 
 impl InvertedResidual {
-    fn new(
-        [channels, out_channels]: [usize; 2],
-        expansion: usize,
-        stride: usize,
-        device: &Device,
-    ) -> Self {
-        let hidden = channels * expansion;
-        Self {
-            expand: (expansion > 1).then(|| conv([channels, hidden], 1).init(device)),
-            depthwise: conv([hidden, hidden], 3)
-                .with_stride(stride)
-                .with_groups(hidden)
-                .init(device),
-            project: conv([hidden, out_channels], 1)
-                .with_activation(Activation::Identity)
-                .init(device),
-            has_skip: stride == 1 && channels == out_channels,
-        }
-    }
-
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let mut branch = x.clone();
         if let Some(expand) = &self.expand {
@@ -164,8 +179,4 @@ impl InvertedResidual {
         branch = self.project.forward(self.depthwise.forward(branch));
         if self.has_skip { x + branch } else { branch }
     }
-}
-
-fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    ConvNormActConfig::new(channels, [kernel_size; 2]).with_activation(Activation::Relu6)
 }

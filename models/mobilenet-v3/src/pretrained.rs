@@ -64,6 +64,7 @@ const TORCHVISION_LARGE: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.3"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// Here the first block squeezes without expanding, the next two expand without squeezing.
@@ -97,6 +98,7 @@ const TORCHVISION_SMALL: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.3"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

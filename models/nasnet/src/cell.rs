@@ -136,6 +136,8 @@ enum Operation {
     Separable(Vec<SeparableConv>),
     Average(AvgPool2d),
     Max(MaxPool2d),
+    /// The same on a map that is extended by zeros.
+    MaxOfPadded(MaxPool2d),
 }
 
 /// An activation, a convolution within each channel, one across them, and BatchNorm.
@@ -190,14 +192,15 @@ impl CellConfig {
                 let pool = AvgPool2dConfig::new([3, 3])
                     .with_strides([stride; 2])
                     .with_padding(padding.of([3, 3]))
-                    .with_count_include_pad(self.port == Port::Timm && stride > 1);
+                    .with_count_include_pad(self.port != Port::Cadene && stride > 1);
                 Some(Operation::Average(pool.init()))
             }
             Max => {
-                let pool = MaxPool2dConfig::new([3, 3])
-                    .with_strides([stride; 2])
-                    .with_padding(padding.of([3, 3]));
-                Some(Operation::Max(pool.init()))
+                let pool = MaxPool2dConfig::new([3, 3]).with_strides([stride; 2]);
+                Some(match self.port {
+                    Port::Keras => Operation::MaxOfPadded(pool.init()),
+                    _ => Operation::Max(pool.with_padding(padding.of([3, 3])).init()),
+                })
             }
         }
     }
@@ -249,6 +252,11 @@ fn apply(operation: Option<&Operation>, x: Tensor<4>) -> Tensor<4> {
         Some(Operation::Separable(convs)) => convs.iter().fold(x, |x, conv| conv.forward(x)),
         Some(Operation::Average(pool)) => pool.forward(x),
         Some(Operation::Max(pool)) => pool.forward(x),
+        Some(Operation::MaxOfPadded(pool)) => {
+            // What halves a map by 3×3 windows as TensorFlow does: one pixel more before an odd one.
+            let [_, _, height, width] = x.dims();
+            pool.forward(x.pad((width % 2, 1, height % 2, 1), 0.0))
+        }
     }
 }
 

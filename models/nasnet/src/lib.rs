@@ -48,7 +48,7 @@ pub struct NASNetConfig {
     pub stem_channels: usize,
     /// What a cell behind a reduction cell takes for the earlier of its inputs.
     pub earlier_input: EarlierInput,
-    /// Whose port to PyTorch to follow.
+    /// Whose version to follow.
     pub port: Port,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.5")]
@@ -75,7 +75,7 @@ pub enum EarlierInput {
     Shared,
 }
 
-/// Whose port of the authors' TensorFlow code to follow.
+/// Whose version of the authors' TensorFlow code to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Port {
     /// Cadene's: the first cell extends maps by as much on all sides, an average is over the
@@ -84,6 +84,8 @@ pub enum Port {
     /// timm's: all cells extend maps as TensorFlow does, an average with a stride counts the
     /// zeros beyond the border, and the features are those behind the last activation.
     Timm,
+    /// Keras's: as timm's, but a maximum with a stride sees the zeros beyond the border too.
+    Keras,
 }
 
 /// NASNet-A image classifier; see the [crate docs](crate) for shapes.
@@ -166,7 +168,7 @@ impl ImageClassifier for NASNet {
         }
         match self.port {
             Port::Cadene => inputs.later,
-            Port::Timm => relu(inputs.later),
+            Port::Timm | Port::Keras => relu(inputs.later),
         }
     }
 

@@ -62,6 +62,7 @@ macro_rules! layout {
                 ("classifier.linear", "last_linear"),
             ],
             optional: &[],
+            preprocess: None,
         }]
     };
 }
@@ -76,6 +77,54 @@ const CADENE: &[KeyLayout] = layout! {
     "stages.0.{c}" => "cell_{c}",
     "stages.1.{c}" => "cell_{c+6}",
     "stages.2.{c}" => "cell_{c+12}"
+};
+
+/// The names of the layers in `keras.applications`, from the paths of the cells, their kinds, the
+/// last block's name, which a reduction cell counts as the fourth, and what all names end in.
+#[rustfmt::skip]
+macro_rules! keras {
+    ($($path:literal, $kind:literal, $fifth:literal, $id:literal;)*) => {
+        &[KeyLayout {
+            name: "Keras",
+            rules: &[
+                ("stem.conv", "stem_conv1"),
+                ("stem.norm", "stem_bn1"),
+                $(
+                    (concat!($path, ".earlier.Projection.conv"), concat!("adjust_conv_projection_", $id)),
+                    (concat!($path, ".earlier.Projection.norm"), concat!("adjust_bn_", $id)),
+                    (concat!($path, ".earlier.Halving.even"), concat!("adjust_conv_1_", $id)),
+                    (concat!($path, ".earlier.Halving.odd"), concat!("adjust_conv_2_", $id)),
+                    (concat!($path, ".earlier.Halving.norm"), concat!("adjust_bn_", $id)),
+                    (concat!($path, ".later.conv"), concat!($kind, "_conv_1_", $id)),
+                    (concat!($path, ".later.norm"), concat!($kind, "_bn_1_", $id)),
+                    (concat!($path, ".blocks.4.left.Separable.{n}.norm"), concat!("separable_conv_{n+1}_bn_", $kind, "_", $fifth, "_", $id)),
+                    (concat!($path, ".blocks.4.left.Separable.{n}"), concat!("separable_conv_{n+1}_", $kind, "_", $fifth, "_", $id)),
+                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.norm"), concat!("separable_conv_{n+1}_bn_", $kind, "_{side}{b+1}_", $id)),
+                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}"), concat!("separable_conv_{n+1}_", $kind, "_{side}{b+1}_", $id)),
+                )*
+                ("classifier.linear", "predictions"),
+            ],
+            optional: &[],
+            preprocess: Some(Preprocess::TENSORFLOW),
+        }]
+    };
+}
+
+const KERAS_MOBILE: &[KeyLayout] = keras! {
+    "stem_cells.{c}", "reduction", "left4", "stem_{c+1}";
+    "reduction_cells.0", "reduction", "left4", "reduce_4";
+    "reduction_cells.1", "reduction", "left4", "reduce_8";
+    "stages.0.{c}", "normal", "left5", "{c}";
+    "stages.1.{c}", "normal", "left5", "{c+5}";
+    "stages.2.{c}", "normal", "left5", "{c+9}";
+};
+const KERAS_LARGE: &[KeyLayout] = keras! {
+    "stem_cells.{c}", "reduction", "left4", "stem_{c+1}";
+    "reduction_cells.0", "reduction", "left4", "reduce_6";
+    "reduction_cells.1", "reduction", "left4", "reduce_12";
+    "stages.0.{c}", "normal", "left5", "{c}";
+    "stages.1.{c}", "normal", "left5", "{c+7}";
+    "stages.2.{c}", "normal", "left5", "{c+13}";
 };
 
 /// The variants' names, sizes and weights.
@@ -99,6 +148,18 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
         weights: &[
             imagenet("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth", "dc4a7b8b", 363, 331, Filter::Bicubic, [82.64, 96.07], "Apache-2.0"),
         ],
+    },
+    Variant {
+        name: "nasnet_a_mobile_keras",
+        config: NASNetConfig { port: Port::Keras, dropout: 0.0, ..MOBILE },
+        size: 224, params: Some(5_289_978), gmacs: Some(0.564), layouts: KERAS_MOBILE,
+        weights: &[],
+    },
+    Variant {
+        name: "nasnet_a_large_keras",
+        config: NASNetConfig { port: Port::Keras, dropout: 0.0, ..LARGE },
+        size: 331, params: Some(88_753_150), gmacs: Some(23.783), layouts: KERAS_LARGE,
+        weights: &[],
     },
 ];
 

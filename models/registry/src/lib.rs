@@ -353,16 +353,23 @@ impl std::error::Error for NotAClassifier {}
 pub fn unlisted() -> impl Iterator<Item = Variant<Config>> {
     let widths = WIDTHS
         .iter()
-        .flat_map(|width| WIDENED.iter().map(move |architecture| format!("{architecture}{width}")));
+        .flat_map(|width| WIDENED.iter().map(move |(start, end)| format!("{start}{width}{end}")));
     let depths = (1..=9).map(|n| 6 * n + 4);
     let wide = depths.flat_map(|depth| (1..=12).map(move |k| format!("wrn_{depth}_{k}")));
     let deep = [8, 14, 26, 38, 50, 62, 164, 1202].map(|depth| format!("resnet{depth}_cifar"));
     widths.chain(wide).chain(deep).filter_map(|name| find(&name))
 }
 
-/// How names begin that end in a width.
-const WIDENED: [&str; 5] =
-    ["mobilenet_v1_", "mobilenet_v2_w", "mobilenet_v3_small_w", "mobilenet_v3_large_w", "mnasnet"];
+/// What is before and behind the width in names that have one.
+const WIDENED: [(&str, &str); 7] = [
+    ("mobilenet_v1_", ""),
+    ("mobilenet_v1_", "_keras"),
+    ("mobilenet_v2_w", ""),
+    ("mobilenet_v2_w", "_keras"),
+    ("mobilenet_v3_small_w", ""),
+    ("mobilenet_v3_large_w", ""),
+    ("mnasnet", ""),
+];
 const WIDTHS: [&str; 22] = [
     "0_1", "0_15", "0_2", "0_25", "0_3", "0_35", "0_4", "0_5", "0_6", "0_7", "0_75", "0_8", "0_9",
     "1_1", "1_2", "1_25", "1_3", "1_4", "1_5", "1_75", "2_0", "2_5",

@@ -19,8 +19,8 @@
 //! The networks for CIFAR (§4.2) have a 3×3 stem without pooling, three stages of 16, 32 and 64
 //! channels, and shortcuts without parameters.
 //!
-//! A block's stride sits on its 3×3 convolution, as in torchvision, not on the first 1×1 as in
-//! the paper.
+//! A block's stride sits on its 3×3 convolution, as in torchvision; in the paper and in Keras, on
+//! the first 1×1. Keras's convolutions also keep a bias that BatchNorm makes superfluous.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -28,10 +28,10 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor, s};
 use serde::{Deserialize, Serialize};
-pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
 };
+pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -52,6 +52,9 @@ pub struct ResNetConfig {
     /// Channels of one of these groups in the first stage; Wide ResNet doubles it.
     #[config(default = "64")]
     pub width_per_group: usize,
+    /// Whose implementation to follow.
+    #[config(default = "Port::PyTorch")]
+    pub port: Port,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -124,10 +127,10 @@ impl ResNetConfig {
                 let pool = MaxPool2dConfig::new([3, 3])
                     .with_strides([2, 2])
                     .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-                let stem = conv([self.in_channels, 64], 7).with_stride(2);
+                let stem = self.conv([self.in_channels, 64], 7).with_stride(2);
                 (64, stem, Some(pool.init()))
             }
-            Stem::Cifar => (16, conv([self.in_channels, 16], 3), None),
+            Stem::Cifar => (16, self.conv([self.in_channels, 16], 3), None),
         };
         let mut channels = width;
         let mut stages = Vec::new();
@@ -162,36 +165,47 @@ impl ResNetConfig {
         let out_channels = self.out_channels(width);
         let convs = match self.block {
             BlockKind::Basic => {
-                vec![conv([channels, width], 3).with_stride(stride), linear_conv([width, width], 3)]
+                vec![
+                    self.conv([channels, width], 3).with_stride(stride),
+                    self.linear_conv([width, width], 3),
+                ]
             }
             BlockKind::Bottleneck => {
                 let inner = width * self.width_per_group / 64 * self.groups;
-                let spatial = conv([inner, inner], 3).with_stride(stride);
+                let [first, second] = match self.port {
+                    Port::PyTorch => [1, stride],
+                    Port::Keras => [stride, 1],
+                };
+                let spatial = self.conv([inner, inner], 3).with_stride(second);
                 vec![
-                    conv([channels, inner], 1),
+                    self.conv([channels, inner], 1).with_stride(first),
                     spatial.with_groups(self.groups),
-                    linear_conv([inner, out_channels], 1),
+                    self.linear_conv([inner, out_channels], 1),
                 ]
             }
         };
         let shortcut = match self.stem {
             _ if stride == 1 && channels == out_channels => None,
             Stem::ImageNet => {
-                let projection = linear_conv([channels, out_channels], 1).with_stride(stride);
+                let projection = self.linear_conv([channels, out_channels], 1).with_stride(stride);
                 Some(Shortcut::Projection(projection.init(device)))
             }
             Stem::Cifar => Some(Shortcut::Padded(Padded { stride, out_channels })),
         };
         Block { convs: convs.into_iter().map(|conv| conv.init(device)).collect(), shortcut }
     }
-}
 
-fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    ConvNormActConfig::new(channels, [kernel_size; 2])
-}
+    fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        let conv = ConvNormActConfig::new(channels, [kernel_size; 2]);
+        match self.port {
+            Port::PyTorch => conv,
+            Port::Keras => conv.with_bias(true).with_epsilon(1.001e-5).with_momentum(0.01),
+        }
+    }
 
-fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    conv(channels, kernel_size).with_activation(Activation::Identity)
+    fn linear_conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        self.conv(channels, kernel_size).with_activation(Activation::Identity)
+    }
 }
 
 impl ImageClassifier for ResNet {

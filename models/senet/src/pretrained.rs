@@ -46,6 +46,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "last_linear"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names, sizes and weights.

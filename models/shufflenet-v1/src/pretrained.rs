@@ -35,6 +35,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "output"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names and sizes: the columns of the paper's table 1, which rounds their

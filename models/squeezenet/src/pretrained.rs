@@ -22,7 +22,7 @@ const V1_1: SqueezeNetConfig = SqueezeNetConfig { version: Version::V1_1, ..V1_0
 
 /// torchvision counts activations and poolings too, so the gaps lie where the pools are.
 #[rustfmt::skip]
-const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION_1_0: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem", "features.0"),
@@ -34,9 +34,10 @@ const TORCHVISION_1_0: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.1"),
     ],
     optional: &[],
-}];
+    preprocess: None,
+};
 #[rustfmt::skip]
-const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION_1_1: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem", "features.0"),
@@ -48,7 +49,37 @@ const TORCHVISION_1_1: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.1"),
     ],
     optional: &[],
-}];
+    preprocess: None,
+};
+
+/// pytorchcv counts the modules between two pools.
+macro_rules! pytorchcv {
+    ($($fire:literal: $place:literal),* $(,)?) => {
+        KeyLayout {
+            name: "pytorchcv",
+            rules: &[
+                ("stem", "features.init_block.conv"),
+                $((concat!("fires.", $fire, ".{p}"), concat!("features.", $place, ".{p}.conv")),)*
+                ("classifier", "output.final_conv"),
+            ],
+            optional: &[],
+            preprocess: None,
+        }
+    };
+}
+
+#[rustfmt::skip]
+const PYTORCHCV_1_0: KeyLayout = pytorchcv![
+    0: "stage1.unit1", 1: "stage1.unit2", 2: "stage1.unit3",
+    3: "stage2.unit1", 4: "stage2.unit2", 5: "stage2.unit3", 6: "stage2.unit4",
+    7: "stage3.unit1",
+];
+#[rustfmt::skip]
+const PYTORCHCV_1_1: KeyLayout = pytorchcv![
+    0: "stage1.unit1", 1: "stage1.unit2",
+    2: "stage2.unit1", 3: "stage2.unit2",
+    4: "stage3.unit1", 5: "stage3.unit2", 6: "stage3.unit3", 7: "stage3.unit4",
+];
 
 /// The variants' names, sizes and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
@@ -57,7 +88,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
     Variant {
         name: "squeezenet1_0",
         config: V1_0,
-        size: 224, params: Some(1_248_424), gmacs: Some(0.819), layouts: TORCHVISION_1_0,
+        size: 224, params: Some(1_248_424), gmacs: Some(0.819), layouts: &[TORCHVISION_1_0, PYTORCHCV_1_0],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", "b66bff10", 256, [58.092, 80.420]),
         ],
@@ -65,7 +96,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
     Variant {
         name: "squeezenet1_1",
         config: V1_1,
-        size: 224, params: Some(1_235_496), gmacs: Some(0.349), layouts: TORCHVISION_1_1,
+        size: 224, params: Some(1_235_496), gmacs: Some(0.349), layouts: &[TORCHVISION_1_1, PYTORCHCV_1_1],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 256, [58.178, 80.624]),
         ],

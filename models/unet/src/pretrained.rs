@@ -41,6 +41,7 @@ const MILESIAL: &[KeyLayout] = &[KeyLayout {
         ("classifier", "outc.conv"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
 /// The variants' names and sizes; 572 pixels are the paper's.

@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{Normalization, VggConfig};
 
@@ -25,23 +25,40 @@ const PLAIN: VggConfig = VggConfig {
 };
 const NORMALIZED: VggConfig = VggConfig { normalization: Normalization::Batch, ..PLAIN };
 
-/// torchvision counts activations and poolings too, so each network has numbers of its own: for
-/// every convolution, its stage and place, its number and that of the BatchNorm behind it.
-macro_rules! torchvision {
-    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)?) => {
-        &[KeyLayout {
-            name: "torchvision",
+macro_rules! layout {
+    (
+        $name:literal, $first:literal, $second:literal, $classifier:literal,
+        $($conv:literal: $number:literal $($norm:literal)?),*
+    ) => {
+        KeyLayout {
+            name: $name,
             rules: &[
                 $(
                     (concat!("stages.", $conv, ".conv"), concat!("features.", $number)),
                     $((concat!("stages.", $conv, ".norm"), concat!("features.", $norm)),)?
                 )*
-                ("hidden.0", "classifier.0"),
-                ("hidden.1", "classifier.3"),
-                ("classifier", "classifier.6"),
+                ("hidden.0", $first),
+                ("hidden.1", $second),
+                ("classifier", $classifier),
             ],
             optional: &[],
-        }]
+            preprocess: None,
+        }
+    };
+}
+
+/// torchvision counts activations and poolings too, so each network has numbers of its own: for
+/// every convolution, its stage and place, its number and that of the BatchNorm behind it.
+macro_rules! torchvision {
+    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)? $(; $more:ident)?) => {
+        &[
+            layout!("torchvision", "classifier.0", "classifier.3", "classifier.6",
+                $($conv: $number $($norm)?),*),
+            // The same trunk, and fully connected layers written as convolutions.
+            layout!("timm", "pre_logits.fc1", "pre_logits.fc2", "head.fc",
+                $($conv: $number $($norm)?),*),
+            $($more)?
+        ]
     };
 }
 
@@ -67,7 +84,8 @@ const TORCHVISION_16: &[KeyLayout] = torchvision![
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12, "2.2": 14,
     "3.0": 17, "3.1": 19, "3.2": 21,
-    "4.0": 24, "4.1": 26, "4.2": 28,
+    "4.0": 24, "4.1": 26, "4.2": 28;
+    KERAS
 ];
 #[rustfmt::skip]
 const TORCHVISION_19: &[KeyLayout] = torchvision![
@@ -75,7 +93,8 @@ const TORCHVISION_19: &[KeyLayout] = torchvision![
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12, "2.2": 14, "2.3": 16,
     "3.0": 19, "3.1": 21, "3.2": 23, "3.3": 25,
-    "4.0": 28, "4.1": 30, "4.2": 32, "4.3": 34,
+    "4.0": 28, "4.1": 30, "4.2": 32, "4.3": 34;
+    KERAS
 ];
 
 #[rustfmt::skip]
@@ -110,6 +129,19 @@ const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
     "3.0": 27 28, "3.1": 30 31, "3.2": 33 34, "3.3": 36 37,
     "4.0": 40 41, "4.1": 43 44, "4.2": 46 47, "4.3": 49 50,
 ];
+
+/// The names of the layers in `keras.applications`, which has the networks of 16 and 19 layers.
+#[rustfmt::skip]
+const KERAS: KeyLayout = KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stages.{s}.{l}.conv", "block{s+1}_conv{l+1}"),
+        ("hidden.{h}", "fc{h+1}"),
+        ("classifier", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::CAFFE),
+};
 
 /// The variants' names, sizes and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).

@@ -40,6 +40,7 @@ const XTERNALZ: KeyLayout = KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 /// pytorchcv counts from 1 and calls blocks units.
@@ -54,6 +55,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("classifier.linear", "output"),
     ],
     optional: &[],
+    preprocess: None,
 };
 
 const LAYOUTS: &[KeyLayout] = &[XTERNALZ, PYTORCHCV];

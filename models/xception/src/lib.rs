@@ -16,8 +16,8 @@
 //! | `head_convs` | `[N, 2048, 10, 10]`           | exit flow, two separable convolutions       |
 //! | `classifier` | `[N, num_classes]`            | global average pool, logistic regression    |
 //!
-//! As in timm, BatchNorm adds 1e-5 to the variance, while the Keras network adds 1e-3, and a
-//! strided pooling is padded on all sides.
+//! The network was published in Keras, and ported to PyTorch with another BatchNorm, which adds
+//! 1e-5 to the variance instead of 1e-3, and with strided poolings padded on all sides.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -26,11 +26,11 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
     Padding, he,
 };
+pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -41,6 +41,9 @@ pub struct XceptionConfig {
     /// Probability of dropping a feature before the classifier while training (§4.3).
     #[config(default = "0.5")]
     pub dropout: f64,
+    /// Whose implementation to follow.
+    #[config(default = "Port::PyTorch")]
+    pub port: Port,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -105,13 +108,13 @@ impl XceptionConfig {
     pub fn init(&self, device: &Device) -> Xception {
         let [narrow, mut channels] = STEM_CHANNELS;
         let stem = [
-            ConvNormActConfig::new([self.in_channels, narrow], [3, 3]).with_stride(2),
-            ConvNormActConfig::new([narrow, channels], [3, 3]),
+            self.conv([self.in_channels, narrow], 3).with_stride(2),
+            self.conv([narrow, channels], 3),
         ];
         let mut blocks = Vec::new();
         for flow in &FLOWS {
             for _ in 0..flow.repeats {
-                blocks.push(Block::new(channels, flow, device));
+                blocks.push(self.block(channels, flow, device));
                 channels = *flow.channels.last().expect("a block has convolutions");
             }
         }
@@ -119,11 +122,84 @@ impl XceptionConfig {
         Xception {
             stem: stem.map(|conv| conv.with_padding(Padding::Valid).init(device)).into(),
             blocks,
-            head_convs: separable_convs(channels, &HEAD_CHANNELS, device),
+            head_convs: self.separable_convs(channels, &HEAD_CHANNELS, device),
             classifier: ClassifierHeadConfig::new(num_features, self.num_classes)
                 .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
+        }
+    }
+
+    fn block(&self, channels: usize, flow: &Flow, device: &Device) -> Block {
+        let out_channels = *flow.channels.last().expect("a block has convolutions");
+        let is_strided = flow.stride > 1;
+        let border = match self.port {
+            Port::PyTorch => Padding::Symmetric,
+            Port::Keras => Padding::Same,
+        };
+        let pool = MaxPool2dConfig::new([3, 3])
+            .with_strides([flow.stride; 2])
+            .with_padding(border.of([3, 3]));
+        let shortcut = self
+            .conv([channels, out_channels], 1)
+            .with_stride(flow.stride)
+            .with_activation(Activation::Identity);
+        Block {
+            convs: self.separable_convs(channels, flow.channels, device),
+            pool: is_strided.then(|| pool.init()),
+            shortcut: is_strided.then(|| shortcut.init(device)),
+        }
+    }
+
+    /// A chain of separable convolutions with these channels behind each of them.
+    fn separable_convs(
+        &self,
+        channels: usize,
+        outs: &[usize],
+        device: &Device,
+    ) -> Vec<SeparableConv> {
+        let ins = std::iter::once(&channels).chain(outs);
+        ins.zip(outs).map(|(&from, &to)| self.separable_conv([from, to], device)).collect()
+    }
+
+    fn separable_conv(
+        &self,
+        [channels, out_channels]: [usize; 2],
+        device: &Device,
+    ) -> SeparableConv {
+        let conv = |channels, kernel_size| {
+            Conv2dConfig::new(channels, kernel_size)
+                .with_padding(Padding::Symmetric.of(kernel_size))
+                .with_bias(false)
+                .with_initializer(he(channels, kernel_size))
+        };
+        SeparableConv {
+            depthwise: conv([channels, channels], [3, 3]).with_groups(channels).init(device),
+            pointwise: conv([channels, out_channels], [1, 1]).init(device),
+            norm: BatchNormConfig::new(out_channels)
+                .with_epsilon(self.epsilon())
+                .with_momentum(self.momentum())
+                .init(device),
+        }
+    }
+
+    fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        ConvNormActConfig::new(channels, [kernel_size; 2])
+            .with_epsilon(self.epsilon())
+            .with_momentum(self.momentum())
+    }
+
+    fn epsilon(&self) -> f64 {
+        match self.port {
+            Port::PyTorch => 1e-5,
+            Port::Keras => 1e-3,
+        }
+    }
+
+    fn momentum(&self) -> f64 {
+        match self.port {
+            Port::PyTorch => 0.1,
+            Port::Keras => 0.01,
         }
     }
 }
@@ -157,22 +233,6 @@ impl ImageClassifier for Xception {
 }
 
 impl Block {
-    fn new(channels: usize, flow: &Flow, device: &Device) -> Self {
-        let out_channels = *flow.channels.last().expect("a block has convolutions");
-        let is_strided = flow.stride > 1;
-        let pool = MaxPool2dConfig::new([3, 3])
-            .with_strides([flow.stride; 2])
-            .with_padding(Padding::Symmetric.of([3, 3]));
-        let shortcut = ConvNormActConfig::new([channels, out_channels], [1, 1])
-            .with_stride(flow.stride)
-            .with_activation(Activation::Identity);
-        Self {
-            convs: separable_convs(channels, flow.channels, device),
-            pool: is_strided.then(|| pool.init()),
-            shortcut: is_strided.then(|| shortcut.init(device)),
-        }
-    }
-
     /// Activations come before the convolutions. The first block has one more than figure 5,
     /// which changes nothing behind the stem's own.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -187,27 +247,7 @@ impl Block {
     }
 }
 
-/// A chain of separable convolutions with these channels behind each of them.
-fn separable_convs(channels: usize, outs: &[usize], device: &Device) -> Vec<SeparableConv> {
-    let ins = std::iter::once(&channels).chain(outs);
-    ins.zip(outs).map(|(&from, &to)| SeparableConv::new([from, to], device)).collect()
-}
-
 impl SeparableConv {
-    fn new([channels, out_channels]: [usize; 2], device: &Device) -> Self {
-        let conv = |channels, kernel_size| {
-            Conv2dConfig::new(channels, kernel_size)
-                .with_padding(Padding::Symmetric.of(kernel_size))
-                .with_bias(false)
-                .with_initializer(he(channels, kernel_size))
-        };
-        Self {
-            depthwise: conv([channels, channels], [3, 3]).with_groups(channels).init(device),
-            pointwise: conv([channels, out_channels], [1, 1]).init(device),
-            norm: BatchNormConfig::new(out_channels).init(device),
-        }
-    }
-
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.norm.forward(self.pointwise.forward(self.depthwise.forward(x)))
     }

@@ -1,7 +1,7 @@
-//! The network that has a name, and the checkpoint that exists for it.
+//! The networks that have names, and the checkpoint that exists for one.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::XceptionConfig;
 
@@ -48,16 +48,44 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &[],
+    preprocess: None,
 }];
 
-/// The variant's name, size and weights.
+/// The names of the layers in `keras.applications`; the shortcuts have none and are numbered.
+#[rustfmt::skip]
+const KERAS: &[KeyLayout] = &[KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem.{c}.conv", "block1_conv{c+1}"),
+        ("stem.{c}.norm", "block1_conv{c+1}_bn"),
+        ("blocks.{b}.convs.{c}.norm", "block{b+2}_sepconv{c+1}_bn"),
+        ("blocks.{b}.convs.{c}", "block{b+2}_sepconv{c+1}"),
+        ("blocks.{b}.shortcut.conv", "conv2d_{#}"),
+        ("blocks.{b}.shortcut.norm", "batch_normalization_{#}"),
+        ("head_convs.{c}.norm", "block14_sepconv{c+1}_bn"),
+        ("head_convs.{c}", "block14_sepconv{c+1}"),
+        ("classifier.linear", "predictions"),
+    ],
+    optional: &[],
+    preprocess: Some(Preprocess::TENSORFLOW),
+}];
+
+const WITH_DROPOUT: XceptionConfig = XceptionConfig {
+    dropout: 0.5,
+    port: Port::PyTorch,
+    head: HeadKind::FullyConnected,
+    in_channels: 3,
+    num_classes: 1000,
+};
+
+/// The variants' names, sizes and weights.
 ///
 /// File, preparation and licence are timm's; the weights came from Keras.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     Variant {
         name: "xception",
-        config: XceptionConfig { dropout: 0.5, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 },
+        config: WITH_DROPOUT,
         size: 299, params: Some(22_855_952), gmacs: Some(8.357), layouts: CADENE,
         weights: &[
             Weights {
@@ -74,6 +102,12 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
                 licence: "Apache-2.0",
             },
         ],
+    },
+    Variant {
+        name: "xception_keras",
+        config: XceptionConfig { dropout: 0.0, port: Port::Keras, ..WITH_DROPOUT },
+        size: 299, params: Some(22_855_952), gmacs: Some(8.357), layouts: KERAS,
+        weights: &[],
     },
 ];
 

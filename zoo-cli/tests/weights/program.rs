@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use tempfile::TempDir;
@@ -196,4 +196,27 @@ fn a_killed_download_of_the_published_file_becomes_a_record() {
     let (code, _, stderr) = run(cache.path(), &server.url, PULL);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(server.starts(), [Some(9_000_000)]);
+}
+
+#[test]
+fn kills_at_any_moment_of_a_pull_leave_nothing_that_passes_for_weights() {
+    const KILLS: u32 = 8;
+    let Some(content) = published() else { return };
+    let server = Server::start(move |request, stream| server::file(request, stream, &content));
+    let cache = TempDir::new().unwrap();
+    let started = Instant::now();
+    assert_eq!(run(cache.path(), &server.url, PULL).0, 0);
+    let duration = started.elapsed();
+    for kill in 0..KILLS {
+        run(cache.path(), NOWHERE, &["weights", "remove", "--all"]);
+        let mut killed = zoo(cache.path(), &server.url, PULL).spawn().unwrap();
+        thread::sleep(duration * kill / KILLS);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        // What is there is sound, or does not count.
+        let (code, verdict, _) = run(cache.path(), NOWHERE, &["weights", "verify"]);
+        assert!(code == 0 && !verdict.contains("damaged"), "{verdict}");
+    }
+    assert_eq!(run(cache.path(), &server.url, PULL).0, 0);
+    assert_eq!(run(cache.path(), NOWHERE, &["weights", "verify"]).0, 0);
 }

@@ -17,6 +17,9 @@ pub enum Padding {
     /// TensorFlow's "SAME": as little as gives `ceil(size / stride)` outputs, an odd one at the
     /// bottom and right.
     Same,
+    /// Half the kernel at the bottom and right alone, as Keras extends maps before it halves
+    /// them; for even sizes and 3×3 kernels the same as [`Same`](Self::Same).
+    Trailing,
 }
 
 impl Padding {
@@ -27,6 +30,7 @@ impl Padding {
             Self::Symmetric => PaddingConfig2d::Explicit(rows, columns, rows, columns),
             Self::Valid => PaddingConfig2d::Valid,
             Self::Same => PaddingConfig2d::Same,
+            Self::Trailing => PaddingConfig2d::Explicit(0, 0, rows, columns),
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Keras's files of weights: `.h5` of Keras 1 and 2, `.weights.h5` and `.keras` of Keras 3.
+//!
+//! ```text
+//! conv1/conv1/kernel:0                             ─┐
+//! layers/conv2d_4/vars/0, whose `name` is conv1    ─┼─▶ layers ──▶ conv1.weight, as in PyTorch
+//! the same in an archive, beside config.json       ─┘
+//! ```
+//!
+//! TensorFlow's kernels are height × width × inputs × outputs, PyTorch's are outputs × inputs ×
+//! height × width. Tensors get PyTorch's names and dimensions here, and keep the names of Keras's
+//! layers, so that from here on they are a checkpoint like any other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::store::burn_pack::Tensor;
+use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
+use hdf5_reader::{Hdf5File, OpenOptions};
+use serde_json::Value;
+use zip::ZipArchive;
+
+use crate::Error;
+use crate::error::broken;
+
+mod layers;
+mod names;
+mod reader;
+
+use reader::Reader;
+
+/// What a file of Keras holds.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// The tensors by key.
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+    /// What the network does to images before its first convolution.
+    pub(crate) normalization: Option<Normalization>,
+}
+
+/// How a network itself scales images whose values are in `[0, 1]`: `(x - mean) / std`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalization {
+    /// Subtracted from each channel.
+    pub mean: [f32; 3],
+    /// Divides each channel after that.
+    pub std: [f32; 3],
+}
+
+/// What is in a `.keras` archive.
+pub(crate) const WEIGHTS: &str = "model.weights.h5";
+const CONFIG: &str = "config.json";
+
+/// How many times as large as a file what it unpacks to may be: deflate makes at most 1032.
+const EXPANSION: u64 = 1032;
+
+/// Reads an HDF5 file, whose values stay on disk.
+pub(crate) fn read_hdf5(path: &Path) -> Result<Contents, Error> {
+    let storage = FileStorage::open(path).map_err(|error| broken(path, error))?;
+    read(path, Arc::new(storage), &HashMap::new())
+}
+
+/// Reads a `.keras` archive, whose values are in memory.
+pub(crate) fn read_archive(path: &Path) -> Result<Contents, Error> {
+    let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let mut archive = ZipArchive::new(file).map_err(|error| broken(path, error))?;
+    let mut unpack = |name: &str| {
+        let file = archive.by_name(name).map_err(|error| broken(path, error))?;
+        let size = file.size();
+        if size > file.compressed_size().saturating_mul(EXPANSION) {
+            return Err(broken(path, format!("{name} claims to be of {size} bytes")));
+        }
+        let mut bytes = Vec::new();
+        file.take(size).read_to_end(&mut bytes).map_err(|error| broken(path, error))?;
+        Ok(bytes)
+    };
+    let config: Value = serde_json::from_slice(&unpack(CONFIG)?)
+        .map_err(|error| broken(path, format!("{CONFIG}: {error}")))?;
+    let weights = BytesStorage::new(unpack(WEIGHTS)?);
+    read(path, Arc::new(weights), &names::in_config(&config))
+}
+
+/// Reads the layers and translates them; `names` has the names of those at some paths.
+fn read(
+    path: &Path,
+    storage: DynStorage,
+    names: &HashMap<String, String>,
+) -> Result<Contents, Error> {
+    let length = storage.len();
+    let limit = usize::try_from(length.saturating_mul(EXPANSION)).unwrap_or(usize::MAX);
+    let options = OpenOptions::default()
+        .with_max_read_bytes(limit)
+        .with_max_chunk_bytes(limit)
+        // Each value is read once.
+        .with_chunk_cache_bytes(0);
+    let file = Hdf5File::from_storage_with_options(storage, options)
+        .map_err(|error| broken(path, error))?;
+    let stated = file.superblock().eof_address;
+    if length < stated {
+        return Err(broken(path, format!("it has {length} of its {stated} bytes")));
+    }
+    let root = file.root_group().map_err(|error| broken(path, error))?;
+    let mut layers = Reader::new(path, limit, names).read(&root)?;
+    names::settle(&mut layers);
+
+    let mut contents = Contents { tensors: BTreeMap::new(), normalization: None };
+    for layer in &layers {
+        match layer.normalization().map_err(|error| broken(path, error))? {
+            Some(found) => contents.normalization = Some(found),
+            None => {
+                for (key, tensor) in layer.tensors() {
+                    if contents.tensors.insert(key.clone(), tensor).is_some() {
+                        return Err(broken(path, format!("there are two weights {key}")));
+                    }
+                }
+            }
+        }
+    }
+    Ok(contents)
+}

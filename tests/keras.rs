@@ -1,0 +1,244 @@
+//! Keras's files of every age: what is in them, which networks they are of, and what is said of
+//! those that are damaged or something else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use zoo_cli::device::Backend;
+use zoo_cli::model::from_checkpoint;
+use zoo_cli::recognise::identify;
+use zoo_core::Colour;
+use zoo_import::{Checkpoint, Error};
+use zoo_tests::local;
+
+fn device() -> Device {
+    Backend::Cpu.device().unwrap()
+}
+
+fn file(name: &str) -> PathBuf {
+    local("fixtures/keras").join(name)
+}
+
+/// One network in every format that Keras has had.
+const LAYERS: [&str; 6] = [
+    "layers.keras",
+    "layers.weights.h5",
+    "layers.h5",
+    "published.h5",
+    // Of the newest version of HDF5, and compressed.
+    "latest.h5",
+    "gzip.h5",
+];
+
+/// A tensor's shape and values.
+fn values(checkpoint: &Checkpoint, key: &str) -> (Vec<usize>, Vec<f32>) {
+    let tensor = &checkpoint.tensors[key];
+    let bytes = tensor.to_bytes().unwrap();
+    let floats = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap()));
+    (tensor.shape.to_vec(), floats.collect())
+}
+
+/// Row-major values of a shape by their index.
+fn tabulate<const D: usize>(shape: [usize; D], value: impl Fn([usize; D]) -> usize) -> Vec<f32> {
+    (0..shape.iter().product())
+        .map(|flat: usize| {
+            let mut rest = flat;
+            let mut index = [0; D];
+            for axis in (0..D).rev() {
+                index[axis] = rest % shape[axis];
+                rest /= shape[axis];
+            }
+            value(index) as f32
+        })
+        .collect()
+}
+
+#[test]
+fn files_of_every_age_are_read() {
+    for name in LAYERS {
+        let checkpoint = Checkpoint::open(&file(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let keys: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            [
+                "batch_normalization_0.bias",
+                "batch_normalization_0.running_mean",
+                "batch_normalization_0.running_var",
+                "batch_normalization_0.weight",
+                "both.depthwise.weight",
+                "both.pointwise.bias",
+                "both.pointwise.weight",
+                "depthwise_conv2d_0.bias",
+                "depthwise_conv2d_0.weight",
+                "first.bias",
+                "first.weight",
+                "norm.bias",
+                "norm.running_mean",
+                "norm.running_var",
+                "norm.weight",
+                "predictions.bias",
+                "predictions.weight",
+            ],
+            "{name}"
+        );
+        // In Keras each weight's values count from 0, with the outputs as the fastest dimension.
+        let conv = tabulate([4, 3, 3, 3], |[o, i, h, w]| ((h * 3 + w) * 3 + i) * 4 + o);
+        assert_eq!(values(&checkpoint, "first.weight"), (vec![4, 3, 3, 3], conv), "{name}");
+        let depthwise = tabulate([4, 1, 3, 3], |[c, _, h, w]| (h * 3 + w) * 4 + c);
+        let key = "depthwise_conv2d_0.weight";
+        assert_eq!(values(&checkpoint, key), (vec![4, 1, 3, 3], depthwise), "{name}");
+        let pointwise = tabulate([5, 4, 1, 1], |[o, i, _, _]| i * 5 + o);
+        let key = "both.pointwise.weight";
+        assert_eq!(values(&checkpoint, key), (vec![5, 4, 1, 1], pointwise), "{name}");
+        let dense = tabulate([2, 20], |[o, i]| i * 2 + o);
+        assert_eq!(values(&checkpoint, "predictions.weight"), (vec![2, 20], dense), "{name}");
+        let vector = vec![0.0, 1.0, 2.0, 3.0];
+        for key in ["first.bias", "norm.weight", "norm.running_var"] {
+            assert_eq!(values(&checkpoint, key), (vec![4], vector.clone()), "{name}: {key}");
+        }
+        // A BatchNorm that does not scale has a scale of one.
+        let key = "batch_normalization_0.weight";
+        assert_eq!(values(&checkpoint, key), (vec![5], vec![1.0; 5]), "{name}");
+    }
+}
+
+#[test]
+fn networks_are_recognised() {
+    for (name, expected) in [
+        ("MobileNetV2", "mobilenet_v2_keras"),
+        ("Xception", "xception_keras"),
+        ("InceptionV3", "inception_v3_keras"),
+        ("InceptionResNetV2", "inception_resnet_v2"),
+        ("ResNet50", "resnet50_keras"),
+        ("DenseNet121", "densenet121_keras"),
+        ("EfficientNetB0", "efficientnet_b0_keras"),
+        ("NASNetMobile", "nasnet_a_mobile_keras"),
+    ] {
+        let path = file("networks").join(name).with_extension("keras");
+        let mut checkpoint = Checkpoint::open(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let found = identify(&checkpoint).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
+        assert_eq!((found.name.as_str(), found.layout), (expected, "Keras"));
+        assert_eq!((found.num_classes, found.in_channels), (1000, 3), "{name}");
+
+        checkpoint.tensors.retain(|key, _| !key.starts_with("predictions."));
+        let found = identify(&checkpoint).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
+        assert_eq!((found.name.as_str(), found.is_headless), (expected, true));
+    }
+}
+
+/// The largest maps have odd sides, where TensorFlow's borders are not PyTorch's.
+#[test]
+fn a_network_computes_what_it_does_in_keras() {
+    let path = file("mobilenet.keras");
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let (model, report) = from_checkpoint(&checkpoint, None, None, &device()).unwrap();
+    assert_eq!(model.card.variant, "mobilenet_v1_0_1_keras");
+    assert_eq!((model.card.num_classes, report.layout), (5, "Keras"));
+    let preprocess = model.card.preprocess;
+    assert_eq!(
+        (preprocess.mean, preprocess.std, preprocess.colour),
+        ([0.5; 3], [0.5; 3], Colour::Rgb)
+    );
+
+    let pixels = tabulated_image(51);
+    let images = TensorData::new(pixels, [1, 3, 51, 51]);
+    let images = Tensor::from_data(images, &device());
+    let logits: Vec<f32> = model.network.forward(images).into_data().iter().collect();
+    let text = std::fs::read_to_string(file("mobilenet.json")).unwrap();
+    let expected: Vec<f32> = serde_json::from_str(&text).unwrap();
+    let largest = expected.iter().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
+    for (logit, expected) in logits.iter().zip(&expected) {
+        assert!((logit - expected).abs() <= 3e-4 * largest, "{logits:?}, not {expected:?}");
+    }
+    assert_eq!(logits.len(), expected.len());
+}
+
+/// What the images of the fixture are.
+fn tabulated_image(size: usize) -> Vec<f32> {
+    let index = tabulate([3, size, size], |[c, y, x]| (c * size + y) * size + x);
+    let value = |index: f32| {
+        let index = index as usize;
+        let (c, y, x) = (index / size / size, index / size % size, index % size);
+        (0.1 * y as f64 + 0.2 * x as f64 + c as f64).sin() as f32
+    };
+    index.into_iter().map(value).collect()
+}
+
+#[test]
+fn images_are_prepared_as_in_keras() {
+    for (name, colour, mean, std) in [
+        (
+            "ResNet50",
+            Colour::Bgr,
+            [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0],
+            [1.0 / 255.0; 3],
+        ),
+        ("Xception", Colour::Rgb, [0.5; 3], [0.5; 3]),
+        ("DenseNet121", Colour::Rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        // As the file itself says.
+        ("EfficientNetB0", Colour::Rgb, [0.0; 3], [1.0; 3]),
+    ] {
+        let path = file("networks").join(name).with_extension("keras");
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let (model, _) = from_checkpoint(&checkpoint, None, None, &device()).unwrap();
+        let found = model.card.preprocess;
+        assert_eq!((found.colour, found.mean, found.std), (colour, mean, std), "{name}");
+        assert_eq!(model.card.labels.len(), 1000, "{name}");
+    }
+}
+
+/// Opens a file and reads all of it.
+fn read(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let checkpoint = Checkpoint::open(path).map_err(|error| error.to_string())?;
+    let read = |(key, tensor): (String, zoo_import::Tensor)| {
+        let bytes = tensor.to_bytes().map_err(|error| error.to_string())?;
+        Ok((key, bytes.to_vec()))
+    };
+    checkpoint.tensors.into_iter().map(read).collect()
+}
+
+#[test]
+fn damaged_files_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.h5");
+    // Xorshift, so that a failure can be had again.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize % below
+    };
+    for name in LAYERS {
+        let bytes = std::fs::read(file(name)).unwrap();
+        for end in [9, 100, bytes.len() / 3, bytes.len() / 2, bytes.len() - 100] {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            assert!(read(&path).is_err(), "{name} cut off at {end}");
+        }
+        for _ in 0..60 {
+            let mut bytes = bytes.clone();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                bytes[at] = [0, 0xff, bytes[at] ^ 1 << random(8)][random(3)];
+            }
+            std::fs::write(&path, bytes).unwrap();
+            // Where only values changed it is still a file of Keras.
+            let _ = read(&path);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_network_of_ours_is_said() {
+    let error = Checkpoint::open(&file("other.h5")).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("HDF5 file without the layers of Keras") && text.contains("hint: "));
+
+    let custom = Checkpoint::open(&file("layers.keras")).unwrap();
+    let Err(error) = from_checkpoint(&custom, None, None, &device()) else {
+        panic!("a network of five layers was recognised");
+    };
+    assert!(format!("{error:#}").contains("hint: "), "{error:#}");
+}

@@ -1,0 +1,217 @@
+//! `zoo finetune` and `zoo eval` as their users meet them: what goes wrong included.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CLASSES: [&str; 3] = ["Blaumeise", "grüner Frosch", "赤い花"];
+
+/// Images whose class is their colour, with noise.
+fn images(folder: &Path, per_class: u32) {
+    for (class, name) in CLASSES.iter().enumerate() {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        for number in 0..per_class {
+            let image = RgbImage::from_fn(24, 24 + number % 3, |x, y| {
+                let mut pixel = [((x * 31 + y * 17 + number * 7) % 64) as u8; 3];
+                pixel[class] += 150;
+                Rgb(pixel)
+            });
+            image.save(folder.join(name).join(format!("{number}.png"))).unwrap();
+        }
+    }
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zoo"));
+    command
+        .current_dir(folder)
+        .envs([("ZOO_OFFLINE", "1"), ("ZOO_CACHE", "no/such/folder")])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn zoo(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("zoo runs")
+}
+
+fn ok(folder: &Path, arguments: &[&str]) -> String {
+    let output = zoo(folder, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}\n{stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The complaint of a command that had to fail by its input.
+fn complaint(folder: &Path, arguments: &[&str]) -> String {
+    let output = zoo(folder, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}\n{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
+
+/// A run that learns something in a moment.
+const QUICK: [&str; 8] =
+    ["--preset", "scratch", "-m", "resnet8_cifar", "--epochs", "6", "--batch-size", "8"];
+
+fn quick<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["finetune"], &QUICK[..], arguments].concat()
+}
+
+#[test]
+fn from_a_folder_to_a_record_that_knows_its_classes() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 10);
+    fs::create_dir(root.join("data/empty")).unwrap();
+    let output = zoo(root, &quick(&["data", "-o", "out"]));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("data/empty has no images"), "{stderr}");
+    assert!(stderr.contains("3 classes, 24 images to train on, 6 to validate with"), "{stderr}");
+    for name in ["model.bpk", "config.toml", "metrics.csv", "report.html", "images.csv"] {
+        assert!(root.join("out").join(name).exists(), "{name}");
+    }
+
+    // It names its own classes, without being told anything else.
+    let image = format!("data/{}/0.png", CLASSES[1]);
+    let text = ok(root, &["classify", &image, "--weights", "out/model.bpk", "-k", "1"]);
+    assert!(text.contains(CLASSES[1]), "{text}");
+
+    // Its accuracy is what the run said, and what it says about each class adds up.
+    let list = ["eval", "out/images.csv", "--weights", "out/model.bpk", "-f", "json"];
+    let evaluation: Value = serde_json::from_str(&ok(root, &list)).unwrap();
+    let mut table = csv::Reader::from_path(root.join("out/metrics.csv")).unwrap();
+    let column = table.headers().unwrap().iter().position(|name| name == "val_accuracy").unwrap();
+    let best =
+        table.records().map(|row| row.unwrap()[column].parse::<f64>().unwrap()).fold(0.0, f64::max);
+    assert_eq!(evaluation["top1"].as_f64(), Some(best));
+    assert_eq!(evaluation["images"], 6);
+    let text = ok(root, &["eval", "data", "--weights", "out/model.bpk", "--confusion", "c.png"]);
+    assert!(text.contains("30 images: top-1"), "{text}");
+    assert!(image::open(root.join("c.png")).unwrap().width() > 60);
+
+    // The run can be had again from what it wrote.
+    ok(root, &["finetune", "--config", "out/config.toml", "-o", "again"]);
+    let bytes = |name: &str| fs::read(root.join(name)).unwrap();
+    assert!(bytes("out/model.bpk") == bytes("again/model.bpk"));
+    let text = complaint(root, &quick(&["data", "-o", "out"]));
+    assert!(text.contains("there is a run in out already"), "{text}");
+}
+
+#[test]
+fn what_can_not_be_learned_from_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 3);
+    fs::create_dir_all(root.join("one/only")).unwrap();
+    fs::create_dir_all(root.join("nothing")).unwrap();
+    fs::copy(root.join("data").join(CLASSES[0]).join("0.png"), root.join("one/only/a.png"))
+        .unwrap();
+    fs::write(root.join("list.csv"), "file,kind\na.png,x\n").unwrap();
+    fs::write(root.join("typo.toml"), "[recipe]\nepoch = 3\n").unwrap();
+    for (arguments, expected) in [
+        (vec!["one"], "all images in"),
+        (vec!["nothing"], "there are no folders with images"),
+        (vec!["missing"], "there is no such file or folder"),
+        (vec!["list.csv"], "the columns path and label are needed"),
+        (vec!["data", "--config", "typo.toml"], "did you mean `recipe.epochs`?"),
+        (vec!["data", "--set", "augment.mixpu=1"], "did you mean `augment.mixup`?"),
+        (vec!["data", "--freeze-until", "stages.9"], "no part `stages.9`"),
+        (vec!["data", "-m", "lenet5", "--size", "2"], "too small"),
+        (vec!["data", "--optimizer", "sdg"], "unknown variant `sdg`"),
+        (vec!["fashion-mnist:data"], "train-images-idx3-ubyte"),
+    ] {
+        let text = complaint(root, &quick(&arguments));
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+    let text = complaint(root, &["finetune", "--resume", "data"]);
+    assert!(text.contains("data is not the folder of a run"), "{text}");
+}
+
+#[test]
+fn lists_name_paths_labels_and_parts() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 4);
+    let mut csv = "path,label,split\n".to_owned();
+    let mut json = String::new();
+    for name in CLASSES {
+        for number in 0..4 {
+            let split = if number == 3 { "val" } else { "train" };
+            csv += &format!("data/{name}/{number}.png,{name},{split}\n");
+            let path = format!("data/{name}/{number}.png");
+            json += &format!("{}\n", serde_json::json!({ "path": path, "label": name }));
+        }
+    }
+    // The first line once more.
+    csv += &format!("data/{0}/0.png,{0},train\n", CLASSES[0]);
+    fs::write(root.join("list.csv"), csv).unwrap();
+    fs::write(root.join("list.jsonl"), json).unwrap();
+    for (list, out, expected) in
+        [("list.csv", "a", "9 images to train on, 3 to"), ("list.jsonl", "b", "9 images to train")]
+    {
+        let output = zoo(root, &quick(&[list, "-o", out, "--epochs", "1"]));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && stderr.contains(expected), "{stderr}");
+        assert_eq!(list == "list.csv", stderr.contains("listed more than once"), "{stderr}");
+    }
+}
+
+/// Waits until a run has written a checkpoint.
+#[cfg(unix)]
+fn wait_for(path: &Path) {
+    for _ in 0..1200 {
+        if path.exists() {
+            return;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    panic!("{} never came", path.display());
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 10);
+    let arguments = |out| quick(&["data", "-o", out, "--epochs", "12"]);
+    ok(root, &arguments("whole"));
+    let whole = fs::read(root.join("whole/model.bpk")).unwrap();
+    for signal in ["INT", "KILL"] {
+        let run = command(root, &arguments(signal)).spawn().unwrap();
+        wait_for(&root.join(signal).join("checkpoint.bpk"));
+        let pid = run.id().to_string();
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success()
+        );
+        let output = run.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if signal == "INT" && !output.status.success() {
+            assert_eq!(output.status.code(), Some(130), "{stderr}");
+            assert!(stderr.contains("`zoo finetune --resume INT` goes on"), "{stderr}");
+        }
+        ok(root, &["finetune", "--resume", signal]);
+        assert!(fs::read(root.join(signal).join("model.bpk")).unwrap() == whole, "{signal}");
+    }
+}
+
+#[test]
+fn the_embedded_model_learns_new_classes() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 3);
+    let text = ok(root, &["finetune", "data", "--do_fine_tuning=false", "--size", "64"]);
+    assert!(text.contains("data-efficientnet_lite0/model.bpk"), "{text}");
+    let config = fs::read_to_string(root.join("data-efficientnet_lite0/config.toml")).unwrap();
+    assert!(config.contains("preset = \"linear\"") && config.contains("do_fine_tuning = false"));
+}
