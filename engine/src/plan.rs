@@ -244,7 +244,7 @@ impl Step {
     fn run(&self, arena: Arena, member: &Member<'_>) {
         match &self.kind {
             Kind::Conv(conv) => {
-                steps::clear_margins(conv.output(), arena, member);
+                steps::clear_margins(conv.cleared(), arena, member);
                 conv.run(arena, member);
             }
             Kind::Winograd(conv) => {

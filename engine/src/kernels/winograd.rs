@@ -88,6 +88,7 @@ unsafe fn output_transform<V: Lanes>(m: [V; PATCH]) -> [V; TILE] {
 ///
 /// The machine has the instructions of `V`; the pointers are valid for the tile.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "columns are addresses too")]
 pub(crate) unsafe fn input<V: Lanes>(tile: &Input) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -117,6 +118,7 @@ pub(crate) unsafe fn input<V: Lanes>(tile: &Input) {
 ///
 /// The machine has the instructions of `V`; the pointers are valid for the tile.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "columns are addresses too")]
 pub(crate) unsafe fn output<V: Lanes>(tile: &Output) {
     // SAFETY: the caller's promise.
     unsafe {

@@ -61,7 +61,7 @@ pub(super) fn everything_is_an_image(graph: &mut Graph) {
             Op::AdaptiveAverage => {
                 let size = [graph.shape(x)[2], graph.shape(x)[3]];
                 let cells = [shape[2], shape[3]];
-                if size[0] % cells[0] == 0 && size[1] % cells[1] == 0 {
+                if size[0].is_multiple_of(cells[0]) && size[1].is_multiple_of(cells[1]) {
                     let kernel = [size[0] / cells[0], size[1] / cells[1]];
                     let window = Window { stride: kernel, ..Window::whole(kernel) };
                     let op = Op::Pool { kind: PoolKind::Average, window };

@@ -136,7 +136,7 @@ impl Conv {
     }
 
     /// The images whose margins are to be cleared before it runs.
-    pub(crate) fn output(&self) -> Images {
+    pub(crate) fn cleared(&self) -> Images {
         self.cleared
     }
 
@@ -149,7 +149,7 @@ impl Conv {
     pub(crate) fn run(&self, arena: Arena, member: &Member<'_>) {
         let all_stay = self.weights.len() * size_of::<f32>() <= WEIGHTS_IN_CACHE;
         let threads = member.threads();
-        if all_stay && (self.rows % threads == 0 || self.rows >= 8 * threads) {
+        if all_stay && (self.rows.is_multiple_of(threads) || self.rows >= 8 * threads) {
             // All channels of some rows, then the next ones.
             let share = member.share(self.rows);
             let row = (self.input.row * self.stride * self.input.blocks()

@@ -336,7 +336,7 @@ fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> 
         && (0..channels).all(|channel| {
             sources.get(start + channel) == Some(&Source::Channel { input, channel })
         });
-    let fills = channels % LANES == 0 || start + channels == sources.len();
+    let fills = channels.is_multiple_of(LANES) || start + channels == sources.len();
     (is_whole && fills && start % LANES == 0).then_some(start)
 }
 

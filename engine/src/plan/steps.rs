@@ -275,7 +275,7 @@ enum Lanes {
     /// A whole block of an input.
     Block(Images, usize),
     /// Each from somewhere, or zero.
-    Each([Option<(Images, usize)>; LANES]),
+    Each(Box<[Option<(Images, usize)>; LANES]>),
 }
 
 impl Gather {
@@ -306,10 +306,10 @@ impl Gather {
                     }
                     Lanes::Block(inputs[input], channel / LANES)
                 }
-                _ => Lanes::Each(std::array::from_fn(|lane| match sources.get(lane) {
+                _ => Lanes::Each(Box::new(std::array::from_fn(|lane| match sources.get(lane) {
                     Some(&Source::Channel { input, channel }) => Some((inputs[input], channel)),
                     _ => None,
-                })),
+                }))),
             };
             blocks.push((block, lanes));
         }
@@ -476,12 +476,15 @@ pub(super) fn export(from: Images, to: usize, arena: Arena, member: &Member<'_>)
     }
 }
 
+/// Row-major values that no step makes.
+type Constant = std::sync::Arc<Vec<f32>>;
+
 /// Row-major tensors that the reference computes, with one thread.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) op: Op,
     /// Shapes and where they are; constants are here.
-    pub(super) inputs: Vec<(Vec<usize>, Result<usize, std::sync::Arc<Vec<f32>>>)>,
+    pub(super) inputs: Vec<(Vec<usize>, Result<usize, Constant>)>,
     pub(super) shape: Vec<usize>,
     pub(super) output: usize,
 }
