@@ -11,6 +11,7 @@ pub(crate) mod lanes;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod pool;
+pub(crate) mod winograd;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
@@ -87,7 +88,7 @@ impl Isa {
 macro_rules! kernels {
     ($module:ident, $lanes:ty $(, $feature:literal)?) => {
         pub(crate) mod $module {
-            use crate::kernels::{conv, depthwise, elementwise, lanes, pool};
+            use crate::kernels::{conv, depthwise, elementwise, lanes, pool, winograd};
 
             /// # Safety
             ///
@@ -125,6 +126,24 @@ macro_rules! kernels {
             pub(crate) unsafe fn pool(row: &pool::Row) {
                 // SAFETY: the caller's promise.
                 unsafe { pool::row::<$lanes>(row) }
+            }
+
+            /// # Safety
+            ///
+            /// As of [`winograd::input`]; and the machine has the instructions.
+            $(#[target_feature(enable = $feature)])?
+            pub(crate) unsafe fn winograd_input(tile: &winograd::Input) {
+                // SAFETY: the caller's promise.
+                unsafe { winograd::input::<$lanes>(tile) }
+            }
+
+            /// # Safety
+            ///
+            /// As of [`winograd::output`]; and the machine has the instructions.
+            $(#[target_feature(enable = $feature)])?
+            pub(crate) unsafe fn winograd_output(tile: &winograd::Output) {
+                // SAFETY: the caller's promise.
+                unsafe { winograd::output::<$lanes>(tile) }
             }
 
             /// # Safety

@@ -6,6 +6,7 @@ mod lower;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -56,6 +57,7 @@ pub(crate) struct Step {
 #[derive(Debug)]
 enum Kind {
     Conv(Box<conv::Conv>),
+    Winograd(Box<winograd::Winograd>),
     Depthwise(steps::Depthwise),
     Pool(steps::Pool),
     Elementwise(steps::Elementwise),
@@ -97,7 +99,7 @@ impl Plan {
         threads: usize,
     ) -> Result<Self, Error> {
         passes::run(&mut graph);
-        let Lowered { steps, memory, input, outputs } = lower(graph, isa)?;
+        let Lowered { steps, memory, input, outputs } = lower(graph, isa, threads);
         Ok(Self { steps, memory, input, outputs, threads: Threads::new(threads), isa })
     }
 
@@ -175,6 +177,7 @@ impl Plan {
     pub fn weight_bytes(&self) -> usize {
         let length = |step: &Step| match &step.kind {
             Kind::Conv(conv) => conv.weights_len(),
+            Kind::Winograd(conv) => conv.weights_len(),
             Kind::Depthwise(depthwise) => depthwise.weights_len(),
             _ => 0,
         };
@@ -241,7 +244,11 @@ impl Step {
     fn run(&self, arena: Arena, member: &Member<'_>) {
         match &self.kind {
             Kind::Conv(conv) => {
-                steps::clear_margins(conv.output(), arena, member);
+                steps::clear_margins(conv.cleared(), arena, member);
+                conv.run(arena, member);
+            }
+            Kind::Winograd(conv) => {
+                steps::clear_margins(conv.output, arena, member);
                 conv.run(arena, member);
             }
             Kind::Depthwise(step) => {

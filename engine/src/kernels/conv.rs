@@ -55,6 +55,7 @@ pub(crate) type TileFn = unsafe fn(&Tile<'_>);
 /// The machine has the instructions of `V`; the pointers are valid for `M` places and `N` blocks
 /// at the tile's steps, and for the segments' inputs; `STEP` is the tile's `input_step` or 0.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "places and blocks are addresses too")]
 pub(crate) unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(
     tile: &Tile<'_>,
 ) {

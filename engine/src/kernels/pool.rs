@@ -3,17 +3,24 @@
 use super::LANES;
 use super::lanes::Lanes;
 
+/// What a window takes in along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taps {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
 /// A row of output places of one block of channels.
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
-    /// The block of the input.
+    /// The first row that the windows take in.
     pub(crate) input: *const f32,
-    /// From a row of the input to the next.
+    /// How many rows they take in, and from one of them to the next.
+    pub(crate) rows: usize,
     pub(crate) to_row: usize,
-    /// The rows that the windows take in.
-    pub(crate) rows: &'a [usize],
-    /// The columns that each window takes in.
-    pub(crate) columns: &'a [Vec<usize>],
+    /// The columns that each window takes in, and from one of them to the next.
+    pub(crate) columns: &'a [Taps],
+    pub(crate) to_column: usize,
     /// What the sum of each window is multiplied by; the largest value is taken where there are
     /// no factors.
     pub(crate) factors: Option<&'a [f32]>,
@@ -27,35 +34,62 @@ pub(crate) struct Row<'a> {
 /// The machine has the instructions of `V`; the pointers are valid for the rows and columns.
 #[inline(always)]
 pub(crate) unsafe fn row<V: Lanes>(row: &Row<'_>) {
+    let mut place = 0;
+    while place < row.columns.len() {
+        let next = &row.columns[place..];
+        let are_alike = next.len() >= 4 && next[..4].iter().all(|taps| taps.count == next[0].count);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (row.factors, are_alike) {
+                (None, true) => largest::<V, 4>(row, place),
+                (None, false) => largest::<V, 1>(row, place),
+                (Some(factors), true) => average::<V, 4>(row, factors, place),
+                (Some(factors), false) => average::<V, 1>(row, factors, place),
+            }
+        }
+        place += if are_alike { 4 } else { 1 };
+    }
+}
+
+/// The largest values of `M` windows with as many columns.
+#[inline(always)]
+unsafe fn largest<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
+    let taps: [Taps; M] = std::array::from_fn(|i| row.columns[at + i]);
     // SAFETY: the caller's promise.
     unsafe {
-        for (place, columns) in row.columns.iter().enumerate() {
-            let at = |y: usize, x: usize| V::load(row.input.add(y * row.to_row + x * LANES));
-            let value = match row.factors {
-                None => {
-                    let mut largest = V::splat(f32::NEG_INFINITY);
-                    for &y in row.rows {
-                        for &x in columns {
-                            largest = largest.max(at(y, x));
-                        }
-                    }
-                    largest
+        let mut values = [V::splat(f32::NEG_INFINITY); M];
+        for y in 0..row.rows {
+            for x in 0..taps[0].count {
+                for (value, taps) in values.iter_mut().zip(&taps) {
+                    let place = y * row.to_row + taps.first * LANES + x * row.to_column;
+                    *value = value.max(V::load(row.input.add(place)));
                 }
-                Some(factors) => {
-                    // A sum for each of some columns: one would wait for itself.
-                    let mut sums = [V::splat(0.0); 4];
-                    for &y in row.rows {
-                        for columns in columns.chunks(4) {
-                            for (sum, &x) in sums.iter_mut().zip(columns) {
-                                *sum = sum.add(at(y, x));
-                            }
-                        }
-                    }
-                    let sum = sums[0].add(sums[1]).add(sums[2].add(sums[3]));
-                    sum.mul(V::splat(factors[place]))
+            }
+        }
+        for (i, value) in values.into_iter().enumerate() {
+            value.store(row.output.add((at + i) * LANES));
+        }
+    }
+}
+
+/// The sums of `M` windows with as many columns, each times its factor.
+#[inline(always)]
+unsafe fn average<V: Lanes, const M: usize>(row: &Row<'_>, factors: &[f32], at: usize) {
+    let taps: [Taps; M] = std::array::from_fn(|i| row.columns[at + i]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [V::splat(0.0); M];
+        for y in 0..row.rows {
+            for x in 0..taps[0].count {
+                for (sum, taps) in sums.iter_mut().zip(&taps) {
+                    let place = y * row.to_row + taps.first * LANES + x * row.to_column;
+                    *sum = sum.add(V::load(row.input.add(place)));
                 }
-            };
-            value.store(row.output.add(place * LANES));
+            }
+        }
+        for (i, sum) in sums.into_iter().enumerate() {
+            let factor = V::splat(factors[at + i]);
+            sum.mul(factor).store(row.output.add((at + i) * LANES));
         }
     }
 }

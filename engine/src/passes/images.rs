@@ -31,6 +31,24 @@ pub(super) fn everything_is_an_image(graph: &mut Graph) {
                 graph.nodes.push(Node { op: Op::Reshape, inputs: vec![logits], output });
                 continue;
             }
+            // A bias that is added to what a matrix product gave.
+            Op::Binary { op: Binary::Add, activation: Activation::Identity }
+                if shape.len() == 2
+                    && images.contains_key(&x)
+                    && graph.shape(images[&x])[1..] == [shape[1], 1, 1]
+                    && graph.data(inputs[1]).is_some_and(|bias| bias.len() == shape[1]) =>
+            {
+                let image = images[&x];
+                let image_shape = graph.shape(image).to_vec();
+                let ones = graph.constant([shape[1]], vec![1.0; shape[1]]);
+                let bias = graph.data(inputs[1]).expect("it was checked").to_vec();
+                let bias = graph.constant([shape[1]], bias);
+                let affine = Op::Affine { activation: Activation::Identity };
+                let image = graph.node(affine, [image, ones, bias], image_shape);
+                images.insert(output, image);
+                graph.nodes.push(Node { op: Op::Reshape, inputs: vec![image], output });
+                continue;
+            }
             Op::Activation(_) | Op::Scalar { .. } if shape.len() == 2 => {
                 let image = image_of(graph, &images, x);
                 let image_shape = graph.shape(image).to_vec();
@@ -43,7 +61,7 @@ pub(super) fn everything_is_an_image(graph: &mut Graph) {
             Op::AdaptiveAverage => {
                 let size = [graph.shape(x)[2], graph.shape(x)[3]];
                 let cells = [shape[2], shape[3]];
-                if size[0] % cells[0] == 0 && size[1] % cells[1] == 0 {
+                if size[0].is_multiple_of(cells[0]) && size[1].is_multiple_of(cells[1]) {
                     let kernel = [size[0] / cells[0], size[1] / cells[1]];
                     let window = Window { stride: kernel, ..Window::whole(kernel) };
                     let op = Op::Pool { kind: PoolKind::Average, window };

@@ -77,7 +77,13 @@ impl Conv {
         let input_step =
             if is_across_images { input.image } else { window.stride[1] * input.place };
 
-        let sizes = group_sizes(isa, output.blocks(), width);
+        // Blocks that share no inputs are not computed together.
+        let per_group = output.shape[1] / description.groups;
+        let sizes = if description.groups > 1 && per_group < 2 * LANES {
+            vec![1; output.blocks()]
+        } else {
+            group_sizes(isa, output.blocks(), width)
+        };
         let tiles = std::array::from_fn(|blocks| {
             if !sizes.contains(&(blocks + 1)) {
                 return Vec::new();
@@ -130,7 +136,7 @@ impl Conv {
     }
 
     /// The images whose margins are to be cleared before it runs.
-    pub(crate) fn output(&self) -> Images {
+    pub(crate) fn cleared(&self) -> Images {
         self.cleared
     }
 
@@ -143,7 +149,7 @@ impl Conv {
     pub(crate) fn run(&self, arena: Arena, member: &Member<'_>) {
         let all_stay = self.weights.len() * size_of::<f32>() <= WEIGHTS_IN_CACHE;
         let threads = member.threads();
-        if all_stay && (self.rows % threads == 0 || self.rows >= 8 * threads) {
+        if all_stay && (self.rows.is_multiple_of(threads) || self.rows >= 8 * threads) {
             // All channels of some rows, then the next ones.
             let share = member.share(self.rows);
             let row = (self.input.row * self.stride * self.input.blocks()
@@ -254,14 +260,14 @@ impl Conv {
 }
 
 /// Cuts a row into tiles of nearly the same width.
-fn tile_widths(width: usize, widest: usize) -> Vec<usize> {
+pub(super) fn tile_widths(width: usize, widest: usize) -> Vec<usize> {
     let count = width.div_ceil(widest);
     (0..count).map(|i| (i + 1) * width / count - i * width / count).collect()
 }
 
 /// How many blocks of channels are computed together, group by group: those numbers that cost
 /// the fewest cycles.
-fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
+pub(super) fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
     let widest = isa.tile_widths();
     let of_row = |size: usize| -> f64 {
         let tile = |places: usize| {

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use super::buffers::{Buffer, BufferId, Buffers, Format, Images};
 use super::conv::{Conv, Description};
-use super::{Kind, Place, Step, steps};
-use crate::Error;
+use super::{Kind, Place, Step, steps, winograd};
 use crate::graph::{Activation, Binary, Graph, Node, Op, Source, ValueId, Window};
 use crate::kernels::{Isa, LANES};
 use crate::memory::Aligned;
@@ -40,6 +39,11 @@ enum Task {
         activation: Activation,
         is_flipped: bool,
     },
+    /// A convolution by Winograd's algorithm, with its memory.
+    Winograd {
+        node: Node,
+        scratch: BufferId,
+    },
     /// One tap of a transposed convolution.
     Tap {
         node: Node,
@@ -49,12 +53,13 @@ enum Task {
     Plain(Node),
 }
 
-pub(super) fn lower(graph: Graph, isa: Isa) -> Result<Lowered, Error> {
+pub(super) fn lower(graph: Graph, isa: Isa, threads: usize) -> Lowered {
     let mut lowering = Lowering {
         buffers: Buffers::default(),
         drafts: Vec::new(),
         made: HashMap::new(),
         graph: &graph,
+        threads,
     };
     let input = lowering.add(graph.input, Format::Plain);
     for node in &graph.nodes {
@@ -69,6 +74,9 @@ pub(super) fn lower(graph: Graph, isa: Isa) -> Result<Lowered, Error> {
     buffers.touch(input, 0);
     for (step, draft) in drafts.iter().enumerate() {
         draft.inputs.iter().chain([&draft.output]).for_each(|&buffer| buffers.touch(buffer, step));
+        if let Task::Winograd { scratch, .. } = draft.task {
+            buffers.touch(scratch, step);
+        }
     }
     for &output in &outputs {
         buffers.touch(output, last);
@@ -90,16 +98,17 @@ pub(super) fn lower(graph: Graph, isa: Isa) -> Result<Lowered, Error> {
         offset: buffers.0[buffers.root(id).0].offset,
     };
     let steps = drafts.iter().filter_map(|draft| step(isa, &graph, &buffers, draft)).collect();
-    Ok(Lowered {
+    Lowered {
         steps,
         memory,
         input: place(input),
         outputs: outputs.into_iter().map(place).collect(),
-    })
+    }
 }
 
 struct Lowering<'g> {
     graph: &'g Graph,
+    threads: usize,
     buffers: Buffers,
     drafts: Vec<Draft>,
     /// The buffers of the values, in each format that somebody asked for.
@@ -157,11 +166,22 @@ impl Lowering<'_> {
                 let is_planar = node.inputs[0] == graph.input && x[1] <= PLANAR && !is_depthwise;
                 let format = if is_planar { Format::Planar } else { Format::Blocked };
                 let mut inputs = vec![self.read(node.inputs[0], format)];
+                let by_winograd =
+                    format == Format::Blocked && winograd::pays(window, *groups, x, out);
+                let margin = if by_winograd { winograd::margin } else { margin };
                 self.buffers.margin(inputs[0], margin(window, x, out));
                 inputs.extend(
                     node.inputs.get(3).map(|&residual| self.read(residual, Format::Blocked)),
                 );
-                self.blocked(node.clone(), inputs);
+                if by_winograd {
+                    let length = winograd::scratch_len(x, out, self.threads);
+                    let scratch = self.buffers.add(Buffer::new(&[length], Format::Plain));
+                    let output = self.add(node.output, Format::Blocked);
+                    let task = Task::Winograd { node: node.clone(), scratch };
+                    self.drafts.push(Draft { task, inputs, output });
+                } else {
+                    self.blocked(node.clone(), inputs);
+                }
             }
             (
                 Op::ConvTranspose { stride, padding: [0, 0], dilation: [1, 1], groups: 1 },
@@ -316,7 +336,7 @@ fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> 
         && (0..channels).all(|channel| {
             sources.get(start + channel) == Some(&Source::Channel { input, channel })
         });
-    let fills = channels % LANES == 0 || start + channels == sources.len();
+    let fills = channels.is_multiple_of(LANES) || start + channels == sources.len();
     (is_whole && fills && start % LANES == 0).then_some(start)
 }
 
@@ -409,6 +429,28 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
                 conv.clears(images(output));
             }
             (Kind::Conv(Box::new(conv)), format!("conv transpose, tap {} {}", tap[0], tap[1]))
+        }
+        Task::Winograd { node, scratch } => {
+            let Op::Conv { window, groups, out_last, residual, activation } = node.op else {
+                unreachable!()
+            };
+            let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
+            let description = Description { window, groups, weights, out_last, bias, activation };
+            operations = 2 * size(output) * (weights.len() / shape[1]) as u64;
+            numbers += (weights.len() + bias.len()) as u64;
+            let conv = winograd::Winograd::new(
+                isa,
+                &description,
+                images(draft.inputs[0]),
+                images(output),
+                draft.inputs.get(1).map(|&id| images(id)),
+                place(*scratch),
+            );
+            let add = if residual { " + add" } else { "" };
+            (
+                Kind::Winograd(Box::new(conv)),
+                format!("winograd conv 3x3{add}{}", suffix(activation)),
+            )
         }
         Task::Binary { op, activation, is_flipped } => {
             operations = size(output);

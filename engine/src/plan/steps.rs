@@ -2,6 +2,7 @@
 
 use super::buffers::Images;
 use crate::graph::{Activation, Binary, Op, PoolKind, Source, Window};
+use crate::kernels::pool::Taps;
 use crate::kernels::{Isa, LANES, depthwise, dispatch, elementwise, pool};
 use crate::memory::{Aligned, Arena};
 use crate::reference;
@@ -102,9 +103,10 @@ pub(super) struct Pool {
     isa: Isa,
     input: Images,
     pub(super) output: Images,
+    dilation: [usize; 2],
     /// The rows and columns that each row and column of the output takes in.
-    rows: Vec<Vec<usize>>,
-    columns: Vec<Vec<usize>>,
+    rows: Vec<Taps>,
+    columns: Vec<Taps>,
     /// What sums are multiplied by, for each row of the output.
     factors: Option<Vec<Vec<f32>>>,
 }
@@ -117,25 +119,28 @@ impl Pool {
         input: Images,
         output: Images,
     ) -> Self {
-        let taps = |axis: usize| -> Vec<Vec<usize>> {
-            let size = input.shape[axis + 2];
-            (0..output.shape[axis + 2]).map(|at| window.taps(axis, at, size).collect()).collect()
+        let taps = |axis: usize| -> Vec<Taps> {
+            let of = |at: usize| {
+                let mut taps = window.taps(axis, at, input.shape[axis + 2]);
+                let count = taps.clone().count();
+                Taps { first: taps.next().unwrap_or_default(), count }
+            };
+            (0..output.shape[axis + 2]).map(of).collect()
         };
         let (rows, columns) = (taps(0), taps(1));
-        let count = |axis: usize, at: usize, taps: &[usize]| match kind {
+        let count = |axis: usize, at: usize, taps: &Taps| match kind {
             PoolKind::PaddedAverage => window.padded_taps(axis, at, input.shape[axis + 2]),
-            _ => taps.len(),
+            _ => taps.count,
         };
-        let of_row = |(y, row): (usize, &Vec<usize>)| -> Vec<f32> {
+        let of_row = |(y, row): (usize, &Taps)| -> Vec<f32> {
             let high = count(0, y, row);
-            let factor = |(x, column): (usize, &Vec<usize>)| {
-                1.0 / (high * count(1, x, column)).max(1) as f32
-            };
+            let factor =
+                |(x, column): (usize, &Taps)| 1.0 / (high * count(1, x, column)).max(1) as f32;
             columns.iter().enumerate().map(factor).collect()
         };
         let factors =
             (kind != PoolKind::Max).then(|| rows.iter().enumerate().map(of_row).collect());
-        Self { isa, input, output, rows, columns, factors }
+        Self { isa, input, output, dilation: window.dilation, rows, columns, factors }
     }
 
     pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
@@ -143,11 +148,13 @@ impl Pool {
         let blocks = self.output.blocks();
         for index in member.share(batch * blocks * height) {
             let (image, block, y) = split(index, blocks, height);
+            let rows = self.rows[y];
             let row = pool::Row {
-                input: arena.at(self.input.at(image, block, 0)),
-                to_row: self.input.row,
-                rows: &self.rows[y],
+                input: arena.at(self.input.at(image, block, rows.first)),
+                rows: rows.count,
+                to_row: self.input.row * self.dilation[0],
                 columns: &self.columns,
+                to_column: LANES * self.dilation[1],
                 factors: self.factors.as_ref().map(|factors| factors[y].as_slice()),
                 output: arena.at(self.output.at(image, block, y)),
             };
@@ -268,7 +275,7 @@ enum Lanes {
     /// A whole block of an input.
     Block(Images, usize),
     /// Each from somewhere, or zero.
-    Each([Option<(Images, usize)>; LANES]),
+    Each(Box<[Option<(Images, usize)>; LANES]>),
 }
 
 impl Gather {
@@ -299,10 +306,10 @@ impl Gather {
                     }
                     Lanes::Block(inputs[input], channel / LANES)
                 }
-                _ => Lanes::Each(std::array::from_fn(|lane| match sources.get(lane) {
+                _ => Lanes::Each(Box::new(std::array::from_fn(|lane| match sources.get(lane) {
                     Some(&Source::Channel { input, channel }) => Some((inputs[input], channel)),
                     _ => None,
-                })),
+                }))),
             };
             blocks.push((block, lanes));
         }
@@ -469,12 +476,15 @@ pub(super) fn export(from: Images, to: usize, arena: Arena, member: &Member<'_>)
     }
 }
 
+/// Row-major values that no step makes.
+type Constant = std::sync::Arc<Vec<f32>>;
+
 /// Row-major tensors that the reference computes, with one thread.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) op: Op,
     /// Shapes and where they are; constants are here.
-    pub(super) inputs: Vec<(Vec<usize>, Result<usize, std::sync::Arc<Vec<f32>>>)>,
+    pub(super) inputs: Vec<(Vec<usize>, Result<usize, Constant>)>,
     pub(super) shape: Vec<usize>,
     pub(super) output: usize,
 }

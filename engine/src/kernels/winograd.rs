@@ -1,0 +1,171 @@
+//! Winograd's F(4×4, 3×3): 16 outputs of a 3×3 filter from 36 products instead of 144.
+//!
+//! [Lavin and Gray, 2015](https://arxiv.org/abs/1509.09308), §4.3. An image is cut into tiles of
+//! 4×4 outputs; the 6×6 inputs of each become 36 numbers, those of all tiles 36 matrices, which
+//! are multiplied by 36 matrices made of the filters.
+
+use super::lanes::Lanes;
+use super::{LANES, activate};
+use crate::graph::Activation;
+
+/// Outputs of a tile along an axis.
+pub(crate) const TILE: usize = 4;
+/// Inputs of a tile along an axis.
+pub(crate) const PATCH: usize = TILE + 2;
+/// Products of a tile.
+pub(crate) const PRODUCTS: usize = PATCH * PATCH;
+
+/// One tile of one block of input channels.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// The first of its inputs.
+    pub(crate) from: *const f32,
+    pub(crate) to_row: usize,
+    /// Its first product's input.
+    pub(crate) to: *mut f32,
+    /// From a product to the next.
+    pub(crate) product: usize,
+}
+
+/// One tile of one block of output channels.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its first product.
+    pub(crate) from: *const f32,
+    /// From a product to the next.
+    pub(crate) product: usize,
+    /// The first of its outputs.
+    pub(crate) to: *mut f32,
+    pub(crate) to_row: usize,
+    /// From an output place to the next.
+    pub(crate) place: usize,
+    /// What is added to the first of its outputs, and from a row of it to the next.
+    pub(crate) residual: Option<(*const f32, usize)>,
+    /// Rows and columns that are inside of the image.
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) bias: *const f32,
+    pub(crate) activation: Activation,
+}
+
+/// `Bᵀ d`
+#[inline(always)]
+unsafe fn input_transform<V: Lanes>(d: [V; PATCH]) -> [V; PATCH] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [two, four, five] = [V::splat(2.0), V::splat(4.0), V::splat(-5.0)];
+        let minus = V::splat(-4.0);
+        let a = d[2].mul_add(minus, d[4]);
+        let b = d[1].mul_add(minus, d[3]);
+        let c = d[4].sub(d[2]);
+        let e = d[3].sub(d[1]).mul(two);
+        [
+            d[0].mul_add(four, d[2].mul_add(five, d[4])),
+            a.add(b),
+            a.sub(b),
+            c.add(e),
+            c.sub(e),
+            d[1].mul_add(four, d[3].mul_add(five, d[5])),
+        ]
+    }
+}
+
+/// `Aᵀ m`
+#[inline(always)]
+unsafe fn output_transform<V: Lanes>(m: [V; PATCH]) -> [V; TILE] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [two, four, eight] = [V::splat(2.0), V::splat(4.0), V::splat(8.0)];
+        let (a, b) = (m[1].add(m[2]), m[1].sub(m[2]));
+        let (c, d) = (m[3].add(m[4]), m[3].sub(m[4]));
+        [m[0].add(a).add(c), d.mul_add(two, b), c.mul_add(four, a), d.mul_add(eight, b).add(m[5])]
+    }
+}
+
+/// Transforms the inputs of a tile.
+///
+/// # Safety
+///
+/// The machine has the instructions of `V`; the pointers are valid for the tile.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "columns are addresses too")]
+pub(crate) unsafe fn input<V: Lanes>(tile: &Input) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut half = [[zero; PATCH]; PATCH];
+        for x in 0..PATCH {
+            let mut column = [zero; PATCH];
+            for (y, value) in column.iter_mut().enumerate() {
+                *value = V::load(tile.from.add(y * tile.to_row + x * LANES));
+            }
+            let column = input_transform(column);
+            for y in 0..PATCH {
+                half[y][x] = column[y];
+            }
+        }
+        for (y, row) in half.into_iter().enumerate() {
+            for (x, value) in input_transform(row).into_iter().enumerate() {
+                value.store(tile.to.add((y * PATCH + x) * tile.product));
+            }
+        }
+    }
+}
+
+/// Makes the outputs of a tile from its products.
+///
+/// # Safety
+///
+/// The machine has the instructions of `V`; the pointers are valid for the tile.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "columns are addresses too")]
+pub(crate) unsafe fn output<V: Lanes>(tile: &Output) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut half = [[zero; PATCH]; TILE];
+        for x in 0..PATCH {
+            let mut column = [zero; PATCH];
+            for (y, value) in column.iter_mut().enumerate() {
+                *value = V::load(tile.from.add((y * PATCH + x) * tile.product));
+            }
+            let column = output_transform(column);
+            for y in 0..TILE {
+                half[y][x] = column[y];
+            }
+        }
+        let bias = V::load(tile.bias);
+        for (y, row) in half.into_iter().enumerate().take(tile.rows) {
+            for (x, value) in output_transform(row).into_iter().enumerate() {
+                if x < tile.columns {
+                    let mut value = value.add(bias);
+                    if let Some((residual, to_row)) = tile.residual {
+                        let residual = residual.add(y * to_row + x * tile.place);
+                        value = value.add(V::load(residual));
+                    }
+                    let to = tile.to.add(y * tile.to_row + x * tile.place);
+                    activate(value, tile.activation).store(to);
+                }
+            }
+        }
+    }
+}
+
+/// `G g Gᵀ`: the 36 numbers that a filter of 9 becomes.
+pub(crate) fn filter(weights: [f64; 9]) -> [f32; PRODUCTS] {
+    let transform = |g: [f64; 3]| {
+        let (even, odd) = (g[0] + g[2], g[1]);
+        let (far, half) = (g[0] / 24.0 + g[2] / 6.0, g[1] / 12.0);
+        [g[0] / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, far + half, far - half, g[2]]
+    };
+    let columns: [[f64; PATCH]; 3] =
+        std::array::from_fn(|x| transform([weights[x], weights[3 + x], weights[6 + x]]));
+    let mut out = [0.0; PRODUCTS];
+    for y in 0..PATCH {
+        let row = transform([columns[0][y], columns[1][y], columns[2][y]]);
+        for (x, value) in row.into_iter().enumerate() {
+            out[y * PATCH + x] = value as f32;
+        }
+    }
+    out
+}
