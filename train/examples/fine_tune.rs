@@ -1,7 +1,7 @@
 //! Fine-tuning in a project of one's own: MobileNetV2 learns a folder of photographs.
 //!
 //! ```console
-//! cargo run --release -p zoo-train --example embed -- FOLDER mobilenet_v2.bpk OUTPUT
+//! cargo run --release -p zoo-train --example fine_tune -- FOLDER mobilenet_v2.bpk OUTPUT
 //! ```
 
 use std::path::Path;
