@@ -31,7 +31,7 @@ pub enum Command {
     Info(Info),
     /// List the backends: built in? usable here? why not?
     Devices(Devices),
-    /// Turn a PyTorch, safetensors or ONNX file into a record
+    /// Turn a PyTorch, safetensors, ONNX or Keras file into a record
     Import(Import),
     /// Turn a record into a file for other programs
     Export(Export),
@@ -68,7 +68,7 @@ pub struct Model {
     #[arg(long, short, value_name = "VARIANT[.TAG]")]
     pub model: Option<String>,
 
-    /// Weights: a record, or a PyTorch, safetensors or ONNX file of the model
+    /// Weights: a record, or a PyTorch, safetensors, ONNX or Keras file of the model
     #[arg(long, short, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -317,7 +317,7 @@ pub struct Devices {
 /// `zoo import`
 #[derive(Debug, Args)]
 pub struct Import {
-    /// A .pt, .pth, .safetensors or .onnx file
+    /// A .pt, .pth, .safetensors, .onnx, .h5 or .keras file
     pub checkpoint: PathBuf,
 
     /// The model it is of, with a tag where several weights are published [default: what the
@@ -384,7 +384,7 @@ pub enum Target {
 /// `zoo inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// A record, or a .pt, .pth, .safetensors or .onnx file
+    /// A record, or a .pt, .pth, .safetensors, .onnx, .h5 or .keras file
     pub file: PathBuf,
 
     /// How to print it

@@ -60,19 +60,25 @@ fn classify(
     }
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::default();
-    let mut run = zoo_train::Run {
-        folder,
-        device,
-        resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
-        stop: &stop,
-        observer: &mut bars,
-    };
+    let mut run = in_folder(folder, args, device, &stop, &mut bars);
     let trained = train(network, &card, &dataset, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
         let percent = 100.0 * evaluation.top1;
         format!("{percent:.1} % of {} validation images are right", evaluation.images)
     });
     Ok(conclude(folder, &trained.fitted, result))
+}
+
+/// A run in a folder, which goes on from the checkpoint there if it is to be resumed.
+fn in_folder<'r>(
+    folder: &'r Path,
+    args: &Finetune,
+    device: &'r Device,
+    stop: &'r AtomicBool,
+    observer: &'r mut Bars,
+) -> zoo_train::Run<'r> {
+    let resume = args.resume.is_some() && folder.join(CHECKPOINT).exists();
+    zoo_train::Run { folder, device, resume, stop, observer }
 }
 
 /// Trains a network to tell pixels apart.
@@ -93,13 +99,7 @@ fn segment(
     prepare(args, config, folder)?;
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::default();
-    let mut run = zoo_train::Run {
-        folder,
-        device,
-        resume: args.resume.is_some() && folder.join(CHECKPOINT).exists(),
-        stop: &stop,
-        observer: &mut bars,
-    };
+    let mut run = in_folder(folder, args, device, &stop, &mut bars);
     let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
         let iou: Vec<_> = evaluation.iou.iter().map(|iou| format!("{iou:.3}")).collect();
