@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Writes the files that fuzzing begins with, small ones of every kind.
 
-    pip install numpy onnx onnxscript pillow safetensors torch && python make.py
+    pip install h5py numpy onnx onnxscript pillow safetensors torch && python make.py
 """
 import json
 import struct
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import onnx
 import torch
@@ -153,6 +155,35 @@ def records(folder):
         (folder / f"{name}.bpk").write_bytes(content)
 
 
+def keras(folder):
+    kernel, bias = np.ones([3, 3, 3, 4], "float32"), np.zeros([4], "float32")
+
+    def published(file):
+        file.attrs["layer_names"], file.attrs["backend"] = [b"conv1"], b"tensorflow"
+        layer = file.create_group("conv1")
+        layer.attrs["weight_names"] = [b"conv1/kernel:0", b"conv1/bias:0"]
+        layer["conv1/kernel:0"], layer["conv1/bias:0"] = kernel, bias
+
+    def numbered(file, **options):
+        weights = file.create_group("layers/conv2d/vars")
+        weights.attrs["name"] = "conv1"
+        weights.create_dataset("0", data=kernel, **options)
+        weights.create_dataset("1", data=bias)
+
+    for name, write, options in [
+        ("published.h5", published, {}),
+        ("latest.h5", published, {"libver": "latest"}),
+        ("numbered.weights.h5", numbered, {}),
+        ("packed.weights.h5", lambda file: numbered(file, chunks=(3, 3, 1, 4), compression="gzip"), {}),
+    ]:
+        with h5py.File(folder / name, "w", **options) as file:
+            write(file)
+    layer = {"class_name": "Conv2D", "config": {"name": "conv1"}}
+    with zipfile.ZipFile(folder / "archive.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+        archive.write(folder / "numbered.weights.h5", "model.weights.h5")
+
+
 def images(folder):
     pixels = (np.add.outer(np.arange(12), np.arange(16))[..., None] * [7, 5, 3] % 256).astype("uint8")
     image = Image.fromarray(pixels)
@@ -175,6 +206,7 @@ def main():
     safetensors(HERE / "safetensors", net)
     graphs(HERE / "onnx", net)
     records(HERE / "record")
+    keras(HERE / "keras")
     images(HERE / "image")
 
 

@@ -19,6 +19,8 @@ pub enum Target {
     Safetensors,
     /// Graphs.
     Onnx,
+    /// Keras's weights.
+    Keras,
     /// Our own.
     Record,
     /// Photographs.
@@ -27,8 +29,8 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Pth, Self::Safetensors, Self::Onnx, Self::Record, Self::Image];
+    pub const ALL: [Self; 6] =
+        [Self::Pth, Self::Safetensors, Self::Onnx, Self::Keras, Self::Record, Self::Image];
 
     /// Its name, which is that of its folder in `corpus` too.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Target {
             Self::Pth => "pth",
             Self::Safetensors => "safetensors",
             Self::Onnx => "onnx",
+            Self::Keras => "keras",
             Self::Record => "record",
             Self::Image => "image",
         }
@@ -62,6 +65,13 @@ impl Target {
                     read_all(record.tensors(), bytes.len());
                 }
             }
+            Self::Keras => {
+                if let Ok(checkpoint) = Checkpoint::open(&scratch.file(bytes)) {
+                    // Tensors may be packed, and what they unpack to is known before.
+                    let is_small = |tensor: &&Tensor| tensor.byte_len() < 1 << 24;
+                    read_all(checkpoint.tensors.values().filter(is_small), 1 << 24);
+                }
+            }
             Self::Pth | Self::Safetensors | Self::Onnx => {
                 if let Ok(checkpoint) = Checkpoint::open(&scratch.file(bytes)) {
                     read_all(checkpoint.tensors.values(), bytes.len());
@@ -72,11 +82,11 @@ impl Target {
     }
 }
 
-/// Reads the values of tensors that were accepted: they are no larger than the file.
-fn read_all<'t>(tensors: impl IntoIterator<Item = &'t Tensor>, file: usize) {
+/// Reads the values of tensors that were accepted: they are no larger than the file says.
+fn read_all<'t>(tensors: impl IntoIterator<Item = &'t Tensor>, most: usize) {
     for tensor in tensors {
         let size = tensor.byte_len();
-        assert!(size <= file, "{} has {size} bytes in a file of {file}", tensor.name);
+        assert!(size <= most, "{} has {size} bytes, of at most {most}", tensor.name);
         if let Ok(bytes) = tensor.to_bytes() {
             assert_eq!(bytes.len(), size, "{}", tensor.name);
         }
