@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut run = Run {
         folder: Path::new(output),
         device: &device,
+        others: &[],
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Lines,

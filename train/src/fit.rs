@@ -14,7 +14,7 @@ use crate::checkpoint::{Progress, State};
 use crate::images::prefetch;
 use crate::journal::Journal;
 use crate::random::{Purpose, stream};
-use crate::{Config, EpochRow, Error, Event, Observer, Score, Task, optim};
+use crate::{Config, EpochRow, Error, Event, Loss, Observer, Score, Task, optim};
 
 /// Where a run is kept and who hears of it.
 pub struct Run<'a> {
@@ -22,6 +22,9 @@ pub struct Run<'a> {
     pub folder: &'a Path,
     /// The device, without autodiff.
     pub device: &'a Device,
+    /// More devices, which compute gradients beside it: each takes one of the batches that are
+    /// accumulated for a step.
+    pub others: &'a [Device],
     /// Whether to go on from the folder's checkpoint.
     pub resume: bool,
     /// Set by others to stop the run after the step that is under way.
@@ -134,7 +137,8 @@ fn epoch<T: Task>(
     journal: &mut Journal,
 ) -> Result<bool, Error> {
     let recipe = &config.recipe;
-    let device = run.device.clone().autodiff();
+    let devices: Vec<Device> =
+        std::iter::once(run.device).chain(run.others).map(|one| one.clone().autodiff()).collect();
     let number = state.progress.epoch;
     let plan = task.plan(number);
     let done = state.progress.batch;
@@ -146,49 +150,54 @@ fn epoch<T: Task>(
     });
     let load = |batch: usize| task.load(number, &plan[batch]);
     let is_complete = prefetch(done..plan.len(), config.workers(), load, |loaded| {
-        let mut clock = Instant::now();
+        let mut loaded = (done..plan.len()).zip(loaded).peekable();
         let mut accumulator = GradientsAccumulator::new();
+        let mut clock = Instant::now();
         let mut last_loss = 0.0;
-        for (batch, data) in (done..plan.len()).zip(loaded) {
-            let mut images = 0;
-            if let Some(data) = data {
+        while let Some(&(batch, _)) = loaded.peek() {
+            // The last group of an epoch may be smaller.
+            let first = batch - batch % recipe.accumulate;
+            let end = plan.len().min(first + recipe.accumulate);
+            let at_once = devices.len().min(end - batch);
+            let batches = loaded.by_ref().take(at_once).map(|(batch, data)| {
                 // What is dropped depends on the batch alone, not on what was drawn before.
-                device.seed(stream(config.seed, Purpose::Step, number, batch).random());
-                let loss = task.loss(&state.model, data, &device);
-                let value = loss.loss.clone().into_scalar::<f32>();
-                if !value.is_finite() {
-                    return Err(diverged(value, &state.progress, run.folder));
-                }
-                images = loss.images;
-                last_loss = f64::from(value);
-                state.progress.images += images;
-                state.progress.loss += f64::from(value) * images as f64;
-                state.progress.correct += loss.correct;
-                // The last group of an epoch may be smaller.
-                let first = batch - batch % recipe.accumulate;
-                let group = recipe.accumulate.min(plan.len() - first);
-                let loss = loss.loss / group as f64;
-                let grads = GradientsParams::from_grads(loss.backward(), &state.model);
-                accumulator.accumulate(&state.model, grads);
-            }
-            let is_step = (batch + 1) % recipe.accumulate == 0 || batch + 1 == plan.len();
-            if is_step {
-                step(state, config, accumulator.grads());
-                journal.step(state.progress.step, last_loss, state.progress.lr)?;
-            }
-            state.progress.batch = batch + 1;
-            state.progress.seconds += clock.elapsed().as_secs_f64();
-            clock = Instant::now();
-            let seen = state.progress.images.max(1) as f64;
-            run.observer.on(&Event::Batch {
-                step: state.progress.step,
-                images,
-                loss: state.progress.loss / seen,
-                accuracy: state.progress.correct / seen,
-                lr: state.progress.lr,
+                let seed = stream(config.seed, Purpose::Step, number, batch).random();
+                data.map(|data| (data, seed))
             });
-            let is_last = batch + 1 == plan.len();
-            if is_step && !is_last {
+            let batches = batches.collect();
+            let group = end - first;
+            let computed = compute(task, &state.model, batches, group, &devices, run.device);
+            for (batch, computed) in (batch..).zip(computed) {
+                let mut images = 0;
+                if let Some(Computed { loss, correct, images: count, grads }) = computed {
+                    if !loss.is_finite() {
+                        return Err(diverged(loss, &state.progress, run.folder));
+                    }
+                    images = count;
+                    last_loss = f64::from(loss);
+                    state.progress.images += images;
+                    state.progress.loss += last_loss * images as f64;
+                    state.progress.correct += correct;
+                    accumulator.accumulate(&state.model, grads);
+                }
+                if batch + 1 == end {
+                    step(state, config, accumulator.grads());
+                    journal.step(state.progress.step, last_loss, state.progress.lr)?;
+                }
+                state.progress.batch = batch + 1;
+                state.progress.seconds += clock.elapsed().as_secs_f64();
+                clock = Instant::now();
+                let seen = state.progress.images.max(1) as f64;
+                run.observer.on(&Event::Batch {
+                    step: state.progress.step,
+                    images,
+                    loss: state.progress.loss / seen,
+                    accuracy: state.progress.correct / seen,
+                    lr: state.progress.lr,
+                });
+            }
+            let batch = state.progress.batch;
+            if batch == end && batch < plan.len() {
                 if run.stop.load(Ordering::Relaxed) {
                     return Ok(false);
                 }
@@ -204,6 +213,57 @@ fn epoch<T: Task>(
         return Err(Error::Data("none of the images to train on can be read".to_owned()));
     }
     Ok(is_complete)
+}
+
+/// What became of a batch.
+struct Computed {
+    /// The batch's loss, and the gradients of its share of the step's.
+    loss: f32,
+    grads: GradientsParams,
+    images: usize,
+    correct: f64,
+}
+
+/// Computes batches of a step, each on a device of its own, as Burn's strategy for several devices
+/// does: a copy of the network on each, gradients moved to the first. Each batch comes with the seed
+/// of what is drawn for it.
+fn compute<T: Task>(
+    task: &T,
+    model: &T::Model,
+    batches: Vec<Option<(T::Batch, u64)>>,
+    group: usize,
+    devices: &[Device],
+    main: &Device,
+) -> Vec<Option<Computed>> {
+    let one = |model: &T::Model, (data, seed): (T::Batch, u64), device: &Device| {
+        device.seed(seed);
+        let Loss { loss, images, correct } = task.loss(model, data, device);
+        let value = loss.clone().into_scalar::<f32>();
+        let gradients = (loss / group as f64).backward();
+        let grads = GradientsParams::from_grads(gradients, model);
+        Computed { loss: value, grads, images, correct }
+    };
+    std::thread::scope(|scope| {
+        let mut batches = batches.into_iter();
+        let first = batches.next().flatten();
+        let others: Vec<_> = batches
+            .zip(&devices[1..])
+            .map(|(batch, device)| {
+                let (model, one) = (model.clone(), &one);
+                scope.spawn(move || {
+                    let copy = model.fork(device);
+                    let mut computed = one(&copy, batch?, device);
+                    computed.grads = computed.grads.to_device(main, &copy);
+                    Some(computed)
+                })
+            })
+            .collect();
+        let first = first.map(|batch| one(model, batch, &devices[0]));
+        let others = others
+            .into_iter()
+            .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(first).chain(others).collect()
+    })
 }
 
 /// Moves the weights.

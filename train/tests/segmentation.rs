@@ -101,6 +101,7 @@ fn discs_are_found() {
     let mut run = Run {
         folder: out.path(),
         device: &device,
+        others: &[],
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Silent,

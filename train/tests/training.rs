@@ -135,7 +135,7 @@ fn run_in(
     let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
     let model = mobilenet(&device);
     let card = card("mobilenet_v2_w0_1", 32);
-    let mut run = Run { folder, device: &device, resume, stop, observer };
+    let mut run = Run { folder, device: &device, others: &[], resume, stop, observer };
     train(model, &card, &dataset, config, &mut run)
 }
 
@@ -390,6 +390,7 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
         let mut run = Run {
             folder: out.path(),
             device: &device,
+            others: &[],
             resume: false,
             stop: &stop,
             observer: &mut Silent,
@@ -407,12 +408,49 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
     let mut run = Run {
         folder: again.path(),
         device: &device,
+        others: &[],
         resume: false,
         stop: &stop,
         observer: &mut Silent,
     };
     let second = train(model, &card, &dataset, &config, &mut run).unwrap();
     assert!(second.fitted.history[0].train_accuracy > 0.9);
+}
+
+#[test]
+fn several_devices_share_the_batches_of_a_step() {
+    let _alone = alone();
+    let device = Device::flex();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    // A frozen BatchNorm, since each device has statistics of its own; nothing is drawn in a step.
+    let settings = [
+        "preset=\"fine\"",
+        "recipe.epochs=2",
+        "recipe.batch_size=4",
+        "recipe.accumulate=2",
+        "recipe.batch_norm=\"frozen\"",
+        "recipe.dropout=0",
+        "data.val_fraction=0.25",
+    ];
+    let config = config(data.path(), &settings);
+    let train_on = |others: &[Device]| {
+        let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed);
+        let folder = TempDir::new().unwrap();
+        let mut run = Run {
+            folder: folder.path(),
+            device: &device,
+            others,
+            resume: false,
+            stop: &AtomicBool::new(false),
+            observer: &mut Silent,
+        };
+        let (model, card) = (mobilenet(&device), card("mobilenet_v2_w0_1", 32));
+        let trained = train(model, &card, &dataset.unwrap(), &config, &mut run).unwrap();
+        saved(&trained.model, &device)
+    };
+    let [alone, shared] = [&[][..], &[Device::flex()]].map(train_on);
+    assert!(alone == shared);
 }
 
 #[test]

@@ -171,6 +171,11 @@ pub struct Finetune {
     #[command(flatten)]
     pub run: Run,
 
+    /// Share each step among devices, such as wgpu,libtorch: each takes one of the batches whose
+    /// gradients are accumulated
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "backend")]
+    pub devices: Vec<Backend>,
+
     /// What is learned: what is in an image, or what each of its pixels is
     #[arg(long, value_enum)]
     pub task: Option<Task>,

@@ -31,12 +31,20 @@ pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
     if let Some(threads) = args.run.threads {
         device::set_threads(threads.into());
     }
-    let device = args.run.backend.device()?;
-    let config = settings(args)?;
+    let backends = match &args.devices[..] {
+        [] => &[args.run.backend],
+        several => several,
+    };
+    let devices: Vec<Device> =
+        backends.iter().map(|backend| backend.device()).collect::<anyhow::Result<_>>()?;
+    let mut config = settings(args)?;
+    if args.resume.is_none() {
+        config.recipe.accumulate = config.recipe.accumulate.max(devices.len());
+    }
     let folder = folder(args, &config)?;
     match config.data.task {
-        TaskKind::Classify => classify(args, &config, &folder, &device),
-        TaskKind::Segment => segment(args, &config, &folder, &device),
+        TaskKind::Classify => classify(args, &config, &folder, &devices),
+        TaskKind::Segment => segment(args, &config, &folder, &devices),
     }
 }
 
@@ -45,10 +53,10 @@ fn classify(
     args: &Finetune,
     config: &Config,
     folder: &Path,
-    device: &Device,
+    devices: &[Device],
 ) -> anyhow::Result<Outcome> {
     let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
-    let (network, card) = network(config, dataset.classes.len(), device)?;
+    let (network, card) = network(config, dataset.classes.len(), &devices[0])?;
     let network = network.into_classifier()?;
     let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
     let what = format!("{}, {layers}", card.variant);
@@ -60,7 +68,7 @@ fn classify(
     }
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::default();
-    let mut run = in_folder(folder, args, device, &stop, &mut bars);
+    let mut run = in_folder(folder, args, devices, &stop, &mut bars);
     let trained = train(network, &card, &dataset, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
         let percent = 100.0 * evaluation.top1;
@@ -73,12 +81,12 @@ fn classify(
 fn in_folder<'r>(
     folder: &'r Path,
     args: &Finetune,
-    device: &'r Device,
+    devices: &'r [Device],
     stop: &'r AtomicBool,
     observer: &'r mut Bars,
 ) -> zoo_train::Run<'r> {
     let resume = args.resume.is_some() && folder.join(CHECKPOINT).exists();
-    zoo_train::Run { folder, device, resume, stop, observer }
+    zoo_train::Run { folder, device: &devices[0], others: &devices[1..], resume, stop, observer }
 }
 
 /// Trains a network to tell pixels apart.
@@ -86,12 +94,12 @@ fn segment(
     args: &Finetune,
     config: &Config,
     folder: &Path,
-    device: &Device,
+    devices: &[Device],
 ) -> anyhow::Result<Outcome> {
     let path = Path::new(&config.data.path);
     let masks = Masks::open(path, config.data.val_fraction, config.seed)?;
     let classes = masks.classes();
-    let (network, card) = network(config, classes.len(), device)?;
+    let (network, card) = network(config, classes.len(), &devices[0])?;
     let Network::Segmenter(network) = network else {
         bail!("{} names images, not pixels\nhint: --model unet", card.variant);
     };
@@ -99,7 +107,7 @@ fn segment(
     prepare(args, config, folder)?;
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::default();
-    let mut run = in_folder(folder, args, device, &stop, &mut bars);
+    let mut run = in_folder(folder, args, devices, &stop, &mut bars);
     let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
         let iou: Vec<_> = evaluation.iou.iter().map(|iou| format!("{iou:.3}")).collect();
