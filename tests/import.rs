@@ -183,7 +183,7 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
         (key.clone(), Tensor::deferred(key, DType::F32, shape, None, length, values))
     });
     Checkpoint {
-        path: variant.name.into(),
+        path: format!("{}{}", layout.file_prefix, variant.name).into(),
         tensors: tensors.collect(),
         graph: None,
         normalization: None,

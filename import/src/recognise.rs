@@ -46,6 +46,8 @@ pub struct Recognition {
     pub in_channels: usize,
     /// Whether the classifier is missing, as in a backbone's checkpoint.
     pub is_headless: bool,
+    /// The networks with the same keys and shapes, of which the file's name would speak.
+    pub others: Vec<String>,
 }
 
 /// Why it is not known what a checkpoint is of.
@@ -96,6 +98,10 @@ pub fn recognise(
 ) -> Result<Recognition, Unrecognised> {
     // Most networks can be told apart by how many parameters they have.
     let fitting = fitting(checkpoint, &matches(checkpoint, candidates, CLASSIFIER));
+    let fitting = match checkpoint.graph {
+        Some(_) => fitting,
+        None => named(checkpoint, candidates, fitting),
+    };
     match fitting.len() {
         0 => {
             let mut nearest = matches(checkpoint, candidates, usize::MAX);
@@ -150,6 +156,29 @@ fn fitting(checkpoint: &Checkpoint, matches: &[Match<'_>]) -> Vec<Recognition> {
     let mut names = BTreeSet::new();
     fitting.retain(|found| names.insert(found.name.clone()));
     fitting
+}
+
+/// Of networks that can't be told apart, the one that the file's name speaks of.
+fn named(
+    checkpoint: &Checkpoint,
+    candidates: &[Candidate<'_>],
+    fitting: Vec<Recognition>,
+) -> Vec<Recognition> {
+    let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = |found: &Recognition| {
+        let candidate = candidates.iter().find(|candidate| candidate.name == found.name);
+        let mut layouts = candidate.map_or(&[][..], |candidate| candidate.layouts).iter();
+        layouts.find(|layout| layout.name == found.layout).map_or("", |layout| layout.file_prefix)
+    };
+    let spoken = fitting.iter().map(prefix).filter(|prefix| file.starts_with(prefix));
+    let spoken = spoken.max_by_key(|prefix| prefix.len());
+    let (mut meant, others): (Vec<_>, Vec<_>) =
+        fitting.into_iter().partition(|found| Some(prefix(found)) == spoken);
+    match &mut meant[..] {
+        [meant] => meant.others = others.into_iter().map(|other| other.name).collect(),
+        _ => meant.extend(others),
+    }
+    meant
 }
 
 /// How many tensors a fitting network may match less than the best one: those whose shapes
@@ -212,6 +241,7 @@ impl<'c> Match<'c> {
             num_classes,
             in_channels,
             is_headless,
+            others: Vec::new(),
         })
     }
 }

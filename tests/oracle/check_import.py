@@ -22,6 +22,7 @@ import numpy as np
 import oracle
 import timm
 import torch
+from efficientnet_pytorch import EfficientNet
 from pytorchcv.model_provider import get_model as pytorchcv
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_tensors
@@ -42,7 +43,11 @@ VARIANTS += ["pytorchcv:" + pair for pair in [
 VARIANTS += ["timm:" + pair for pair in [
     "densenet121=densenet121", "inception_v3=inception_v3", "legacy_xception=xception@96",
     "inception_v4=inception_v4", "mnasnet_100=mnasnet1_0", "mobilenetv2_100=mobilenet_v2",
-    "efficientnet_b0=efficientnet_b0", "vgg11=vgg11", "vgg13_bn=vgg13_bn", "resnet18=resnet18"]]
+    "efficientnet_b0=efficientnet_b0", "vgg11=vgg11", "vgg13_bn=vgg13_bn", "resnet18=resnet18",
+    "tf_efficientnet_b0=efficientnet_b0>efficientnet_b0_keras",
+    "tf_efficientnet_lite0=efficientnet_lite0"]]
+VARIANTS += [f"lukemelas:efficientnet-b{n}=efficientnet_b{n}>efficientnet_b{n}_keras"
+             for n in range(8)]
 CLASSES = 7
 
 
@@ -110,13 +115,17 @@ FORMS = {"pth": save_pth, "safetensors": save_safetensors, "onnx": save_onnx,
 
 
 def lookup(spec):
-    """NAME[@SIZE], or LIBRARY:THEIRS=NAME[@SIZE] for a network that others spell otherwise."""
+    """NAME[@SIZE], or LIBRARY:THEIRS=NAME[@SIZE][>VARIANT] for a network that others spell
+    otherwise; it has the images and sizes of NAME, and is VARIANT if it isn't NAME."""
     theirs, _, ours = spec.rpartition("=")
     library, _, theirs = theirs.partition(":")
+    ours, _, variant = ours.partition(">")
     entry, size = oracle.lookup(ours)
     if theirs:
-        build = {"timm": timm.create_model, "pytorchcv": pytorchcv}[library]
-        entry = dataclasses.replace(entry, build=lambda: build(theirs), feat=None)
+        build = {"timm": timm.create_model, "pytorchcv": pytorchcv,
+                 "lukemelas": EfficientNet.from_name}[library]
+        entry = dataclasses.replace(entry, name=variant or entry.name, feat=None,
+                                    build=lambda: build(theirs))
     return entry, size
 
 
@@ -125,9 +134,10 @@ def check(spec, form, run, folder):
     entry, size = lookup(spec)
     net = oracle.conditioned(entry, size)
     x = torch.from_numpy(oracle.input_array(entry.shape(size)))
-    path = folder / "checkpoint"
+    # A file's name tells timm's own networks from those it took over from TensorFlow.
+    path = folder / ("tf_checkpoint" if ":tf_" in spec else "checkpoint")
     FORMS[form](net, x, str(path))
-    said = run("import", "checkpoint", "-o", "record.bpk")
+    said = run("import", path.name, "-o", "record.bpk")
     found = re.search(r" as (\S+)", said).group(1)
     require(found == entry.name, f"taken for {found}")
     save_file({"input": x.numpy()}, folder / "in.safetensors")

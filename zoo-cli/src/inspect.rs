@@ -78,8 +78,12 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
 fn describe(identified: anyhow::Result<Identified>) -> String {
     match identified {
         Ok(Identified { recognition: found, .. }) => format!(
-            "{}, keys as {} has them, {}, {} channels",
+            "{}{}, keys as {} has them, {}, {} channels",
             found.name,
+            match &found.others[..] {
+                [] => String::new(),
+                others => format!(" (or {}, by keys and shapes alone)", others.join(" or ")),
+            },
             found.layout,
             if found.is_headless {
                 "no classifier".to_owned()

@@ -111,7 +111,15 @@ pub fn from_checkpoint(
             let identified = identify(checkpoint).with_context(|| {
                 format!("what {} is of is not clear", checkpoint.path.display())
             })?;
-            let variant = variant(&identified.recognition.name)?;
+            let found = &identified.recognition;
+            if !found.others.is_empty() {
+                eprintln!(
+                    "note: taken for {}; {} has the same keys, say --variant if it is that",
+                    found.name,
+                    found.others.join(" or ")
+                );
+            }
+            let variant = variant(&found.name)?;
             (Some(identified), (variant, None))
         }
     };

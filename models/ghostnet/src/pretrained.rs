@@ -52,8 +52,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("hidden", "conv_head"),
         ("classifier.FullyConnected", "classifier"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// pytorchcv counts stages and units from 1.
@@ -85,8 +84,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("hidden_norm", "output.conv1.bn"),
         ("classifier.Pointwise", "output.conv2"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The variants' names and sizes, as in timm

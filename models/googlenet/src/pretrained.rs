@@ -44,7 +44,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &["aux1", "aux2"],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The only variant, its size without auxiliary classifiers and its weights as torchvision

@@ -19,8 +19,8 @@ pub const FAMILY: Family = Family {
 
 /// The first two differ in the name of the classifier.
 const LAYOUTS: &[KeyLayout] = &[
-    KeyLayout { name: "timm", rules: &rules("classif"), optional: &[], preprocess: None },
-    KeyLayout { name: "Cadene", rules: &rules("last_linear"), optional: &[], preprocess: None },
+    KeyLayout { name: "timm", rules: &rules("classif"), ..KeyLayout::PLAIN },
+    KeyLayout { name: "Cadene", rules: &rules("last_linear"), ..KeyLayout::PLAIN },
     KERAS,
 ];
 
@@ -42,8 +42,8 @@ const KERAS: KeyLayout = KeyLayout {
         ("head_conv.norm", "conv_7b_bn"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::TENSORFLOW),
+    ..KeyLayout::PLAIN
 };
 
 /// TensorFlow's names for the parts. A step of a branch has a number, unless the branch has only

@@ -83,7 +83,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &["AuxLogits"],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The names of the layers in `keras.applications`: numbers, in the order in which they are made.
@@ -100,8 +100,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("aux", "aux"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::TENSORFLOW),
+    ..KeyLayout::PLAIN
 }];
 
 const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {

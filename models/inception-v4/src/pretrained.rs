@@ -57,8 +57,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
 
         ("classifier.linear", "last_linear"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The variant's size and weights, as `pretrainedmodels` states them

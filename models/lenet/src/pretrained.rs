@@ -27,8 +27,7 @@ const PLAIN: &[KeyLayout] = &[KeyLayout {
         ("fc2", "fc2"),
         ("fc3", "fc3"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The only variant. The paper's 60,000 parameters become 61,706 where C3 sees all of S2.

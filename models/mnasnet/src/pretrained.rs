@@ -52,8 +52,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("head_conv.norm", "layers.15"),
         ("classifier.linear", "classifier.1"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -79,8 +78,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("head_conv.norm", "bn2"),
         ("classifier.linear", "classifier"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// The variants' names, sizes and weights: B1 as torchvision states them

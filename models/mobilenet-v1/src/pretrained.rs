@@ -42,8 +42,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.pointwise.norm", "features.stage{s+1}.unit{b+1}.pw_conv.bn"),
         ("classifier.linear", "output"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 #[rustfmt::skip]
@@ -58,8 +57,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.pointwise.norm", "blocks.{s}.{b}.bn2"),
         ("classifier.linear", "classifier"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The names of the layers in `keras.applications`, with the classifier `conv_preds`, and with one
@@ -68,14 +66,14 @@ const KERAS: &[KeyLayout] = &[
     KeyLayout {
         name: "Keras",
         rules: &keras("conv_preds"),
-        optional: &[],
         preprocess: Some(Preprocess::TENSORFLOW),
+        ..KeyLayout::PLAIN
     },
     KeyLayout {
         name: "Keras, fine-tuned",
         rules: &keras("predictions"),
-        optional: &[],
         preprocess: Some(Preprocess::TENSORFLOW),
+        ..KeyLayout::PLAIN
     },
 ];
 

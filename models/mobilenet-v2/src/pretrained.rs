@@ -53,8 +53,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("head_conv.norm", "features.18.1"),
         ("classifier.linear", "classifier.1"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// timm counts the blocks of a stage.
@@ -81,8 +80,7 @@ macro_rules! timm {
                 ("head_conv.norm", "bn2"),
                 ("classifier.linear", "classifier"),
             ],
-            optional: &[],
-            preprocess: None,
+            ..KeyLayout::PLAIN
         }
     };
 }
@@ -112,8 +110,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "Conv_1_bn"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::TENSORFLOW),
+    ..KeyLayout::PLAIN
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

@@ -63,8 +63,7 @@ const TORCHVISION_LARGE: &[KeyLayout] = &[KeyLayout {
         ("hidden", "classifier.0"),
         ("classifier", "classifier.3"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// Here the first block squeezes without expanding, the next two expand without squeezing.
@@ -97,8 +96,7 @@ const TORCHVISION_SMALL: &[KeyLayout] = &[KeyLayout {
         ("hidden", "classifier.0"),
         ("classifier", "classifier.3"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

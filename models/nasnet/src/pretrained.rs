@@ -61,8 +61,7 @@ macro_rules! layout {
                 )*
                 ("classifier.linear", "last_linear"),
             ],
-            optional: &[],
-            preprocess: None,
+            ..KeyLayout::PLAIN
         }]
     };
 }
@@ -104,8 +103,8 @@ macro_rules! keras {
                 )*
                 ("classifier.linear", "predictions"),
             ],
-            optional: &[],
             preprocess: Some(Preprocess::TENSORFLOW),
+            ..KeyLayout::PLAIN
         }]
     };
 }

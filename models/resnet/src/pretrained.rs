@@ -46,8 +46,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
         ("classifier.linear", "fc"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// pytorchcv's networks with bottlenecks have the same keys whether the first or the second
@@ -64,8 +63,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("stages.{s}.{b}.shortcut.Projection.norm", "features.stage{s+1}.unit{b+1}.identity_conv.bn"),
         ("classifier.linear", "output"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// The names of the layers in `keras.applications`.
@@ -81,8 +79,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.shortcut.Projection.norm", "conv{s+2}_block{b+1}_0_bn"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::CAFFE),
+    ..KeyLayout::PLAIN
 }];
 
 /// The keys of `akamaster/pytorch_resnet_cifar10`, whose shortcuts have no parameters.
@@ -96,8 +94,7 @@ const AKAMASTER: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
         ("classifier.linear", "linear"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The variants' names, sizes and weights.

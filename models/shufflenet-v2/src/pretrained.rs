@@ -46,8 +46,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "conv5.1"),
         ("classifier.linear", "fc"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

@@ -33,8 +33,7 @@ const TORCHVISION_1_0: KeyLayout = KeyLayout {
         ("fires.{f}", "features.{f+4}"),
         ("classifier", "classifier.1"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 #[rustfmt::skip]
 const TORCHVISION_1_1: KeyLayout = KeyLayout {
@@ -48,8 +47,7 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
         ("fires.{f}", "features.{f+5}"),
         ("classifier", "classifier.1"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// pytorchcv counts the modules between two pools.
@@ -62,8 +60,7 @@ macro_rules! pytorchcv {
                 $((concat!("fires.", $fire, ".{p}"), concat!("features.", $place, ".{p}.conv")),)*
                 ("classifier", "output.final_conv"),
             ],
-            optional: &[],
-            preprocess: None,
+            ..KeyLayout::PLAIN
         }
     };
 }

@@ -41,8 +41,7 @@ macro_rules! layout {
                 ("hidden.1", $second),
                 ("classifier", $classifier),
             ],
-            optional: &[],
-            preprocess: None,
+            ..KeyLayout::PLAIN
         }
     };
 }
@@ -139,8 +138,8 @@ const KERAS: KeyLayout = KeyLayout {
         ("hidden.{h}", "fc{h+1}"),
         ("classifier", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::CAFFE),
+    ..KeyLayout::PLAIN
 };
 
 /// The variants' names, sizes and weights, as torchvision states them

@@ -39,8 +39,7 @@ const XTERNALZ: KeyLayout = KeyLayout {
         ("norm", "bn1"),
         ("classifier.linear", "fc"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 /// pytorchcv counts from 1 and calls blocks units.
@@ -54,8 +53,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("norm", "features.post_activ.bn"),
         ("classifier.linear", "output"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 };
 
 const LAYOUTS: &[KeyLayout] = &[XTERNALZ, PYTORCHCV];

@@ -47,8 +47,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("head_convs.{c}.norm", "bn{c+3}"),
         ("classifier.linear", "fc"),
     ],
-    optional: &[],
-    preprocess: None,
+    ..KeyLayout::PLAIN
 }];
 
 /// The names of the layers in `keras.applications`; the shortcuts have none and are numbered.
@@ -66,8 +65,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("head_convs.{c}", "block14_sepconv{c+1}"),
         ("classifier.linear", "predictions"),
     ],
-    optional: &[],
     preprocess: Some(Preprocess::TENSORFLOW),
+    ..KeyLayout::PLAIN
 }];
 
 const WITH_DROPOUT: XceptionConfig = XceptionConfig {
