@@ -39,13 +39,14 @@ VARIANTS = ["lenet5", "alexnet", "vgg11", "vgg13_bn", "googlenet", "resnet18", "
 # The same networks as others spell them.
 VARIANTS += ["pytorchcv:" + pair for pair in [
     "resnet18=resnet18@224", "squeezenet_v1_0=squeezenet1_0@224",
-    "squeezenet_v1_1=squeezenet1_1@224"]]
+    "squeezenet_v1_1=squeezenet1_1@224", "densenet121=densenet121@224", "vgg11=vgg11@224",
+    "bn_vgg13b=vgg13_bn@224", "resnext50_32x4d=resnext50_32x4d@224"]]
 VARIANTS += ["timm:" + pair for pair in [
     "densenet121=densenet121", "inception_v3=inception_v3", "legacy_xception=xception@96",
     "inception_v4=inception_v4", "mnasnet_100=mnasnet1_0", "mobilenetv2_100=mobilenet_v2",
     "efficientnet_b0=efficientnet_b0", "vgg11=vgg11", "vgg13_bn=vgg13_bn", "resnet18=resnet18",
     "tf_efficientnet_b0=efficientnet_b0>efficientnet_b0_keras",
-    "tf_efficientnet_lite0=efficientnet_lite0"]]
+    "tf_efficientnet_lite0=efficientnet_lite0_timm>efficientnet_lite0"]]
 VARIANTS += [f"lukemelas:efficientnet-b{n}=efficientnet_b{n}>efficientnet_b{n}_keras"
              for n in range(8)]
 CLASSES = 7

@@ -111,10 +111,12 @@ impl Dataset {
             return Err(Error::Data(format!("there are no images to train on in {path}")));
         }
         if classes < 2 {
+            let class = dataset.classes.first().map_or("", String::as_str);
+            let warnings: String =
+                dataset.warnings.iter().map(|warning| format!("\n{warning}")).collect();
             return Err(Error::Data(format!(
-                "all images in {path} are of one class, {}\nhint: a classifier needs two classes; \
-                 each class is a folder of its own",
-                dataset.classes.first().map_or("", String::as_str)
+                "all images in {path} are of one class, {class}{warnings}\nhint: a classifier needs \
+                 two classes; each class is a folder of its own"
             )));
         }
         let counts = dataset.counts(&dataset.train);

@@ -67,12 +67,21 @@ const TORCHVISION_FILES: KeyLayout = KeyLayout {
     ..KeyLayout::PLAIN
 };
 
-/// pytorchcv puts a transition in front of a block, not behind the one before.
-#[rustfmt::skip]
+/// Of networks for ImageNet, whose stem has a norm, and of those for CIFAR.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
-    rules: &[
-        ("stem", "features.init_block"),
+    rules: &pytorchcv("features.init_block.conv"),
+    ..KeyLayout::PLAIN
+};
+const PYTORCHCV_CIFAR: KeyLayout =
+    KeyLayout { rules: &pytorchcv("features.init_block"), ..PYTORCHCV };
+
+/// pytorchcv puts a transition in front of a block, not behind the one before.
+#[rustfmt::skip]
+const fn pytorchcv(stem: &'static str) -> [(&'static str, &'static str); 10] {
+    [
+        ("stem", stem),
+        ("stem_norm", "features.init_block.bn"),
         ("blocks.{b}.layers.{l}.bottleneck.norm", "features.stage{b+1}.unit{l+1}.conv1.bn"),
         ("blocks.{b}.layers.{l}.bottleneck.conv", "features.stage{b+1}.unit{l+1}.conv1.conv"),
         ("blocks.{b}.layers.{l}.grow.norm", "features.stage{b+1}.unit{l+1}.conv2.bn"),
@@ -81,9 +90,8 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("blocks.{b}.transition.compress.conv", "features.stage{b+2}.trans{b+2}.conv.conv"),
         ("norm", "features.post_activ.bn"),
         ("classifier.linear", "output"),
-    ],
-    ..KeyLayout::PLAIN
-};
+    ]
+}
 
 /// The names of the layers in `keras.applications`.
 #[rustfmt::skip]
@@ -105,8 +113,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::PLAIN
 }];
 
-const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES];
-const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
+const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES, PYTORCHCV];
+const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV_CIFAR];
 
 /// The variants' names, sizes and weights.
 ///

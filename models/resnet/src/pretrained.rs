@@ -34,6 +34,7 @@ const CIFAR: ResNetConfig = ResNetConfig { stem: Stem::Cifar, num_classes: 10, .
 
 const BASIC_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
 const BOTTLENECK_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
+const RESNEXT_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
 
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -49,8 +50,8 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::PLAIN
 };
 
-/// pytorchcv's networks with bottlenecks have the same keys whether the first or the second
-/// convolution strides, so they can't be told apart and are not read.
+/// pytorchcv's ResNets with bottlenecks have the same keys whether the first or the second
+/// convolution strides, so they can't be told apart and are not read. Its ResNeXts are one.
 #[rustfmt::skip]
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
@@ -167,7 +168,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnext50_32x4d",
         config: ResNetConfig { depths: [3, 4, 6, 3], groups: 32, width_per_group: 4, ..BOTTLENECK },
-        size: 224, params: Some(25_028_904), gmacs: Some(4.230), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(25_028_904), gmacs: Some(4.230), layouts: RESNEXT_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext50_32x4d-7cdf4587.pth", "7cdf4587", 256, [77.618, 93.698]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnext50_32x4d-1a0047aa.pth", "1a0047aa", 232, [81.198, 95.340]),
@@ -176,7 +177,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnext101_32x8d",
         config: ResNetConfig { depths: [3, 4, 23, 3], groups: 32, width_per_group: 8, ..BOTTLENECK },
-        size: 224, params: Some(88_791_336), gmacs: Some(16.414), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(88_791_336), gmacs: Some(16.414), layouts: RESNEXT_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_32x8d-8ba56ff5.pth", "8ba56ff5", 256, [79.312, 94.526]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnext101_32x8d-110c445d.pth", "110c445d", 232, [82.834, 96.228]),
@@ -185,7 +186,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnext101_64x4d",
         config: ResNetConfig { depths: [3, 4, 23, 3], groups: 64, width_per_group: 4, ..BOTTLENECK },
-        size: 224, params: Some(83_455_272), gmacs: Some(15.460), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(83_455_272), gmacs: Some(15.460), layouts: RESNEXT_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnext101_64x4d-173b62eb.pth", "173b62eb", 232, [83.246, 96.454]),
         ],

@@ -56,6 +56,7 @@ macro_rules! torchvision {
             // The same trunk, and fully connected layers written as convolutions.
             layout!("timm", "pre_logits.fc1", "pre_logits.fc2", "head.fc",
                 $($conv: $number $($norm)?),*),
+            PYTORCHCV,
             $($more)?
         ]
     };
@@ -128,6 +129,17 @@ const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
     "3.0": 27 28, "3.1": 30 31, "3.2": 33 34, "3.3": 36 37,
     "4.0": 40 41, "4.1": 43 44, "4.2": 46 47, "4.3": 49 50,
 ];
+
+const PYTORCHCV: KeyLayout = KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stages.{s}.{l}.conv", "features.stage{s+1}.unit{l+1}.conv"),
+        ("stages.{s}.{l}.norm", "features.stage{s+1}.unit{l+1}.bn"),
+        ("hidden.{h}", "output.fc{h+1}.fc"),
+        ("classifier", "output.fc3"),
+    ],
+    ..KeyLayout::PLAIN
+};
 
 /// The names of the layers in `keras.applications`, which has the networks of 16 and 19 layers.
 #[rustfmt::skip]
