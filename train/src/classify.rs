@@ -13,7 +13,8 @@ use zoo_core::ImageClassifier;
 
 use crate::augment::mix;
 use crate::config::{Balance, Config};
-use crate::evaluate::{Batching, Evaluation, compare, evaluate, to_tensor};
+use crate::evaluate::{Batching, Evaluation, compare, evaluate, shape_of, to_tensor};
+use crate::forward::Forward;
 use crate::images::prefetch;
 use crate::random::{Purpose, stream};
 use crate::{Augment, Error, Event, Images, Loss, Observer, Sample, Score, Task, parts};
@@ -28,6 +29,7 @@ pub(crate) struct Classification<'a, M> {
     features: Option<Cached>,
     /// A factor for each class.
     weights: Vec<f32>,
+    batching: Batching,
     model: PhantomData<fn() -> M>,
 }
 
@@ -56,12 +58,13 @@ impl<'a, M: ImageClassifier> Classification<'a, M> {
         names: &'a [String],
         train: &'a Images,
         val: &'a Images,
+        batching: Batching,
     ) -> Self {
         let weights = match config.data.balance {
             Balance::Weights => class_weights(train.samples(), names.len()),
             Balance::None | Balance::Samples => vec![1.0; names.len()],
         };
-        Self { config, names, train, val, features: None, weights, model: PhantomData }
+        Self { config, names, train, val, features: None, weights, batching, model: PhantomData }
     }
 
     /// Computes what the frozen part of the network makes of all images, so that only the
@@ -73,7 +76,8 @@ impl<'a, M: ImageClassifier> Classification<'a, M> {
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
         let config = self.config;
-        let mut features = Features { model, device, config, observer };
+        let batching = self.batching;
+        let mut features = Features { model, device, config, batching, observer };
         self.features = Some(features.compute(self.train, self.val)?);
         Ok(self)
     }
@@ -199,9 +203,9 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
         if self.val.samples().is_empty() {
             return Ok(None);
         }
-        let batching = batching(self.config);
         let Some(cached) = &self.features else {
-            let evaluation = evaluate(model, self.val, self.names, batching, device, observer)?;
+            let evaluation =
+                evaluate(model, self.val, self.names, self.batching, device, observer)?;
             return Ok(Some(evaluation.score()));
         };
         let read: Vec<_> =
@@ -228,8 +232,8 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
 }
 
 /// How images are classified in a run.
-pub(crate) fn batching(config: &Config) -> Batching {
-    Batching { batch_size: config.recipe.batch_size.min(64), workers: config.workers() }
+pub(crate) fn batching(config: &Config, engine: Option<usize>) -> Batching {
+    Batching { batch_size: config.recipe.batch_size.min(64), workers: config.workers(), engine }
 }
 
 /// The inverse of each class's share of the images, with a mean of one over the images.
@@ -278,6 +282,7 @@ struct Features<'a, M> {
     model: &'a M,
     device: &'a Device,
     config: &'a Config,
+    batching: Batching,
     observer: &'a mut dyn Observer,
 }
 
@@ -319,7 +324,7 @@ impl<M: ImageClassifier> Features<'_, M> {
         shape: &mut [usize; 3],
     ) -> Vec<Option<Box<[f32]>>> {
         let count = images.samples().len();
-        let Batching { batch_size, workers } = batching(self.config);
+        let Batching { batch_size, workers, engine } = self.batching;
         self.observer.on(&Event::Pass { name: "computing features", images: count });
         let range = |batch: usize| batch * batch_size..((batch + 1) * batch_size).min(count);
         let load = |batch: usize| {
@@ -334,14 +339,16 @@ impl<M: ImageClassifier> Features<'_, M> {
         };
         let mut rows = vec![None; count];
         let Self { model, device, observer, .. } = self;
+        let mut forward = match pooled {
+            true => Forward::new(*model, device, engine, |model: &M, images| {
+                adaptive_avg_pool2d(model.forward_features(images), [1, 1])
+            }),
+            false => Forward::new(*model, device, engine, M::forward_features),
+        };
         prefetch(0..count.div_ceil(batch_size), workers, load, |loaded| {
             for (batch, (read, values)) in loaded.enumerate() {
                 if !read.is_empty() {
-                    let images = to_tensor(values, read.len(), images, device);
-                    let mut features = model.forward_features(images);
-                    if pooled {
-                        features = adaptive_avg_pool2d(features, [1, 1]);
-                    }
+                    let features = forward.run(values, shape_of(read.len(), images));
                     let [_, channels, height, width] = features.dims();
                     *shape = [channels, height, width];
                     let values: Vec<f32> = features.into_data().iter::<f32>().collect();

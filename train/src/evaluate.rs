@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 use zoo_core::ImageClassifier;
 
+use crate::forward::Forward;
 use crate::images::prefetch;
 use crate::{Error, Event, Images, Observer, Score};
 
@@ -65,6 +66,9 @@ pub struct Batching {
     pub batch_size: usize,
     /// Threads that load them.
     pub workers: usize,
+    /// Threads of zoo-engine, which runs the network if the device is the processor; none where
+    /// Burn does.
+    pub engine: Option<usize>,
 }
 
 /// Classifies images with a network in validation mode, and compares.
@@ -99,10 +103,11 @@ pub fn evaluate<M: ImageClassifier>(
         (read, values)
     };
     let mut answers = Vec::with_capacity(count);
+    let mut forward = Forward::new(model, device, batching.engine, M::forward);
     prefetch(0..batches, batching.workers, load, |loaded| {
         for (batch, (read, values)) in loaded.enumerate() {
             if !read.is_empty() {
-                let logits = model.forward(to_tensor(values, read.len(), images, device));
+                let logits = forward.run(values, shape_of(read.len(), images));
                 answers.extend(compare(logits, &read, images));
             }
             observer.on(&Event::Progress(range(batch).len()));
@@ -119,10 +124,14 @@ pub(crate) fn to_tensor(
     images: &Images,
     device: &Device,
 ) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(values, shape_of(count, images)), device)
+}
+
+/// The shape `[N, C, S, S]` of so many images.
+pub(crate) fn shape_of(count: usize, images: &Images) -> [usize; 4] {
     let preprocess = images.preprocess();
     let side = preprocess.crop as usize;
-    let shape = [count, preprocess.channels(), side, side];
-    Tensor::from_data(TensorData::new(values, shape), device)
+    [count, preprocess.channels(), side, side]
 }
 
 /// What logits `[N, K]` say about images.

@@ -20,6 +20,7 @@ mod data;
 mod error;
 mod evaluate;
 mod fit;
+mod forward;
 mod images;
 mod journal;
 mod observer;

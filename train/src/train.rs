@@ -63,7 +63,8 @@ pub fn train<M: ImageClassifier>(
     let [train, val] = [&dataset.train, &dataset.val]
         .map(|samples| Images::new(samples.clone(), card.preprocess, &budget));
     let path = run.folder.join(MODEL);
-    let task = Classification::new(config, names, &train, &val);
+    let batching = batching(config, run.engine);
+    let task = Classification::new(config, names, &train, &val, batching);
     let task = if config.recipe.do_fine_tuning {
         task
     } else {
@@ -79,7 +80,6 @@ pub fn train<M: ImageClassifier>(
     if !fitted.was_interrupted && !val.samples().is_empty() {
         // What counts is what the record says, not what was computed on the way.
         let best = Record::open(&path)?.load_into(template)?;
-        let batching = batching(config);
         evaluation = Some(evaluate(&best, &val, names, batching, run.device, run.observer)?);
     }
     if !fitted.was_interrupted {

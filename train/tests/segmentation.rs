@@ -102,6 +102,7 @@ fn discs_are_found() {
         folder: out.path(),
         device: &device,
         others: &[],
+        engine: None,
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Silent,

@@ -44,6 +44,11 @@ impl Backend {
         }
     }
 
+    /// The threads of zoo-engine, where that runs networks in place of Burn.
+    pub fn engine(self) -> Option<usize> {
+        (self == Self::Cpu).then(threads)
+    }
+
     /// The command that builds a `zoo` with it.
     pub fn build_command(self) -> String {
         let features = match self {

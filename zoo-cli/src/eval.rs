@@ -29,7 +29,8 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     // Each image is seen once; none has to be kept.
     let images = Images::new(dataset.val, model.card.preprocess, &Budget::mib(0));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let batching = Batching { batch_size: args.batch_size, workers };
+    let batching =
+        Batching { batch_size: args.batch_size, workers, engine: args.run.backend.engine() };
     let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars)?;
     for (sample, reason) in images.broken() {
         eprintln!("zoo: {} is left out: {reason}", sample.source.name());

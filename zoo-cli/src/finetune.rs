@@ -86,7 +86,12 @@ fn in_folder<'r>(
     observer: &'r mut Bars,
 ) -> zoo_train::Run<'r> {
     let resume = args.resume.is_some() && folder.join(CHECKPOINT).exists();
-    zoo_train::Run { folder, device: &devices[0], others: &devices[1..], resume, stop, observer }
+    let engine = match args.devices.first() {
+        Some(first) => first.engine(),
+        None => args.run.backend.engine(),
+    };
+    let (device, others) = (&devices[0], &devices[1..]);
+    zoo_train::Run { folder, device, others, engine, resume, stop, observer }
 }
 
 /// Trains a network to tell pixels apart.
