@@ -87,10 +87,17 @@ fn ndarray_agrees_with_the_references() {
     check(Backend::Ndarray, Way::Burn, 10.0, is_small);
 }
 
+/// Vulkan on the processor binds buffers of at most 128 MiB, and the first fully connected layers of
+/// these are larger.
+#[cfg(feature = "wgpu")]
+const TOO_LARGE_FOR_LAVAPIPE: [&str; 2] = ["alexnet@64", "vgg11@64"];
+
 #[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_agrees_with_the_references() {
-    check(Backend::Wgpu, Way::Burn, 10.0, is_small);
+    check(Backend::Wgpu, Way::Burn, 10.0, |name| {
+        is_small(name) && !TOO_LARGE_FOR_LAVAPIPE.contains(&name)
+    });
 }
 
 #[cfg(feature = "libtorch")]
