@@ -37,16 +37,14 @@ impl Kernels<'_> {
         let mut packed = vec![0.0; rows.div_ceil(tiling.rows) * panel];
         packed.par_chunks_mut(panel).enumerate().for_each(|(index, panel)| {
             let first = index * tiling.rows;
-            for i in 0..tiling.rows.min(rows - first) {
-                for channel in 0..channels {
-                    let from = offset + (first + i) * self.strides[0] + channel * self.strides[1];
-                    let kernel = &self.weight[from..from + taps];
-                    let to = panel[channel * taps * tiling.rows + i..].iter_mut();
-                    let to = to.step_by(tiling.rows).zip(0..taps);
-                    for (to, tap) in to {
-                        *to = kernel[if self.flipped { taps - 1 - tap } else { tap }];
-                    }
-                }
+            let rows = tiling.rows.min(rows - first);
+            // Panels are larger than the first cache, so they are written in their own order.
+            for (step, panel) in panel.chunks_exact_mut(tiling.rows).enumerate() {
+                let (channel, tap) = (step / taps, step % taps);
+                let tap = if self.flipped { taps - 1 - tap } else { tap };
+                let from = offset + first * self.strides[0] + channel * self.strides[1] + tap;
+                let from = self.weight[from..].iter().step_by(self.strides[0]);
+                panel.iter_mut().take(rows).zip(from).for_each(|(to, from)| *to = *from);
             }
         });
         packed
