@@ -3,6 +3,7 @@
 mod activation;
 mod branches;
 mod classifier_head;
+mod compute;
 mod conv_norm_act;
 mod squeeze_excite;
 mod stochastic_depth;

@@ -29,6 +29,10 @@ impl Activation {
     ///
     /// `[…]` → `[…]`
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "cpu-training")]
+        if let Some(output) = super::compute::activate(self, &x) {
+            return output;
+        }
         match self {
             Self::Identity => x,
             Self::Relu => activation::relu(x),

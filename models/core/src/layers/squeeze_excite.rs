@@ -4,7 +4,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 
-use super::Activation;
+use super::{Activation, compute};
 
 /// How to build a [`SqueezeExcite`].
 #[derive(Config, Debug)]
@@ -67,7 +67,7 @@ impl SqueezeExcite {
     /// `[N, channels, H, W]` → the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let squeezed = adaptive_avg_pool2d(x.clone(), [1, 1]);
-        let hidden = self.activation.forward(self.reduce.forward(squeezed));
-        x * self.gate.forward(self.expand.forward(hidden))
+        let hidden = self.activation.forward(compute::conv2d(&self.reduce, squeezed));
+        x * self.gate.forward(compute::conv2d(&self.expand, hidden))
     }
 }

@@ -1,0 +1,248 @@
+//! Functions of each element and their slopes.
+
+use rayon::prelude::*;
+
+use crate::lanes::vectorised;
+
+/// A function applied to each element.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// `x`
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `min(max(x, 0), 1)`
+    Relu1,
+    /// `min(max(x, 0), 6)`
+    Relu6,
+    /// `x · sigmoid(x)`
+    Silu,
+    /// `x · relu6(x + 3) / 6`
+    HardSwish,
+    /// `1 / (1 + e⁻ˣ)`
+    Sigmoid,
+    /// `relu6(x + 3) / 6`
+    HardSigmoid,
+}
+
+/// A function and its derivative. Where that has two values, it is 0, as in PyTorch.
+pub(crate) trait Function {
+    fn value(x: f32) -> f32;
+    fn slope(x: f32) -> f32;
+}
+
+pub(crate) struct Identity;
+pub(crate) struct Relu;
+/// `min(max(x, 0), N)`
+pub(crate) struct Clamp<const N: u8>;
+pub(crate) struct Silu;
+pub(crate) struct HardSwish;
+pub(crate) struct Sigmoid;
+pub(crate) struct HardSigmoid;
+
+impl Function for Identity {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x
+    }
+
+    #[inline(always)]
+    fn slope(_: f32) -> f32 {
+        1.0
+    }
+}
+
+// Comparisons are such that what is no number stays none.
+impl Function for Relu {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        if x <= 0.0 { 0.0 } else { x }
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        if x <= 0.0 { 0.0 } else { 1.0 }
+    }
+}
+
+impl<const N: u8> Function for Clamp<N> {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        let x = if x <= 0.0 { 0.0 } else { x };
+        if x >= f32::from(N) { f32::from(N) } else { x }
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let slope = if x <= 0.0 { 0.0 } else { 1.0 };
+        if x >= f32::from(N) { 0.0 } else { slope }
+    }
+}
+
+impl Function for Silu {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * Sigmoid::value(x)
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let sigmoid = Sigmoid::value(x);
+        sigmoid * (1.0 + x * (1.0 - sigmoid))
+    }
+}
+
+impl Function for HardSwish {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * HardSigmoid::value(x)
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let slope = if x <= -3.0 { 0.0 } else { x / 3.0 + 0.5 };
+        if x >= 3.0 { 1.0 } else { slope }
+    }
+}
+
+impl Function for Sigmoid {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        1.0 / (1.0 + exp(-x))
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let sigmoid = Self::value(x);
+        sigmoid * (1.0 - sigmoid)
+    }
+}
+
+impl Function for HardSigmoid {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        Clamp::<6>::value(x + 3.0) / 6.0
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        Clamp::<6>::slope(x + 3.0) / 6.0
+    }
+}
+
+/// `e^x` to about two units in the last place, as in Cephes' `expf`, in operations that vectors
+/// have.
+#[inline(always)]
+#[expect(clippy::excessive_precision, reason = "as they are published")]
+fn exp(x: f32) -> f32 {
+    /// Added to a small number, it leaves the nearest whole number in the last bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = x - n * 0.693_359_375 + n * 2.121_944_4e-4;
+    let mut p = 1.987_569_150_0e-4;
+    for c in [
+        1.398_199_950_7e-3,
+        8.333_451_907_3e-3,
+        4.166_579_589_4e-2,
+        1.666_666_545_9e-1,
+        5.000_000_120_1e-1,
+    ] {
+        p = p * r + c;
+    }
+    let p = p * (r * r) + r + 1.0;
+    p * f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+}
+
+/// Calls a function that is compiled for each activation.
+macro_rules! with_function {
+    ($activation:expr, $call:ident($($argument:expr),* $(,)?)) => {{
+        use $crate::activation::{self as a, Activation};
+        match $activation {
+            Activation::Identity => $call::<a::Identity>($($argument),*),
+            Activation::Relu => $call::<a::Relu>($($argument),*),
+            Activation::Relu1 => $call::<a::Clamp<1>>($($argument),*),
+            Activation::Relu6 => $call::<a::Clamp<6>>($($argument),*),
+            Activation::Silu => $call::<a::Silu>($($argument),*),
+            Activation::HardSwish => $call::<a::HardSwish>($($argument),*),
+            Activation::Sigmoid => $call::<a::Sigmoid>($($argument),*),
+            Activation::HardSigmoid => $call::<a::HardSigmoid>($($argument),*),
+        }
+    }};
+}
+pub(crate) use with_function;
+
+/// Numbers that a thread takes at once.
+const CHUNK: usize = 1 << 14;
+
+vectorised! {
+    fn values<F: Function>(x: &[f32], out: &mut [f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = F::value(*x);
+        }
+    }
+}
+
+vectorised! {
+    fn slopes<F: Function>(x: &[f32], grad: &mut [f32]) {
+        for (grad, x) in grad.iter_mut().zip(x) {
+            *grad *= F::slope(*x);
+        }
+    }
+}
+
+/// Applies the function.
+pub(crate) fn forward(activation: Activation, x: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
+        with_function!(activation, values(x, out));
+    });
+    out
+}
+
+/// Makes the output's gradient the input's.
+pub(crate) fn backward(activation: Activation, x: &[f32], grad: &mut [f32]) {
+    grad.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(grad, x)| {
+        with_function!(activation, slopes(x, grad));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<F: Function>(expected: impl Fn(f64) -> f64) {
+        for i in -999..999 {
+            // Between the corners of the functions.
+            let x = f64::from(i as f32 * 0.01 + 0.005);
+            let value = f64::from(F::value(x as f32));
+            assert!((value - expected(x)).abs() < 1e-6 * (1.0 + x.abs()), "value {value} at {x}");
+            let slope = (expected(x + 1e-4) - expected(x - 1e-4)) / 2e-4;
+            assert!((f64::from(F::slope(x as f32)) - slope).abs() < 1e-5, "slope at {x}");
+        }
+        assert!(F::value(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn values_and_slopes_are_the_functions() {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        check::<Identity>(|x| x);
+        check::<Relu>(|x| x.max(0.0));
+        check::<Clamp<1>>(|x| x.clamp(0.0, 1.0));
+        check::<Clamp<6>>(|x| x.clamp(0.0, 6.0));
+        check::<Silu>(|x| x * sigmoid(x));
+        check::<HardSwish>(|x| x * ((x + 3.0) / 6.0).clamp(0.0, 1.0));
+        check::<Sigmoid>(sigmoid);
+        check::<HardSigmoid>(|x| ((x + 3.0) / 6.0).clamp(0.0, 1.0));
+    }
+
+    #[test]
+    fn exp_is_the_libraries() {
+        for i in -860..880 {
+            let x = i as f32 * 0.1;
+            assert!((exp(x) - x.exp()).abs() <= 4e-7 * x.exp(), "e^{x} = {}", exp(x));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Products of matrices that are packed into panels.
+//!
+//! A panel of the left matrix is some rows of it, a panel of the right one some columns: for
+//! each step along the sum, the numbers of all of them side by side. A tile, the product of two
+//! panels, stays in registers. Every sum is made in the order of its terms, so that a result
+//! does not depend on how the work was divided.
+
+use crate::lanes::{Isa, LANES, Lanes};
+
+/// How a product is cut into tiles.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiling {
+    isa: Isa,
+    /// Rows of a tile.
+    pub(crate) rows: usize,
+    /// Columns of a tile.
+    pub(crate) columns: usize,
+}
+
+/// The most numbers of a tile.
+const TILE: usize = 14 * 2 * LANES;
+
+type Kernel = unsafe fn(usize, *const f32, *const f32, *mut f32);
+
+impl Tiling {
+    /// The tiles of a product of so many rows and columns.
+    pub(crate) fn new(isa: Isa, rows: usize, columns: usize) -> Self {
+        let (most_rows, vectors) = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => (14, 2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => (6, 1),
+            Isa::Portable => (4, 1),
+        };
+        // Panels as equal as they can be, so that the last one is not mostly empty.
+        let panels = rows.div_ceil(most_rows).max(1);
+        let vectors = if columns > LANES { vectors } else { 1 };
+        Self { isa, rows: rows.div_ceil(panels).max(1), columns: vectors * LANES }
+    }
+
+    fn kernel(self) -> Kernel {
+        macro_rules! kernel {
+            ($module:ident, $vectors:literal, $($rows:literal)*) => {
+                match self.rows {
+                    $($rows => $module::tile::<$rows, $vectors>,)*
+                    rows => unreachable!("no tile has {rows} rows"),
+                }
+            };
+        }
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if self.columns == LANES => {
+                kernel!(avx512, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => kernel!(avx512, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => kernel!(avx2, 1, 1 2 3 4 5 6),
+            Isa::Portable => kernel!(portable, 1, 1 2 3 4),
+        }
+    }
+
+    /// Multiplies panels, all of `depth` steps; `store` takes the index of the left panel, that
+    /// of the right one, and their tile, row by row.
+    pub(crate) fn multiply(
+        self,
+        depth: usize,
+        left: &[f32],
+        right: &[f32],
+        mut store: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let kernel = self.kernel();
+        let mut tile = [0.0; TILE];
+        let tile = &mut tile[..self.rows * self.columns];
+        for (i, left) in left.chunks_exact(self.rows * depth).enumerate() {
+            for (j, right) in right.chunks_exact(self.columns * depth).enumerate() {
+                // SAFETY: the machine has the instructions of `isa`; the panels hold `depth`
+                // steps of the kernel's rows and columns, and the tile their product.
+                unsafe { kernel(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) };
+                store(i, j, tile);
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// The machine has the instructions of `V`; `left` holds `depth · M` numbers, `right`
+/// `depth · N · 16` and `out` `M · N · 16`.
+#[inline(always)]
+unsafe fn tile<V: Lanes, const M: usize, const N: usize>(
+    depth: usize,
+    left: *const f32,
+    right: *const f32,
+    out: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); N]; M];
+        for step in 0..depth {
+            let mut columns = [V::splat(0.0); N];
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = V::load(right.add((step * N + j) * LANES));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let row = V::splat(*left.add(step * M + i));
+                for (sum, column) in sums.iter_mut().zip(columns) {
+                    *sum = row.mul_add(column, *sum);
+                }
+            }
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            for (j, sum) in sums.iter().enumerate() {
+                sum.store(out.add((i * N + j) * LANES));
+            }
+        }
+    }
+}
+
+/// Compiles the tiles for an instruction set.
+macro_rules! tiles {
+    ($module:ident, $lanes:ty $(, $feature:literal)?) => {
+        mod $module {
+            /// # Safety
+            ///
+            /// As of [`super::tile`].
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn tile<const M: usize, const N: usize>(
+                depth: usize,
+                left: *const f32,
+                right: *const f32,
+                out: *mut f32,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { super::tile::<$lanes, M, N>(depth, left, right, out) }
+            }
+        }
+    };
+}
+
+tiles!(portable, [f32; crate::lanes::LANES]);
+#[cfg(target_arch = "x86_64")]
+tiles!(avx512, std::arch::x86_64::__m512, "avx512f,avx512dq,fma");
+#[cfg(target_arch = "x86_64")]
+tiles!(avx2, [std::arch::x86_64::__m256; 2], "avx2,fma");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tiles_multiply() {
+        let depth = 5;
+        for isa in Isa::available() {
+            for (rows, columns) in (1..=14).flat_map(|rows| [(rows, 16), (rows, 32)]) {
+                let tiling = Tiling::new(isa, rows, columns);
+                let panels = [rows.div_ceil(tiling.rows), columns.div_ceil(tiling.columns)];
+                let number = |i: usize| (i * 7 % 11) as f32 - 5.0;
+                let left: Vec<f32> = (0..panels[0] * tiling.rows * depth).map(number).collect();
+                let right: Vec<f32> = (0..panels[1] * tiling.columns * depth).map(number).collect();
+                let mut tiles = 0;
+                tiling.multiply(depth, &left, &right, |i, j, tile| {
+                    tiles += 1;
+                    let left = &left[i * tiling.rows * depth..];
+                    let right = &right[j * tiling.columns * depth..];
+                    for (at, got) in tile.iter().enumerate() {
+                        let (row, column) = (at / tiling.columns, at % tiling.columns);
+                        let expected: f32 = (0..depth)
+                            .map(|k| {
+                                left[k * tiling.rows + row] * right[k * tiling.columns + column]
+                            })
+                            .sum();
+                        assert_eq!(*got, expected, "{tiling:?}, {row}, {column}");
+                    }
+                });
+                assert_eq!(tiles, panels[0] * panels[1]);
+            }
+        }
+    }
+}

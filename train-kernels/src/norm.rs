@@ -1,0 +1,196 @@
+//! BatchNorm with the activation behind it.
+//!
+//! A channel is a task, and its numbers are read from memory once: they stay in the second cache
+//! between mean, variance and output, and between the sums and the result of a gradient.
+
+use rayon::prelude::*;
+
+use crate::activation::{Activation, Function, with_function};
+use crate::lanes::{LANES, total, vectorised};
+
+/// What a channel's numbers are normalised by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Channel {
+    pub(crate) mean: f32,
+    pub(crate) variance: f32,
+    inverse_deviation: f32,
+    gamma: f32,
+    beta: f32,
+}
+
+impl Channel {
+    pub(crate) fn new([mean, variance]: [f32; 2], [gamma, beta]: [f32; 2], epsilon: f64) -> Self {
+        let inverse_deviation = 1.0 / (f64::from(variance) + epsilon).sqrt();
+        Self { mean, variance, inverse_deviation: inverse_deviation as f32, gamma, beta }
+    }
+
+    /// Factor and summand that make an output of an input.
+    fn line(&self) -> [f32; 2] {
+        let scale = self.gamma * self.inverse_deviation;
+        [scale, self.beta - self.mean * scale]
+    }
+}
+
+/// How the numbers lie: images, channels and places of a channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) channels: usize,
+    pub(crate) places: usize,
+}
+
+impl Shape {
+    fn planes<'a>(&self, x: &'a [f32], channel: usize) -> impl Iterator<Item = &'a [f32]> {
+        x.chunks_exact(self.places).skip(channel).step_by(self.channels)
+    }
+
+    /// The planes of each channel.
+    fn by_channel<'a>(&self, x: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
+        let mut channels: Vec<_> = (0..self.channels).map(|_| Vec::new()).collect();
+        for (plane, x) in x.chunks_exact_mut(self.places).enumerate() {
+            channels[plane % self.channels].push(x);
+        }
+        channels
+    }
+}
+
+vectorised! {
+    /// `Σ (x - mean)ⁿ` for n of 1 and 2
+    fn moments(x: &[f32], mean: f32) -> [f64; 2] {
+        let mut sums = [[0.0_f32; 2 * LANES]; 2];
+        let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
+        for chunk in chunks {
+            for i in 0..2 * LANES {
+                let x = chunk[i] - mean;
+                sums[0][i] += x;
+                sums[1][i] += x * x;
+            }
+        }
+        let mut totals = sums.map(|sums| f64::from(total(sums)));
+        for x in rest {
+            let x = x - mean;
+            totals[0] += f64::from(x);
+            totals[1] += f64::from(x * x);
+        }
+        totals
+    }
+}
+
+vectorised! {
+    fn apply<F: Function>(x: &[f32], line: [f32; 2], out: &mut [f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = F::value(x * line[0] + line[1]);
+        }
+    }
+}
+
+vectorised! {
+    /// Takes the gradient through the activation; returns `Σ g` and `Σ g · (x - mean)`.
+    fn sums<F: Function>(x: &[f32], line: [f32; 2], mean: f32, grad: &mut [f32]) -> [f64; 2] {
+        let mut sums = [[0.0_f32; 2 * LANES]; 2];
+        let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
+        let (grads, grads_rest) = grad.as_chunks_mut::<{ 2 * LANES }>();
+        for (chunk, grad) in chunks.iter().zip(grads) {
+            for i in 0..2 * LANES {
+                let g = grad[i] * F::slope(chunk[i] * line[0] + line[1]);
+                grad[i] = g;
+                sums[0][i] += g;
+                sums[1][i] += g * (chunk[i] - mean);
+            }
+        }
+        let mut totals = sums.map(|sums| f64::from(total(sums)));
+        for (x, grad) in rest.iter().zip(grads_rest) {
+            *grad *= F::slope(x * line[0] + line[1]);
+            totals[0] += f64::from(*grad);
+            totals[1] += f64::from(*grad * (x - mean));
+        }
+        totals
+    }
+}
+
+vectorised! {
+    /// `grad · line[0] + x · line[1] + line[2]`
+    fn combine(x: &[f32], line: [f32; 3], grad: &mut [f32]) {
+        for (grad, x) in grad.iter_mut().zip(x) {
+            *grad = *grad * line[0] + (x * line[1] + line[2]);
+        }
+    }
+}
+
+/// Mean and variance of a channel, the biased one.
+pub(crate) fn statistics(shape: Shape, x: &[f32], channel: usize) -> [f32; 2] {
+    let count = (x.len() / shape.channels) as f64;
+    let total =
+        |mean: f32| shape.planes(x, channel).map(|plane| moments(plane, mean)).fold([0.0; 2], add);
+    let mean = (total(0.0)[0] / count) as f32;
+    [mean, (total(mean)[1] / count) as f32]
+}
+
+fn add([a, b]: [f64; 2], [c, d]: [f64; 2]) -> [f64; 2] {
+    [a + c, b + d]
+}
+
+/// Normalises and activates.
+pub(crate) fn forward(
+    shape: Shape,
+    x: &[f32],
+    channel: impl Fn(usize) -> Channel + Sync,
+    activation: Activation,
+) -> (Vec<f32>, Vec<Channel>) {
+    let mut out = vec![0.0; x.len()];
+    let planes = shape.by_channel(&mut out).into_par_iter().enumerate();
+    let channels = planes.map(|(index, out)| {
+        let channel = channel(index);
+        let line = channel.line();
+        for (x, out) in shape.planes(x, index).zip(out) {
+            with_function!(activation, apply(x, line, out));
+        }
+        channel
+    });
+    let channels = channels.collect();
+    (out, channels)
+}
+
+/// Makes the output's gradient the input's; returns the gradients of gamma and beta.
+///
+/// `is_batch` says whether the channels' statistics are those of `x`.
+pub(crate) fn backward(
+    shape: Shape,
+    x: &[f32],
+    channels: &[Channel],
+    activation: Activation,
+    is_batch: bool,
+    grad: &mut [f32],
+) -> [Vec<f32>; 2] {
+    let count = (x.len() / shape.channels) as f64;
+    let planes = shape.by_channel(grad);
+    planes
+        .into_par_iter()
+        .enumerate()
+        .map(|(index, mut grads)| {
+            let channel = &channels[index];
+            let (line, mean) = (channel.line(), channel.mean);
+            let mut totals = [0.0; 2];
+            for (x, grad) in shape.planes(x, index).zip(&mut grads) {
+                let plane = with_function!(activation, sums(x, line, mean, grad));
+                totals = add(totals, plane);
+            }
+            let inverse_deviation = f64::from(channel.inverse_deviation);
+            let (beta, gamma) = (totals[0], totals[1] * inverse_deviation);
+            // g' = γ/σ · (g - mean(g) - x̂ · mean(g · x̂)), as a line in g and x.
+            let scale = f64::from(line[0]);
+            let slope = match is_batch {
+                true => -scale * inverse_deviation * gamma / count,
+                false => 0.0,
+            };
+            let offset = match is_batch {
+                true => -scale * beta / count - slope * f64::from(mean),
+                false => 0.0,
+            };
+            for (x, grad) in shape.planes(x, index).zip(&mut grads) {
+                combine(x, [scale as f32, slope as f32, offset as f32], grad);
+            }
+            (gamma as f32, beta as f32)
+        })
+        .collect::<(Vec<_>, Vec<_>)>()
+        .into()
+}

@@ -1,0 +1,277 @@
+//! Outputs, gradients and running statistics are those of Burn's own layers.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::tensor::{
+    DType, Device, Distribution, GradientCheckpointingStrategy, Tensor, activation,
+};
+use zoo_train_kernels::{Activation, activate, batch_norm, conv2d};
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device()).require_grad()
+}
+
+fn assert_close<const D: usize>(got: Tensor<D>, expected: Tensor<D>, what: &str) {
+    let (got, expected) = (got.into_data(), expected.into_data());
+    assert_eq!(got.shape(), expected.shape(), "{what}");
+    let scale = expected.iter::<f32>().fold(1.0, |most: f32, x| most.max(x.abs()));
+    for (got, expected) in got.iter::<f32>().zip(expected.iter::<f32>()) {
+        assert!((got - expected).abs() <= 2e-5 * scale, "{what}: {got}, expected {expected}");
+    }
+}
+
+/// Gradients of a weighted sum of the output.
+fn gradients(
+    output: &Tensor<4>,
+    factors: &Tensor<4>,
+    conv: &Conv2d,
+    x: &Tensor<4>,
+) -> (Tensor<4>, Tensor<4>, Option<Tensor<1>>) {
+    let gradients = (output.clone() * factors.clone()).sum().backward();
+    (
+        x.grad(&gradients).unwrap(),
+        conv.weight.val().grad(&gradients).unwrap(),
+        conv.bias.as_ref().map(|bias| bias.val().grad(&gradients).unwrap()),
+    )
+}
+
+/// Kernels, strides, paddings and groups in many combinations, by a simple generator.
+fn cases() -> impl Iterator<Item = ([usize; 4], Conv2dConfig)> {
+    let mut state = 1_u64;
+    let mut pick = move |choices: &[usize]| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        choices[(state >> 33) as usize % choices.len()]
+    };
+    (0..120).map(move |_| {
+        let groups = pick(&[1, 1, 2, 3]);
+        let channels = [groups * pick(&[1, 3, 5, 17]), groups * pick(&[1, 2, 7, 19])];
+        // Every third is depthwise.
+        let (groups, channels) = match pick(&[0, 1, 2]) {
+            0 => (channels[0], [channels[0]; 2]),
+            _ => (groups, channels),
+        };
+        let kernel = [pick(&[1, 2, 3, 5]), pick(&[1, 2, 3, 5])];
+        let padding = match pick(&[0, 1, 2]) {
+            0 => PaddingConfig2d::Same,
+            _ => {
+                let sides = [0; 4].map(|_| pick(&[0, 1, 2, 3]));
+                PaddingConfig2d::Explicit(sides[0], sides[1], sides[2], sides[3])
+            }
+        };
+        let config = Conv2dConfig::new(channels, kernel)
+            .with_groups(groups)
+            .with_stride([pick(&[1, 1, 2, 3]), pick(&[1, 1, 2, 3])])
+            .with_dilation(match padding {
+                PaddingConfig2d::Same => [1, 1],
+                _ => [pick(&[1, 2]), pick(&[1, 2])],
+            })
+            .with_padding(padding)
+            .with_bias(pick(&[0, 1]) == 1);
+        let size = [pick(&[9, 10, 13]), pick(&[9, 14, 37])];
+        ([pick(&[1, 2, 3]), channels[0], size[0], size[1]], config)
+    })
+}
+
+#[test]
+fn convolutions_are_burns() {
+    for (shape, config) in cases() {
+        let what = format!("{config} of {shape:?}");
+        let conv = config.init(&device());
+        let x = random(shape);
+        let expected = conv.forward(x.clone());
+        let got = conv2d(&conv, &x).expect("the tensor is on the cpu, under autodiff");
+        assert_close(got.clone(), expected.clone(), &what);
+
+        let factors = random(expected.dims()).detach();
+        let expected = gradients(&expected, &factors, &conv, &x);
+        let got = gradients(&got, &factors, &conv, &x);
+        assert_close(got.0, expected.0, &format!("input of {what}"));
+        assert_close(got.1, expected.1, &format!("kernels of {what}"));
+        assert_eq!(got.2.is_some(), expected.2.is_some());
+        if let (Some(got), Some(expected)) = (got.2, expected.2) {
+            assert_close(got, expected, &format!("bias of {what}"));
+        }
+    }
+}
+
+#[test]
+fn gradients_are_what_differences_say() {
+    // A convolution is linear in each number, so that a difference of any size is the slope.
+    let conv = Conv2dConfig::new([2, 3], [3, 2])
+        .with_stride([2, 1])
+        .with_padding(PaddingConfig2d::Explicit(1, 0, 0, 1))
+        .init(&device());
+    let x = random([2, 2, 5, 4]);
+    let loss = |x: &Tensor<4>, weight: Tensor<4>| {
+        let mut conv = conv.clone();
+        conv.weight = Param::from_tensor(weight);
+        let output = conv2d(&conv, x).unwrap();
+        let count = output.shape().num_elements();
+        let factors = Tensor::<1, _>::arange(0..count as i64, &device()).float().sin();
+        (output.reshape([-1]) * factors).sum()
+    };
+    let weight = conv.weight.val();
+    let by_numbers = |tensor: &Tensor<4>, loss: &dyn Fn(Tensor<4>) -> Tensor<1>| {
+        let data = tensor.clone().into_data();
+        let numbers: Vec<f32> = data.iter().collect();
+        let at = |i: usize, step: f32| {
+            let mut numbers = numbers.clone();
+            numbers[i] += step;
+            let data = burn::tensor::TensorData::new(numbers, data.shape().clone());
+            loss(Tensor::from_data(data, &device())).into_scalar::<f32>()
+        };
+        (0..numbers.len()).map(|i| at(i, 0.5) - at(i, -0.5)).collect::<Vec<_>>()
+    };
+    let gradients = loss(&x, weight.clone()).backward();
+    let pairs = [
+        (x.grad(&gradients), by_numbers(&x, &|x| loss(&x, weight.clone()))),
+        (weight.grad(&gradients), by_numbers(&weight, &|weight| loss(&x, weight))),
+    ];
+    for (gradient, differences) in pairs {
+        let gradient = gradient.unwrap().into_data();
+        for (got, expected) in gradient.iter::<f32>().zip(differences) {
+            assert!((got - expected).abs() < 1e-4, "{got}, expected {expected}");
+        }
+    }
+}
+
+const ACTIVATIONS: [Activation; 8] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Relu1,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::HardSigmoid,
+];
+
+fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => activation::relu(x),
+        Activation::Relu1 => x.clamp(0.0, 1.0),
+        Activation::Relu6 => activation::relu6(x),
+        Activation::Silu => activation::silu(x),
+        Activation::HardSwish => activation::hard_swish(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+    }
+}
+
+/// Two layers of the same numbers, with statistics of their own.
+fn norms(channels: usize) -> [BatchNorm; 2] {
+    let (gamma, beta) = (random([channels]), random([channels]));
+    [(); 2].map(|()| {
+        let mut norm =
+            BatchNormConfig::new(channels).with_epsilon(1e-3).with_momentum(0.2).init(&device());
+        norm.gamma = Param::from_tensor(gamma.clone());
+        norm.beta = Param::from_tensor(beta.clone());
+        norm
+    })
+}
+
+#[test]
+fn batch_norm_is_burns() {
+    for activation in ACTIVATIONS {
+        for shape in [[2, 3, 5, 7], [1, 1, 9, 9], [3, 17, 1, 2]] {
+            for is_frozen in [false, true] {
+                let mut norms = norms(shape[1]);
+                for _ in 0..2 {
+                    let (x, factors) = (random(shape) * 3.0 + 1.0, random(shape).detach());
+                    let x = x.detach().require_grad();
+                    let outputs = [
+                        batch_norm(&norms[0], activation, &x).unwrap(),
+                        by_burn(activation, norms[1].forward(x.clone())),
+                    ];
+                    let results = [0, 1].map(|i| {
+                        let output = outputs[i].clone();
+                        let gradients = (output * factors.clone()).sum().backward();
+                        (
+                            x.grad(&gradients).unwrap(),
+                            norms[i].gamma.val().grad(&gradients),
+                            norms[i].beta.val().grad(&gradients),
+                        )
+                    });
+                    let what = format!("{activation:?} of {shape:?}, frozen: {is_frozen}");
+                    let [got, expected] = outputs;
+                    assert_close(got, expected, &what);
+                    let [got, expected] = results;
+                    assert_close(got.0, expected.0, &what);
+                    for (got, expected) in [(got.1, expected.1), (got.2, expected.2)] {
+                        assert_eq!(got.is_some(), expected.is_some());
+                        if let (Some(got), Some(expected)) = (got, expected) {
+                            assert_close(got, expected, &what);
+                        }
+                    }
+                    let statistics = |norm: &BatchNorm| {
+                        [norm.running_mean.value_sync(), norm.running_var.value_sync()]
+                    };
+                    let [got, expected] = norms.each_ref().map(statistics);
+                    for (got, expected) in got.into_iter().zip(expected) {
+                        assert_close(got, expected, &what);
+                    }
+                    if is_frozen {
+                        norms = norms.map(Module::freeze);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_are_burns() {
+    for activation in ACTIVATIONS {
+        let x = (random([3, 1000]) * 3.0).detach().require_grad();
+        let outputs = [activate(activation, &x).unwrap(), by_burn(activation, x.clone())];
+        let factors = random([3, 1000]).detach();
+        let gradients = outputs.each_ref().map(|output| {
+            let gradients = (output.clone() * factors.clone()).sum().backward();
+            x.grad(&gradients).unwrap()
+        });
+        let what = format!("{activation:?}");
+        let [got, expected] = outputs;
+        assert_close(got, expected, &what);
+        let [got, expected] = gradients;
+        assert_close(got, expected, &what);
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let x = random([3, 12, 17, 15]);
+    let convs = [1, 2, 12]
+        .map(|groups| Conv2dConfig::new([12, 12], [3, 3]).with_groups(groups).init(&device()));
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            convs.each_ref().map(|conv| {
+                let output = conv2d(conv, &x).unwrap();
+                let gradients = (output.clone() * output).sum().backward();
+                let weight = conv.weight.val().grad(&gradients).unwrap();
+                (weight.into_data(), x.grad(&gradients).unwrap().into_data())
+            })
+        })
+    };
+    let alone = run(1);
+    for threads in [2, 3, 7] {
+        assert!(run(threads) == alone, "{threads} threads come to other gradients");
+    }
+}
+
+#[test]
+fn other_tensors_are_left_to_burn() {
+    let conv = Conv2dConfig::new([2, 2], [1, 1]).init(&Device::flex());
+    let x = Tensor::<4>::zeros([1, 2, 3, 3], &Device::flex());
+    assert!(conv2d(&conv, &x).is_none(), "there is nothing to differentiate");
+    assert!(activate(Activation::Relu, &random([2]).cast(DType::F64)).is_none());
+    let recomputed = Tensor::<1>::zeros([2], &device())
+        .with_gradient_checkpointing_strategy(GradientCheckpointingStrategy::Balanced);
+    assert!(activate(Activation::Relu, &recomputed).is_none());
+}
