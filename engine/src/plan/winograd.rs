@@ -7,7 +7,7 @@ use super::conv::{Description, group_sizes, tile_widths};
 use super::steps::by_block;
 use crate::graph::{Activation, Window};
 use crate::kernels::conv::{Segment, Tile, tile_fn};
-use crate::kernels::winograd::{Input, Output, PATCH, PRODUCTS, TILE, filter};
+use crate::kernels::winograd::{Input, Output, PATCH, PRODUCTS, TILE, filters};
 use crate::kernels::{Isa, LANES, dispatch};
 use crate::memory::{Aligned, Arena};
 use crate::threads::Member;
@@ -361,14 +361,20 @@ fn pack(weights: &[f32], depth: usize, channels: usize, groups: &[usize]) -> Ali
             let some = parts.split_off(parts.len().saturating_sub(chunk));
             scope.spawn(move || {
                 for (first, size, mut of_group) in some {
-                    let width = size * LANES;
-                    for channel in 0..width.min(channels - first * LANES) {
-                        for input in 0..depth {
-                            let from = ((first * LANES + channel) * depth + input) * 9;
-                            let nine = std::array::from_fn(|i| f64::from(weights[from + i]));
-                            for (part, value) in of_group.iter_mut().zip(filter(nine)) {
-                                part[input * width + channel] = value;
+                    for (block, input) in
+                        (0..size).flat_map(|block| (0..depth).map(move |input| (block, input)))
+                    {
+                        let mut nine = [[0.0; LANES]; 9];
+                        let channel = (first + block) * LANES;
+                        for lane in 0..LANES.min(channels - channel) {
+                            let from = ((channel + lane) * depth + input) * 9;
+                            for (tap, weight) in nine.iter_mut().zip(&weights[from..from + 9]) {
+                                tap[lane] = f64::from(*weight);
                             }
+                        }
+                        let to = (input * size + block) * LANES;
+                        for (part, values) in of_group.iter_mut().zip(filters(&nine)) {
+                            part[to..to + LANES].copy_from_slice(&values);
                         }
                     }
                 }
