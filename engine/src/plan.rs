@@ -106,7 +106,7 @@ impl Program {
         if member.index == 0 {
             let mut outputs = batch.outputs.lock().expect("nobody panics here");
             for (place, output) in self.outputs.iter().zip(outputs.iter_mut()) {
-                let parts = output.chunks_exact_mut(place.len()).skip(items.start);
+                let parts = output.chunks_exact_mut(place.len().max(1)).skip(items.start);
                 for (item, part) in parts.take(items.len()).enumerate() {
                     // SAFETY: the output is as long as this, and nobody writes it now.
                     unsafe {

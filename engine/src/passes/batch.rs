@@ -4,7 +4,8 @@ use crate::graph::{Graph, Node, Op, Value};
 /// many they are. Where they depend on one another all stays as it is, and the batch is one item.
 pub(super) fn split(graph: &mut Graph) -> usize {
     let batch = graph.shape(graph.input)[0];
-    if !graph.outputs.iter().all(|&output| is_of_batch(&graph.values[output], batch))
+    if batch == 0
+        || !graph.outputs.iter().all(|&output| is_of_batch(&graph.values[output], batch))
         || !graph.nodes.iter().all(|node| is_of_each(graph, node, batch))
     {
         return 1;
