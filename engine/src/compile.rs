@@ -39,7 +39,7 @@ impl Plan {
             reason: format!("the images can't be read: {error:?}"),
         })?;
         let outputs = self.run(images)?;
-        let shapes = self.output_shapes().map(<[usize]>::to_vec);
+        let shapes = self.output_shapes();
         Ok(outputs
             .into_iter()
             .zip(shapes)

@@ -5,6 +5,7 @@
 
 mod activation;
 mod affine;
+mod batch;
 mod channels;
 mod constants;
 mod dead;
@@ -15,9 +16,10 @@ pub(crate) mod testing;
 
 use crate::graph::Graph;
 
-/// Runs all passes.
-pub(crate) fn run(graph: &mut Graph) {
+/// Runs all passes; the graph is what is to be done for each of as many items as are returned.
+pub(crate) fn run(graph: &mut Graph) -> usize {
     constants::fold(graph);
+    let batch = batch::split(graph);
     channels::gather(graph);
     images::everything_is_an_image(graph);
     dead::remove(graph);
@@ -27,4 +29,5 @@ pub(crate) fn run(graph: &mut Graph) {
     residual::fuse(graph);
     activation::fuse(graph);
     dead::remove(graph);
+    batch
 }

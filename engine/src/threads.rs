@@ -58,6 +58,7 @@ impl std::fmt::Debug for Shared {
 #[derive(Debug)]
 pub(crate) struct Member<'a> {
     pub(crate) index: usize,
+    threads: usize,
     shared: &'a Shared,
     /// At how many barriers it has been.
     passed: std::cell::Cell<usize>,
@@ -65,7 +66,12 @@ pub(crate) struct Member<'a> {
 
 impl Member<'_> {
     pub(crate) fn threads(&self) -> usize {
-        self.shared.threads
+        self.threads
+    }
+
+    /// This thread by itself: it shares work with nobody and waits for nobody.
+    pub(crate) fn alone(&self) -> Member<'_> {
+        Member { index: 0, threads: 1, shared: self.shared, passed: 0.into() }
     }
 
     /// This thread's part of so many equal pieces of work.
@@ -135,7 +141,7 @@ impl Threads {
             shared.jobs.store(job.number, Ordering::Release);
             shared.start.notify_all();
         }
-        let member = Member { index: 0, shared, passed: 0.into() };
+        let member = Member { index: 0, threads: shared.threads, shared, passed: 0.into() };
         let result = catch_unwind(AssertUnwindSafe(|| task(&member)));
         finish(&member, result.is_err());
         if let Err(payload) = result {
@@ -176,7 +182,7 @@ fn work(shared: &Shared, index: usize) {
             done = job.number;
             job.task.expect("a job has a task")
         };
-        let member = Member { index, shared, passed: 0.into() };
+        let member = Member { index, threads: shared.threads, shared, passed: 0.into() };
         // SAFETY: `Threads::run` keeps the closure until `finish` has counted this thread.
         let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*task.0)(&member) }));
         finish(&member, result.is_err());

@@ -79,7 +79,7 @@ impl<'n> Runner<'n> {
         shape: [usize; 4],
     ) -> anyhow::Result<(TensorData, TensorData)> {
         if let Some(plan) = self.plan(shape, true)? {
-            let features_shape = plan.output_shapes().next().unwrap_or_default().to_vec();
+            let features_shape = plan.output_shapes().next().unwrap_or_default();
             let mut outputs = plan.run(&images)?.into_iter();
             let mut next = || outputs.next().expect("a plan gives features and logits");
             let features = TensorData::new(next(), features_shape);

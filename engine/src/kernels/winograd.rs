@@ -151,20 +151,33 @@ pub(crate) unsafe fn output<V: Lanes>(tile: &Output) {
     }
 }
 
-/// `G g Gᵀ`: the 36 numbers that a filter of 9 becomes.
-pub(crate) fn filter(weights: [f64; 9]) -> [f32; PRODUCTS] {
-    let transform = |g: [f64; 3]| {
-        let (even, odd) = (g[0] + g[2], g[1]);
-        let (far, half) = (g[0] / 24.0 + g[2] / 6.0, g[1] / 12.0);
-        [g[0] / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, far + half, far - half, g[2]]
-    };
-    let columns: [[f64; PATCH]; 3] =
-        std::array::from_fn(|x| transform([weights[x], weights[3 + x], weights[6 + x]]));
-    let mut out = [0.0; PRODUCTS];
-    for y in 0..PATCH {
-        let row = transform([columns[0][y], columns[1][y], columns[2][y]]);
-        for (x, value) in row.into_iter().enumerate() {
-            out[y * PATCH + x] = value as f32;
+/// Of each of 16 filters, a number.
+type Filters = [f64; LANES];
+
+/// `G g`
+#[inline(always)]
+fn filter_transform(g: [&Filters; 3]) -> [Filters; PATCH] {
+    let mut out = [[0.0; LANES]; PATCH];
+    for lane in 0..LANES {
+        let [a, b, c] = g.map(|g| g[lane]);
+        let (far, half) = (a / 24.0 + c / 6.0, b / 12.0);
+        let all = [a / 4.0, -(a + c + b) / 6.0, -(a + c - b) / 6.0, far + half, far - half, c];
+        for (out, value) in out.iter_mut().zip(all) {
+            out[lane] = value;
+        }
+    }
+    out
+}
+
+/// `G g Gᵀ`: the 36 numbers that a filter of 9 becomes, for 16 filters at once.
+pub(crate) fn filters(weights: &[Filters; 9]) -> [[f32; LANES]; PRODUCTS] {
+    let columns: [_; 3] =
+        std::array::from_fn(|x| filter_transform([0, 3, 6].map(|row| &weights[row + x])));
+    let mut out = [[0.0; LANES]; PRODUCTS];
+    for (y, out) in out.chunks_exact_mut(PATCH).enumerate() {
+        let row = filter_transform([0, 1, 2].map(|x: usize| &columns[x][y]));
+        for (out, values) in out.iter_mut().zip(row) {
+            *out = values.map(|value| value as f32);
         }
     }
     out

@@ -1,5 +1,8 @@
 //! Where the values of a computation lie.
 
+use std::ops::Range;
+
+use super::Place;
 use crate::kernels::LANES;
 
 /// How a value's numbers are ordered.
@@ -34,6 +37,11 @@ pub(crate) struct Buffer {
     pub(crate) offset: usize,
     /// Written once, when the plan is made.
     pub(crate) constant: Option<Vec<f32>>,
+    /// How many items of a batch it keeps apart; one after the other lies in the same place where
+    /// it is 1.
+    pub(crate) items: usize,
+    /// Nobody reads it after the step that it is for.
+    pub(crate) is_scratch: bool,
 }
 
 /// Images in memory. All but the shape counts numbers.
@@ -42,6 +50,7 @@ pub(crate) struct Images {
     pub(crate) shape: [usize; 4],
     /// The first row's first place.
     pub(crate) offset: usize,
+    /// From an image to the next; 0 where one after the other lies in the same place.
     pub(crate) image: usize,
     /// From a block of channels to the next; from a channel to the next where it is planar.
     pub(crate) block: usize,
@@ -65,6 +74,11 @@ impl Images {
         self.row == self.shape[3] * self.place
     }
 
+    /// The images of some items.
+    pub(crate) fn of(&self, items: &Range<usize>) -> Range<usize> {
+        items.start * self.shape[0]..items.end * self.shape[0]
+    }
+
     pub(crate) fn at(&self, image: usize, block: usize, row: usize) -> usize {
         self.offset + image * self.image + block * self.block + row * self.row
     }
@@ -83,16 +97,27 @@ impl Buffer {
             life: None,
             offset: 0,
             constant: None,
+            items: 1,
+            is_scratch: false,
         }
     }
 
     /// The numbers it takes up in the arena.
     pub(crate) fn len(&self) -> usize {
+        self.item_len() * self.items
+    }
+
+    fn item_len(&self) -> usize {
         let length = match self.format {
             Format::Plain => self.shape.iter().product(),
-            _ => self.images().image * self.shape[0],
+            _ => self.images().blocks() * self.images().block * self.shape[0],
         };
         length.next_multiple_of(LANES)
+    }
+
+    /// From an item to the next.
+    fn to_item(&self) -> usize {
+        if self.items == 1 { 0 } else { self.item_len() }
     }
 
     /// Its images, as if it had no parent.
@@ -105,7 +130,11 @@ impl Buffer {
         Images {
             shape,
             offset: self.offset + self.above * row + self.left * place,
-            image: blocks * block,
+            image: match (shape[0], self.items) {
+                (1, 1) => 0,
+                (1, _) => (blocks * block).next_multiple_of(LANES),
+                _ => blocks * block,
+            },
             block,
             row,
             place,
@@ -133,6 +162,12 @@ impl Buffers {
             id = parent;
         }
         (id, block)
+    }
+
+    /// Where the numbers of a buffer that is no part of another one lie.
+    pub(crate) fn place_of(&self, id: BufferId) -> Place {
+        let buffer = &self.0[id];
+        Place { shape: buffer.shape.clone(), offset: buffer.offset, to_item: buffer.to_item() }
     }
 
     /// A buffer's images in the arena.

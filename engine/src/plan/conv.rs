@@ -37,14 +37,12 @@ pub(crate) struct Conv {
     cleared: Images,
     residual: Option<Images>,
     stride: usize,
-    /// Rows of all images, and the places of each.
-    rows: usize,
-    /// Where all images are rows of one: they have one place each.
+    /// Whether the images have one place each, and those of all are a row.
     is_across_images: bool,
     input_step: usize,
     segments: Vec<Segment>,
     groups: Vec<Group>,
-    /// For each number of blocks but 0, the tiles that make a row.
+    /// For each number of blocks but 0, the tiles that make a row of an image.
     tiles: [Vec<(usize, TileFn)>; 4],
     weights: Aligned,
     bias: Aligned,
@@ -61,9 +59,10 @@ struct Group {
 }
 
 impl Conv {
-    /// Packs a convolution.
+    /// Packs a convolution that is run for so many items at once.
     pub(crate) fn new(
         isa: Isa,
+        items: usize,
         description: &Description<'_>,
         input: Images,
         output: Images,
@@ -72,8 +71,8 @@ impl Conv {
         let window = description.window;
         let [_, _, height, width] = output.shape;
         let is_across_images = height * width == 1;
-        let width = if is_across_images { output.shape[0] } else { width };
-        let rows = if is_across_images { 1 } else { output.shape[0] * height };
+        let images = items * output.shape[0];
+        let (rows, width) = if is_across_images { (1, images) } else { (images * height, width) };
         let input_step =
             if is_across_images { input.image } else { window.stride[1] * input.place };
 
@@ -88,13 +87,7 @@ impl Conv {
             if !sizes.contains(&(blocks + 1)) {
                 return Vec::new();
             }
-            let mut start = 0;
-            let widths = tile_widths(width, isa.tile_widths()[blocks]);
-            let tile = |places| {
-                start += places;
-                (start - places, tile_fn(isa, places, blocks + 1, input_step))
-            };
-            widths.into_iter().map(tile).collect()
+            row_of_tiles(isa, width, blocks + 1, input_step)
         });
 
         let mut packer = Packer { description, input, output, segments: Vec::new() };
@@ -118,7 +111,6 @@ impl Conv {
             cleared: output,
             residual,
             stride: window.stride[0],
-            rows,
             is_across_images,
             input_step,
             segments: packer.segments,
@@ -146,12 +138,14 @@ impl Conv {
     }
 
     /// Computes this thread's part.
-    pub(crate) fn run(&self, arena: Arena, member: &Member<'_>) {
+    pub(crate) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let images = self.output.of(items);
+        let rows = if self.is_across_images { 1 } else { images.len() * self.output.shape[2] };
         let all_stay = self.weights.len() * size_of::<f32>() <= WEIGHTS_IN_CACHE;
         let threads = member.threads();
-        if all_stay && (self.rows.is_multiple_of(threads) || self.rows >= 8 * threads) {
+        if all_stay && (rows.is_multiple_of(threads) || rows >= 8 * threads) {
             // All channels of some rows, then the next ones.
-            let share = member.share(self.rows);
+            let share = member.share(rows);
             let row = (self.input.row * self.stride * self.input.blocks()
                 + self.output.row * self.output.blocks())
                 * size_of::<f32>();
@@ -160,26 +154,32 @@ impl Conv {
             while start < share.end {
                 let end = (start + chunk).min(share.end);
                 for group in &self.groups {
-                    self.group(arena, group, start..end);
+                    self.group(arena, group, &images, start..end);
                 }
                 start = end;
             }
         } else {
             // All rows of some channels, then the next ones.
-            let share = member.share(self.rows * self.groups.len());
+            let share = member.share(rows * self.groups.len());
             for (index, group) in self.groups.iter().enumerate() {
-                let first = index * self.rows;
+                let first = index * rows;
                 let start = share.start.max(first);
-                let end = share.end.min(first + self.rows);
+                let end = share.end.min(first + rows);
                 if start < end {
-                    self.group(arena, group, start - first..end - first);
+                    self.group(arena, group, &images, start - first..end - first);
                 }
             }
         }
     }
 
-    fn group(&self, arena: Arena, group: &Group, rows: Range<usize>) {
-        let tiles = &self.tiles[group.blocks - 1];
+    fn group(&self, arena: Arena, group: &Group, images: &Range<usize>, rows: Range<usize>) {
+        let across;
+        let tiles = if self.is_across_images {
+            across = row_of_tiles(self.isa, images.len(), group.blocks, self.input_step);
+            &across
+        } else {
+            &self.tiles[group.blocks - 1]
+        };
         let bias = self.bias.as_slice()[group.first * LANES..].as_ptr();
         let step = |images: Images| {
             if self.is_across_images { images.image } else { images.place }
@@ -194,7 +194,8 @@ impl Conv {
             let is_last = pass + 1 == group.passes.len();
             let weights = self.weights.as_slice()[*weights..].as_ptr();
             for row in rows.clone() {
-                let (image, y) = (row / self.output.shape[2], row % self.output.shape[2]);
+                let height = self.output.shape[2];
+                let (image, y) = (images.start + row / height, row % height);
                 let input = self.input.at(image, 0, y * self.stride);
                 let output = self.output.at(image, group.first, y);
                 let residual =
@@ -223,7 +224,7 @@ impl Conv {
                     unsafe { tile(&tile_of) }
                 }
                 if is_last && needs_kernel {
-                    self.activate(arena, group, output);
+                    self.activate(arena, group, output, images.len());
                 }
             }
         }
@@ -232,9 +233,9 @@ impl Conv {
 
 impl Conv {
     /// Applies an activation that tiles don't, to a row that was just written.
-    fn activate(&self, arena: Arena, group: &Group, output: usize) {
+    fn activate(&self, arena: Arena, group: &Group, output: usize, images: usize) {
         let (places, step) = if self.is_across_images {
-            (self.output.shape[0], self.output.image)
+            (images, self.output.image)
         } else {
             (self.output.shape[3], self.output.place)
         };
@@ -257,6 +258,16 @@ impl Conv {
             }
         }
     }
+}
+
+/// The tiles that make a row: where they start and what computes them.
+fn row_of_tiles(isa: Isa, width: usize, blocks: usize, step: usize) -> Vec<(usize, TileFn)> {
+    let mut start = 0;
+    let tile = |places| {
+        start += places;
+        (start - places, tile_fn(isa, places, blocks, step))
+    };
+    tile_widths(width, isa.tile_widths()[blocks - 1]).into_iter().map(tile).collect()
 }
 
 /// Cuts a row into tiles of nearly the same width.

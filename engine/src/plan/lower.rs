@@ -4,18 +4,10 @@ use std::collections::HashMap;
 
 use super::buffers::{Buffer, BufferId, Buffers, Format, Images};
 use super::conv::{Conv, Description};
-use super::{Kind, Place, Step, steps, winograd};
+use super::{Kind, Program, Step, steps, winograd};
 use crate::graph::{Activation, Binary, Graph, Node, Op, Source, ValueId, Window};
 use crate::kernels::{Isa, LANES};
 use crate::memory::Aligned;
-
-/// What a graph becomes.
-pub(super) struct Lowered {
-    pub(super) steps: Vec<Step>,
-    pub(super) memory: Aligned,
-    pub(super) input: Place,
-    pub(super) outputs: Vec<Place>,
-}
 
 /// The most channels of images that a convolution reads in planes.
 const PLANAR: usize = 4;
@@ -53,13 +45,20 @@ enum Task {
     Plain(Node),
 }
 
-pub(super) fn lower(graph: Graph, isa: Isa, threads: usize) -> Lowered {
+/// Makes a program of a graph, and the memory it works in; so many items of a batch are `at_once`
+/// in it.
+pub(super) fn lower(
+    graph: &Graph,
+    isa: Isa,
+    threads: usize,
+    [batch, at_once]: [usize; 2],
+) -> (Program, Aligned) {
     let mut lowering = Lowering {
         buffers: Buffers::default(),
         drafts: Vec::new(),
         made: HashMap::new(),
-        graph: &graph,
-        threads,
+        graph,
+        batch,
     };
     let input = lowering.add(graph.input, Format::Plain);
     for node in &graph.nodes {
@@ -69,22 +68,33 @@ pub(super) fn lower(graph: Graph, isa: Isa, threads: usize) -> Lowered {
         graph.outputs.iter().map(|&value| lowering.read(value, Format::Plain)).collect();
     lowering.place_in_concatenations();
 
+    let in_turn = lowering.in_turn(at_once);
+    let items_of = |step: usize| if step < in_turn { 1 } else { at_once };
+
     let Lowering { mut buffers, drafts, .. } = lowering;
     let last = drafts.len();
     buffers.touch(input, 0);
     for (step, draft) in drafts.iter().enumerate() {
         draft.inputs.iter().chain([&draft.output]).for_each(|&buffer| buffers.touch(buffer, step));
         if let Task::Winograd { scratch, .. } = draft.task {
+            let [x, out] = [draft.inputs[0], draft.output].map(|id| buffers.images(id).shape);
+            buffers.0[scratch].shape[0] = winograd::scratch_len(items_of(step), x, out, threads);
             buffers.touch(scratch, step);
         }
     }
     for &output in &outputs {
         buffers.touch(output, last);
     }
-    for id in 0..buffers.0.len() {
-        if buffers.0[id].constant.is_some() {
-            buffers.touch(id, 0);
-            buffers.touch(id, last);
+    for buffer in &mut buffers.0 {
+        let Some(life) = &mut buffer.life else { continue };
+        if buffer.constant.is_some() {
+            *life = (0, last);
+        } else if life.1 >= in_turn && !buffer.is_scratch {
+            buffer.items = at_once;
+            // The next item's first steps must leave it as it is.
+            if life.0 < in_turn {
+                life.0 = 0;
+            }
         }
     }
     let mut memory = Aligned::zeros(buffers.plan());
@@ -93,22 +103,25 @@ pub(super) fn lower(graph: Graph, isa: Isa, threads: usize) -> Lowered {
             memory.as_mut_slice()[buffer.offset..][..constant.len()].copy_from_slice(constant);
         }
     }
-    let place = |id: BufferId| Place {
-        shape: buffers.0[id].shape.clone(),
-        offset: buffers.0[buffers.root(id).0].offset,
+    let target = Target { isa, graph, buffers: &buffers, batch };
+    let mut program = Program {
+        steps: Vec::new(),
+        in_turn: 0,
+        input: buffers.place_of(input),
+        outputs: outputs.into_iter().map(|id| buffers.place_of(id)).collect(),
     };
-    let steps = drafts.iter().filter_map(|draft| step(isa, &graph, &buffers, draft)).collect();
-    Lowered {
-        steps,
-        memory,
-        input: place(input),
-        outputs: outputs.into_iter().map(place).collect(),
+    for (index, draft) in drafts.iter().enumerate() {
+        program.steps.extend(step(&target, draft, items_of(index)));
+        if index < in_turn {
+            program.in_turn = program.steps.len();
+        }
     }
+    (program, memory)
 }
 
 struct Lowering<'g> {
     graph: &'g Graph,
-    threads: usize,
+    batch: usize,
     buffers: Buffers,
     drafts: Vec<Draft>,
     /// The buffers of the values, in each format that somebody asked for.
@@ -166,16 +179,19 @@ impl Lowering<'_> {
                 let is_planar = node.inputs[0] == graph.input && x[1] <= PLANAR && !is_depthwise;
                 let format = if is_planar { Format::Planar } else { Format::Blocked };
                 let mut inputs = vec![self.read(node.inputs[0], format)];
+                // The same for all numbers of threads.
+                let items = self.batch.min(super::MOST_AT_ONCE);
                 let by_winograd =
-                    format == Format::Blocked && winograd::pays(window, *groups, x, out);
+                    format == Format::Blocked && winograd::pays(items, window, *groups, x, out);
                 let margin = if by_winograd { winograd::margin } else { margin };
                 self.buffers.margin(inputs[0], margin(window, x, out));
                 inputs.extend(
                     node.inputs.get(3).map(|&residual| self.read(residual, Format::Blocked)),
                 );
                 if by_winograd {
-                    let length = winograd::scratch_len(x, out, self.threads);
-                    let scratch = self.buffers.add(Buffer::new(&[length], Format::Plain));
+                    let mut scratch = Buffer::new(&[0], Format::Plain);
+                    scratch.is_scratch = true;
+                    let scratch = self.buffers.add(scratch);
                     let output = self.add(node.output, Format::Blocked);
                     let task = Task::Winograd { node: node.clone(), scratch };
                     self.drafts.push(Draft { task, inputs, output });
@@ -280,6 +296,32 @@ impl Lowering<'_> {
         self.drafts.push(Draft { task: Task::Plain(node), inputs, output });
     }
 
+    /// How many of the first steps are run for one item after the other, and not for all that are
+    /// at once: those where a network's images are larger than its weights. So one stays in the
+    /// cache, or the others do.
+    fn in_turn(&self, at_once: usize) -> usize {
+        let size = |&id: &BufferId| self.buffers.0[id].shape.iter().product::<usize>();
+        let costs = self.drafts.iter().map(|draft| {
+            let images: usize = draft.inputs.iter().chain([&draft.output]).map(size).sum();
+            let (node, factor) = match &draft.task {
+                Task::Blocked(node) | Task::Tap { node, .. } | Task::Plain(node) => (node, 1),
+                Task::Winograd { node, .. } => (node, 4),
+                _ => return (images * at_once) as isize,
+            };
+            let known = node.inputs.iter().filter_map(|&value| self.graph.data(value));
+            let weights = factor * known.map(<[f32]>::len).sum::<usize>();
+            (images * at_once) as isize - (weights * (at_once - 1)) as isize
+        });
+        let (mut best, mut most, mut sum) = (0, 0, 0);
+        for (index, cost) in costs.enumerate() {
+            sum += cost;
+            if sum >= most {
+                (best, most) = (index + 1, sum);
+            }
+        }
+        best
+    }
+
     /// Lets the inputs of concatenations be made where they belong, so that nothing is copied.
     fn place_in_concatenations(&mut self) {
         // From the last: it holds the others where they are concatenated again and again.
@@ -365,14 +407,25 @@ fn blocked(shape: [usize; 4], data: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Makes a step of a draft, unless there is nothing to be done.
-fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Step> {
+/// What steps are made for.
+struct Target<'a> {
+    isa: Isa,
+    graph: &'a Graph,
+    buffers: &'a Buffers,
+    batch: usize,
+}
+
+/// Makes a step of a draft that is run for so many items at once, unless there is nothing to be
+/// done.
+fn step(target: &Target<'_>, draft: &Draft, items: usize) -> Option<Step> {
+    let Target { isa, graph, buffers, batch } = *target;
     let output = draft.output;
-    let shape = buffers.0[output].shape.clone();
-    let place = |id: BufferId| buffers.0[buffers.root(id).0].offset;
+    let mut shape = buffers.0[output].shape.clone();
+    let place = |id: BufferId| buffers.place_of(id);
     let images = |id: BufferId| buffers.images(id);
     let size = |id: BufferId| buffers.0[id].shape.iter().product::<usize>() as u64;
-    let mut numbers = draft.inputs.iter().chain([&output]).map(|&id| size(id)).sum::<u64>();
+    let numbers = draft.inputs.iter().chain([&output]).map(|&id| size(id)).sum::<u64>();
+    let mut parameters = 0;
     let mut operations = 0;
     let constant = |value: ValueId| graph.data(value).expect("it was checked");
     let (kind, label) = match &draft.task {
@@ -380,20 +433,12 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
         Task::Export => (Kind::Export(images(draft.inputs[0]), place(output)), "export".to_owned()),
         Task::Plain(node) => {
             let mut made = draft.inputs.iter();
-            let inputs = node.inputs.iter().map(|&value| {
-                let shape = graph.shape(value).to_vec();
-                let place = match &graph.values[value].constant {
-                    Some(constant) => Err(constant.clone()),
-                    None => Ok(place(*made.next().expect("it was drafted"))),
-                };
-                (shape, place)
+            let inputs = node.inputs.iter().map(|&value| match &graph.values[value].constant {
+                Some(constant) => Err((graph.shape(value).to_vec(), constant.clone())),
+                None => Ok(place(*made.next().expect("it was drafted"))),
             });
-            let step = steps::Plain {
-                op: node.op.clone(),
-                inputs: inputs.collect(),
-                shape: shape.clone(),
-                output: place(output),
-            };
+            let inputs = inputs.collect();
+            let step = steps::Plain { op: node.op.clone(), inputs, output: place(output) };
             (Kind::Plain(step), format!("{} (plain)", node.op.name()))
         }
         Task::Tap { node, tap } => {
@@ -424,7 +469,7 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
                 activation: Activation::Identity,
             };
             operations = 2 * size(output) / taps as u64 * from.shape[1] as u64;
-            let mut conv = Conv::new(isa, &description, from, to, None);
+            let mut conv = Conv::new(isa, items, &description, from, to, None);
             if *tap == [0, 0] {
                 conv.clears(images(output));
             }
@@ -437,14 +482,15 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
             let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
             let description = Description { window, groups, weights, out_last, bias, activation };
             operations = 2 * size(output) * (weights.len() / shape[1]) as u64;
-            numbers += (weights.len() + bias.len()) as u64;
+            parameters = (weights.len() + bias.len()) as u64;
             let conv = winograd::Winograd::new(
                 isa,
+                items,
                 &description,
                 images(draft.inputs[0]),
                 images(output),
                 draft.inputs.get(1).map(|&id| images(id)),
-                place(*scratch),
+                place(*scratch).offset,
             );
             let add = if residual { " + add" } else { "" };
             (
@@ -479,7 +525,7 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
                         label = format!("{label} /{}", window.stride[0]);
                     }
                     operations = 2 * size(output) * (weights.len() / to.shape[1]) as u64;
-                    numbers += (weights.len() + bias.len()) as u64;
+                    parameters = (weights.len() + bias.len()) as u64;
                     let is_depthwise =
                         *groups > 1 && *groups == input.shape[1] && *groups == to.shape[1];
                     if *residual {
@@ -510,7 +556,14 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
                             activation: *activation,
                         };
                         let residual = draft.inputs.get(1).map(|&id| images(id));
-                        Kind::Conv(Box::new(Conv::new(isa, &description, input, to, residual)))
+                        Kind::Conv(Box::new(Conv::new(
+                            isa,
+                            items,
+                            &description,
+                            input,
+                            to,
+                            residual,
+                        )))
                     }
                 }
                 Op::Affine { activation } => {
@@ -572,7 +625,9 @@ fn step(isa: Isa, graph: &Graph, buffers: &Buffers, draft: &Draft) -> Option<Ste
             (kind, label)
         }
     };
-    Some(Step { kind, label, shape, operations, bytes: 4 * numbers })
+    shape[0] *= batch;
+    let bytes = 4 * (numbers * batch as u64 + parameters);
+    Some(Step { kind, label, shape, operations: operations * batch as u64, bytes })
 }
 
 /// How a fused activation is called.

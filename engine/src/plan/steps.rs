@@ -1,5 +1,8 @@
 //! What a plan does one after the other, but convolutions.
 
+use std::ops::Range;
+
+use super::Place;
 use super::buffers::Images;
 use crate::graph::{Activation, Binary, Op, PoolKind, Source, Window};
 use crate::kernels::pool::Taps;
@@ -9,19 +12,23 @@ use crate::reference;
 use crate::threads::Member;
 
 /// Writes the zeros around images.
-pub(super) fn clear_margins(images: Images, arena: Arena, member: &Member<'_>) {
+pub(super) fn clear_margins(
+    images: Images,
+    arena: Arena,
+    items: &Range<usize>,
+    member: &Member<'_>,
+) {
     let [above, below, left, right] = images.margins;
     if images.margins == [0; 4] {
         return;
     }
-    let [batch, _, height, _] = images.shape;
-    let blocks = images.blocks();
+    let height = images.shape[2];
     let zero = |offset: usize, length: usize| {
         // SAFETY: the margin is part of the buffer, and no other thread has this block.
         unsafe { arena.at(offset).write_bytes(0, length) }
     };
-    for index in member.share(batch * blocks) {
-        let first = images.at(index / blocks, index % blocks, 0) - left * images.place;
+    for (image, block, _) in rows(images.of(items), images.blocks(), 1, member) {
+        let first = images.at(image, block, 0) - left * images.place;
         zero(first - above * images.row, above * images.row);
         for row in 0..height {
             let row = first + row * images.row;
@@ -68,12 +75,10 @@ impl Depthwise {
         self.weights.len() + self.bias.len()
     }
 
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         let Window { kernel, stride, dilation, before, .. } = self.window;
-        let [batch, _, height, width] = self.output.shape;
-        let blocks = self.output.blocks();
-        for index in member.share(batch * blocks * height) {
-            let (image, block, y) = split(index, blocks, height);
+        let [_, _, height, width] = self.output.shape;
+        for (image, block, y) in rows(self.output.of(items), self.output.blocks(), height, member) {
             let input = self.input.at(image, block, y * stride[0])
                 - before[0] * self.input.row
                 - before[1] * LANES;
@@ -143,11 +148,9 @@ impl Pool {
         Self { isa, input, output, dilation: window.dilation, rows, columns, factors }
     }
 
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
-        let [batch, _, height, _] = self.output.shape;
-        let blocks = self.output.blocks();
-        for index in member.share(batch * blocks * height) {
-            let (image, block, y) = split(index, blocks, height);
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let height = self.output.shape[2];
+        for (image, block, y) in rows(self.output.of(items), self.output.blocks(), height, member) {
             let rows = self.rows[y];
             let row = pool::Row {
                 input: arena.at(self.input.at(image, block, rows.first)),
@@ -221,19 +224,16 @@ impl Elementwise {
         Self { operand, binary, is_flipped, ..Self::activation(isa, activation, input, output) }
     }
 
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
-        let [batch, _, mut height, mut width] = self.output.shape;
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let [_, _, mut height, mut width] = self.output.shape;
         let is_whole = |images: Images| images.is_contiguous() || images.shape[2..] == [1, 1];
         if [Some(self.input), Some(self.output), self.operand].into_iter().flatten().all(is_whole) {
             (height, width) = (1, height * width);
         }
-        let blocks = self.output.blocks();
-        for index in member.share(batch * blocks * height) {
-            let (image, block, y) = split(index, blocks, height);
+        for (image, block, y) in rows(self.output.of(items), self.output.blocks(), height, member) {
             let operand = match self.operand {
                 None => elementwise::Operand::None,
                 Some(images) => {
-                    let image = if images.shape[0] == 1 { 0 } else { image };
                     if images.shape[2..] == [1, 1] {
                         elementwise::Operand::Same(arena.at(images.at(image, block, 0)))
                     } else {
@@ -320,10 +320,9 @@ impl Gather {
         self.blocks.is_empty()
     }
 
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
-        let [batch, _, height, width] = self.output.shape;
-        for index in member.share(batch * self.blocks.len() * height) {
-            let (image, block, y) = split(index, self.blocks.len(), height);
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let [_, _, height, width] = self.output.shape;
+        for (image, block, y) in rows(self.output.of(items), self.blocks.len(), height, member) {
             let (block, lanes) = &self.blocks[block];
             let output = arena.at(self.output.at(image, *block, y));
             match lanes {
@@ -364,15 +363,13 @@ pub(super) struct Shift {
 }
 
 impl Shift {
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
-        let [batch, _, height, width] = self.output.shape;
-        let blocks = self.output.blocks();
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let [_, _, height, width] = self.output.shape;
         let inside = |axis: usize, at: usize| {
             let at = self.start[axis] + at as isize * self.step[axis];
             usize::try_from(at).ok().filter(|&at| at < self.input.shape[axis + 2])
         };
-        for index in member.share(batch * blocks * height) {
-            let (image, block, y) = split(index, blocks, height);
+        for (image, block, y) in rows(self.output.of(items), self.output.blocks(), height, member) {
             let output = arena.at(self.output.at(image, block, y));
             let row = inside(0, y).map(|y| arena.at(self.input.at(image, block, y)));
             for x in 0..width {
@@ -411,11 +408,9 @@ impl Resize {
         Self { input, output, rows: taps(2), columns: taps(3) }
     }
 
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
-        let [batch, _, height, _] = self.output.shape;
-        let blocks = self.output.blocks();
-        for index in member.share(batch * blocks * height) {
-            let (image, block, y) = split(index, blocks, height);
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let height = self.output.shape[2];
+        for (image, block, y) in rows(self.output.of(items), self.output.blocks(), height, member) {
             let output = arena.at(self.output.at(image, block, y));
             let (low, high, down) = self.rows[y];
             let [low, high] = [low, high].map(|y| arena.at(self.input.at(image, block, y)));
@@ -436,14 +431,19 @@ impl Resize {
 }
 
 /// From row-major images into blocks or planes.
-pub(super) fn import(from: usize, to: Images, arena: Arena, member: &Member<'_>) {
-    let [batch, channels, height, width] = to.shape;
-    let blocks = to.blocks();
-    for index in member.share(batch * blocks * height) {
-        let (image, block, y) = split(index, blocks, height);
+pub(super) fn import(
+    from: &Place,
+    to: Images,
+    arena: Arena,
+    items: &Range<usize>,
+    member: &Member<'_>,
+) {
+    let [_, channels, height, width] = to.shape;
+    let to_image = from.to_image(to);
+    for (image, block, y) in rows(to.of(items), to.blocks(), height, member) {
         let output = arena.at(to.at(image, block, y));
-        let source =
-            |channel: usize| arena.at(from + ((image * channels + channel) * height + y) * width);
+        let first = from.offset + image * to_image;
+        let source = |channel: usize| arena.at(first + (channel * height + y) * width);
         // SAFETY: the images have this row, and no other thread writes it.
         unsafe {
             if !to.is_blocked {
@@ -463,12 +463,18 @@ pub(super) fn import(from: usize, to: Images, arena: Arena, member: &Member<'_>)
 }
 
 /// From blocks into row-major images.
-pub(super) fn export(from: Images, to: usize, arena: Arena, member: &Member<'_>) {
-    let [batch, channels, height, width] = from.shape;
-    for index in member.share(batch * channels * height) {
-        let (image, channel, y) = split(index, channels, height);
+pub(super) fn export(
+    from: Images,
+    to: &Place,
+    arena: Arena,
+    items: &Range<usize>,
+    member: &Member<'_>,
+) {
+    let [_, channels, height, width] = from.shape;
+    let to_image = to.to_image(from);
+    for (image, channel, y) in rows(from.of(items), channels, height, member) {
         let input = arena.at(from.at(image, channel / LANES, y) + channel % LANES);
-        let output = arena.at(to + ((image * channels + channel) * height + y) * width);
+        let output = arena.at(to.offset + image * to_image + (channel * height + y) * width);
         for x in 0..width {
             // SAFETY: the images have this row, and no other thread writes it.
             unsafe { *output.add(x) = *input.add(x * LANES) }
@@ -483,35 +489,32 @@ type Constant = std::sync::Arc<Vec<f32>>;
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) op: Op,
-    /// Shapes and where they are; constants are here.
-    pub(super) inputs: Vec<(Vec<usize>, Result<usize, Constant>)>,
-    pub(super) shape: Vec<usize>,
-    pub(super) output: usize,
+    /// Where they are; constants are here, with their shapes.
+    pub(super) inputs: Vec<Result<Place, (Vec<usize>, Constant)>>,
+    pub(super) output: Place,
 }
 
 impl Plain {
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         if member.index != 0 {
             return;
         }
-        let inputs: Vec<(&[usize], &[f32])> = self
-            .inputs
-            .iter()
-            .map(|(shape, place)| {
-                let values = match place {
-                    Ok(offset) => {
-                        let length = shape.iter().product();
-                        // SAFETY: the buffer has this length, and nobody writes it now.
-                        unsafe { std::slice::from_raw_parts(arena.at(*offset), length) }
-                    }
-                    Err(constant) => constant.as_slice(),
-                };
-                (shape.as_slice(), values)
-            })
-            .collect();
-        let values = reference::evaluate(&self.op, &inputs, &self.shape);
-        // SAFETY: the buffer has this length, and no other thread has it.
-        unsafe { arena.at(self.output).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
+        for item in items.clone() {
+            let inputs = self.inputs.iter().map(|input| match input {
+                Ok(place) => {
+                    let start = arena.at(place.at(item));
+                    // SAFETY: the buffer has this length, and nobody writes it now.
+                    let values = unsafe { std::slice::from_raw_parts(start, place.len()) };
+                    (place.shape.as_slice(), values)
+                }
+                Err((shape, constant)) => (shape.as_slice(), constant.as_slice()),
+            });
+            let inputs: Vec<_> = inputs.collect();
+            let values = reference::evaluate(&self.op, &inputs, &self.output.shape);
+            let output = arena.at(self.output.at(item));
+            // SAFETY: the buffer has this length, and no other thread has it.
+            unsafe { output.copy_from_nonoverlapping(values.as_ptr(), values.len()) }
+        }
     }
 }
 
@@ -522,7 +525,15 @@ pub(super) fn by_block(values: &[f32]) -> Aligned {
     blocks
 }
 
-/// The image, the block and the row of a row's number.
-fn split(index: usize, blocks: usize, height: usize) -> (usize, usize, usize) {
-    (index / height / blocks, index / height % blocks, index % height)
+/// A thread's share of the images' rows: image, block and row.
+fn rows(
+    images: Range<usize>,
+    blocks: usize,
+    height: usize,
+    member: &Member<'_>,
+) -> impl Iterator<Item = (usize, usize, usize)> {
+    let share = member.share(images.len() * blocks * height);
+    share.map(move |index| {
+        (images.start + index / height / blocks, index / height % blocks, index % height)
+    })
 }

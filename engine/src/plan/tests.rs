@@ -99,7 +99,8 @@ fn activations() -> impl Strategy<Value = Activation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 48 }))]
+    // Fewer where `PROPTEST_CASES` says so, as under valgrind.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.min(48)))]
 
     #[test]
     fn convolutions(
@@ -231,6 +232,44 @@ proptest! {
     }
 
     #[test]
+    fn batches(batch in 1..12_usize, channels in 1..40_usize, size in [4..12_usize, 4..12]) {
+        // Images that are larger than weights, then the other way round, and a gate between.
+        let mut graph = graph([batch, 3, size[0], size[1]]);
+        let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
+        let relu = Activation::RELU;
+        let x = conv(&mut graph, 0, channels, window, 1, relu).unwrap();
+        let shape = graph.shape(x).to_vec();
+        let pool = Op::Pool { kind: PoolKind::Average, window: Window::whole(size) };
+        let pooled = graph.node(pool.clone(), [x], [batch, channels, 1, 1]);
+        let pointwise = Window::whole([1, 1]);
+        let gate = conv(&mut graph, pooled, channels, pointwise, 1, Activation::Sigmoid).unwrap();
+        let mul = Op::Binary { op: Binary::Mul, activation: Activation::Identity };
+        let x = graph.node(mul, [x, gate], shape);
+        let y = conv(&mut graph, x, 48, window, 1, relu).unwrap();
+        let pooled = graph.node(pool, [y], [batch, 48, 1, 1]);
+        let flat = graph.node(Op::Reshape, [pooled], [batch, 48]);
+        let weights = graph.constant([48, 50], noise(1, 2400));
+        let logits = graph.node(Op::Linear, [flat, weights], [batch, 50]);
+        graph.outputs = vec![x, logits];
+        check(&graph)?;
+    }
+
+    #[test]
+    fn images_that_depend_on_one_another(
+        batch in 2..6_usize, channels in 1..40_usize, size in [1..9_usize, 1..9],
+    ) {
+        let [height, width] = size;
+        let mut graph = graph([batch, channels, height, width]);
+        let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
+        let x = conv(&mut graph, 0, 20, window, 1, Activation::RELU).unwrap();
+        let swapped = Op::Transpose { axes: vec![1, 0, 2, 3] };
+        let x = graph.node(swapped, [x], [20, batch, height, width]);
+        let x = conv(&mut graph, x, 10, window, 1, Activation::RELU).unwrap();
+        graph.outputs = vec![x];
+        check(&graph)?;
+    }
+
+    #[test]
     fn concatenations(
         batch in 1..3_usize, parts in prop::collection::vec(1..4_usize, 1..5), odd: bool,
         size in [2..9_usize, 2..9],
@@ -333,4 +372,25 @@ fn an_input_of_another_length_is_an_error() {
     graph.outputs = vec![x];
     let mut plan = Plan::of_graph(graph, Isa::best(), 1).unwrap();
     assert!(plan.run(&[0.0; 17]).is_err());
+}
+
+#[test]
+fn little_memory_is_needed() {
+    // Blocks with residuals: two of the large images are needed at a time, and room to compute in.
+    let shape = [1, 64, 112, 112];
+    let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
+    let mut graph = graph([1, 3, 112, 112]);
+    let mut x = conv(&mut graph, 0, 64, window, 1, Activation::RELU).unwrap();
+    for _ in 0..6 {
+        let y = conv(&mut graph, x, 16, window, 1, Activation::RELU).unwrap();
+        let y = conv(&mut graph, y, 64, window, 1, Activation::Identity).unwrap();
+        let add = Op::Binary { op: Binary::Add, activation: Activation::RELU };
+        x = graph.node(add, [x, y], shape);
+    }
+    let pool = Op::Pool { kind: PoolKind::Average, window: Window::whole([112, 112]) };
+    let pooled = graph.node(pool, [x], [1, 64, 1, 1]);
+    graph.outputs = vec![pooled];
+    let plan = Plan::of_graph(graph, Isa::best(), 1).unwrap();
+    let two_largest = 2 * shape.iter().product::<usize>() * size_of::<f32>();
+    assert!(plan.activation_bytes() <= two_largest * 3 / 2, "{}", plan.activation_bytes());
 }

@@ -7,7 +7,7 @@ use super::conv::{Description, group_sizes, tile_widths};
 use super::steps::by_block;
 use crate::graph::{Activation, Window};
 use crate::kernels::conv::{Segment, Tile, tile_fn};
-use crate::kernels::winograd::{Input, Output, PATCH, PRODUCTS, TILE, filter};
+use crate::kernels::winograd::{Input, Output, PATCH, PRODUCTS, TILE, filters};
 use crate::kernels::{Isa, LANES, dispatch};
 use crate::memory::{Aligned, Arena};
 use crate::threads::Member;
@@ -77,8 +77,15 @@ fn tiles_of(output: [usize; 4]) -> [usize; 2] {
     [output[2].div_ceil(TILE), output[3].div_ceil(TILE)]
 }
 
-/// Whether the algorithm takes less time than the direct one, by estimated cycles.
-pub(crate) fn pays(window: &Window, groups: usize, input: [usize; 4], output: [usize; 4]) -> bool {
+/// Whether the algorithm takes less time than the direct one for so many items at once, by
+/// estimated cycles.
+pub(crate) fn pays(
+    items: usize,
+    window: &Window,
+    groups: usize,
+    input: [usize; 4],
+    output: [usize; 4],
+) -> bool {
     if window.kernel != [3, 3]
         || window.stride != [1, 1]
         || window.dilation != [1, 1]
@@ -90,21 +97,27 @@ pub(crate) fn pays(window: &Window, groups: usize, input: [usize; 4], output: [u
     }
     let count = |numbers: &[usize]| numbers.iter().product::<usize>() as f64;
     let [down, across] = tiles_of(output);
-    let tiles = count(&[output[0], down, across]);
+    let images = items * output[0];
+    let tiles = count(&[images, down, across]);
     let channels = count(&[input[1], output[1]]);
     // 32 operations a cycle at most; what doesn't fit the second cache is waited for.
     let wait = |bytes: f64| if bytes > 1.5e6 { bytes * 0.12 } else { 0.0 };
-    let direct = count(&[output[0], output[2], output[3]]) * 9.0 * channels / 27.0
-        + wait(9.0 * 4.0 * channels);
+    let direct =
+        count(&[images, output[2], output[3]]) * 9.0 * channels / 27.0 + wait(9.0 * 4.0 * channels);
     let products = tiles * 36.0 * channels / 25.0 + wait(36.0 * 4.0 * channels);
     let transforms = tiles * (220 * blocks(input[1]) + 180 * blocks(output[1])) as f64;
     products + transforms < direct
 }
 
-/// Numbers of scratch memory that so many threads need.
-pub(crate) fn scratch_len(input: [usize; 4], output: [usize; 4], threads: usize) -> usize {
+/// Numbers of scratch memory that so many threads need for so many items at once.
+pub(crate) fn scratch_len(
+    items: usize,
+    input: [usize; 4],
+    output: [usize; 4],
+    threads: usize,
+) -> usize {
     let [down, across] = tiles_of(output);
-    let split = Split::of(input[1], output[1], output[0] * down * across);
+    let split = Split::of(input[1], output[1], items * output[0] * down * across);
     let numbers = PRODUCTS * (blocks(input[1]) + blocks(output[1])) * LANES * split.tiles();
     match split {
         Split::Tiles(_) => numbers * threads,
@@ -122,8 +135,10 @@ pub(crate) fn margin(window: &Window, input: [usize; 4], output: [usize; 4]) -> 
 }
 
 impl Winograd {
+    /// Transforms the filters of a convolution that is run for so many items at once.
     pub(crate) fn new(
         isa: Isa,
+        items: usize,
         description: &Description<'_>,
         input: Images,
         output: Images,
@@ -131,8 +146,8 @@ impl Winograd {
         scratch: usize,
     ) -> Self {
         let tiles = tiles_of(output.shape);
-        let split =
-            Split::of(input.shape[1], output.shape[1], output.shape[0] * tiles[0] * tiles[1]);
+        let all = items * output.shape[0] * tiles[0] * tiles[1];
+        let split = Split::of(input.shape[1], output.shape[1], all);
         let groups = group_sizes(isa, output.blocks(), split.tiles());
         let depth = input.shape[1];
         let segments = (0..input.blocks())
@@ -164,8 +179,9 @@ impl Winograd {
     }
 
     /// Computes this thread's part.
-    pub(super) fn run(&self, arena: Arena, member: &Member<'_>) {
-        let all = self.output.shape[0] * self.tiles[0] * self.tiles[1];
+    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+        let images = self.output.of(items);
+        let [first, end] = [images.start, images.end].map(|n| n * self.tiles[0] * self.tiles[1]);
         let at_once = self.split.tiles();
         let inputs = PRODUCTS * self.input.blocks() * at_once * LANES;
         let outputs = PRODUCTS * self.output.blocks() * at_once * LANES;
@@ -173,9 +189,9 @@ impl Winograd {
         match self.split {
             Split::Tiles(_) => {
                 let scratch = self.scratch + member.index * (inputs + outputs);
-                let share = member.share(all);
+                let share = member.share(end - first);
                 for start in share.clone().step_by(at_once) {
-                    let tiles = start..(start + at_once).min(share.end);
+                    let tiles = first + start..first + (start + at_once).min(share.end);
                     let places = 0..tiles.len();
                     self.inputs(arena, scratch, tiles.clone(), places.clone(), &input_blocks);
                     let work = 0..PRODUCTS * self.groups.len();
@@ -184,8 +200,8 @@ impl Winograd {
                 }
             }
             Split::Channels(_) => {
-                for start in (0..all).step_by(at_once) {
-                    let tiles = start..(start + at_once).min(all);
+                for start in (first..end).step_by(at_once) {
+                    let tiles = start..(start + at_once).min(end);
                     for index in member.share(tiles.len() * input_blocks.len()) {
                         let (block, place) = (index / tiles.len(), index % tiles.len());
                         let (tile, place) = (start + place, place..place + 1);
@@ -345,14 +361,20 @@ fn pack(weights: &[f32], depth: usize, channels: usize, groups: &[usize]) -> Ali
             let some = parts.split_off(parts.len().saturating_sub(chunk));
             scope.spawn(move || {
                 for (first, size, mut of_group) in some {
-                    let width = size * LANES;
-                    for channel in 0..width.min(channels - first * LANES) {
-                        for input in 0..depth {
-                            let from = ((first * LANES + channel) * depth + input) * 9;
-                            let nine = std::array::from_fn(|i| f64::from(weights[from + i]));
-                            for (part, value) in of_group.iter_mut().zip(filter(nine)) {
-                                part[input * width + channel] = value;
+                    for (block, input) in
+                        (0..size).flat_map(|block| (0..depth).map(move |input| (block, input)))
+                    {
+                        let mut nine = [[0.0; LANES]; 9];
+                        let channel = (first + block) * LANES;
+                        for lane in 0..LANES.min(channels - channel) {
+                            let from = ((channel + lane) * depth + input) * 9;
+                            for (tap, weight) in nine.iter_mut().zip(&weights[from..from + 9]) {
+                                tap[lane] = f64::from(*weight);
                             }
+                        }
+                        let to = (input * size + block) * LANES;
+                        for (part, values) in of_group.iter_mut().zip(filters(&nine)) {
+                            part[to..to + LANES].copy_from_slice(&values);
                         }
                     }
                 }

@@ -1,0 +1,137 @@
+use crate::graph::{Graph, Node, Op, Value};
+
+/// Makes of what is done with a batch of images what is done with each of them, and returns how
+/// many they are. Where they depend on one another all stays as it is, and the batch is one item.
+pub(super) fn split(graph: &mut Graph) -> usize {
+    let batch = graph.shape(graph.input)[0];
+    if batch == 0
+        || !graph.outputs.iter().all(|&output| is_of_batch(&graph.values[output], batch))
+        || !graph.nodes.iter().all(|node| is_of_each(graph, node, batch))
+    {
+        return 1;
+    }
+    let made = graph.nodes.iter().map(|node| node.output).chain([graph.input]);
+    for value in made.collect::<Vec<_>>() {
+        graph.values[value].shape[0] = 1;
+    }
+    // Operands that are the same for each image are known once.
+    for index in 0..graph.nodes.len() {
+        let Node { op, inputs, output } = graph.nodes[index].clone();
+        let rank = graph.shape(output).len();
+        for (input, &value) in inputs.iter().enumerate().filter(|_| has_operands(&op)) {
+            let Some(data) = graph.data(value) else { continue };
+            let mut shape = graph.shape(value).to_vec();
+            if shape.len() == rank && shape[0] == batch {
+                shape[0] = 1;
+                let data = data[..data.len() / batch].to_vec();
+                graph.nodes[index].inputs[input] = graph.constant(shape, data);
+            }
+        }
+    }
+    batch
+}
+
+/// Whether the inputs are alike, and not images and parameters.
+fn has_operands(op: &Op) -> bool {
+    matches!(op, Op::Binary { .. } | Op::Fill(_) | Op::Concat { .. } | Op::Gather { .. })
+}
+
+/// Whether a value that is made has an image of the batch at each index of its first dimension.
+fn is_of_batch(value: &Value, batch: usize) -> bool {
+    value.constant.is_none() && value.shape.first() == Some(&batch)
+}
+
+/// Whether a node does the same with each image by itself.
+fn is_of_each(graph: &Graph, node: &Node, batch: usize) -> bool {
+    let output = &graph.values[node.output];
+    let is_operand = |value: &Value| {
+        let has_rank = value.shape.len() == output.shape.len();
+        match &value.constant {
+            None => has_rank && is_of_batch(value, batch),
+            // Spread over the images, or the same for each.
+            Some(data) => {
+                !has_rank
+                    || value.shape[0] == 1
+                    || value.shape[0] == batch
+                        && data
+                            .chunks_exact(data.len() / batch)
+                            .all(|of_image| of_image == &data[..data.len() / batch])
+            }
+        }
+    };
+    let mut inputs = node.inputs.iter().map(|&input| &graph.values[input]);
+    let are_inputs_of_batch = if has_operands(&node.op) {
+        inputs.all(is_operand)
+    } else {
+        inputs.next().is_some_and(|images| is_of_batch(images, batch))
+            && inputs.all(|parameters| parameters.constant.is_some())
+    };
+    are_inputs_of_batch
+        && is_of_batch(output, batch)
+        && match &node.op {
+            Op::Transpose { axes } => axes[0] == 0,
+            Op::Slice { start, step, .. } => start[0] == 0 && step[0] == 1,
+            Op::Concat { axis } => *axis > 0,
+            Op::Linear => output.shape.len() > 1,
+            _ => true,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{conv, graph, noise};
+    use super::*;
+    use crate::graph::{Activation, Binary, ValueId};
+
+    fn add(graph: &mut Graph, a: ValueId, b: ValueId, shape: [usize; 4]) -> ValueId {
+        let add = Op::Binary { op: Binary::Add, activation: Activation::Identity };
+        graph.node(add, [a, b], shape)
+    }
+
+    #[test]
+    fn each_image_is_computed_by_itself() {
+        let shape = [3, 4, 5, 5];
+        let mut graph = graph([3, 2, 5, 5]);
+        let x = conv(&mut graph, 0, 4, 3);
+        let known = graph.constant([1, 4, 1, 1], noise(1, 4));
+        let x = add(&mut graph, x, known, shape);
+        // The same for each image.
+        let known = graph.constant([3, 4, 5, 5], noise(2, 100).repeat(3));
+        let x = add(&mut graph, x, known, shape);
+        let known = graph.constant([3, 1, 5, 5], vec![0.0; 75]);
+        let x = graph.node(Op::Concat { axis: 1 }, [x, known], [3, 5, 5, 5]);
+        let x = graph.node(Op::Reshape, [x], [3, 125]);
+        let weights = graph.constant([125, 3], noise(3, 375));
+        let x = graph.node(Op::Linear, [x, weights], [3, 3]);
+        graph.outputs = vec![x];
+        let images = noise(4, 150);
+        let expected = graph.evaluate(&images).remove(0);
+        assert_eq!(split(&mut graph), 3);
+        let got = images.chunks(50).flat_map(|image| graph.evaluate(image).remove(0));
+        assert_eq!(got.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn images_that_depend_on_one_another_stay_together() {
+        let across: [fn(&mut Graph) -> ValueId; 5] = [
+            |graph| graph.node(Op::Transpose { axes: vec![1, 0, 2, 3] }, [0], [2, 2, 3, 3]),
+            |graph| graph.node(Op::Reshape, [0], [1, 4, 3, 3]),
+            |graph| graph.node(Op::Concat { axis: 0 }, [0, 0], [4, 2, 3, 3]),
+            |graph| {
+                let slice = Op::Slice { start: vec![1, 0, 0, 0], step: vec![1; 4], fill: 0.0 };
+                graph.node(slice, [0], [2, 2, 3, 3])
+            },
+            |graph| {
+                let others = graph.constant([2, 1, 1, 1], vec![1.0, 2.0]);
+                add(graph, 0, others, [2, 2, 3, 3])
+            },
+        ];
+        for across in across {
+            let mut graph = graph([2, 2, 3, 3]);
+            let x = across(&mut graph);
+            graph.outputs = vec![x];
+            assert_eq!(split(&mut graph), 1);
+            assert_eq!(graph.shape(graph.input)[0], 2);
+        }
+    }
+}
