@@ -24,10 +24,10 @@ impl Channel {
         Self { mean, variance, inverse_deviation: inverse_deviation as f32, gamma, beta }
     }
 
-    /// Factor and summand that make an output of an input.
-    fn line(&self) -> [f32; 2] {
-        let scale = self.gamma * self.inverse_deviation;
-        [scale, self.beta - self.mean * scale]
+    /// Mean, factor and summand that make an output of an input; the mean is taken away first,
+    /// since a summand with it inside would round where numbers are far from 0.
+    fn line(&self) -> [f32; 3] {
+        [self.mean, self.gamma * self.inverse_deviation, self.beta]
     }
 }
 
@@ -76,32 +76,34 @@ vectorised! {
 }
 
 vectorised! {
-    fn apply<F: Function>(x: &[f32], line: [f32; 2], out: &mut [f32]) {
+    fn apply<F: Function>(x: &[f32], line: [f32; 3], out: &mut [f32]) {
         for (out, x) in out.iter_mut().zip(x) {
-            *out = F::value(x * line[0] + line[1]);
+            *out = F::value((x - line[0]) * line[1] + line[2]);
         }
     }
 }
 
 vectorised! {
     /// Takes the gradient through the activation; returns `Σ g` and `Σ g · (x - mean)`.
-    fn sums<F: Function>(x: &[f32], line: [f32; 2], mean: f32, grad: &mut [f32]) -> [f64; 2] {
+    fn sums<F: Function>(x: &[f32], line: [f32; 3], grad: &mut [f32]) -> [f64; 2] {
         let mut sums = [[0.0_f32; 2 * LANES]; 2];
         let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
         let (grads, grads_rest) = grad.as_chunks_mut::<{ 2 * LANES }>();
         for (chunk, grad) in chunks.iter().zip(grads) {
             for i in 0..2 * LANES {
-                let g = grad[i] * F::slope(chunk[i] * line[0] + line[1]);
+                let x = chunk[i] - line[0];
+                let g = grad[i] * F::slope(x * line[1] + line[2]);
                 grad[i] = g;
                 sums[0][i] += g;
-                sums[1][i] += g * (chunk[i] - mean);
+                sums[1][i] += g * x;
             }
         }
         let mut totals = sums.map(|sums| f64::from(total(sums)));
         for (x, grad) in rest.iter().zip(grads_rest) {
-            *grad *= F::slope(x * line[0] + line[1]);
+            let x = x - line[0];
+            *grad *= F::slope(x * line[1] + line[2]);
             totals[0] += f64::from(*grad);
-            totals[1] += f64::from(*grad * (x - mean));
+            totals[1] += f64::from(*grad * x);
         }
         totals
     }
@@ -168,22 +170,22 @@ pub(crate) fn backward(
         .enumerate()
         .map(|(index, mut grads)| {
             let channel = &channels[index];
-            let (line, mean) = (channel.line(), channel.mean);
+            let line = channel.line();
             let mut totals = [0.0; 2];
             for (x, grad) in shape.planes(x, index).zip(&mut grads) {
-                let plane = with_function!(activation, sums(x, line, mean, grad));
+                let plane = with_function!(activation, sums(x, line, grad));
                 totals = add(totals, plane);
             }
             let inverse_deviation = f64::from(channel.inverse_deviation);
             let (beta, gamma) = (totals[0], totals[1] * inverse_deviation);
             // g' = γ/σ · (g - mean(g) - x̂ · mean(g · x̂)), as a line in g and x.
-            let scale = f64::from(line[0]);
+            let scale = f64::from(line[1]);
             let slope = match is_batch {
                 true => -scale * inverse_deviation * gamma / count,
                 false => 0.0,
             };
             let offset = match is_batch {
-                true => -scale * beta / count - slope * f64::from(mean),
+                true => -scale * beta / count - slope * f64::from(line[0]),
                 false => 0.0,
             };
             for (x, grad) in shape.planes(x, index).zip(&mut grads) {
