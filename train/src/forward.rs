@@ -31,7 +31,7 @@ impl<'a, M: Module, const D: usize> Forward<'a, M, D> {
     /// What comes of images, row-major in a shape.
     pub(crate) fn run(&mut self, images: Vec<f32>, shape: [usize; 4]) -> Tensor<D> {
         if let Some(plan) = self.plan(shape) {
-            let dims: Vec<usize> = plan.output_shapes().flatten().copied().collect();
+            let dims: Vec<usize> = plan.output_shapes().flatten().collect();
             let mut outputs = plan.run(&images).expect("the plan is for this shape");
             return Tensor::from_data(TensorData::new(outputs.remove(0), dims), self.device);
         }
