@@ -57,7 +57,7 @@ macro_rules! vectorised {
         $($arg:ident: $type:ty),* $(,)?
     ) $(-> $return:ty)? $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
         $vis fn $name $(<$f: $bound>)? ($($arg: $type),*) $(-> $return)? {
             #[inline(always)]
             fn portable $(<$f: $bound>)? ($($arg: $type),*) $(-> $return)? $body
