@@ -1,9 +1,7 @@
 use std::path::PathBuf;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
 use rand::RngExt;
-use zoo_core::{ImageClassifier, ImageSegmenter};
+use zoo_core::{ImageClassifier, ImageSegmenter, draw_parameters};
 use zoo_import::{ModelCard, Origin, Precision, Record};
 
 use crate::classify::{Classification, batching};
@@ -55,7 +53,7 @@ pub fn train<M: ImageClassifier>(
             model = parts::draw_small(model);
         }
     }
-    draw(&model);
+    draw_parameters(&model);
     let template = model.valid();
     let card = trained(card, names);
 
@@ -120,7 +118,7 @@ pub fn train_segmenter<M: ImageSegmenter>(
     if !card.has_classifier || card.labels != names {
         model.reset_classifier(names.len(), run.device);
     }
-    draw(&model);
+    draw_parameters(&model);
     let template = model.valid();
     let card = trained(card, &names);
     let budget = Budget::mib(config.data.cache_mib);
@@ -166,17 +164,6 @@ fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
         },
         ..card.clone()
     }
-}
-
-/// Draws parameters that are drawn when they are first used, in the order of the module.
-fn draw<M: Module>(model: &M) {
-    struct Draw;
-    impl ModuleVisitor for Draw {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let _ = param.val();
-        }
-    }
-    model.visit(&mut Draw);
 }
 
 /// Tells runs apart that can't go on from each other's checkpoints.

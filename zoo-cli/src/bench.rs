@@ -9,7 +9,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use serde::Serialize;
-use zoo_core::ImageClassifier;
+use zoo_core::{ImageClassifier, draw_parameters};
 use zoo_engine::StepProfile;
 use zoo_models::Classifier;
 
@@ -36,6 +36,8 @@ struct Result {
     images_per_s: f64,
     params: usize,
     macs: u64,
+    /// What it took to draw the weights.
+    init_ms: f64,
     /// What it took to compile the engine's plan.
     compile_ms: Option<f64>,
     /// Of the process, where the system tells.
@@ -52,7 +54,10 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let size = args.size.unwrap_or(variant.size);
     let anatomy = anatomy(&variant.config, size)?;
 
+    let start = Instant::now();
     let network = variant.config.init(&device);
+    draw_parameters(&network);
+    let init_ms = start.elapsed().as_secs_f64() * 1e3;
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let mut training = match args.training {
@@ -61,7 +66,6 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     };
     let pixels: Vec<f32> = images.clone().into_data().convert::<f32>().iter().collect();
     let mut runner = Runner::new(&network, args.run.backend, &device);
-    // Parameters are drawn when they are first used.
     let start = Instant::now();
     let plan = if args.training { None } else { runner.plan(shape, false)? };
     let compile_ms = plan.map(|_| start.elapsed().as_secs_f64() * 1e3);
@@ -102,6 +106,7 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         images_per_s: args.batch as f64 / median * 1e3,
         params: anatomy.params,
         macs: anatomy.macs,
+        init_ms,
         compile_ms,
         peak_memory_bytes: peak_memory(),
     };
@@ -243,8 +248,10 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
                 result.images_per_s * result.macs as f64 / 1e9,
                 result.params
             )?;
-            if let Some(compile) = result.compile_ms {
-                writeln!(out, "  compiled in {compile:.0} ms")?;
+            write!(out, "  weights drawn in {:.0} ms", result.init_ms)?;
+            match result.compile_ms {
+                Some(compile) => writeln!(out, "   compiled in {compile:.0} ms")?,
+                None => writeln!(out)?,
             }
             if let Some(bytes) = result.peak_memory_bytes {
                 writeln!(out, "  peak memory {:.0} MiB", bytes as f64 / f64::from(1 << 20))?;
