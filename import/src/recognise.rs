@@ -53,7 +53,8 @@ pub struct Recognition {
 /// Why it is not known what a checkpoint is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unrecognised {
-    /// Several networks have these keys and shapes.
+    /// Several networks have these keys and shapes, or one whose files have names that begin
+    /// otherwise.
     Ambiguous(Vec<Recognition>),
     /// No network has; these are the nearest, the best first.
     Unknown(Vec<Resemblance>),
@@ -98,18 +99,20 @@ pub fn recognise(
 ) -> Result<Recognition, Unrecognised> {
     // Most networks can be told apart by how many parameters they have.
     let fitting = fitting(checkpoint, &matches(checkpoint, candidates, CLASSIFIER));
-    let fitting = match checkpoint.graph {
-        Some(_) => fitting,
+    let (fitting, is_clear) = match checkpoint.graph {
+        Some(_) => (fitting, true),
         None => named(checkpoint, candidates, fitting),
     };
     match fitting.len() {
         0 => {
             let mut nearest = matches(checkpoint, candidates, usize::MAX);
+            // The same network of another size has the same keys, if not the shapes.
+            nearest.sort_by_key(Match::keys_apart);
             nearest.dedup_by(|a, b| a.candidate.name == b.candidate.name);
             let nearest = nearest.into_iter().take(3).map(|found| found.resemblance);
             Err(Unrecognised::Unknown(nearest.collect()))
         }
-        1 => Ok(fitting.into_iter().next().expect("there is one")),
+        1 if is_clear => Ok(fitting.into_iter().next().expect("there is one")),
         _ => Err(Unrecognised::Ambiguous(fitting)),
     }
 }
@@ -158,12 +161,13 @@ fn fitting(checkpoint: &Checkpoint, matches: &[Match<'_>]) -> Vec<Recognition> {
     fitting
 }
 
-/// Of networks that can't be told apart, the one that the file's name speaks of.
+/// Of networks that can't be told apart, the one that the file's name speaks of, and whether it
+/// does: another network than those may have the same keys.
 fn named(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
     fitting: Vec<Recognition>,
-) -> Vec<Recognition> {
+) -> (Vec<Recognition>, bool) {
     let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
     let prefix = |found: &Recognition| {
         let candidate = candidates.iter().find(|candidate| candidate.name == found.name);
@@ -178,7 +182,7 @@ fn named(
         [meant] => meant.others = others.into_iter().map(|other| other.name).collect(),
         _ => meant.extend(others),
     }
-    meant
+    (meant, spoken.is_some() || candidates.len() == 1)
 }
 
 /// How many tensors a fitting network may match less than the best one: those whose shapes
@@ -211,6 +215,11 @@ impl<'c> Match<'c> {
             unused: unused(checkpoint, layout, &keys),
         };
         (known > 0).then_some(Self { candidate, layout, keys, known, resemblance })
+    }
+
+    /// Keys that only one of the two has.
+    fn keys_apart(&self) -> usize {
+        self.resemblance.unused + (self.resemblance.parameters - self.known)
     }
 
     fn score(&self) -> usize {
@@ -257,7 +266,10 @@ impl std::fmt::Display for Unrecognised {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ambiguous(found) => {
-                writeln!(f, "its keys and shapes are those of several models")?;
+                match found.len() {
+                    1 => writeln!(f, "its keys and shapes are not only those of")?,
+                    _ => writeln!(f, "its keys and shapes are those of several models")?,
+                }
                 for one in found {
                     writeln!(f, "  {}, keys as {} has them", one.name, one.layout)?;
                 }

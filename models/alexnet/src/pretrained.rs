@@ -17,8 +17,7 @@ pub const FAMILY: Family = Family {
 };
 
 /// torchvision counts activations, poolings and dropout too.
-#[rustfmt::skip]
-const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stages.0.0", "features.0"),
@@ -31,7 +30,27 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier", "classifier.6"),
     ],
     ..KeyLayout::PLAIN
-}];
+};
+
+const CADENE: KeyLayout = TORCHVISION.renamed(
+    "Cadene",
+    &[
+        ("features", "_features"),
+        ("classifier.1", "linear0"),
+        ("classifier.4", "linear1"),
+        ("classifier.6", "last_linear"),
+    ],
+);
+
+const PYTORCHCV: KeyLayout = KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stages.{s}.{c}", "features.stage{s+1}.unit{c+1}.conv"),
+        ("hidden.{h}", "output.fc{h+1}.fc"),
+        ("classifier", "output.fc3"),
+    ],
+    ..KeyLayout::PLAIN
+};
 
 /// The only variant, its size and weights as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
@@ -40,7 +59,7 @@ pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
     Variant {
         name: "alexnet",
         config: AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 },
-        size: 224, params: Some(61_100_840), gmacs: Some(0.714), layouts: TORCHVISION,
+        size: 224, params: Some(61_100_840), gmacs: Some(0.714), layouts: &[TORCHVISION, CADENE, PYTORCHCV],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 256, [56.522, 79.066]),
         ],

@@ -32,6 +32,9 @@ pub struct KeyLayout {
     pub name: &'static str,
     /// Path pattern → key template.
     pub rules: &'static [(&'static str, &'static str)],
+    /// Beginnings of keys, in whole segments, and what stands in their place: for those who
+    /// took a spelling over and changed little.
+    pub renamed: &'static [(&'static str, &'static str)],
     /// First segments of keys that a model may do without: auxiliary heads.
     pub optional: &'static [&'static str],
     /// How those who spell keys this way prepare the images of ImageNet, for files that are not
@@ -44,8 +47,24 @@ pub struct KeyLayout {
 
 impl KeyLayout {
     /// What most spellings have; name and rules are still to be said.
-    pub const PLAIN: Self =
-        Self { name: "", rules: &[], optional: &[], preprocess: None, file_prefix: "" };
+    pub const PLAIN: Self = Self {
+        name: "",
+        rules: &[],
+        renamed: &[],
+        optional: &[],
+        preprocess: None,
+        file_prefix: "",
+    };
+
+    /// The keys that somebody else made of these.
+    #[must_use]
+    pub const fn renamed(
+        self,
+        name: &'static str,
+        renamed: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self { name, renamed, ..self }
+    }
 
     /// The checkpoint's key for each of a module's parameters, in the same order; `None` where
     /// no rule speaks of one.
@@ -83,7 +102,15 @@ impl KeyLayout {
                 (_, other) => other,
             });
         }
-        Some(key)
+        Some(self.rename(key))
+    }
+
+    fn rename(&self, key: String) -> String {
+        let renamed = self.renamed.iter().find_map(|(from, to)| {
+            let rest = key.strip_prefix(from).filter(|rest| rest.starts_with('.'))?;
+            Some(format!("{to}{rest}"))
+        });
+        renamed.unwrap_or(key)
     }
 }
 
@@ -212,6 +239,19 @@ mod tests {
                 None,
             ]
         );
+    }
+
+    #[test]
+    fn beginnings_of_keys_are_renamed() {
+        let layout =
+            LAYOUT.renamed("other", &[("layer2", "stage2"), ("conv", "c"), ("bn1", "n.1")]);
+        let parameters = [
+            parameter("stem.conv.weight", "Conv2d"),
+            parameter("stem.norm.beta", "BatchNorm"),
+            parameter("stages.1.0.Basic.conv1.weight", "Conv2d"),
+        ];
+        let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
+        assert_eq!(keys, ["conv1.weight", "n.1.bias", "stage2.0.conv1.weight"]);
     }
 
     #[test]

@@ -67,6 +67,8 @@ const TORCHVISION_FILES: KeyLayout = KeyLayout {
     ..KeyLayout::PLAIN
 };
 
+const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("classifier", "last_linear")]);
+
 /// Of networks for ImageNet, whose stem has a norm, and of those for CIFAR.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
@@ -113,7 +115,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::PLAIN
 }];
 
-const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES, PYTORCHCV];
+const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES, CADENE, PYTORCHCV];
 const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV_CIFAR];
 
 /// The variants' names, sizes and weights.

@@ -20,7 +20,7 @@ pub const FAMILY: Family = Family {
 /// torchvision names modules after the grid's number and a letter, the first grid's from `b`,
 /// and branches after their kernels.
 #[rustfmt::skip]
-const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem.branches.0.0.Conv.conv", "Conv2d_1a_3x3.conv"),
@@ -84,7 +84,10 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     ],
     optional: &["AuxLogits"],
     ..KeyLayout::PLAIN
-}];
+};
+
+/// What `pretrained-models.pytorch` makes of torchvision's names.
+const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
 /// The names of the layers in `keras.applications`: numbers, in the order in which they are made.
 #[rustfmt::skip]
@@ -121,7 +124,7 @@ pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     Variant {
         name: "inception_v3",
         config: WITH_DROPOUT,
-        size: 299, params: Some(23_834_568), gmacs: Some(5.713), layouts: TORCHVISION,
+        size: 299, params: Some(23_834_568), gmacs: Some(5.713), layouts: &[TORCHVISION, CADENE],
         weights: &[Weights {
             tag: "imagenet1k_v1",
             url: "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",

@@ -28,8 +28,8 @@ const B1: MnasNetConfig = MnasNetConfig {
 };
 const A1: MnasNetConfig = MnasNetConfig { version: Version::A1, momentum: 0.1, ..B1 };
 
-const B1_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
-const A1_LAYOUTS: &[KeyLayout] = &[TIMM];
+const B1_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM, PYTORCHCV_B1];
+const A1_LAYOUTS: &[KeyLayout] = &[TIMM, PYTORCHCV_A1];
 
 /// torchvision numbers all layers through, activations too, but for the stages that expand.
 #[rustfmt::skip]
@@ -80,6 +80,54 @@ const TIMM: KeyLayout = KeyLayout {
     ],
     ..KeyLayout::PLAIN
 };
+
+/// pytorchcv counts the blocks between two steps, so that two of our stages are one of its own.
+macro_rules! pytorchcv {
+    ($($block:literal: $place:literal),* $(,)?) => {
+        KeyLayout {
+            name: "pytorchcv",
+            rules: &[
+                ("stem.conv", "features.init_block.conv1.conv"),
+                ("stem.norm", "features.init_block.conv1.bn"),
+                ("stages.0.0.depthwise.conv", "features.init_block.conv2.dw_conv.conv"),
+                ("stages.0.0.depthwise.norm", "features.init_block.conv2.dw_conv.bn"),
+                ("stages.0.0.project.conv", "features.init_block.conv2.pw_conv.conv"),
+                ("stages.0.0.project.norm", "features.init_block.conv2.pw_conv.bn"),
+                $(
+                    (concat!("stages.", $block, ".expand.conv"), concat!("features.", $place, ".exp_conv.conv")),
+                    (concat!("stages.", $block, ".expand.norm"), concat!("features.", $place, ".exp_conv.bn")),
+                    (concat!("stages.", $block, ".depthwise.conv"), concat!("features.", $place, ".dw_conv.conv")),
+                    (concat!("stages.", $block, ".depthwise.norm"), concat!("features.", $place, ".dw_conv.bn")),
+                    (concat!("stages.", $block, ".squeeze_excite.reduce"), concat!("features.", $place, ".se.conv1")),
+                    (concat!("stages.", $block, ".squeeze_excite.expand"), concat!("features.", $place, ".se.conv2")),
+                    (concat!("stages.", $block, ".project.conv"), concat!("features.", $place, ".pw_conv.conv")),
+                    (concat!("stages.", $block, ".project.norm"), concat!("features.", $place, ".pw_conv.bn")),
+                )*
+                ("head_conv.conv", "features.final_block.conv2.conv"),
+                ("head_conv.norm", "features.final_block.conv2.bn"),
+                ("classifier.linear", "output"),
+            ],
+            ..KeyLayout::PLAIN
+        }
+    };
+}
+
+#[rustfmt::skip]
+const PYTORCHCV_B1: KeyLayout = pytorchcv![
+    "1.{b}": "stage1.unit{b+1}",
+    "2.{b}": "stage2.unit{b+1}",
+    "3.{b}": "stage3.unit{b+1}", "4.{b}": "stage3.unit{b+4}",
+    "5.{b}": "stage4.unit{b+1}",
+    "6.{b}": "final_block.conv1",
+];
+#[rustfmt::skip]
+const PYTORCHCV_A1: KeyLayout = pytorchcv![
+    "1.{b}": "stage1.unit{b+1}",
+    "2.{b}": "stage2.unit{b+1}",
+    "3.{b}": "stage3.unit{b+1}", "4.{b}": "stage3.unit{b+5}",
+    "5.{b}": "stage4.unit{b+1}",
+    "6.{b}": "final_block.conv1",
+];
 
 /// The variants' names, sizes and weights: B1 as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>), A1 as timm does, where it is called

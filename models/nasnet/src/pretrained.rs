@@ -70,7 +70,7 @@ macro_rules! layout {
 /// number that it has in the large network.
 #[rustfmt::skip]
 const CADENE: &[KeyLayout] = layout! {
-    "cadene":
+    "Cadene":
     "stem_cells.{c}" => "cell_stem_{c}",
     "reduction_cells.{c}" => "reduction_cell_{c}",
     "stages.0.{c}" => "cell_{c}",

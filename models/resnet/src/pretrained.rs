@@ -32,8 +32,11 @@ const BOTTLENECK: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..
 const KERAS_PORT: ResNetConfig = ResNetConfig { port: Port::Keras, ..BOTTLENECK };
 const CIFAR: ResNetConfig = ResNetConfig { stem: Stem::Cifar, num_classes: 10, ..BASIC };
 
-const BASIC_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
-const BOTTLENECK_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
+const BASIC_LAYOUTS: &[KeyLayout] = &[TORCHVISION, CADENE, PYTORCHCV];
+const LAYOUTS_50: &[KeyLayout] = &[TORCHVISION, CADENE, pytorchcv_b("resnet50b")];
+const LAYOUTS_101: &[KeyLayout] = &[TORCHVISION, CADENE, pytorchcv_b("resnet101b")];
+const LAYOUTS_152: &[KeyLayout] = &[TORCHVISION, CADENE, pytorchcv_b("resnet152b")];
+const WIDE_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
 const RESNEXT_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
 
 const TORCHVISION: KeyLayout = KeyLayout {
@@ -50,8 +53,9 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::PLAIN
 };
 
-/// pytorchcv's ResNets with bottlenecks have the same keys whether the first or the second
-/// convolution strides, so they can't be told apart and are not read. Its ResNeXts are one.
+/// What `pretrained-models.pytorch` makes of torchvision's names.
+const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
+
 #[rustfmt::skip]
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
@@ -66,6 +70,12 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     ],
     ..KeyLayout::PLAIN
 };
+
+/// pytorchcv's ResNets with bottlenecks have the same keys whether the first convolution strides or
+/// the second, as here: the name of those has a `b`.
+const fn pytorchcv_b(file_prefix: &'static str) -> KeyLayout {
+    KeyLayout { file_prefix, ..PYTORCHCV }
+}
 
 /// The names of the layers in `keras.applications`.
 #[rustfmt::skip]
@@ -123,7 +133,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnet50",
         config: ResNetConfig { depths: [3, 4, 6, 3], ..BOTTLENECK },
-        size: 224, params: Some(25_557_032), gmacs: Some(4.089), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(25_557_032), gmacs: Some(4.089), layouts: LAYOUTS_50,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61", 256, [76.130, 92.862]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnet50-11ad3fa6.pth", "11ad3fa6", 232, [80.858, 95.434]),
@@ -132,7 +142,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnet101",
         config: ResNetConfig { depths: [3, 4, 23, 3], ..BOTTLENECK },
-        size: 224, params: Some(44_549_160), gmacs: Some(7.801), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(44_549_160), gmacs: Some(7.801), layouts: LAYOUTS_101,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet101-63fe2227.pth", "63fe2227", 256, [77.374, 93.546]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnet101-cd907fc2.pth", "cd907fc2", 232, [81.886, 95.780]),
@@ -141,7 +151,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "resnet152",
         config: ResNetConfig { depths: [3, 8, 36, 3], ..BOTTLENECK },
-        size: 224, params: Some(60_192_808), gmacs: Some(11.514), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(60_192_808), gmacs: Some(11.514), layouts: LAYOUTS_152,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/resnet152-394f9c45.pth", "394f9c45", 256, [78.312, 94.046]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/resnet152-f82ba261.pth", "f82ba261", 232, [82.284, 96.002]),
@@ -150,7 +160,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "wide_resnet50_2",
         config: ResNetConfig { depths: [3, 4, 6, 3], width_per_group: 128, ..BOTTLENECK },
-        size: 224, params: Some(68_883_240), gmacs: Some(11.398), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(68_883_240), gmacs: Some(11.398), layouts: WIDE_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth", "95faca4d", 256, [78.468, 94.086]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/wide_resnet50_2-9ba9bcbe.pth", "9ba9bcbe", 232, [81.602, 95.758]),
@@ -159,7 +169,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
         name: "wide_resnet101_2",
         config: ResNetConfig { depths: [3, 4, 23, 3], width_per_group: 128, ..BOTTLENECK },
-        size: 224, params: Some(126_886_696), gmacs: Some(22.753), layouts: BOTTLENECK_LAYOUTS,
+        size: 224, params: Some(126_886_696), gmacs: Some(22.753), layouts: WIDE_LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/wide_resnet101_2-32ee1156.pth", "32ee1156", 256, [78.848, 94.284]),
             Weights::torchvision("imagenet1k_v2", "https://download.pytorch.org/models/wide_resnet101_2-d733dc28.pth", "d733dc28", 232, [82.510, 96.020]),

@@ -33,7 +33,7 @@ const WIDE: SENetConfig = SENetConfig { block: BlockKind::Wide, dropout: 0.2, ..
 /// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps.
 #[rustfmt::skip]
 const CADENE: &[KeyLayout] = &[KeyLayout {
-    name: "cadene",
+    name: "Cadene",
     rules: &[
         ("stem.{c}.conv", "layer0.conv{c+1}"),
         ("stem.{c}.norm", "layer0.bn{c+1}"),

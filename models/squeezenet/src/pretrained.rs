@@ -50,6 +50,9 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
     ..KeyLayout::PLAIN
 };
 
+/// What `pretrained-models.pytorch` makes of torchvision's names.
+const CADENE: &[(&str, &str)] = &[("classifier.1", "last_conv")];
+
 /// pytorchcv counts the modules between two pools.
 macro_rules! pytorchcv {
     ($($fire:literal: $place:literal),* $(,)?) => {
@@ -85,7 +88,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
     Variant {
         name: "squeezenet1_0",
         config: V1_0,
-        size: 224, params: Some(1_248_424), gmacs: Some(0.819), layouts: &[TORCHVISION_1_0, PYTORCHCV_1_0],
+        size: 224, params: Some(1_248_424), gmacs: Some(0.819), layouts: &[TORCHVISION_1_0, TORCHVISION_1_0.renamed("Cadene", CADENE), PYTORCHCV_1_0],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", "b66bff10", 256, [58.092, 80.420]),
         ],
@@ -93,7 +96,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
     Variant {
         name: "squeezenet1_1",
         config: V1_1,
-        size: 224, params: Some(1_235_496), gmacs: Some(0.349), layouts: &[TORCHVISION_1_1, PYTORCHCV_1_1],
+        size: 224, params: Some(1_235_496), gmacs: Some(0.349), layouts: &[TORCHVISION_1_1, TORCHVISION_1_1.renamed("Cadene", CADENE), PYTORCHCV_1_1],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 256, [58.178, 80.624]),
         ],

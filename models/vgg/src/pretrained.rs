@@ -56,6 +56,8 @@ macro_rules! torchvision {
             // The same trunk, and fully connected layers written as convolutions.
             layout!("timm", "pre_logits.fc1", "pre_logits.fc2", "head.fc",
                 $($conv: $number $($norm)?),*),
+            layout!("torchvision", "classifier.0", "classifier.3", "classifier.6",
+                $($conv: $number $($norm)?),*).renamed("Cadene", CADENE),
             PYTORCHCV,
             $($more)?
         ]
@@ -128,6 +130,14 @@ const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21, "2.3": 23 24,
     "3.0": 27 28, "3.1": 30 31, "3.2": 33 34, "3.3": 36 37,
     "4.0": 40 41, "4.1": 43 44, "4.2": 46 47, "4.3": 49 50,
+];
+
+/// What `pretrained-models.pytorch` makes of torchvision's names.
+const CADENE: &[(&str, &str)] = &[
+    ("features", "_features"),
+    ("classifier.0", "linear0"),
+    ("classifier.3", "linear1"),
+    ("classifier.6", "last_linear"),
 ];
 
 const PYTORCHCV: KeyLayout = KeyLayout {

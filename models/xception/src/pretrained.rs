@@ -20,8 +20,8 @@ pub const FAMILY: Family = Family {
 /// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A block's list counts its
 /// activations too, of which the first block has one less.
 #[rustfmt::skip]
-const CADENE: &[KeyLayout] = &[KeyLayout {
-    name: "cadene",
+const TIMM: KeyLayout = KeyLayout {
+    name: "timm",
     rules: &[
         ("stem.{c}.conv", "conv{c+1}"),
         ("stem.{c}.norm", "bn{c+1}"),
@@ -48,7 +48,44 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     ..KeyLayout::PLAIN
-}];
+};
+
+/// The files have `fc`, the module that loads them has another name for it.
+const CADENE: KeyLayout = TIMM.renamed("Cadene", &[("fc", "last_linear")]);
+
+/// pytorchcv counts the blocks between two steps.
+macro_rules! pytorchcv {
+    ($($block:literal: $place:literal),* $(,)?) => {
+        KeyLayout {
+            name: "pytorchcv",
+            rules: &[
+                ("stem.{c}.conv", "features.init_block.conv{c+1}.conv"),
+                ("stem.{c}.norm", "features.init_block.conv{c+1}.bn"),
+                $(
+                    (concat!("blocks.", $block, ".convs.{c}.depthwise"), concat!("features.", $place, ".body.block{c+1}.conv.dw_conv")),
+                    (concat!("blocks.", $block, ".convs.{c}.pointwise"), concat!("features.", $place, ".body.block{c+1}.conv.pw_conv")),
+                    (concat!("blocks.", $block, ".convs.{c}.norm"), concat!("features.", $place, ".body.block{c+1}.bn")),
+                    (concat!("blocks.", $block, ".shortcut.conv"), concat!("features.", $place, ".identity_conv.conv")),
+                    (concat!("blocks.", $block, ".shortcut.norm"), concat!("features.", $place, ".identity_conv.bn")),
+                )*
+                ("head_convs.{c}.depthwise", "features.final_block.conv{c+1}.conv.dw_conv"),
+                ("head_convs.{c}.pointwise", "features.final_block.conv{c+1}.conv.pw_conv"),
+                ("head_convs.{c}.norm", "features.final_block.conv{c+1}.bn"),
+                ("classifier.linear", "output"),
+            ],
+            ..KeyLayout::PLAIN
+        }
+    };
+}
+
+#[rustfmt::skip]
+const PYTORCHCV: KeyLayout = pytorchcv![
+    0: "stage1.unit1",
+    1: "stage2.unit1",
+    2: "stage3.unit1", 3: "stage3.unit2", 4: "stage3.unit3", 5: "stage3.unit4", 6: "stage3.unit5",
+    7: "stage3.unit6", 8: "stage3.unit7", 9: "stage3.unit8", 10: "stage3.unit9",
+    11: "stage4.unit1",
+];
 
 /// The names of the layers in `keras.applications`; the shortcuts have none and are numbered.
 #[rustfmt::skip]
@@ -85,7 +122,7 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     Variant {
         name: "xception",
         config: WITH_DROPOUT,
-        size: 299, params: Some(22_855_952), gmacs: Some(8.357), layouts: CADENE,
+        size: 299, params: Some(22_855_952), gmacs: Some(8.357), layouts: &[TIMM, CADENE, PYTORCHCV],
         weights: &[
             Weights {
                 tag: "imagenet1k",
