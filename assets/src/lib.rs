@@ -4,8 +4,12 @@
 //! licence.
 
 /// A record with EfficientNet-Lite0's weights for ImageNet-1k, in half precision.
-pub const EFFICIENTNET_LITE0: &[u8] =
-    include_bytes!("../weights/efficientnet_lite0.imagenet1k.bpk");
+pub static EFFICIENTNET_LITE0: &[u8] =
+    &Aligned(*include_bytes!("../weights/efficientnet_lite0.imagenet1k.bpk")).0;
+
+/// Where numbers can be read without being copied.
+#[repr(align(16))]
+struct Aligned<T>(T);
 
 /// The names of ImageNet-1k's classes, in the order of the logits.
 pub fn imagenet1k() -> impl Iterator<Item = &'static str> {

@@ -11,7 +11,7 @@ use burn::backend::ir::{
     InterpolateModeIr, ModuleOperationIr as Layer, NumericOperationIr as Numeric, OperationIr,
     PadModeIr, ScalarOpIr, TensorId, TensorIr, UnaryOpIr,
 };
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::Error;
@@ -50,10 +50,11 @@ pub(crate) fn capture<M: Module, O: Outputs>(
     let device = Device::capture();
     let mut images = None;
     let mut outputs = Vec::new();
+    let mut parameters = Parameters { device: &device, values: BTreeMap::new() };
     let recorded = device.capture_scope(|scope| {
         // `valid` makes copies of BatchNorm's statistics, which clones would share, so that
-        // moving them leaves the model itself where it is.
-        let model = model.valid().to_device(&device);
+        // mapping them leaves the model itself as it is.
+        let model = model.valid().map(&mut parameters).to_device(&device);
         let input = Tensor::<4>::zeros(shape, &device);
         images = Some(id(&input));
         outputs = forward(&model, input).ids();
@@ -64,10 +65,12 @@ pub(crate) fn capture<M: Module, O: Outputs>(
     let recorded = recorded.map_err(|error| Error::Capture { reason: error.to_string() })?;
     let images = images.expect("the scope ran");
 
-    let mut translation = Translation { constants: recorded.values, ..Translation::default() };
+    let constants = recorded.values.into_iter().chain(parameters.values).collect();
+    let mut translation = Translation { constants, ..Translation::default() };
     translation.graph.input = translation.graph.value(shape);
     translation.values.insert(images, translation.graph.input);
-    for operation in needed(recorded.graph.operations, &outputs, images) {
+    let is_given = |id| id == images || translation.constants.contains_key(&id);
+    for operation in needed(recorded.graph.operations, &outputs, is_given) {
         translation.operation(&operation)?;
     }
     translation.graph.outputs = outputs
@@ -78,17 +81,33 @@ pub(crate) fn capture<M: Module, O: Outputs>(
     Ok(translation.graph)
 }
 
-/// The operations that lead from the images to the outputs.
+/// Keeps the values of a model's parameters; what is recorded needs only their shapes.
+struct Parameters<'d> {
+    device: &'d Device,
+    values: BTreeMap<TensorId, TensorData>,
+}
+
+impl ModuleMapper for Parameters<'_> {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        parameter.map(|tensor| {
+            let shape = Tensor::empty(tensor.shape(), self.device);
+            self.values.insert(id(&shape), tensor.into_data());
+            shape
+        })
+    }
+}
+
+/// The operations that lead from what is given to the outputs.
 fn needed(
     operations: Vec<OperationIr>,
     outputs: &[TensorId],
-    images: TensorId,
+    is_given: impl Fn(TensorId) -> bool,
 ) -> Vec<OperationIr> {
     let mut wanted: HashSet<TensorId> = outputs.iter().copied().collect();
     let mut needed = Vec::new();
     for operation in operations.into_iter().rev() {
         let is_wanted =
-            operation.outputs().any(|output| wanted.contains(&output.id) && output.id != images);
+            operation.outputs().any(|output| wanted.contains(&output.id) && !is_given(output.id));
         if is_wanted && !matches!(operation, OperationIr::Init(_)) {
             wanted.extend(operation.inputs().map(|input| input.id));
             needed.push(operation);

@@ -6,11 +6,30 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// How often a thread looks before it lets others run.
 const SPINS: u32 = 5_000;
+/// Numbers that take about as long to be put in order as a thread takes to start.
+const WORTH_THREADS: usize = 1 << 17;
+
+/// Does pieces of work with all cores, if the numbers to be written are worth it.
+pub(crate) fn spread<T: Send>(mut work: Vec<T>, numbers: usize, each: impl Fn(T) + Sync) {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    if numbers < WORTH_THREADS || *CORES == 1 {
+        return work.into_iter().for_each(each);
+    }
+    let chunk = work.len().div_ceil(*CORES);
+    std::thread::scope(|scope| {
+        while work.len() > chunk {
+            let some = work.split_off(work.len() - chunk);
+            scope.spawn(|| some.into_iter().for_each(&each));
+        }
+        work.into_iter().for_each(&each);
+    });
+}
 
 /// The threads of a plan; the one that calls [`run`](Self::run) is one of them.
 #[derive(Debug)]

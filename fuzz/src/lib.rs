@@ -60,7 +60,7 @@ impl Target {
                 let _ = zoo_core::decode::decode(bytes);
             }
             Self::Record => {
-                let _ = Record::from_bytes("fuzzed", bytes);
+                let _ = Record::from_bytes("fuzzed", bytes.to_vec());
                 if let Ok(record) = Record::open(&scratch.file(bytes)) {
                     read_all(record.tensors(), bytes.len());
                 }

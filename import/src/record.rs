@@ -8,7 +8,7 @@ use burn::store::burn_pack::{
     self, Bytes, HEADER_SIZE, MAGIC_NUMBER, MAX_CBOR_RECURSION_DEPTH, Reader, Tensor, Writer,
 };
 use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot};
-use burn::tensor::DType;
+use burn::tensor::{AllocationProperty, DType};
 use serde::Deserialize;
 use zoo_core::root_prefix;
 
@@ -16,6 +16,8 @@ use crate::{Error, ModelCard};
 
 /// Where the model card lies in the record's metadata.
 const CARD: &str = "zoo.card";
+/// What the largest number of a record asks of its address.
+const ALIGN: usize = 16;
 
 /// A Burn record (burnpack) with a model card inside.
 ///
@@ -128,12 +130,19 @@ impl Record {
 
     /// A record that is in memory, such as one compiled into a program; `name` is for messages.
     ///
+    /// Bytes that start at a multiple of 16 are not copied.
+    ///
     /// # Errors
     ///
     /// When the bytes are no record, are cut off, or have no model card.
-    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let reader = Reader::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()));
-        Self::read(Path::new(name), bytes, reader)
+    pub fn from_bytes(name: &str, bytes: impl Into<bytes::Bytes>) -> Result<Self, Error> {
+        let bytes = bytes.into();
+        // Numbers are read where they lie.
+        let reader = Reader::from_bytes(match bytes.as_ptr().align_offset(ALIGN) {
+            0 => Bytes::from_shared(bytes.clone(), AllocationProperty::Native),
+            _ => Bytes::from_bytes_vec(bytes.to_vec()),
+        });
+        Self::read(Path::new(name), &bytes, reader)
     }
 
     /// `head` is the file's beginning, with the description of its tensors.

@@ -61,6 +61,8 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
                 }
             }
         });
+        // The first plan is made while the first images are decoded.
+        runner.plan(images_shape(&preprocess, paths.len().min(args.batch_size)), false)?;
         for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
             let predictions = predict(&model, &mut runner, images, args.top_k)?;
             progress.suspend(|| {
@@ -99,13 +101,11 @@ fn predict(
     images: Vec<anyhow::Result<Vec<f32>>>,
     top_k: usize,
 ) -> anyhow::Result<Vec<anyhow::Result<Vec<Prediction>>>> {
-    let preprocess = &model.card.preprocess;
-    let side = preprocess.crop as usize;
     let pixels: Vec<f32> = images.iter().flatten().flatten().copied().collect();
     let batch = images.iter().flatten().count();
     let mut rows = Vec::new();
     if batch > 0 {
-        let shape = [batch, preprocess.channels(), side, side];
+        let shape = images_shape(&model.card.preprocess, batch);
         let logits = runner.logits(pixels, shape)?.try_into_vec::<f32>();
         rows = logits
             .map_err(|error| anyhow::anyhow!("{error:?}"))?
@@ -118,6 +118,11 @@ fn predict(
         image.map(|_| rows.next().expect("a row of logits for each image"))
     };
     Ok(images.into_iter().map(with_row).collect())
+}
+
+fn images_shape(preprocess: &Preprocess, batch: usize) -> [usize; 4] {
+    let side = preprocess.crop as usize;
+    [batch, preprocess.channels(), side, side]
 }
 
 /// Probabilities in proportion to the exponentials of logits.

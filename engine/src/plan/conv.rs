@@ -7,7 +7,7 @@ use crate::graph::{Activation, Binary, Window};
 use crate::kernels::conv::{Finish, Segment, Tile, TileFn, tile_fn};
 use crate::kernels::{Isa, LANES, dispatch, elementwise};
 use crate::memory::{Aligned, Arena};
-use crate::threads::Member;
+use crate::threads::{Member, spread};
 
 /// Bytes of weights that stay in a core's second cache beside the images.
 const WEIGHTS_IN_CACHE: usize = 768 << 10;
@@ -407,6 +407,7 @@ impl Packer<'_> {
 
     /// Packs the weights of all groups, with all cores.
     fn pack(&self, groups: &[Group], packed: &mut [f32]) {
+        let packed_len = packed.len();
         let mut parts = Vec::new();
         let mut rest = packed;
         let starts = groups.iter().skip(1).map(|group| group.passes[0].1);
@@ -417,21 +418,8 @@ impl Packer<'_> {
             (rest, end) = (others, start);
         }
         parts.push(rest);
-        let mut work: Vec<_> = groups.iter().zip(parts).collect();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        if work.iter().map(|(_, part)| part.len()).sum::<usize>() < 1 << 16 || threads == 1 {
-            work.into_iter().for_each(|(group, part)| self.pack_group(group, part));
-            return;
-        }
-        let chunk = work.len().div_ceil(threads);
-        std::thread::scope(|scope| {
-            while !work.is_empty() {
-                let some = work.split_off(work.len().saturating_sub(chunk));
-                scope.spawn(move || {
-                    some.into_iter().for_each(|(group, part)| self.pack_group(group, part));
-                });
-            }
-        });
+        let work = groups.iter().zip(parts).collect();
+        spread(work, packed_len, |(group, part)| self.pack_group(group, part));
     }
 
     fn pack_group(&self, group: &Group, packed: &mut [f32]) {
@@ -455,14 +443,13 @@ impl Packer<'_> {
                     (tap.channel + i, tap.column)
                 };
                 let place = tap.row * window.kernel[1] + column;
-                for (i, weight) in row[..count].iter_mut().enumerate() {
-                    let out = first + i;
-                    // Channels of other groups have no part in this one.
-                    let channel = channel.wrapping_sub(out / outputs * inputs);
-                    if channel < inputs {
-                        *weight = weights[out * to_out + (channel * taps + place) * to_tap];
-                    }
-                }
+                // Output channels of other groups don't see this input channel.
+                let (of_group, channel) = (channel / inputs, channel % inputs);
+                let start = (of_group * outputs).max(first);
+                let end = ((of_group + 1) * outputs).min(first + count);
+                let from = &weights[start * to_out + (channel * taps + place) * to_tap..];
+                let row = row[start - first..end - first].iter_mut();
+                row.zip(from.iter().step_by(to_out)).for_each(|(to, from)| *to = *from);
             }
         }
     }

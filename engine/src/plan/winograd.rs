@@ -10,7 +10,7 @@ use crate::kernels::conv::{Segment, Tile, tile_fn};
 use crate::kernels::winograd::{Input, Output, PATCH, PRODUCTS, TILE, filters};
 use crate::kernels::{Isa, LANES, dispatch};
 use crate::memory::{Aligned, Arena};
-use crate::threads::Member;
+use crate::threads::{Member, spread};
 
 /// Bytes of filters that each core keeps in its second cache while it goes through the tiles.
 const FILTERS_IN_CACHE: usize = 1 << 20;
@@ -57,7 +57,9 @@ impl Split {
             // Full tiles of the kernel where there are enough.
             Self::Tiles(if fit > 14 { fit / 14 * 14 } else { fit }.min(tiles))
         } else {
-            Self::Channels((8 * fit).min(tiles))
+            // Products take up little more memory than filters that are soon read again.
+            let most = (2 * filters / per_tile).clamp(fit, 8 * fit);
+            Self::Channels(most.min(tiles))
         }
     }
 
@@ -354,31 +356,22 @@ fn pack(weights: &[f32], depth: usize, channels: usize, groups: &[usize]) -> Ali
         parts.push((first, size, of_group));
         first += size;
     }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let chunk = parts.len().div_ceil(threads);
-    std::thread::scope(|scope| {
-        while !parts.is_empty() {
-            let some = parts.split_off(parts.len().saturating_sub(chunk));
-            scope.spawn(move || {
-                for (first, size, mut of_group) in some {
-                    for (block, input) in
-                        (0..size).flat_map(|block| (0..depth).map(move |input| (block, input)))
-                    {
-                        let mut nine = [[0.0; LANES]; 9];
-                        let channel = (first + block) * LANES;
-                        for lane in 0..LANES.min(channels - channel) {
-                            let from = ((channel + lane) * depth + input) * 9;
-                            for (tap, weight) in nine.iter_mut().zip(&weights[from..from + 9]) {
-                                tap[lane] = f64::from(*weight);
-                            }
-                        }
-                        let to = (input * size + block) * LANES;
-                        for (part, values) in of_group.iter_mut().zip(filters(&nine)) {
-                            part[to..to + LANES].copy_from_slice(&values);
-                        }
-                    }
+    spread(parts, PRODUCTS * of_product, |(first, size, mut of_group)| {
+        for (block, input) in
+            (0..size).flat_map(|block| (0..depth).map(move |input| (block, input)))
+        {
+            let mut nine = [[0.0; LANES]; 9];
+            let channel = (first + block) * LANES;
+            for lane in 0..LANES.min(channels - channel) {
+                let from = ((channel + lane) * depth + input) * 9;
+                for (tap, weight) in nine.iter_mut().zip(&weights[from..from + 9]) {
+                    tap[lane] = f64::from(*weight);
                 }
-            });
+            }
+            let to = (input * size + block) * LANES;
+            for (part, values) in of_group.iter_mut().zip(filters(&nine)) {
+                part[to..to + LANES].copy_from_slice(&values);
+            }
         }
     });
     packed
