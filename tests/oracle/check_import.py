@@ -40,7 +40,12 @@ VARIANTS = ["lenet5", "alexnet", "vgg11", "vgg13_bn", "googlenet", "resnet18", "
 VARIANTS += ["pytorchcv:" + pair for pair in [
     "resnet18=resnet18@224", "squeezenet_v1_0=squeezenet1_0@224",
     "squeezenet_v1_1=squeezenet1_1@224", "densenet121=densenet121@224", "vgg11=vgg11@224",
-    "bn_vgg13b=vgg13_bn@224", "resnext50_32x4d=resnext50_32x4d@224"]]
+    "bn_vgg13b=vgg13_bn@224", "resnext50_32x4d=resnext50_32x4d@224", "alexnetb=alexnet@224",
+    "resnet50b=resnet50@224", "xception=xception@299", "mnasnet_b1=mnasnet1_0@224",
+    "mnasnet_a1=mnasnet_a1@224"]]
+VARIANTS += ["cadene:" + pair for pair in [
+    "alexnet=alexnet@224", "vgg11=vgg11@224", "densenet121=densenet121@224",
+    "resnet50=resnet50@224", "inceptionv3=inception_v3@299"]]
 VARIANTS += ["timm:" + pair for pair in [
     "densenet121=densenet121", "inception_v3=inception_v3", "legacy_xception=xception@96",
     "inception_v4=inception_v4", "mnasnet_100=mnasnet1_0", "mobilenetv2_100=mobilenet_v2",
@@ -115,6 +120,10 @@ FORMS = {"pth": save_pth, "safetensors": save_safetensors, "onnx": save_onnx,
          "dynamo": save_dynamo, "tuned": save_tuned}
 
 
+def cadene(name):
+    return getattr(oracle._cadene("torchvision_models"), name)(pretrained=None)
+
+
 def lookup(spec):
     """NAME[@SIZE], or LIBRARY:THEIRS=NAME[@SIZE][>VARIANT] for a network that others spell
     otherwise; it has the images and sizes of NAME, and is VARIANT if it isn't NAME."""
@@ -123,7 +132,7 @@ def lookup(spec):
     ours, _, variant = ours.partition(">")
     entry, size = oracle.lookup(ours)
     if theirs:
-        build = {"timm": timm.create_model, "pytorchcv": pytorchcv,
+        build = {"timm": timm.create_model, "pytorchcv": pytorchcv, "cadene": cadene,
                  "lukemelas": EfficientNet.from_name}[library]
         entry = dataclasses.replace(entry, name=variant or entry.name, feat=None,
                                     build=lambda: build(theirs))
@@ -135,8 +144,8 @@ def check(spec, form, run, folder):
     entry, size = lookup(spec)
     net = oracle.conditioned(entry, size)
     x = torch.from_numpy(oracle.input_array(entry.shape(size)))
-    # A file's name tells timm's own networks from those it took over from TensorFlow.
-    path = folder / ("tf_checkpoint" if ":tf_" in spec else "checkpoint")
+    # A file's name tells apart what has the same keys and shapes.
+    path = folder / (spec.partition("=")[0].partition(":")[2] or "checkpoint")
     FORMS[form](net, x, str(path))
     said = run("import", path.name, "-o", "record.bpk")
     found = re.search(r" as (\S+)", said).group(1)
