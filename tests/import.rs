@@ -9,7 +9,9 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use zoo_cli::device::Backend;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
-use zoo_import::{Candidate, Checkpoint, Error, Precision, Record, Report, Tensor, fit, recognise};
+use zoo_import::{
+    Candidate, Checkpoint, Error, Precision, Record, Report, Tensor, Unrecognised, fit, recognise,
+};
 use zoo_models::{Config, Network, VARIANTS, variant};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
@@ -220,6 +222,15 @@ fn every_variant_is_recognised_in_every_spelling() {
             });
             assert_eq!((found.name.as_str(), found.num_classes), (variant.name, 7));
             assert!(!found.is_headless, "{}", variant.name);
+
+            if !layout.file_prefix.is_empty() {
+                let nameless =
+                    Checkpoint { path: "checkpoint".into(), ..hollow(variant, layout, 7) };
+                match recognise(&nameless, &candidates) {
+                    Ok(found) => assert_ne!(found.name, variant.name),
+                    Err(error) => assert!(matches!(error, Unrecognised::Ambiguous(_)), "{error}"),
+                }
+            }
 
             let slots = (candidate.build)(7, candidate.usual.1);
             let classifier = candidate.classifier();
