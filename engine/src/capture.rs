@@ -90,9 +90,9 @@ struct Parameters<'d> {
 impl ModuleMapper for Parameters<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         parameter.map(|tensor| {
-            let shape = Tensor::empty(tensor.shape(), self.device);
-            self.values.insert(id(&shape), tensor.into_data());
-            shape
+            let stand_in = Tensor::empty(tensor.shape(), self.device);
+            self.values.insert(id(&stand_in), tensor.into_data());
+            stand_in
         })
     }
 }
