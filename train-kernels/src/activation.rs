@@ -186,6 +186,14 @@ vectorised! {
 }
 
 vectorised! {
+    fn values_of_sums<F: Function>(x: &[f32], y: &[f32], out: &mut [f32]) {
+        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+            *out = F::value(x + y);
+        }
+    }
+}
+
+vectorised! {
     fn slopes<F: Function>(x: &[f32], grad: &mut [f32]) {
         for (grad, x) in grad.iter_mut().zip(x) {
             *grad *= F::slope(*x);
@@ -198,6 +206,16 @@ pub(crate) fn forward(activation: Activation, x: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
         with_function!(activation, values(x, out));
+    });
+    out
+}
+
+/// Applies the function to a sum.
+pub(crate) fn forward_sum(activation: Activation, x: &[f32], y: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    let summands = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK));
+    out.par_chunks_mut(CHUNK).zip(summands).for_each(|(out, (x, y))| {
+        with_function!(activation, values_of_sums(x, y, out));
     });
     out
 }

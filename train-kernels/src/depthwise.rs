@@ -12,17 +12,17 @@ use crate::lanes::{LANES, total, vectorised};
 use crate::scratch::with_scratch;
 
 /// Where things lie in a channel's scratch memory.
-struct Layout {
+pub(crate) struct Layout {
     /// Rows and columns of a part.
-    part: [usize; 2],
+    pub(crate) part: [usize; 2],
     /// Where each tap begins to read.
-    taps: Vec<usize>,
+    pub(crate) taps: Vec<usize>,
     /// Numbers from the first output to the last, what is between two rows included.
-    span: usize,
+    pub(crate) span: usize,
 }
 
 impl Layout {
-    fn new(g: &Geometry) -> Self {
+    pub(crate) fn new(g: &Geometry) -> Self {
         let part = [0, 1].map(|axis| {
             let reach = (g.kernel[axis] - 1) * g.dilation[axis] / g.stride[axis];
             g.output[axis] + reach
@@ -37,7 +37,7 @@ impl Layout {
     }
 
     /// Numbers of all parts, with a margin for vectors that end behind the last one.
-    fn len(&self, g: &Geometry) -> usize {
+    pub(crate) fn len(&self, g: &Geometry) -> usize {
         g.stride[0] * g.stride[1] * self.part[0] * self.part[1] + 2 * MARGIN
     }
 
@@ -66,12 +66,12 @@ impl Layout {
         }
     }
 
-    /// Lays out a channel in parts of [`len`](Self::len).
-    fn spread(&self, g: &Geometry, x: &[f32], parts: &mut [f32]) {
+    /// Lays out a channel in parts of [`len`](Self::len), with a number for what is outside of it.
+    pub(crate) fn spread(&self, g: &Geometry, x: &[f32], outside: f32, parts: &mut [f32]) {
         self.rows(g, |at, [start, from, len]| {
             let row = &mut parts[at..at + self.part[1]];
-            row[..start].fill(0.0);
-            row[start + len..].fill(0.0);
+            row[..start].fill(outside);
+            row[start + len..].fill(outside);
             let row = &mut row[start..start + len];
             match g.stride[1] {
                 1 => row.copy_from_slice(&x[from..from + len]),
@@ -112,7 +112,7 @@ impl Layout {
 }
 
 /// Numbers behind a plane that vectors may read.
-const MARGIN: usize = 4 * LANES;
+pub(crate) const MARGIN: usize = 4 * LANES;
 
 vectorised! {
     fn every_second(x: &[f32], out: &mut [f32]) {
@@ -174,7 +174,7 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f3
             layout.taps.iter().zip(kernel).map(|(tap, factor)| (*tap as isize, *factor)).collect();
         with_scratch(parts_len + span, |scratch| {
             let (parts, sums) = scratch.split_at_mut(parts_len);
-            layout.spread(g, &x[plane * g.inputs()..(plane + 1) * g.inputs()], parts);
+            layout.spread(g, &x[plane * g.inputs()..(plane + 1) * g.inputs()], 0.0, parts);
             correlate(parts, 0, &taps, bias.map_or(0.0, |bias| bias[channel]), sums);
             for (to, from) in out.chunks_exact_mut(g.output[1]).zip(sums.chunks(layout.part[1])) {
                 to.copy_from_slice(&from[..g.output[1]]);
@@ -235,7 +235,7 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32>
     planes.par_chunks_mut(g.taps()).enumerate().for_each(|(plane, sums)| {
         with_scratch(parts_len + span, |scratch| {
             let (parts, spread) = scratch.split_at_mut(parts_len);
-            layout.spread(g, &x[plane * g.inputs()..(plane + 1) * g.inputs()], parts);
+            layout.spread(g, &x[plane * g.inputs()..(plane + 1) * g.inputs()], 0.0, parts);
             let grad = &grad[plane * g.outputs()..(plane + 1) * g.outputs()];
             layout.spread_gradient(g, grad, spread);
             for (sum, tap) in sums.iter_mut().zip(&layout.taps) {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use burn::nn::PaddingConfig2d;
+
 /// The sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -18,6 +20,55 @@ pub(crate) struct Geometry {
     /// Rows above and columns left of the input; negative where the kernel begins inside of it.
     pub(crate) padding: [isize; 2],
     pub(crate) groups: usize,
+}
+
+/// What a layer says of its windows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window<'a> {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) padding: &'a PaddingConfig2d,
+    /// Whether a last window may reach over the end.
+    pub(crate) is_ceiled: bool,
+}
+
+impl Window<'_> {
+    /// The sizes of the work on an input, in one group; none where no window fits.
+    pub(crate) fn over(
+        &self,
+        batch: usize,
+        channels: [usize; 2],
+        input: [usize; 2],
+    ) -> Option<Geometry> {
+        let Self { kernel, stride, dilation, .. } = *self;
+        let (before, after) = match *self.padding {
+            PaddingConfig2d::Valid => ([0, 0], [0, 0]),
+            PaddingConfig2d::Explicit(top, left, bottom, right) => ([top, left], [bottom, right]),
+            PaddingConfig2d::Same => {
+                let needed = [0, 1].map(|axis| {
+                    let outputs = input[axis].div_ceil(stride[axis]);
+                    (outputs.saturating_sub(1) * stride[axis] + kernel[axis])
+                        .saturating_sub(input[axis])
+                });
+                (needed.map(|all| all / 2), needed.map(|all| all - all / 2))
+            }
+        };
+        let mut output = [0; 2];
+        for axis in [0, 1] {
+            let covered = dilation[axis] * kernel[axis].checked_sub(1)? + 1;
+            let rest = (input[axis] + before[axis] + after[axis]).checked_sub(covered)?;
+            output[axis] = rest / stride[axis] + 1;
+            // A window more begins inside of the input.
+            let begins_inside = output[axis] * stride[axis] < input[axis] + before[axis];
+            if self.is_ceiled && !rest.is_multiple_of(stride[axis]) && begins_inside {
+                output[axis] += 1;
+            }
+        }
+        let padding = before.map(usize::cast_signed);
+        let groups = 1;
+        Some(Geometry { batch, channels, input, output, kernel, stride, dilation, padding, groups })
+    }
 }
 
 /// Output places beside each other in one row of one image.

@@ -1,12 +1,18 @@
-//! Convolution, BatchNorm and activations with gradients of their own, for training on Burn's
-//! cpu backend.
+//! What convolutional networks are made of, with gradients of its own, for training on Burn's cpu
+//! backend.
 //!
 //! Each function takes Burn's own layer and tensor. It returns none where the tensor is not on
-//! Flex under autodiff, not in single precision, or checkpointed; the layer then computes as ever.
+//! Flex, not in single precision, checkpointed, or without autodiff where there is a gradient to
+//! compute; Burn then computes as ever.
 //!
 //! - [`conv2d`]: products of matrices in tiles, or loops over planes where it is depthwise.
 //! - [`batch_norm`]: with the activation behind it, so that only the input is kept.
-//! - [`activate`]: an activation alone.
+//! - [`activate`]: an activation alone, and [`add`]: one of a sum.
+//! - [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool2d`].
+//! - [`scale`]: channels by factors, as in squeeze-and-excitation; [`cat`] and
+//!   [`channel_shuffle`]: channels in another order.
+//! - [`step`]: what an optimiser does with weights, in one pass; [`sum_of_squares`] and
+//!   [`multiply`] to clip gradients.
 //!
 //! No sum depends on the number of threads, so that a run comes to the same weights everywhere.
 
@@ -18,8 +24,15 @@ mod geometry;
 mod lanes;
 mod norm;
 mod ops;
+mod optim;
+mod plane;
+mod pool;
 mod scratch;
 mod transpose;
 
 pub use activation::Activation;
-pub use ops::{activate, batch_norm, conv2d};
+pub use ops::{
+    activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d, global_avg_pool2d,
+    has_steps, max_pool2d, multiply, scale, step, sum_of_squares,
+};
+pub use optim::{Rule, Step};

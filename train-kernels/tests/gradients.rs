@@ -2,11 +2,16 @@
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{AvgPool2dConfig, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{
     DType, Device, Distribution, GradientCheckpointingStrategy, Tensor, activation,
 };
-use zoo_train_kernels::{Activation, activate, batch_norm, conv2d};
+use zoo_train_kernels::{
+    Activation, activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d,
+    global_avg_pool2d, max_pool2d, scale,
+};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -42,11 +47,7 @@ fn gradients(
 
 /// Kernels, strides, paddings and groups in many combinations, by a simple generator.
 fn cases() -> impl Iterator<Item = ([usize; 4], Conv2dConfig)> {
-    let mut state = 1_u64;
-    let mut pick = move |choices: &[usize]| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        choices[(state >> 33) as usize % choices.len()]
-    };
+    let mut pick = picks();
     (0..120).map(move |_| {
         let groups = pick(&[1, 1, 2, 3]);
         let channels = [groups * pick(&[1, 3, 5, 17]), groups * pick(&[1, 2, 7, 19])];
@@ -243,6 +244,120 @@ fn activations_are_burns() {
     }
 }
 
+/// Outputs and gradients of an input are the same.
+fn assert_same(x: &Tensor<4>, got: Tensor<4>, expected: Tensor<4>, what: &str) {
+    assert_close(got.clone(), expected.clone(), what);
+    let factors = random(expected.dims()).detach();
+    let [got, expected] = [got, expected].map(|output| {
+        let gradients = (output * factors.clone()).sum().backward();
+        x.grad(&gradients).unwrap()
+    });
+    assert_close(got, expected, &format!("gradient of {what}"));
+}
+
+/// A simple generator of choices.
+fn picks() -> impl FnMut(&[usize]) -> usize {
+    let mut state = 1_u64;
+    move |choices: &[usize]| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        choices[(state >> 33) as usize % choices.len()]
+    }
+}
+
+#[test]
+fn pooling_is_burns() {
+    let mut pick = picks();
+    for _ in 0..120 {
+        let kernel = [pick(&[1, 2, 3, 5]), pick(&[1, 2, 3, 5])];
+        let strides = [pick(&[1, 2, 3]), pick(&[1, 2, 3])];
+        // A window reads something of the input: no side is wider than half a kernel.
+        let mut side = |axis: usize| pick(&[0, 1, 2]).min(kernel[axis] / 2);
+        let (rows, columns) = (side(0), side(1));
+        let shape = [pick(&[1, 2]), pick(&[1, 3]), pick(&[7, 10, 13]), pick(&[9, 14, 37])];
+        let padding = match pick(&[0, 1, 2]) {
+            0 => PaddingConfig2d::Same,
+            _ => PaddingConfig2d::Explicit(rows, columns, rows, columns),
+        };
+        let x = random(shape);
+
+        let config = MaxPool2dConfig::new(kernel)
+            .with_strides(strides)
+            .with_padding(padding.clone())
+            .with_ceil_mode(pick(&[0, 1]) == 1);
+        let pool = config.init();
+        let got = max_pool2d(&pool, &x).expect("the tensor is on the cpu, under autodiff");
+        assert_same(&x, got, pool.forward(x.clone()), &format!("{config} of {shape:?}"));
+
+        let config = AvgPool2dConfig::new(kernel)
+            .with_strides(strides)
+            .with_padding(padding)
+            .with_count_include_pad(pick(&[0, 1]) == 1);
+        let pool = config.init();
+        let got = avg_pool2d(&pool, &x).expect("the tensor is on the cpu, under autodiff");
+        assert_same(&x, got, pool.forward(x.clone()), &format!("{config} of {shape:?}"));
+    }
+    let x = random([2, 3, 7, 5]);
+    let expected = adaptive_avg_pool2d(x.clone(), [1, 1]);
+    assert_same(&x, global_avg_pool2d(&x).unwrap(), expected, "global pooling");
+}
+
+#[test]
+fn the_first_of_equals_is_the_largest() {
+    let x = Tensor::<4>::zeros([1, 1, 4, 4], &device()).require_grad();
+    let pool = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
+    let gradients = max_pool2d(&pool, &x).unwrap().sum().backward();
+    let first = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let expected: Vec<f32> = first.iter().chain(&first).copied().collect();
+    assert_eq!(x.grad(&gradients).unwrap().into_data().iter::<f32>().collect::<Vec<_>>(), expected);
+    let nan = Tensor::<4>::full([1, 1, 2, 2], f32::NAN, &device());
+    assert!(max_pool2d(&pool, &nan).unwrap().into_scalar::<f32>().is_nan());
+}
+
+#[test]
+fn sums_and_products_are_burns() {
+    let (x, y) = (random([3, 5, 6, 7]), random([3, 5, 6, 7]));
+    for activation in [Activation::Identity, Activation::Relu] {
+        // Twice the same: gradients of both come together.
+        for (a, b) in [(&x, &y), (&y, &x), (&x, &x)] {
+            let expected = by_burn(activation, a.clone() + b.clone());
+            assert_same(&x, add(activation, a, b).unwrap(), expected, "a sum");
+        }
+    }
+    for parts in [vec![&x, &y], vec![&y, &x, &y], vec![&x, &x, &y, &x]] {
+        let parts: Vec<Tensor<4>> = parts.into_iter().cloned().collect();
+        let expected = Tensor::cat(parts.clone(), 1);
+        assert_same(&y, cat(&parts).unwrap(), expected, "channels behind others");
+    }
+    let wide = random([2, 12, 3, 5]);
+    for groups in [2, 3] {
+        let grouped = wide.clone().reshape([2, groups, 12 / groups, 15]);
+        let expected = grouped.swap_dims(1, 2).reshape([2, 12, 3, 5]);
+        assert_same(&wide, channel_shuffle(&wide, groups).unwrap(), expected, "a shuffle");
+    }
+    let factors = random([3, 5, 1, 1]);
+    for input in [&x, &factors] {
+        let expected = x.clone() * factors.clone();
+        assert_same(input, scale(&x, &factors).unwrap(), expected, "a product");
+    }
+}
+
+#[test]
+fn views_are_read_in_their_order() {
+    let x = random([3, 6, 5, 4]);
+    let views = [
+        x.clone().narrow(1, 2, 3),
+        x.clone().swap_dims(0, 1),
+        x.clone().swap_dims(2, 3),
+        x.clone().slice([0..2, 0..6, 1..4, 0..4]),
+        x.clone().flip([1]),
+        x.clone().narrow(0, 1, 2).permute([1, 0, 3, 2]),
+    ];
+    for view in views {
+        let expected = by_burn(Activation::Silu, view.clone());
+        assert_close(activate(Activation::Silu, &view).unwrap(), expected, "a view");
+    }
+}
+
 #[test]
 fn threads_do_not_change_a_bit() {
     let x = random([3, 12, 17, 15]);
@@ -274,4 +389,6 @@ fn other_tensors_are_left_to_burn() {
     let recomputed = Tensor::<1>::zeros([2], &device())
         .with_gradient_checkpointing_strategy(GradientCheckpointingStrategy::Balanced);
     assert!(activate(Activation::Relu, &recomputed).is_none());
+    assert!(scale(&random([2, 3, 4, 4]), &random([2, 1, 1, 1])).is_none(), "not one a channel");
+    assert!(add(Activation::Silu, &random([2]), &random([2])).is_none());
 }

@@ -117,7 +117,12 @@ impl<M: Module> State<M> {
         let model = model(self.model, "model")?;
         let (optimizer, schedule) = rebuild(&model)?;
         let record = OptimizerRecord::from_bytes(part("optimizer")?);
-        let optimizer = optimizer.load_record(record.map_err(|error| broken(error.to_string()))?);
+        let record = record.map_err(|error| broken(error.to_string()))?;
+        let has_state = !record.is_empty();
+        let optimizer = optimizer.load_record(record);
+        if has_state && optimizer.to_record().is_empty() {
+            return Err(broken("its optimiser is another backend's; resume there".to_owned()));
+        }
         let record = LrSchedulerRecord::from_bytes(part("schedule")?);
         let schedule = schedule.load_record(record.map_err(|error| broken(error.to_string()))?);
         Ok(Self { model, ema, optimizer, schedule, progress })

@@ -41,6 +41,7 @@ pub use fit::{CHECKPOINT, Fitted, Run, fit};
 pub use images::{Budget, Images};
 pub use journal::METRICS;
 pub use observer::{EpochRow, Event, Observer, Silent, duration};
+pub use optim::optimizer;
 pub use report::{REPORT, Report};
 pub use segment::{Masks, Pair, SegmentEvaluation};
 pub use task::{Loss, Score, Task};

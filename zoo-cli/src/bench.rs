@@ -4,14 +4,14 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use serde::Serialize;
-use zoo_core::{ImageClassifier, draw_parameters};
+use zoo_core::{ImageClassifier, fill_with_noise};
 use zoo_engine::StepProfile;
 use zoo_models::Classifier;
+use zoo_train::{Config, Preset, optimizer};
 
 use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
@@ -55,8 +55,7 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let anatomy = anatomy(&variant.config, size)?;
 
     let start = Instant::now();
-    let network = variant.config.init(&device);
-    draw_parameters(&network);
+    let network = fill_with_noise(variant.config.init(&device), &device);
     let init_ms = start.elapsed().as_secs_f64() * 1e3;
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
@@ -197,9 +196,9 @@ struct TrainingStep {
 
 impl TrainingStep {
     fn new(network: Classifier) -> Self {
-        let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-        let optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
-        Self { network: Some(network.train()), optimizer }
+        let recipe = Config::preset(Preset::Scratch).recipe;
+        let network = network.train();
+        Self { optimizer: optimizer(&recipe, &network), network: Some(network) }
     }
 
     fn run(&mut self, images: Tensor<4>) {
@@ -248,7 +247,7 @@ fn print(result: &Result, format: Format) -> anyhow::Result<()> {
                 result.images_per_s * result.macs as f64 / 1e9,
                 result.params
             )?;
-            write!(out, "  weights drawn in {:.0} ms", result.init_ms)?;
+            write!(out, "  network built in {:.0} ms", result.init_ms)?;
             match result.compile_ms {
                 Some(compile) => writeln!(out, "   compiled in {compile:.0} ms")?,
                 None => writeln!(out)?,

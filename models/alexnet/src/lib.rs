@@ -24,10 +24,10 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::activation::relu;
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{Apply, relu};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -131,8 +131,8 @@ impl Conv {
 impl ImageClassifier for AlexNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
         self.stages.iter().fold(images, |x, convs| {
-            let x = convs.iter().fold(x, |x, conv| relu(conv.forward(x)));
-            self.pool.forward(x)
+            let x = convs.iter().fold(x, |x, conv| relu(conv.apply(x)));
+            self.pool.apply(x)
         })
     }
 

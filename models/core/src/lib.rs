@@ -20,7 +20,9 @@ pub mod decode;
 
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
 pub use keys::KeyLayout;
-pub use parameters::{Parameter, count_trainable, draw_parameters, parameters, root_prefix};
+pub use parameters::{
+    Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
+};
 pub use preprocess::{Colour, Filter, Preprocess};
 pub use segmenter::ImageSegmenter;
 pub use variant::{Family, Labels, Paper, Port, Variant, Weights};

@@ -1,5 +1,5 @@
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// The name and the shape of one parameter tensor, without its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,36 @@ pub fn draw_parameters<M: Module>(module: &M) {
         }
     }
     module.visit(&mut Draw);
+}
+
+/// Fills a module's kernels and matrices with noise of the size that He et al. ask for
+/// (arXiv:1502.01852, equation 10), in a moment and always the same: enough to measure speed with.
+pub fn fill_with_noise<M: Module>(module: M, device: &Device) -> M {
+    struct Noise<'a>(&'a Device);
+    impl ModuleMapper for Noise<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let shape = param.lazy_shape();
+            if D < 2 {
+                return param;
+            }
+            let (count, outputs) = (shape.num_elements(), shape[if D == 2 { 1 } else { 0 }]);
+            let bound = (6.0 * outputs as f32 / count.max(1) as f32).sqrt();
+            let numbers = TensorData::new(noise(count, bound), shape);
+            Param::initialized(param.id, Tensor::from_data(numbers, self.0))
+        }
+    }
+    module.map(&mut Noise(device))
+}
+
+/// Numbers between `-bound` and `bound`, in no order.
+fn noise(count: usize, bound: f32) -> Vec<f32> {
+    let number = |i: u32| {
+        // Neighbours differ in all bits, as in the finaliser of MurmurHash3.
+        let i = (i ^ i >> 16).wrapping_mul(0x85eb_ca6b);
+        let i = (i ^ i >> 13).wrapping_mul(0xc2b2_ae35);
+        bound / 2_147_483_648.0 * (i ^ i >> 16).cast_signed() as f32
+    };
+    (0..count as u32).map(number).collect()
 }
 
 #[derive(Default)]

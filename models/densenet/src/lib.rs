@@ -23,10 +23,12 @@ use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig2d};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, HeadKind, Padding};
+use zoo_core::layers::{
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, batch_norm, cat,
+    relu,
+};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -212,15 +214,15 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
 
 impl ImageClassifier for DenseNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = self.stem.forward(images);
+        let mut x = self.stem.apply(images);
         if let Some(norm) = &self.stem_norm {
-            x = relu(norm.forward(x));
+            x = batch_norm(norm, Activation::Relu, x);
         }
         if let Some(pool) = &self.stem_pool {
-            x = pool.forward(x);
+            x = pool.apply(x);
         }
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.norm.forward(x)
+        self.norm.apply(x)
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
@@ -248,7 +250,7 @@ impl DenseBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.layers.iter().fold(x, |x, layer| {
             let added = layer.forward(x.clone());
-            Tensor::cat(vec![x, added], 1)
+            cat(vec![x, added])
         });
         match &self.transition {
             Some(transition) => transition.forward(x),
@@ -265,12 +267,12 @@ impl DenseLayer {
 
 impl Transition {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.pool.forward(self.compress.forward(x))
+        self.pool.apply(self.compress.forward(x))
     }
 }
 
 impl NormActConv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(relu(self.norm.forward(x)))
+        self.conv.apply(batch_norm(&self.norm, Activation::Relu, x))
     }
 }

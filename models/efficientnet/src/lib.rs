@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, make_divisible,
+    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, make_divisible,
 };
 
 mod pretrained;
@@ -264,7 +264,9 @@ impl MbConv {
         }
         branch = self.project.forward(branch);
         match &self.stochastic_depth {
-            Some(stochastic_depth) => x + stochastic_depth.forward(branch),
+            Some(stochastic_depth) => {
+                add(Activation::Identity, stochastic_depth.forward(branch), x)
+            }
             None => branch,
         }
     }

@@ -20,11 +20,12 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Dropout, DropoutConfig, Linear};
-use burn::tensor::activation::relu;
-use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{Activation, ConvNormAct, SqueezeExcite, make_divisible};
+use zoo_core::layers::{
+    Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, global_avg_pool2d, make_divisible,
+    relu,
+};
 
 mod pretrained;
 mod reading;
@@ -185,9 +186,9 @@ impl ImageClassifier for GhostNet {
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        let mut hidden = self.hidden.forward(adaptive_avg_pool2d(features, [1, 1]));
+        let mut hidden = self.hidden.apply(global_avg_pool2d(features));
         if let Some(norm) = &self.hidden_norm {
-            hidden = norm.forward(hidden);
+            hidden = norm.apply(hidden);
         }
         self.classifier.forward(self.dropout.forward(relu(hidden)))
     }
@@ -212,10 +213,11 @@ impl GhostBottleneck {
             branch = squeeze_excite.forward(branch);
         }
         branch = self.project.forward(branch);
-        match &self.shortcut {
-            Some([depthwise, pointwise]) => pointwise.forward(depthwise.forward(x)) + branch,
-            None => x + branch,
-        }
+        let shortcut = match &self.shortcut {
+            Some([depthwise, pointwise]) => pointwise.forward(depthwise.forward(x)),
+            None => x,
+        };
+        add(Activation::Identity, branch, shortcut)
     }
 }
 
@@ -223,7 +225,7 @@ impl GhostModule {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let maps = self.primary.forward(x);
         let ghosts = self.cheap.forward(maps.clone());
-        Tensor::cat(vec![maps, ghosts], 1)
+        cat(vec![maps, ghosts])
     }
 }
 
@@ -231,7 +233,7 @@ impl Classifier {
     fn forward(&self, hidden: Tensor<4>) -> Tensor<2> {
         match self {
             Self::FullyConnected(linear) => linear.forward(hidden.flatten(1, 3)),
-            Self::Pointwise(conv) => conv.forward(hidden).flatten(1, 3),
+            Self::Pointwise(conv) => conv.apply(hidden).flatten(1, 3),
         }
     }
 }

@@ -25,12 +25,12 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::activation::relu;
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, cat,
+    relu,
 };
 use zoo_core::{TrainingOutput, check_size};
 
@@ -206,12 +206,12 @@ fn linear(channels: [usize; 2], device: &Device) -> Linear {
 impl GoogLeNet {
     /// The features, and what the auxiliary classifiers see on the way to them.
     fn forward_stages(&self, images: Tensor<4>) -> (Tensor<4>, Vec<Tensor<4>>) {
-        let x = self.pool.forward(self.conv1.forward(images));
+        let x = self.pool.apply(self.conv1.forward(images));
         let mut x = self.conv2.iter().fold(x, |x, conv| conv.forward(x));
         let mut seen = Vec::with_capacity(AUXILIARY_INPUTS.len());
         for (stage, modules) in self.stages.iter().enumerate() {
             let is_last = stage + 1 == self.stages.len();
-            x = if is_last { &self.last_pool } else { &self.pool }.forward(x);
+            x = if is_last { &self.last_pool } else { &self.pool }.apply(x);
             for (index, module) in modules.iter().enumerate() {
                 x = module.forward(x);
                 if AUXILIARY_INPUTS.contains(&(stage, index)) {
@@ -275,9 +275,9 @@ impl Inception {
             self.conv1x1.forward(x.clone()),
             self.conv3x3.forward(self.reduce3x3.forward(x.clone())),
             self.conv5x5.forward(self.reduce5x5.forward(x.clone())),
-            self.project.forward(self.pool.forward(x)),
+            self.project.forward(self.pool.apply(x)),
         ];
-        Tensor::cat(views, 1)
+        cat(views)
     }
 }
 

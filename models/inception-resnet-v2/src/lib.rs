@@ -26,8 +26,8 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
-    Activation, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind,
+    Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
+    ConvNormActConfig, HeadKind, add,
 };
 
 mod pretrained;
@@ -242,7 +242,7 @@ impl ResidualBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let residual = self.expand.forward(self.inception.forward(x.clone()));
-        self.activation.forward(x + residual * self.scale)
+        let residual = self.expand.apply(self.inception.forward(x.clone()));
+        add(self.activation, residual * self.scale, x)
     }
 }

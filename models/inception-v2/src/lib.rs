@@ -28,8 +28,8 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, SqueezeExcite,
-    SqueezeExciteConfig,
+    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    SqueezeExcite, SqueezeExciteConfig, cat,
 };
 
 mod pretrained;
@@ -220,8 +220,8 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 
 impl ImageClassifier for InceptionV2 {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(self.stem.forward(images));
-        let x = self.pool.forward(run(&self.conv2, x));
+        let x = self.pool.apply(self.stem.forward(images));
+        let x = self.pool.apply(run(&self.conv2, x));
         self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
     }
 
@@ -257,7 +257,7 @@ impl Inception {
             Some(project) => project.forward(pooled),
             None => pooled,
         });
-        let joined = Tensor::cat(branches, 1);
+        let joined = cat(branches);
         match &self.squeeze_excite {
             Some(squeeze_excite) => squeeze_excite.forward(joined),
             None => joined,
@@ -268,8 +268,8 @@ impl Inception {
 impl Pool {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Average(pool) => pool.forward(x),
-            Self::Max(pool) => pool.forward(x),
+            Self::Average(pool) => pool.apply(x),
+            Self::Max(pool) => pool.apply(x),
         }
     }
 }

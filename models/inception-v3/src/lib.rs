@@ -27,8 +27,8 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
 use zoo_core::layers::{
-    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, Padding,
+    Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
+    ConvNormActConfig, HeadKind, Padding,
 };
 pub use zoo_core::{ImageClassifier, Port};
 use zoo_core::{TrainingOutput, check_size};
@@ -276,7 +276,7 @@ impl AuxiliaryHead {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let pooled = self.pool.forward(x);
+        let pooled = self.pool.apply(x);
         self.classifier.forward(self.convs.iter().fold(pooled, |x, conv| conv.forward(x)))
     }
 }

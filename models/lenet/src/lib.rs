@@ -26,6 +26,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
+use zoo_core::layers::Apply;
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -74,8 +75,8 @@ impl LeNetConfig {
 
 impl ImageClassifier for LeNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(self.conv1.forward(images).tanh());
-        self.pool.forward(self.conv2.forward(x).tanh())
+        let x = self.pool.apply(self.conv1.apply(images).tanh());
+        self.pool.apply(self.conv2.apply(x).tanh())
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {

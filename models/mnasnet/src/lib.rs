@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, make_divisible,
+    SqueezeExcite, SqueezeExciteConfig, add, make_divisible,
 };
 
 mod pretrained;
@@ -255,6 +255,6 @@ impl InvertedResidual {
             branch = squeeze_excite.forward(branch);
         }
         branch = self.project.forward(branch);
-        if self.has_skip { x + branch } else { branch }
+        if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
     }
 }

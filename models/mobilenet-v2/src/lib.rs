@@ -17,7 +17,7 @@ use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, make_divisible,
+    Padding, add, make_divisible,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -177,6 +177,6 @@ impl InvertedResidual {
             branch = expand.forward(branch);
         }
         branch = self.project.forward(self.depthwise.forward(branch));
-        if self.has_skip { x + branch } else { branch }
+        if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
     }
 }

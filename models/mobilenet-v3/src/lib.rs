@@ -23,13 +23,13 @@ use std::f64::consts::SQRT_2;
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
-    ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, make_divisible,
+    ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, global_avg_pool2d,
+    make_divisible,
 };
 
 mod pretrained;
@@ -194,7 +194,7 @@ impl ImageClassifier for MobileNetV3 {
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        let pooled = adaptive_avg_pool2d(features, [1, 1]).flatten(1, 3);
+        let pooled = global_avg_pool2d(features).flatten(1, 3);
         let hidden = HardSwish.forward(self.hidden.forward(pooled));
         self.classifier.forward(self.dropout.forward(hidden))
     }
@@ -221,7 +221,7 @@ impl InvertedResidual {
             branch = squeeze_excite.forward(branch);
         }
         branch = self.project.forward(branch);
-        if self.has_skip { x + branch } else { branch }
+        if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
     }
 }
 

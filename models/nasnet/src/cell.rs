@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, s};
-use zoo_core::layers::{Activation, ConvNormAct, ConvNormActConfig, Padding};
+use zoo_core::layers::{
+    Activation, Apply, ConvNormAct, ConvNormActConfig, Padding, add, cat, relu,
+};
 
 use crate::{EarlierInput, Port};
 
@@ -240,9 +241,9 @@ impl Cell {
         for (block, BlockPlan { left, right }) in self.blocks.iter().zip(&self.plan.blocks) {
             let left = apply(block.left.as_ref(), hidden[left.1].clone());
             let right = apply(block.right.as_ref(), hidden[right.1].clone());
-            hidden.push(left + right);
+            hidden.push(add(Activation::Identity, left, right));
         }
-        Tensor::cat(self.plan.output.iter().map(|&index| hidden[index].clone()).collect(), 1)
+        cat(self.plan.output.iter().map(|&index| hidden[index].clone()).collect())
     }
 }
 
@@ -250,12 +251,12 @@ fn apply(operation: Option<&Operation>, x: Tensor<4>) -> Tensor<4> {
     match operation {
         None => x,
         Some(Operation::Separable(convs)) => convs.iter().fold(x, |x, conv| conv.forward(x)),
-        Some(Operation::Average(pool)) => pool.forward(x),
-        Some(Operation::Max(pool)) => pool.forward(x),
+        Some(Operation::Average(pool)) => pool.apply(x),
+        Some(Operation::Max(pool)) => pool.apply(x),
         Some(Operation::MaxOfPadded(pool)) => {
             // What halves a map by 3×3 windows as TensorFlow does: one pixel more before an odd one.
             let [_, _, height, width] = x.dims();
-            pool.forward(x.pad((width % 2, 1, height % 2, 1), 0.0))
+            pool.apply(x.pad((width % 2, 1, height % 2, 1), 0.0))
         }
     }
 }
@@ -280,7 +281,7 @@ impl SeparableConv {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.pointwise.forward(self.depthwise.forward(relu(x))))
+        self.norm.apply(self.pointwise.apply(self.depthwise.apply(relu(x))))
     }
 }
 
@@ -293,6 +294,6 @@ impl Halving {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         // Beyond the border lie zeros.
         let shifted = x.clone().pad((0, 1, 0, 1), 0.0).slice(s![.., .., 1.., 1..]);
-        self.norm.forward(Tensor::cat(vec![self.even.forward(x), self.odd.forward(shifted)], 1))
+        self.norm.apply(cat(vec![self.even.apply(x), self.odd.apply(shifted)]))
     }
 }

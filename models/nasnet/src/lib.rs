@@ -26,11 +26,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, ConvNormAct, HeadKind, Padding};
+use zoo_core::layers::{
+    ClassifierHead, ClassifierHeadConfig, ConvNormAct, HeadKind, Padding, relu,
+};
 
 mod cell;
 mod pretrained;

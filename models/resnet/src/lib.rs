@@ -29,7 +29,8 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor, s};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, add,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -212,7 +213,7 @@ impl ImageClassifier for ResNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
         let mut x = self.stem.forward(images);
         if let Some(pool) = &self.pool {
-            x = pool.forward(x);
+            x = pool.apply(x);
         }
         self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
     }
@@ -242,7 +243,7 @@ impl Block {
             Some(Shortcut::Projection(projection)) => projection.forward(x),
             Some(Shortcut::Padded(padded)) => padded.forward(x),
         };
-        Activation::Relu.forward(branch + shortcut)
+        add(Activation::Relu, branch, shortcut)
     }
 }
 

@@ -60,7 +60,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, add,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
 
@@ -242,7 +243,7 @@ fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 impl ImageClassifier for SENet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
         let x = self.stem.iter().fold(images, |x, conv| conv.forward(x));
-        let x = self.pool.forward(x);
+        let x = self.pool.apply(x);
         self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
     }
 
@@ -275,6 +276,6 @@ impl Block {
             Some(shortcut) => shortcut.forward(x),
             None => x,
         };
-        Activation::Relu.forward(branch + shortcut)
+        add(Activation::Relu, branch, shortcut)
     }
 }

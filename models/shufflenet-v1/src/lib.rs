@@ -21,11 +21,11 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, add, cat, channel_shuffle, relu,
 };
 
 mod pretrained;
@@ -127,7 +127,7 @@ impl ShuffleNetV1Config {
 
 impl ImageClassifier for ShuffleNetV1 {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(self.stem.forward(images));
+        let x = self.pool.apply(self.stem.forward(images));
         self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x))
     }
 
@@ -172,21 +172,13 @@ impl ShuffleUnit {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let branch = shuffle(self.compress.forward(x.clone()), self.groups);
+        let branch = channel_shuffle(self.compress.forward(x.clone()), self.groups);
         let branch = self.expand.forward(self.depthwise.forward(branch));
-        relu(match &self.shortcut {
-            Some(average) => Tensor::cat(vec![branch, average.forward(x)], 1),
-            None => branch + x,
-        })
+        match &self.shortcut {
+            Some(average) => relu(cat(vec![branch, average.apply(x)])),
+            None => add(Activation::Relu, branch, x),
+        }
     }
-}
-
-/// Takes the first channel of each group, then the second of each, … (§3.1, figure 1).
-fn shuffle(x: Tensor<4>, groups: usize) -> Tensor<4> {
-    let [batch, channels, height, width] = x.dims();
-    x.reshape([batch, groups, channels / groups, height * width])
-        .swap_dims(1, 2)
-        .reshape([batch, channels, height, width])
 }
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {

@@ -23,7 +23,8 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, cat, channel_shuffle,
 };
 
 mod pretrained;
@@ -108,7 +109,7 @@ impl ShuffleNetV2Config {
 
 impl ImageClassifier for ShuffleNetV2 {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(self.stem.forward(images));
+        let x = self.pool.apply(self.stem.forward(images));
         let x = self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x));
         self.head_conv.forward(x)
     }
@@ -166,7 +167,7 @@ impl ShuffleUnit {
             }
         };
         let worked = self.last.forward(self.depthwise.forward(self.first.forward(x)));
-        interleave(passed, worked)
+        channel_shuffle(cat(vec![passed, worked]), 2)
     }
 }
 
@@ -174,12 +175,6 @@ impl Shortcut {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.project.forward(self.depthwise.forward(x))
     }
-}
-
-/// Channels of one and the other in turns: the channel shuffle of two groups.
-fn interleave(even: Tensor<4>, odd: Tensor<4>) -> Tensor<4> {
-    let [batch, channels, height, width] = even.dims();
-    Tensor::stack::<5>(vec![even, odd], 2).reshape([batch, 2 * channels, height, width])
 }
 
 fn depthwise(channels: usize, stride: usize) -> ConvNormActConfig {

@@ -22,11 +22,10 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::relu;
-use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
+use zoo_core::layers::{Apply, cat, global_avg_pool2d, relu};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -130,10 +129,10 @@ impl SqueezeNetConfig {
 
 impl ImageClassifier for SqueezeNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = relu(self.stem.forward(images));
+        let mut x = relu(self.stem.apply(images));
         for fire in &self.fires {
             if fire.is_pooled {
-                x = self.pool.forward(x);
+                x = self.pool.apply(x);
             }
             x = fire.forward(x);
         }
@@ -141,8 +140,8 @@ impl ImageClassifier for SqueezeNet {
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        let maps = relu(self.classifier.forward(self.dropout.forward(features)));
-        adaptive_avg_pool2d(maps, [1, 1]).flatten(1, 3)
+        let maps = relu(self.classifier.apply(self.dropout.forward(features)));
+        global_avg_pool2d(maps).flatten(1, 3)
     }
 
     fn min_size(&self) -> usize {
@@ -161,12 +160,12 @@ impl ImageClassifier for SqueezeNet {
 
 impl Fire {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let squeezed = relu(self.squeeze.forward(x));
+        let squeezed = relu(self.squeeze.apply(x));
         let halves = vec![
-            relu(self.expand1x1.forward(squeezed.clone())),
-            relu(self.expand3x3.forward(squeezed)),
+            relu(self.expand1x1.apply(squeezed.clone())),
+            relu(self.expand3x3.apply(squeezed)),
         ];
-        Tensor::cat(halves, 1)
+        cat(halves)
     }
 }
 

@@ -30,7 +30,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageSegmenter;
-use zoo_core::layers::{ConvNormAct, ConvNormActConfig};
+use zoo_core::layers::{Apply, ConvNormAct, ConvNormActConfig, cat};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -133,13 +133,13 @@ impl ImageSegmenter for UNet {
         let mut skipped = Vec::with_capacity(self.down.len());
         for down in &self.down {
             skipped.push(x.clone());
-            x = down.forward(self.pool.forward(x));
+            x = down.forward(self.pool.apply(x));
         }
         self.up.iter().zip(skipped.into_iter().rev()).fold(x, |x, (up, skip)| up.forward(x, skip))
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {
-        self.classifier.forward(features)
+        self.classifier.apply(features)
     }
 
     fn min_size(&self) -> usize {
@@ -184,7 +184,7 @@ impl Up {
             }
         };
         let x = fit(x, &skip);
-        self.convs.forward(Tensor::cat(vec![skip, x], 1))
+        self.convs.forward(cat(vec![skip, x]))
     }
 }
 

@@ -27,12 +27,11 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{
     BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d,
 };
-use burn::tensor::activation::relu;
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::he;
+use zoo_core::layers::{Activation, Apply, batch_norm, he, relu};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -150,7 +149,7 @@ impl ImageClassifier for Vgg {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
         self.stages.iter().fold(images, |x, layers| {
             let x = layers.iter().fold(x, |x, layer| layer.forward(x));
-            self.pool.forward(x)
+            self.pool.apply(x)
         })
     }
 
@@ -177,10 +176,10 @@ impl ImageClassifier for Vgg {
 
 impl Layer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = self.conv.forward(x);
-        if let Some(norm) = &self.norm {
-            x = norm.forward(x);
+        let x = self.conv.apply(x);
+        match &self.norm {
+            Some(norm) => batch_norm(norm, Activation::Relu, x),
+            None => relu(x),
         }
-        relu(x)
     }
 }

@@ -25,11 +25,13 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, he};
+use zoo_core::layers::{
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, add, batch_norm,
+    he, relu,
+};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -192,9 +194,9 @@ fn torch_uniform() -> Initializer {
 
 impl ImageClassifier for WideResNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
+        let x = self.stem.apply(images);
         let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        let x = self.norm.forward(x);
+        let x = self.norm.apply(x);
         match self.features {
             Features::Normalised => x,
             Features::Activated => relu(x),
@@ -223,18 +225,18 @@ impl Block {
         let (first, rest) = self.convs.split_first().expect("a block has convolutions");
         let activated = first.activate(x.clone());
         let shortcut = match &self.shortcut {
-            Some(projection) => projection.forward(activated.clone()),
+            Some(projection) => projection.apply(activated.clone()),
             None => x,
         };
-        let branch = rest.iter().fold(first.conv.forward(activated), |branch, layer| {
-            layer.conv.forward(self.dropout.forward(layer.activate(branch)))
+        let branch = rest.iter().fold(first.conv.apply(activated), |branch, layer| {
+            layer.conv.apply(self.dropout.forward(layer.activate(branch)))
         });
-        branch + shortcut
+        add(Activation::Identity, branch, shortcut)
     }
 }
 
 impl PreActivation {
     fn activate(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.norm.forward(x))
+        batch_norm(&self.norm, Activation::Relu, x)
     }
 }

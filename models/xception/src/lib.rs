@@ -24,11 +24,10 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, he,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, Padding, add, he, relu,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -238,17 +237,18 @@ impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let mut branch = self.convs.iter().fold(x.clone(), |x, conv| conv.forward(relu(x)));
         if let Some(pool) = &self.pool {
-            branch = pool.forward(branch);
+            branch = pool.apply(branch);
         }
-        match &self.shortcut {
-            Some(shortcut) => branch + shortcut.forward(x),
-            None => branch + x,
-        }
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x),
+            None => x,
+        };
+        add(Activation::Identity, branch, shortcut)
     }
 }
 
 impl SeparableConv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.pointwise.forward(self.depthwise.forward(x)))
+        self.norm.apply(self.pointwise.apply(self.depthwise.apply(x)))
     }
 }

@@ -5,7 +5,7 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{ConvNormAct, ConvNormActConfig, Padding};
+use super::{Apply, ConvNormAct, ConvNormActConfig, Padding, cat};
 
 /// One step of a branch, as the figures of the Inception papers draw it.
 ///
@@ -142,7 +142,7 @@ impl Branches {
     /// same height and width
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let run = |layers: &Vec<Layer>| layers.iter().fold(x.clone(), |x, layer| layer.forward(x));
-        Tensor::cat(self.branches.iter().map(run).collect(), 1)
+        cat(self.branches.iter().map(run).collect())
     }
 }
 
@@ -150,11 +150,9 @@ impl Layer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv(conv) => conv.forward(x),
-            Self::Fork(fork) => {
-                Tensor::cat(vec![fork.wide.forward(x.clone()), fork.tall.forward(x)], 1)
-            }
-            Self::AvgPool(pool) => pool.forward(x),
-            Self::MaxPool(pool) => pool.forward(x),
+            Self::Fork(fork) => cat(vec![fork.wide.forward(x.clone()), fork.tall.forward(x)]),
+            Self::AvgPool(pool) => pool.apply(x),
+            Self::MaxPool(pool) => pool.apply(x),
         }
     }
 }

@@ -1,10 +1,12 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use burn::tensor::module::{adaptive_avg_pool2d, conv2d};
+use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+
+use super::global_avg_pool2d;
 
 /// What a classifier head does first.
 ///
@@ -85,12 +87,12 @@ impl ClassifierHead {
     pub fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         match self.kind {
             HeadKind::FullyConnected => {
-                let pooled = adaptive_avg_pool2d(features, [1, 1]).flatten(1, 3);
+                let pooled = global_avg_pool2d(features).flatten(1, 3);
                 self.linear.forward(self.dropout.forward(pooled))
             }
             HeadKind::Pointwise => {
                 let maps = self.class_maps(self.dropout.forward(features));
-                adaptive_avg_pool2d(maps, [1, 1]).flatten(1, 3)
+                global_avg_pool2d(maps).flatten(1, 3)
             }
         }
     }

@@ -5,7 +5,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, compute};
+use super::{Activation, Apply, batch_norm};
 
 /// How a convolution extends its input at the borders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +112,6 @@ impl ConvNormAct {
     /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`; but for [`Padding::Valid`] and even
     /// kernels `H' = ceil(H / stride)`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        compute::batch_norm(&self.norm, self.activation, compute::conv2d(&self.conv, x))
+        batch_norm(&self.norm, self.activation, self.conv.apply(x))
     }
 }

@@ -1,10 +1,10 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 
-use super::{Activation, compute};
+use super::compute::scale;
+use super::{Activation, Apply, global_avg_pool2d};
 
 /// How to build a [`SqueezeExcite`].
 #[derive(Config, Debug)]
@@ -66,8 +66,8 @@ impl SqueezeExcite {
     ///
     /// `[N, channels, H, W]` → the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let squeezed = adaptive_avg_pool2d(x.clone(), [1, 1]);
-        let hidden = self.activation.forward(compute::conv2d(&self.reduce, squeezed));
-        x * self.gate.forward(compute::conv2d(&self.expand, hidden))
+        let squeezed = global_avg_pool2d(x.clone());
+        let hidden = self.activation.forward(self.reduce.apply(squeezed));
+        scale(x, self.gate.forward(self.expand.apply(hidden)))
     }
 }

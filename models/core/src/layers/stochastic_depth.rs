@@ -1,6 +1,8 @@
 use burn::module::{Flag, Module, Param};
 use burn::tensor::{Distribution, Tensor};
 
+use super::compute::scale;
+
 /// Drops a residual branch for a random part of the batch while training.
 ///
 /// Huang et al., 2016: [Deep Networks with Stochastic Depth](https://arxiv.org/abs/1603.09382).
@@ -35,8 +37,8 @@ impl StochasticDepth {
             return branch;
         }
         let keep = 1.0 - self.prob;
-        let [batch, ..] = branch.dims();
-        let mask = Tensor::random([batch, 1, 1, 1], Distribution::Bernoulli(keep), &device);
-        branch * mask / keep
+        let [batch, channels, ..] = branch.dims();
+        let mask = Tensor::<4>::random([batch, 1, 1, 1], Distribution::Bernoulli(keep), &device);
+        scale(branch, (mask / keep).expand([batch, channels, 1, 1]))
     }
 }

@@ -1,0 +1,139 @@
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::Tensor;
+
+use super::{contiguous, flex, into_owned, numbers, tensor, tracked};
+use crate::{Activation, activation, plane};
+
+/// Applies an activation.
+///
+/// # Shapes
+///
+/// `[…]` → `[…]`
+pub fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {
+    let x = tracked(x)?;
+    let input = contiguous(x.primitive());
+    let output = flex(activation::forward(activation, numbers(&input)), input.shape());
+    let prepared =
+        ActivationBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
+    Some(tensor(match prepared {
+        OpsKind::Tracked(prep) => prep.finish((activation, input), output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }))
+}
+
+#[derive(Debug)]
+struct ActivationBackward;
+
+impl Backward<Flex, 1> for ActivationBackward {
+    type State = (Activation, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (activation, x) = ops.state;
+        let mut grad = into_owned(grads.consume::<Flex>(&ops.node));
+        activation::backward(activation, numbers(&x), grad.storage_mut());
+        let [parent] = ops.parents;
+        if let Some(parent) = parent {
+            grads.register::<Flex>(parent.id, grad);
+        }
+    }
+}
+
+/// Applies an activation to a sum.
+///
+/// # Shapes
+///
+/// `[…]`, `[…]` → `[…]`
+pub fn add<const D: usize>(
+    activation: Activation,
+    a: &Tensor<D>,
+    b: &Tensor<D>,
+) -> Option<Tensor<D>> {
+    // Others have slopes that can't be told from what came of them.
+    if a.dims() != b.dims() || !matches!(activation, Activation::Identity | Activation::Relu) {
+        return None;
+    }
+    let (a, b) = (tracked(a)?, tracked(b)?);
+    let summands = [&a, &b].map(|x| contiguous(x.primitive()));
+    let [x, y] = summands.each_ref().map(numbers);
+    let output = flex(activation::forward_sum(activation, x, y), a.shape());
+    let prepared =
+        SumBackward.prepare::<NoCheckpointing>([a.node(), b.node()]).compute_bound().stateful();
+    Some(tensor(match prepared {
+        OpsKind::Tracked(prep) => {
+            let kept = (activation == Activation::Relu).then(|| output.clone());
+            prep.finish(kept, output)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }))
+}
+
+#[derive(Debug)]
+struct SumBackward;
+
+impl Backward<Flex, 2> for SumBackward {
+    /// The output of a ReLU; none where there is no activation.
+    type State = Option<FlexTensor>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let mut grad = grads.consume::<Flex>(&ops.node);
+        if let Some(output) = ops.state {
+            grad = into_owned(grad);
+            activation::backward(Activation::Relu, numbers(&output), grad.storage_mut());
+        }
+        for parent in ops.parents.into_iter().flatten() {
+            grads.register::<Flex>(parent.id, grad.clone());
+        }
+    }
+}
+
+/// Multiplies each channel of each image by a factor of its own.
+///
+/// # Shapes
+///
+/// `[N, C, H, W]`, `[N, C, 1, 1]` → `[N, C, H, W]`
+pub fn scale(x: &Tensor<4>, factors: &Tensor<4>) -> Option<Tensor<4>> {
+    let [batch, channels, ..] = x.dims();
+    if factors.dims() != [batch, channels, 1, 1] || x.shape().num_elements() == 0 {
+        return None;
+    }
+    let (x, factors) = (tracked(x)?, tracked(factors)?);
+    let inputs = [&x, &factors].map(|x| contiguous(x.primitive()));
+    let [numbers_of_x, numbers_of_factors] = inputs.each_ref().map(numbers);
+    let output = flex(plane::scale(numbers_of_x, numbers_of_factors), x.shape());
+    let prepared = ScaleBackward
+        .prepare::<NoCheckpointing>([x.node(), factors.node()])
+        .compute_bound()
+        .stateful();
+    Some(tensor(match prepared {
+        OpsKind::Tracked(prep) => prep.finish(inputs, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }))
+}
+
+#[derive(Debug)]
+struct ScaleBackward;
+
+impl Backward<Flex, 2> for ScaleBackward {
+    /// What was multiplied, and by what.
+    type State = [FlexTensor; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x, factors] = ops.state;
+        let grad = contiguous(&grads.consume::<Flex>(&ops.node));
+        let [of_x, of_factors] = ops.parents;
+        if let Some(parent) = of_x {
+            let gradient = plane::scale(numbers(&grad), numbers(&factors));
+            grads.register::<Flex>(parent.id, flex(gradient, x.shape()));
+        }
+        if let Some(parent) = of_factors {
+            let count = factors.shape().num_elements();
+            let gradient = plane::factors_gradient(numbers(&x), numbers(&grad), count);
+            grads.register::<Flex>(parent.id, flex(gradient, factors.shape()));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Planes as a whole: their means, products with a number each, and copies.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::lanes::{LANES, total, vectorised};
+
+vectorised! {
+    fn sum(x: &[f32]) -> f32 {
+        let mut sums = [0.0; 2 * LANES];
+        let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
+        for chunk in chunks {
+            sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x);
+        }
+        total(sums) + rest.iter().sum::<f32>()
+    }
+}
+
+vectorised! {
+    /// `Σ a · b`
+    fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let mut sums = [0.0; 2 * LANES];
+        let (a, a_rest) = a.as_chunks::<{ 2 * LANES }>();
+        let (b, b_rest) = b.as_chunks::<{ 2 * LANES }>();
+        for (a, b) in a.iter().zip(b) {
+            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += a * b;
+            }
+        }
+        total(sums) + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    }
+}
+
+vectorised! {
+    fn multiply(x: &[f32], factor: f32, out: &mut [f32]) {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = x * factor);
+    }
+}
+
+/// The mean of each plane.
+pub(crate) fn means(x: &[f32], places: usize) -> Vec<f32> {
+    x.par_chunks(places).map(|plane| sum(plane) / places as f32).collect()
+}
+
+/// Gradient of the input of [`means`].
+pub(crate) fn means_gradient(grad: &[f32], places: usize) -> Vec<f32> {
+    let mut out = vec![0.0; grad.len() * places];
+    let planes = out.par_chunks_mut(places).zip(grad);
+    planes.for_each(|(out, grad)| out.fill(grad / places as f32));
+    out
+}
+
+/// Multiplies each plane by its factor.
+pub(crate) fn scale(x: &[f32], factors: &[f32]) -> Vec<f32> {
+    let places = x.len() / factors.len();
+    let mut out = vec![0.0; x.len()];
+    let planes = out.par_chunks_mut(places).zip(x.par_chunks(places));
+    planes.zip(factors).for_each(|((out, x), factor)| multiply(x, *factor, out));
+    out
+}
+
+/// Gradient of the factors of [`scale`].
+pub(crate) fn factors_gradient(x: &[f32], grad: &[f32], factors: usize) -> Vec<f32> {
+    let places = x.len() / factors;
+    x.par_chunks(places).zip(grad.par_chunks(places)).map(|(x, grad)| dot(x, grad)).collect()
+}
+
+/// The first image of each part, then the second of each, …
+pub(crate) fn interleave(parts: &[&[f32]], images: usize) -> Vec<f32> {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut out = Vec::with_capacity(len);
+    for image in 0..images {
+        for part in parts {
+            let size = part.len() / images;
+            out.extend_from_slice(&part[image * size..(image + 1) * size]);
+        }
+    }
+    out
+}
+
+/// The same range of each image.
+pub(crate) fn take(x: &[f32], images: usize, range: Range<usize>) -> Vec<f32> {
+    let mut out = Vec::with_capacity(images * range.len());
+    for image in x.chunks_exact(x.len() / images) {
+        out.extend_from_slice(&image[range.clone()]);
+    }
+    out
+}
+
+/// Takes the first channel of each group, then the second of each, …
+pub(crate) fn shuffle(x: &[f32], [channels, groups]: [usize; 2], places: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(x.len());
+    for image in x.chunks_exact(channels * places) {
+        for channel in 0..channels {
+            let from = channel % groups * (channels / groups) + channel / groups;
+            out.extend_from_slice(&image[from * places..(from + 1) * places]);
+        }
+    }
+    out
+}
