@@ -2,7 +2,7 @@
 //!
 //! The device records what a forward pass does instead of doing it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use burn::backend::Capture as CaptureBackend;
@@ -50,7 +50,7 @@ pub(crate) fn capture<M: Module, O: Outputs>(
     let device = Device::capture();
     let mut images = None;
     let mut outputs = Vec::new();
-    let mut parameters = Parameters { device: &device, values: BTreeMap::new() };
+    let mut parameters = Parameters { device: &device, values: HashMap::new() };
     let recorded = device.capture_scope(|scope| {
         // `valid` makes copies of BatchNorm's statistics, which clones would share, so that
         // mapping them leaves the model itself as it is.
@@ -65,7 +65,11 @@ pub(crate) fn capture<M: Module, O: Outputs>(
     let recorded = recorded.map_err(|error| Error::Capture { reason: error.to_string() })?;
     let images = images.expect("the scope ran");
 
-    let constants = recorded.values.into_iter().chain(parameters.values).collect();
+    let mut constants = parameters.values;
+    for (id, data) in recorded.values {
+        let shape = data.shape().to_vec();
+        constants.insert(id, Constant { shape, numbers: Numbers::Data(data) });
+    }
     let mut translation = Translation { constants, ..Translation::default() };
     translation.graph.input = translation.graph.value(shape);
     translation.values.insert(images, translation.graph.input);
@@ -84,14 +88,54 @@ pub(crate) fn capture<M: Module, O: Outputs>(
 /// Keeps the values of a model's parameters; what is recorded needs only their shapes.
 struct Parameters<'d> {
     device: &'d Device,
-    values: BTreeMap<TensorId, TensorData>,
+    values: HashMap<TensorId, Constant>,
+}
+
+struct Constant {
+    shape: Vec<usize>,
+    numbers: Numbers,
+}
+
+enum Numbers {
+    Data(TensorData),
+    /// Those of a tensor that somebody else has too.
+    #[cfg(feature = "flex")]
+    Shared(burn::backend::flex::FlexTensor),
+}
+
+impl Numbers {
+    fn of<const D: usize>(tensor: Tensor<D>) -> Self {
+        #[cfg(feature = "flex")]
+        if tensor.dtype() == burn::tensor::DType::F32
+            && let Ok(tensor) = tensor.clone().try_into_primitive::<burn::backend::Flex>()
+        {
+            return Self::Shared(tensor);
+        }
+        Self::Data(tensor.into_data())
+    }
+
+    fn into_vec(self) -> Result<Vec<f32>, Error> {
+        let data = match self {
+            Self::Data(data) => data,
+            // Copied once. On its way through `TensorData` a shared tensor is copied three times.
+            #[cfg(feature = "flex")]
+            Self::Shared(tensor) => match tensor.as_slice::<f32>() {
+                Some(numbers) => return Ok(numbers.to_vec()),
+                None => tensor.into_data(),
+            },
+        };
+        let numbers = data.convert::<f32>().try_into_vec::<f32>();
+        numbers.map_err(|error| Error::Capture { reason: format!("{error:?}") })
+    }
 }
 
 impl ModuleMapper for Parameters<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         parameter.map(|tensor| {
             let stand_in = Tensor::empty(tensor.shape(), self.device);
-            self.values.insert(id(&stand_in), tensor.into_data());
+            let constant =
+                Constant { shape: tensor.shape().to_vec(), numbers: Numbers::of(tensor) };
+            self.values.insert(id(&stand_in), constant);
             stand_in
         })
     }
@@ -121,7 +165,7 @@ fn needed(
 struct Translation {
     graph: Graph,
     values: HashMap<TensorId, ValueId>,
-    constants: BTreeMap<TensorId, TensorData>,
+    constants: HashMap<TensorId, Constant>,
 }
 
 impl Translation {
@@ -354,14 +398,12 @@ impl Translation {
         if let Some(&value) = self.values.get(&tensor.id) {
             return Ok(value);
         }
-        let data = self
+        let Constant { shape, numbers } = self
             .constants
             .remove(&tensor.id)
             .ok_or_else(|| Error::Capture { reason: "a tensor comes from nowhere".to_owned() })?;
-        let shape = data.shape().to_vec();
-        let data = data.convert::<f32>().try_into_vec::<f32>();
-        let data = data.map_err(|error| Error::Capture { reason: format!("{error:?}") })?;
-        self.graph.values.push(Value { shape, constant: Some(Arc::new(data)) });
+        let constant = Some(Arc::new(numbers.into_vec()?));
+        self.graph.values.push(Value { shape, constant });
         let value = self.graph.values.len() - 1;
         self.values.insert(tensor.id, value);
         Ok(value)
