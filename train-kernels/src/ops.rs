@@ -15,6 +15,7 @@ pub use optim::{has_steps, multiply, step, sum_of_squares};
 pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d};
 
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
@@ -33,6 +34,20 @@ fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<FloatTensor<Cpu>> {
 
 fn tensor<const D: usize>(tracked: FloatTensor<Cpu>) -> Tensor<D> {
     Tensor::from_primitive::<Cpu>(tracked)
+}
+
+/// The output of an operation, with what its gradients are computed from if there will be any.
+fn record<O: Backward<Flex, N>, const N: usize, const D: usize>(
+    operation: O,
+    parents: [NodeGuard; N],
+    state: O::State,
+    output: FlexTensor,
+) -> Tensor<D> {
+    let prepared = operation.prepare::<NoCheckpointing>(parents).compute_bound().stateful();
+    tensor(match prepared {
+        OpsKind::Tracked(prep) => prep.finish(state, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    })
 }
 
 /// The same numbers one after the other.

@@ -7,7 +7,7 @@ use crate::geometry::Geometry;
 use crate::lanes::vectorised;
 use crate::scratch::with_scratch;
 
-/// Windows that are larger than this are not counted in a byte.
+/// Taps that a byte tells apart.
 pub(crate) const MOST_TAPS: usize = 256;
 
 vectorised! {

@@ -36,7 +36,7 @@ struct Result {
     images_per_s: f64,
     params: usize,
     macs: u64,
-    /// What it took to draw the weights.
+    /// What it took to build the network.
     init_ms: f64,
     /// What it took to compile the engine's plan.
     compile_ms: Option<f64>,

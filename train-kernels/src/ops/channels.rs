@@ -1,11 +1,10 @@
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::Tensor;
 
-use super::{contiguous, flex, numbers, tensor, tracked};
+use super::{contiguous, flex, numbers, record, tracked};
 use crate::plane;
 
 /// Puts the channels of tensors behind each other.
@@ -41,11 +40,7 @@ fn cat_all<const N: usize>(parts: &[Tensor<4>]) -> Option<Tensor<4>> {
     let output = plane::interleave(&slices, batch);
     let output = flex(output, [batch, channels.iter().sum(), height, width]);
     let nodes = std::array::from_fn(|part| tracked[part].node());
-    let prepared = CatBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish(channels, output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(CatBackward, nodes, channels, output))
 }
 
 #[derive(Debug)]
@@ -85,12 +80,7 @@ pub fn channel_shuffle(x: &Tensor<4>, groups: usize) -> Option<Tensor<4>> {
     let input = contiguous(x.primitive());
     let output = plane::shuffle(numbers(&input), [channels, groups], height * width);
     let output = flex(output, input.shape());
-    let prepared =
-        ShuffleBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish(groups, output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(ShuffleBackward, [x.node()], groups, output))
 }
 
 #[derive(Debug)]

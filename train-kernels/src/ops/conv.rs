@@ -1,14 +1,12 @@
-use burn::backend::Flex;
-use burn::backend::TensorMetadata;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
-use super::{contiguous, flex, numbers, tensor, tracked};
+use super::{contiguous, flex, numbers, record, tracked};
 use crate::geometry::{Geometry, Window};
 use crate::{conv, depthwise};
 
@@ -29,24 +27,11 @@ pub fn conv2d(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
         Conv { geometry, x: contiguous(x.primitive()), weight: contiguous(weight.primitive()) };
     let bias_numbers = bias.as_ref().map(|bias| contiguous(bias.primitive()));
     let output = conv.forward(bias_numbers.as_ref().map(numbers));
-    Some(tensor(match bias {
-        None => match ConvBackward
-            .prepare::<NoCheckpointing>([x.node(), weight.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prep) => prep.finish(conv, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        },
-        Some(bias) => match ConvBackward
-            .prepare::<NoCheckpointing>([x.node(), weight.node(), bias.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prep) => prep.finish(conv, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        },
-    }))
+    let [x, weight] = [x.node(), weight.node()];
+    Some(match bias {
+        None => record(ConvBackward, [x, weight], conv, output),
+        Some(bias) => record(ConvBackward, [x, weight, bias.node()], conv, output),
+    })
 }
 
 /// The sizes of a layer's work; none where the layer is to say what is wrong with them.

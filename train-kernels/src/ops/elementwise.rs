@@ -1,12 +1,11 @@
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::Tensor;
 
-use super::{contiguous, flex, into_owned, numbers, tensor, tracked};
+use super::{contiguous, flex, into_owned, numbers, record, tracked};
 use crate::{Activation, activation, plane};
 
 /// Applies an activation.
@@ -18,12 +17,7 @@ pub fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option
     let x = tracked(x)?;
     let input = contiguous(x.primitive());
     let output = flex(activation::forward(activation, numbers(&input)), input.shape());
-    let prepared =
-        ActivationBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish((activation, input), output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(ActivationBackward, [x.node()], (activation, input), output))
 }
 
 #[derive(Debug)]
@@ -61,15 +55,8 @@ pub fn add<const D: usize>(
     let summands = [&a, &b].map(|x| contiguous(x.primitive()));
     let [x, y] = summands.each_ref().map(numbers);
     let output = flex(activation::forward_sum(activation, x, y), a.shape());
-    let prepared =
-        SumBackward.prepare::<NoCheckpointing>([a.node(), b.node()]).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => {
-            let kept = (activation == Activation::Relu).then(|| output.clone());
-            prep.finish(kept, output)
-        }
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    let kept = (activation == Activation::Relu).then(|| output.clone());
+    Some(record(SumBackward, [a.node(), b.node()], kept, output))
 }
 
 #[derive(Debug)]
@@ -105,14 +92,7 @@ pub fn scale(x: &Tensor<4>, factors: &Tensor<4>) -> Option<Tensor<4>> {
     let inputs = [&x, &factors].map(|x| contiguous(x.primitive()));
     let [numbers_of_x, numbers_of_factors] = inputs.each_ref().map(numbers);
     let output = flex(plane::scale(numbers_of_x, numbers_of_factors), x.shape());
-    let prepared = ScaleBackward
-        .prepare::<NoCheckpointing>([x.node(), factors.node()])
-        .compute_bound()
-        .stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish(inputs, output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(ScaleBackward, [x.node(), factors.node()], inputs, output))
 }
 
 #[derive(Debug)]

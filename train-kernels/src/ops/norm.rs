@@ -1,15 +1,14 @@
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{AutodiffBackend, Flex, TensorMetadata};
 use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 
-use super::{Cpu, contiguous, flex, into_owned, numbers, tensor, tracked};
+use super::{Cpu, contiguous, flex, into_owned, numbers, record, tensor, tracked};
 use crate::norm::Channel;
 use crate::{Activation, norm};
 
@@ -61,14 +60,8 @@ pub fn batch_norm(layer: &BatchNorm, activation: Activation, x: &Tensor<4>) -> O
     }
 
     let nodes = [x.node(), parameters[0].node(), parameters[1].node()];
-    let prepared = NormBackward.prepare::<NoCheckpointing>(nodes).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => {
-            let norm = Norm { shape, x: input, channels: channels.into(), activation, is_batch };
-            prep.finish(norm, output)
-        }
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    let norm = Norm { shape, x: input, channels: channels.into(), activation, is_batch };
+    Some(record(NormBackward, nodes, norm, output))
 }
 
 /// What the gradients of BatchNorm are computed from.

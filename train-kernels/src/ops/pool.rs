@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::{Flex, TensorMetadata};
 use burn::nn::pool::{AvgPool2d, MaxPool2d};
 use burn::tensor::Tensor;
 
-use super::{contiguous, flex, into_owned, numbers, tensor, tracked};
+use super::{contiguous, flex, into_owned, numbers, record, tracked};
 use crate::geometry::{Geometry, Window};
 use crate::{plane, pool};
 
@@ -29,11 +28,7 @@ pub fn max_pool2d(layer: &MaxPool2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     let x = tracked(x)?;
     let (output, taps) = pool::max(&geometry, numbers(&contiguous(x.primitive())));
     let output = flex(output, out_shape(&geometry));
-    let prepared = MaxBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish((geometry, taps.into()), output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(MaxBackward, [x.node()], (geometry, taps.into()), output))
 }
 
 #[derive(Debug)]
@@ -71,12 +66,7 @@ pub fn avg_pool2d(layer: &AvgPool2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     let shares = pool::shares(&geometry, layer.count_include_pad);
     let output = pool::average(&geometry, numbers(&contiguous(x.primitive())), &shares);
     let output = flex(output, out_shape(&geometry));
-    let prepared =
-        AverageBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish((geometry, shares.into()), output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(AverageBackward, [x.node()], (geometry, shares.into()), output))
 }
 
 #[derive(Debug)]
@@ -106,11 +96,7 @@ pub fn global_avg_pool2d(x: &Tensor<4>) -> Option<Tensor<4>> {
     let x = tracked(x).filter(|x| x.shape().num_elements() > 0)?;
     let means = plane::means(numbers(&contiguous(x.primitive())), height * width);
     let output = flex(means, [batch, channels, 1, 1]);
-    let prepared = MeanBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
-    Some(tensor(match prepared {
-        OpsKind::Tracked(prep) => prep.finish([batch, channels, height, width], output),
-        OpsKind::UnTracked(prep) => prep.finish(output),
-    }))
+    Some(record(MeanBackward, [x.node()], [batch, channels, height, width], output))
 }
 
 #[derive(Debug)]
