@@ -333,6 +333,22 @@ mod tests {
     }
 
     #[test]
+    fn moments_of_another_optimiser_are_not_taken() {
+        let device = Device::flex().autodiff();
+        let model = LeNetConfig::new().init(&device);
+        let recipe = recipe();
+        let images = Tensor::<4>::ones([1, 1, 32, 32], &device);
+        let loss = zoo_core::ImageClassifier::forward(&model, images).sum();
+        let grads = GradientsParams::from_grads(loss.backward(), &model);
+        let mut another = burns(&recipe, ParamGroup::from_predicate("bias"));
+        let model = another.step(0.1, model, grads);
+        let record = another.to_record();
+        assert!(!record.is_empty());
+        // By this a checkpoint of another backend is recognised.
+        assert!(optimizer(&recipe, &model).load_record(record).to_record().is_empty());
+    }
+
+    #[test]
     fn gradients_are_clipped_together() {
         let device = Device::flex().autodiff();
         let model = LeNetConfig::new().init(&device);
