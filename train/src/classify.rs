@@ -224,10 +224,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
     }
 
     fn complaints(&self) -> Vec<String> {
-        let broken = self.train.broken().into_iter().chain(self.val.broken());
-        broken
-            .map(|(sample, reason)| format!("{} is left out: {reason}", sample.source.name()))
-            .collect()
+        [self.train.complaints(), self.val.complaints()].concat()
     }
 }
 

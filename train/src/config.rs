@@ -100,6 +100,10 @@ pub struct ModelConfig {
 pub struct Recipe {
     /// Whether all layers are trained, or the new classifier only.
     pub do_fine_tuning: bool,
+    /// Before all layers are trained: epochs of training a new classifier alone, on features that
+    /// are computed once. From a classifier that knows nothing, the first steps spoil pretrained
+    /// layers (Kumar et al., arXiv:2202.10054). 0 for none.
+    pub linear_epochs: usize,
     /// Times that each image is seen.
     pub epochs: usize,
     /// Images in a step.
@@ -203,6 +207,7 @@ impl Config {
             },
             recipe: Recipe {
                 do_fine_tuning: false,
+                linear_epochs: 0,
                 epochs: 30,
                 batch_size: 32,
                 optimizer: OptimizerKind::AdamW,
@@ -232,6 +237,7 @@ impl Config {
             Preset::Fine => Self {
                 recipe: Recipe {
                     do_fine_tuning: true,
+                    linear_epochs: 30,
                     epochs: 10,
                     batch_size: 16,
                     lr: 1e-3,
@@ -381,6 +387,17 @@ impl Config {
             "0.2 keeps a fifth of each class for validation",
         )?;
         self.augment.check()
+    }
+
+    /// The run that trains the classifier alone before this one, where there is to be one.
+    pub(crate) fn linear_stage(&self) -> Option<Self> {
+        let Recipe { do_fine_tuning, linear_epochs: epochs, label_smoothing, .. } = self.recipe;
+        if !do_fine_tuning || epochs == 0 || !self.model.pretrained {
+            return None;
+        }
+        let preset = Preset::Linear;
+        let recipe = Recipe { epochs, label_smoothing, ..Self::preset(preset).recipe };
+        Some(Self { preset, recipe, ..self.clone() })
     }
 
     /// Threads that load images.

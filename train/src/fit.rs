@@ -1,6 +1,5 @@
 //! The loop: batch → loss → gradients → step, and what makes it safe to be stopped anywhere.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -28,7 +27,7 @@ pub struct Run<'a> {
     /// Threads of zoo-engine, which runs a classifier where it is not trained, if the device is the
     /// processor; none where Burn does.
     pub engine: Option<usize>,
-    /// Whether to go on from the folder's checkpoint.
+    /// Whether to go on from the folder's checkpoint, if there is one.
     pub resume: bool,
     /// Set by others to stop the run after the step that is under way.
     pub stop: &'a AtomicBool,
@@ -42,12 +41,19 @@ impl std::fmt::Debug for Run<'_> {
     }
 }
 
+impl Run<'_> {
+    /// Whether there is a checkpoint to go on from.
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        self.resume && self.folder.join(CHECKPOINT).exists()
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// What is known about each epoch.
     pub history: Vec<EpochRow>,
-    /// The epoch whose weights are kept, from 1.
+    /// The epoch whose weights are kept, from 1; 0 if none was better than what it began with.
     pub best_epoch: Option<usize>,
     /// Seconds that were spent.
     pub seconds: f64,
@@ -60,7 +66,8 @@ pub const CHECKPOINT: &str = "checkpoint.bpk";
 
 /// Trains a network. Each time it is better than ever before, `keep` is called with it.
 ///
-/// `run_id` tells whether a checkpoint belongs to this run.
+/// `run_id` tells whether a checkpoint belongs to this run, `start` how good the network is that
+/// is kept already.
 ///
 /// # Errors
 ///
@@ -70,6 +77,7 @@ pub fn fit<T: Task>(
     model: T::Model,
     config: &Config,
     run_id: &str,
+    start: Option<Score>,
     run: &mut Run<'_>,
     mut keep: impl FnMut(&T::Model) -> Result<(), Error>,
 ) -> Result<Fitted, Error> {
@@ -83,24 +91,23 @@ pub fn fit<T: Task>(
     let model = task.prepare(model.train())?;
     let (optimizer, schedule) = build(&model)?;
     let ema = (recipe.ema > 0.0).then(|| model.valid());
-    let progress = Progress { run: run_id.to_owned(), ..Progress::default() };
+    let progress = Progress { run: run_id.to_owned(), best: start, ..Progress::default() };
     let mut state = State { model, ema, optimizer, schedule, progress };
-    if run.resume {
+    if run.has_checkpoint() {
         state = state.load(&run.folder.join(CHECKPOINT), build)?;
     }
 
     let mut journal = Journal::new(run.folder)?;
-    let mut complaints = Complaints::default();
     while state.progress.epoch < recipe.epochs && !has_stalled(&state.progress, config) {
         let is_complete = epoch(task, &mut state, config, run, &mut journal)?;
-        complaints.report(task, run.observer);
+        complain(task, run.observer);
         if !is_complete {
             save(&state, run.folder)?;
             return Ok(fitted(state.progress, true));
         }
         let valid = state.ema.clone().unwrap_or_else(|| state.model.valid());
         let score = task.validate(&valid, run.device, run.observer)?;
-        complaints.report(task, run.observer);
+        complain(task, run.observer);
         let progress = &mut state.progress;
         let is_finite = match score {
             Some(score) => score.loss.is_finite(),
@@ -348,16 +355,9 @@ fn sum_of<M: Module>(model: &M) -> f32 {
     sum.0.map_or(0.0, |sum| sum.into_scalar::<f32>())
 }
 
-/// Tells of each image that can't be read once.
-#[derive(Default)]
-struct Complaints(BTreeSet<String>);
-
-impl Complaints {
-    fn report<T: Task>(&mut self, task: &T, observer: &mut dyn Observer) {
-        for text in task.complaints() {
-            if self.0.insert(text.clone()) {
-                observer.on(&Event::Warning(&text));
-            }
-        }
+/// Tells of images that can't be read.
+fn complain<T: Task>(task: &T, observer: &mut dyn Observer) {
+    for text in task.complaints() {
+        observer.on(&Event::Warning(&text));
     }
 }

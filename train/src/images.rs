@@ -21,7 +21,29 @@ pub struct Images {
     /// A place for each sample; filled once.
     kept: Vec<OnceLock<Arc<RgbImage>>>,
     budget: Arc<Budget>,
-    broken: Mutex<BTreeMap<usize, String>>,
+    broken: Broken,
+}
+
+/// What can't be read, by its number: why, and whether that was told.
+#[derive(Debug, Default)]
+pub(crate) struct Broken(Mutex<BTreeMap<usize, (String, bool)>>);
+
+impl Broken {
+    pub(crate) fn add(&self, index: usize, reason: String) {
+        let mut broken = self.0.lock().expect("no thread panics with the lock");
+        broken.entry(index).or_insert((reason, false));
+    }
+
+    /// Sentences about those that were not told of yet.
+    pub(crate) fn tell(&self, name: impl Fn(usize) -> String) -> Vec<String> {
+        let mut broken = self.0.lock().expect("no thread panics with the lock");
+        let new = broken.iter_mut().filter(|(_, (_, told))| !told);
+        new.map(|(&index, (reason, told))| {
+            *told = true;
+            format!("{} is left out: {reason}", name(index))
+        })
+        .collect()
+    }
 }
 
 /// Memory for decoded images, shared by those who decode.
@@ -45,7 +67,7 @@ impl Images {
     pub fn new(samples: Vec<Sample>, preprocess: Preprocess, budget: &Arc<Budget>) -> Self {
         let kept = samples.iter().map(|_| OnceLock::new()).collect();
         let budget = Arc::clone(budget);
-        Self { samples, preprocess, kept, budget, broken: Mutex::default() }
+        Self { samples, preprocess, kept, budget, broken: Broken::default() }
     }
 
     /// What is loaded.
@@ -58,10 +80,9 @@ impl Images {
         &self.preprocess
     }
 
-    /// The images that could not be read so far, and why.
-    pub fn broken(&self) -> Vec<(&Sample, String)> {
-        let broken = self.broken.lock().expect("no thread panics with the lock");
-        broken.iter().map(|(&index, reason)| (&self.samples[index], reason.clone())).collect()
+    /// A sentence about each image that could not be read, once.
+    pub fn complaints(&self) -> Vec<String> {
+        self.broken.tell(|index| self.samples[index].source.name())
     }
 
     /// The part of an image that the network sees when it classifies, to the bit.
@@ -103,8 +124,7 @@ impl Images {
                 Some(image)
             }
             Err(reason) => {
-                let mut broken = self.broken.lock().expect("no thread panics with the lock");
-                broken.insert(index, reason);
+                self.broken.add(index, reason);
                 None
             }
         }

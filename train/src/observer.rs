@@ -11,6 +11,8 @@ pub trait Observer {
 pub enum Event<'a> {
     /// Something is strange but can be lived with.
     Warning(&'a str),
+    /// A part of the run begins, and this is what it trains.
+    Stage(&'a str),
     /// A pass over images begins.
     Pass {
         /// What it is for.

@@ -73,7 +73,11 @@ impl Report<'_> {
         }
         facts.push((self.card.num_classes.to_string(), "classes"));
         if let Some(best) = self.fitted.best_epoch {
-            facts.push((best.to_string(), "is the best epoch"));
+            let what = match best {
+                0 => "epochs were better than the classifier alone",
+                _ => "is the best epoch",
+            };
+            facts.push((best.to_string(), what));
         }
         facts.push((duration(self.fitted.seconds), "of training"));
         facts.iter().fold(String::new(), |mut html, (number, what)| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use burn::module::ParamId;
 use burn::tensor::activation::{log_softmax, softmax};
@@ -16,7 +16,7 @@ use zoo_core::decode::{decode, resize};
 use zoo_core::{ImageSegmenter, Preprocess};
 
 use crate::config::Config;
-use crate::images::{Budget, prefetch};
+use crate::images::{Broken, Budget, prefetch};
 use crate::random::{Purpose, stream};
 use crate::{Error, Event, Loss, Observer, Score, Task, parts};
 
@@ -151,7 +151,7 @@ pub(crate) struct Pairs {
     preprocess: Preprocess,
     kept: Vec<OnceLock<Arc<Loaded>>>,
     budget: Arc<Budget>,
-    broken: Mutex<BTreeMap<usize, String>>,
+    broken: Broken,
 }
 
 /// An image and its classes, both of the network's size.
@@ -174,7 +174,7 @@ impl Pairs {
             preprocess,
             kept: pairs.iter().map(|_| OnceLock::new()).collect(),
             budget: Arc::clone(budget),
-            broken: Mutex::default(),
+            broken: Broken::default(),
         }
     }
 
@@ -191,8 +191,7 @@ impl Pairs {
                 Some(loaded)
             }
             Err(reason) => {
-                let mut broken = self.broken.lock().expect("no thread panics with the lock");
-                broken.insert(index, reason);
+                self.broken.add(index, reason);
                 None
             }
         }
@@ -306,12 +305,8 @@ impl<M: ImageSegmenter> Task for Segmentation<'_, M> {
     }
 
     fn complaints(&self) -> Vec<String> {
-        let of = |pairs: &Pairs| -> Vec<_> {
-            let broken = pairs.broken.lock().expect("no thread panics with the lock");
-            let text = |(&index, reason): (&usize, &String)| {
-                format!("{} is left out: {reason}", pairs.pairs[index].image.display())
-            };
-            broken.iter().map(text).collect()
+        let of = |pairs: &Pairs| {
+            pairs.broken.tell(|index| pairs.pairs[index].image.display().to_string())
         };
         [of(self.train), of(self.val)].concat()
     }

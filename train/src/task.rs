@@ -46,7 +46,7 @@ pub trait Task: Sync {
         observer: &mut dyn Observer,
     ) -> Result<Option<Score>, Error>;
 
-    /// Images that could not be read so far, as sentences.
+    /// A sentence about each image that could not be read, once.
     fn complaints(&self) -> Vec<String>;
 }
 

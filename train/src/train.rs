@@ -9,10 +9,16 @@ use crate::fit::{Fitted, Run, fit};
 use crate::images::Budget;
 use crate::random::{Purpose, stream};
 use crate::segment::{Masks, Pairs, SegmentEvaluation, Segmentation};
-use crate::{Config, Dataset, Error, Evaluation, Images, REPORT, Report, evaluate, parts, segment};
+use crate::{
+    Config, Dataset, Error, Evaluation, Event, Images, REPORT, Report, Score, evaluate, parts,
+    segment,
+};
 
 /// The name of the best network's record in a run's folder.
 pub const MODEL: &str = "model.bpk";
+
+/// The name of the folder, in a run's folder, of the run before it: of the classifier alone.
+const LINEAR: &str = "linear";
 
 /// What came of a run.
 #[derive(Debug)]
@@ -32,7 +38,8 @@ pub struct Trained {
 /// [`MODEL`] in the run's folder.
 ///
 /// The network is on the run's device, without autodiff; its card says how images are prepared.
-/// It gets a fresh classifier, unless it knows the same classes already.
+/// It gets a fresh classifier, unless it knows the same classes already. Where the recipe wants that
+/// trained alone first, this is a run in the folder `linear` in the run's folder.
 ///
 /// # Errors
 ///
@@ -47,45 +54,82 @@ pub fn train<M: ImageClassifier>(
     let names = &dataset.classes;
     check_size(card, model.min_size())?;
     run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
-    if !card.has_classifier || card.labels != *names {
+    let is_fresh = !card.has_classifier || card.labels != *names;
+    if is_fresh {
         model.reset_classifier(names.len(), run.device);
         if config.model.pretrained {
             model = parts::draw_small(model);
         }
     }
     draw_parameters(&model);
-    let template = model.valid();
     let card = trained(card, names);
-
     let budget = Budget::mib(config.data.cache_mib);
-    let [train, val] = [&dataset.train, &dataset.val]
+    let images = [&dataset.train, &dataset.val]
         .map(|samples| Images::new(samples.clone(), card.preprocess, &budget));
     let path = run.folder.join(MODEL);
+    let mut start = None;
+    if let Some(linear) = config.linear_stage()
+        && is_fresh
+        && !run.has_checkpoint()
+    {
+        // What is wrong with the settings for all layers is to be heard now.
+        parts::freeze_some(model.clone(), &config.recipe)?;
+        run.observer.on(&Event::Stage("the classifier first"));
+        let folder = make_folder(run.folder.join(LINEAR))?;
+        let mut run = Run { folder: &folder, observer: run.observer, ..*run };
+        let (fitted, evaluation) =
+            stage(model.clone(), &card, names, &images, &linear, None, &mut run)?;
+        start = evaluation.as_ref().map(Evaluation::score);
+        if fitted.was_interrupted {
+            let [_, val] = images;
+            return Ok(Trained { fitted, model: path, evaluation, val });
+        }
+        model = Record::open(&folder.join(MODEL))?.load_into(model)?;
+        Record::save(&model, &card, Precision::Single, &path)?;
+        run.observer.on(&Event::Stage("all layers"));
+    }
+    let (fitted, evaluation) = stage(model, &card, names, &images, config, start, run)?;
+    let [_, val] = images;
+    Ok(Trained { fitted, model: path, evaluation, val })
+}
+
+/// Trains the classifier or all layers, and keeps what is better than `start`.
+fn stage<M: ImageClassifier>(
+    model: M,
+    card: &ModelCard,
+    names: &[String],
+    [train, val]: &[Images; 2],
+    config: &Config,
+    start: Option<Score>,
+    run: &mut Run<'_>,
+) -> Result<(Fitted, Option<Evaluation>), Error> {
+    let template = model.valid();
     let batching = batching(config, run.engine);
-    let task = Classification::new(config, names, &train, &val, batching);
+    let task = Classification::new(config, names, train, val, batching);
     let task = if config.recipe.do_fine_tuning {
         task
     } else {
         task.freeze(&template, run.device, run.observer)?
     };
-    let keep = |model: &M| Ok(Record::save(model, &card, Precision::Single, &path)?);
-    let samples = dataset.train.iter().chain(&dataset.val);
+    let path = run.folder.join(MODEL);
+    let keep = |model: &M| Ok(Record::save(model, card, Precision::Single, &path)?);
+    let samples = train.samples().iter().chain(val.samples());
     let samples = samples.map(|sample| (sample.source.name(), sample.class));
-    let run_id = identity(config, &card, samples);
-    let fitted = fit(&task, model, config, &run_id, run, keep)?;
-
+    let run_id = identity(config, card, samples);
+    let fitted = fit(&task, model, config, &run_id, start, run, keep)?;
+    if fitted.was_interrupted {
+        return Ok((fitted, None));
+    }
     let mut evaluation = None;
-    if !fitted.was_interrupted && !val.samples().is_empty() {
+    if !val.samples().is_empty() {
         // What counts is what the record says, not what was computed on the way.
         let best = Record::open(&path)?.load_into(template)?;
-        evaluation = Some(evaluate(&best, &val, names, batching, run.device, run.observer)?);
+        evaluation = Some(evaluate(&best, val, names, batching, run.device, run.observer)?);
     }
-    if !fitted.was_interrupted {
-        let evaluation = evaluation.as_ref().map(|evaluation| (evaluation, &val));
-        let report = Report { card: &card, config, fitted: &fitted, evaluation };
-        report.write(&run.folder.join(REPORT))?;
-    }
-    Ok(Trained { fitted, model: path, evaluation, val })
+    let evaluated = evaluation.as_ref().map(|evaluation| (evaluation, val));
+    let report = Report { card, config, fitted: &fitted, evaluation: evaluated };
+    report.write(&run.folder.join(REPORT))?;
+    Ok((fitted, evaluation))
 }
 
 /// What came of training a segmenter.
@@ -130,13 +174,20 @@ pub fn train_segmenter<M: ImageSegmenter>(
     let files = masks.train.iter().chain(&masks.val);
     let files = files.map(|pair| (pair.image.to_string_lossy().into_owned(), 0));
     let run_id = identity(config, &card, files);
-    let fitted = fit(&task, model, config, &run_id, run, keep)?;
+    let fitted = fit(&task, model, config, &run_id, None, run, keep)?;
     let mut evaluation = None;
     if !fitted.was_interrupted && !masks.val.is_empty() {
         let best = Record::open(&path)?.load_into(template)?;
         evaluation = Some(segment::evaluate(&best, &val, config, run.device, run.observer)?);
     }
     Ok(Segmented { fitted, model: path, evaluation })
+}
+
+fn make_folder(path: PathBuf) -> Result<PathBuf, Error> {
+    match std::fs::create_dir_all(&path) {
+        Ok(()) => Ok(path),
+        Err(error) => Err(zoo_import::Error::Write { path, reason: error.to_string() }.into()),
+    }
 }
 
 fn check_size(card: &ModelCard, smallest: usize) -> Result<(), Error> {

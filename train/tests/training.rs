@@ -108,8 +108,9 @@ fn config(data: &Path, settings: &[&str]) -> Config {
 }
 
 /// Settings under which everything that has a state is in use.
-const FULL: [&str; 12] = [
+const FULL: [&str; 13] = [
     "preset=\"fine\"",
+    "recipe.linear_epochs=2",
     "recipe.epochs=3",
     "recipe.batch_size=5",
     "recipe.accumulate=2",
@@ -184,14 +185,14 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
         ("recipe.batch_norm=frozen", "blocks.9.expand.norm.running_var"),
         ("recipe.batch_norm=frozen", "blocks.9.expand.norm.gamma"),
     ] {
-        let settings = ["recipe.do_fine_tuning=true", "recipe.epochs=1", setting];
+        let settings = ["preset=fine", "recipe.linear_epochs=0", "recipe.epochs=1", setting];
         let out = TempDir::new().unwrap();
         let after = saved(&run(out.path(), &config(data.path(), &settings)).model, &device);
         assert!(before[stays] == after[stays], "{setting}");
         let moves = "blocks.9.expand.conv.weight";
         assert!(before[moves] != after[moves], "{setting}");
     }
-    let settings = ["recipe.do_fine_tuning=true", "recipe.epochs=1"];
+    let settings = ["preset=fine", "recipe.linear_epochs=0", "recipe.epochs=1"];
     let out = TempDir::new().unwrap();
     let after = saved(&run(out.path(), &config(data.path(), &settings)).model, &device);
     for (path, values) in after.iter().filter(|(path, _)| !path.starts_with("classifier")) {
@@ -271,6 +272,32 @@ fn an_interrupted_run_comes_to_the_same_weights() {
         let bytes = |folder: &TempDir| fs::read(folder.path().join(MODEL)).unwrap();
         assert!(bytes(&out) == bytes(&whole), "the records differ");
     }
+}
+
+#[test]
+fn the_classifier_is_trained_before_all_layers_are() {
+    let _alone = alone();
+    let device = Device::flex();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 8);
+    let of_linear = config(data.path(), &["recipe.epochs=5", "recipe.label_smoothing=0"]);
+    // Nothing changes at this rate, BatchNorm's statistics neither.
+    let settings = [
+        "preset=fine",
+        "recipe.linear_epochs=5",
+        "recipe.label_smoothing=0",
+        "recipe.epochs=1",
+        "recipe.lr=1e-30",
+        "recipe.batch_norm=frozen",
+    ];
+    let of_both = config(data.path(), &settings);
+    let [linear, both] = [of_linear, of_both].map(|config| {
+        let out = TempDir::new().unwrap();
+        let trained = run(out.path(), &config);
+        assert_eq!(trained.fitted.history.len(), config.recipe.epochs);
+        saved(&trained.model, &device)
+    });
+    assert_same(&both, &linear);
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let batching =
         Batching { batch_size: args.batch_size, workers, engine: args.run.backend.engine() };
     let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars)?;
-    for (sample, reason) in images.broken() {
-        eprintln!("zoo: {} is left out: {reason}", sample.source.name());
+    for complaint in images.complaints() {
+        eprintln!("zoo: {complaint}");
     }
     if let Some(path) = &args.confusion {
         let mut png = Cursor::new(Vec::new());

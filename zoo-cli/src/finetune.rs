@@ -77,7 +77,7 @@ fn classify(
     Ok(conclude(folder, &trained.fitted, result))
 }
 
-/// A run in a folder, which goes on from the checkpoint there if it is to be resumed.
+/// A run in a folder.
 fn in_folder<'r>(
     folder: &'r Path,
     args: &Finetune,
@@ -85,7 +85,7 @@ fn in_folder<'r>(
     stop: &'r AtomicBool,
     observer: &'r mut Bars,
 ) -> zoo_train::Run<'r> {
-    let resume = args.resume.is_some() && folder.join(CHECKPOINT).exists();
+    let resume = args.resume.is_some();
     let engine = match args.devices.first() {
         Some(first) => first.engine(),
         None => args.run.backend.engine(),
@@ -148,7 +148,10 @@ fn conclude(folder: &Path, fitted: &Fitted, result: Option<String>) -> Outcome {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
         return Outcome::Interrupted;
     }
-    let epoch = fitted.best_epoch.map(|epoch| format!("epoch {epoch}"));
+    let epoch = fitted.best_epoch.map(|epoch| match epoch {
+        0 => "the classifier alone".to_owned(),
+        epoch => format!("epoch {epoch}"),
+    });
     let parts = [epoch, result, Some(duration(fitted.seconds))];
     let text: Vec<_> = parts.into_iter().flatten().collect();
     println!("{}: {}", folder.join(MODEL).display(), text.join(", "));
@@ -372,6 +375,7 @@ impl Observer for Bars {
     fn on(&mut self, event: &Event<'_>) {
         match event {
             Event::Warning(text) => self.line(&format!("zoo: {text}")),
+            Event::Stage(name) => self.line(name),
             Event::Pass { name, images } => {
                 let template = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} left";
                 self.show(*images, template);
