@@ -240,7 +240,7 @@ impl Config {
                     linear_epochs: 30,
                     epochs: 10,
                     batch_size: 16,
-                    lr: 1e-3,
+                    lr: 3e-4,
                     backbone_lr_scale: 0.3,
                     clip: 1.0,
                     ..linear.recipe
