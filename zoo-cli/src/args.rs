@@ -1,11 +1,12 @@
 //! The command line: what can be written there and what the help says about it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::device::Backend;
+use crate::device::{Backend, Place};
 
 /// Classify photographs with the classic convolutional networks.
 #[derive(Debug, Parser)]
@@ -31,6 +32,8 @@ pub enum Command {
     Info(Info),
     /// List the backends: built in? usable here? why not?
     Devices(Devices),
+    /// Let other machines compute on this one
+    Serve(Serve),
     /// Turn a PyTorch, safetensors, ONNX or Keras file into a record
     Import(Import),
     /// Turn a record into a file for other programs
@@ -171,10 +174,10 @@ pub struct Finetune {
     #[command(flatten)]
     pub run: Run,
 
-    /// Share each step among devices, such as wgpu,libtorch: each takes one of the batches whose
-    /// gradients are accumulated
-    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "backend")]
-    pub devices: Vec<Backend>,
+    /// Share each step among devices, such as wgpu,ws://gpu:3000: each takes one of the batches
+    /// whose gradients are accumulated. On the machine gpu, `zoo serve` runs
+    #[arg(long, value_name = "BACKEND|URL", value_delimiter = ',', conflicts_with = "backend")]
+    pub devices: Vec<Place>,
 
     /// What is learned: what is in an image, or what each of its pixels is
     #[arg(long, value_enum)]
@@ -317,6 +320,21 @@ pub struct Devices {
     /// How to print the list
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `zoo serve`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Whoever has the token in ZOO_TOKEN may compute here; without one, whoever reaches the address. \
+Nothing is encrypted.")]
+pub struct Serve {
+    /// Where it runs.
+    #[command(flatten)]
+    pub run: Run,
+
+    /// The address to listen at; 0.0.0.0:3000 for all of this machine's
+    #[arg(long, short, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
 }
 
 /// `zoo import`

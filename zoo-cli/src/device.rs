@@ -1,8 +1,9 @@
 //! The backends: the only file that names them.
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
 
@@ -87,6 +88,85 @@ impl Backend {
             ),
         }
     }
+}
+
+/// A backend here, or a device of another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    Here(Backend),
+    /// Where `zoo serve` runs, as `ws://HOST:PORT`.
+    There(String),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("ws://") || text.starts_with("wss://") {
+            return Ok(Self::There(text.to_owned()));
+        }
+        Backend::from_str(text, true).map(Self::Here).map_err(|_| {
+            let names = Backend::ALL.map(Backend::name).join(", ");
+            format!("it is no backend ({names}) and no ws://HOST:PORT")
+        })
+    }
+}
+
+impl Place {
+    /// The threads of zoo-engine, where that runs networks in place of Burn.
+    pub fn engine(&self) -> Option<usize> {
+        match self {
+            Self::Here(backend) => backend.engine(),
+            Self::There(_) => None,
+        }
+    }
+
+    /// Makes its device ready.
+    ///
+    /// # Errors
+    ///
+    /// When this binary does not contain what it takes, or the device can't be had.
+    pub fn device(&self) -> anyhow::Result<Device> {
+        match self {
+            Self::Here(backend) => backend.device(),
+            #[cfg(feature = "remote")]
+            Self::There(url) => remote(url),
+            #[cfg(not(feature = "remote"))]
+            Self::There(_) => Err(no_remote()),
+        }
+    }
+}
+
+#[cfg(feature = "remote")]
+fn remote(url: &str) -> anyhow::Result<Device> {
+    use burn::tensor::remote::RemoteHost;
+
+    let mut host = RemoteHost::websocket(url);
+    if let Some(token) = token() {
+        host = host.with_credential(token.as_str());
+    }
+    Device::remote_options(&host).init().map_err(|error| {
+        anyhow!(
+            "{url} can't be computed on: {error}\nhint: `zoo serve --listen 0.0.0.0:PORT` there, \
+             with the same ZOO_TOKEN"
+        )
+    })
+}
+
+/// The secret that those who compute on other machines share with them.
+#[cfg(feature = "remote")]
+pub fn token() -> Option<String> {
+    std::env::var("ZOO_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
+/// That this binary knows this machine alone.
+#[cfg(not(feature = "remote"))]
+pub fn no_remote() -> anyhow::Error {
+    anyhow!(
+        "this binary can't compute on other machines, nor for them\nhint: cargo install --path \
+         zoo-cli --locked --features full,remote"
+    )
 }
 
 /// Makes `cpu` what Burn computes on where nobody says, if the user did not choose.

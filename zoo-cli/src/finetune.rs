@@ -18,6 +18,7 @@ use zoo_train::{
 };
 
 use crate::args::{self, Finetune};
+use crate::device::Place;
 use crate::{Outcome, device, model};
 
 /// The name of the settings in a run's folder.
@@ -31,12 +32,10 @@ pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
     if let Some(threads) = args.run.threads {
         device::set_threads(threads.into());
     }
-    let backends = match &args.devices[..] {
-        [] => &[args.run.backend],
-        several => several,
+    let devices: Vec<Device> = match &args.devices[..] {
+        [] => vec![args.run.backend.device()?],
+        places => places.iter().map(Place::device).collect::<anyhow::Result<_>>()?,
     };
-    let devices: Vec<Device> =
-        backends.iter().map(|backend| backend.device()).collect::<anyhow::Result<_>>()?;
     let mut config = settings(args)?;
     if args.resume.is_none() {
         config.recipe.accumulate = config.recipe.accumulate.max(devices.len());

@@ -27,6 +27,7 @@ pub mod list;
 pub mod model;
 pub mod recognise;
 pub mod runner;
+pub mod serve;
 pub mod weights;
 
 /// How a command ended, where it did not fail as a whole.
@@ -55,6 +56,7 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::List(args) => list::run(args)?,
         Command::Info(args) => info::run(args)?,
         Command::Devices(args) => devices::run(args)?,
+        Command::Serve(args) => serve::run(args)?,
         Command::Import(args) => import::run(args)?,
         Command::Export(args) => export::run(args)?,
         Command::Inspect(args) => inspect::run(args)?,

@@ -242,3 +242,54 @@ fn the_embedded_model_learns_new_classes() {
     let config = fs::read_to_string(root.join("data-efficientnet_lite0/config.toml")).unwrap();
     assert!(config.contains("preset = \"linear\"") && config.contains("do_fine_tuning = false"));
 }
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn a_program_that_knows_no_other_machines_says_how_to_build_one_that_does() {
+    let folder = TempDir::new().unwrap();
+    images(&folder.path().join("data"), 3);
+    let arguments = quick(&["data", "--devices", "cpu,ws://127.0.0.1:1"]);
+    for arguments in [&arguments[..], &["serve"]] {
+        let text = complaint(folder.path(), arguments);
+        assert!(text.contains("hint: cargo install") && text.contains("remote"), "{text}");
+    }
+}
+
+#[cfg(feature = "remote")]
+#[test]
+fn another_machine_shares_the_work() {
+    use std::io::{BufRead, BufReader};
+
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 10);
+    let serve = |token| {
+        let mut server = command(root, &["serve", "--listen", "127.0.0.1:0"]);
+        let mut server = server.env("ZOO_TOKEN", token).spawn().unwrap();
+        let lines = BufReader::new(server.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let line = lines.into_iter().find(|line| line.contains("ws://")).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("ws://")).unwrap();
+        (server, url.trim_end_matches(';').to_owned())
+    };
+    let (mut server, url) = serve("a secret");
+    let train = |token, out| {
+        let devices = format!("cpu,{url}");
+        let arguments = quick(&["data", "--devices", &devices, "-o", out]);
+        command(root, &arguments).env("ZOO_TOKEN", token).output().unwrap()
+    };
+    let shared = train("a secret", "shared");
+    let refused = train("a guess", "refused");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let text = String::from_utf8_lossy(&shared.stderr);
+    assert!(shared.status.success(), "{text}");
+    assert!(String::from_utf8_lossy(&shared.stdout).contains("100.0 %"), "{text}");
+    for (output, reason) in [(refused, "credential"), (train("a secret", "nobody"), "serve")] {
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains(&url) && text.contains(reason) && !text.contains("panicked"),
+            "{text}"
+        );
+    }
+}
