@@ -23,6 +23,8 @@ pub enum Activation {
     Sigmoid,
     /// `relu6(x + 3) / 6`
     HardSigmoid,
+    /// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`
+    Tanh,
 }
 
 /// A function and its derivative. Where that has two values, it is 0, as in PyTorch.
@@ -39,6 +41,7 @@ pub(crate) struct Silu;
 pub(crate) struct HardSwish;
 pub(crate) struct Sigmoid;
 pub(crate) struct HardSigmoid;
+pub(crate) struct Tanh;
 
 impl Function for Identity {
     #[inline(always)]
@@ -130,6 +133,19 @@ impl Function for HardSigmoid {
     }
 }
 
+impl Function for Tanh {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        2.0 * Sigmoid::value(2.0 * x) - 1.0
+    }
+
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let value = Self::value(x);
+        1.0 - value * value
+    }
+}
+
 /// `e^x` to about two units in the last place, as in Cephes' `expf`, in operations that vectors
 /// have.
 #[inline(always)]
@@ -169,6 +185,7 @@ macro_rules! with_function {
             Activation::HardSwish => $call::<a::HardSwish>($($argument),*),
             Activation::Sigmoid => $call::<a::Sigmoid>($($argument),*),
             Activation::HardSigmoid => $call::<a::HardSigmoid>($($argument),*),
+            Activation::Tanh => $call::<a::Tanh>($($argument),*),
         }
     }};
 }
@@ -254,6 +271,7 @@ mod tests {
         check::<HardSwish>(|x| x * ((x + 3.0) / 6.0).clamp(0.0, 1.0));
         check::<Sigmoid>(sigmoid);
         check::<HardSigmoid>(|x| ((x + 3.0) / 6.0).clamp(0.0, 1.0));
+        check::<Tanh>(f64::tanh);
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn gradients_are_what_differences_say() {
     }
 }
 
-const ACTIVATIONS: [Activation; 8] = [
+const ACTIVATIONS: [Activation; 9] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Relu1,
@@ -150,6 +150,7 @@ const ACTIVATIONS: [Activation; 8] = [
     Activation::HardSwish,
     Activation::Sigmoid,
     Activation::HardSigmoid,
+    Activation::Tanh,
 ];
 
 fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
@@ -162,6 +163,7 @@ fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
         Activation::HardSwish => activation::hard_swish(x),
         Activation::Sigmoid => activation::sigmoid(x),
         Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Activation::Tanh => x.tanh(),
     }
 }
 

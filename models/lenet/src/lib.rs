@@ -26,7 +26,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::Apply;
+use zoo_core::layers::{Apply, tanh};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -75,14 +75,14 @@ impl LeNetConfig {
 
 impl ImageClassifier for LeNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(self.conv1.apply(images).tanh());
-        self.pool.apply(self.conv2.apply(x).tanh())
+        let x = self.pool.apply(tanh(self.conv1.apply(images)));
+        self.pool.apply(tanh(self.conv2.apply(x)))
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
         let x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
-        let x = self.fc1.forward(x).tanh();
-        let x = self.fc2.forward(x).tanh();
+        let x = tanh(self.fc1.forward(x));
+        let x = tanh(self.fc2.forward(x));
         self.fc3.forward(x)
     }
 

@@ -20,6 +20,8 @@ pub enum Activation {
     Sigmoid,
     /// `relu6(x + 3) / 6`
     HardSigmoid,
+    /// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`
+    Tanh,
 }
 
 impl Activation {
@@ -42,6 +44,7 @@ impl Activation {
             Self::HardSwish => activation::hard_swish(x),
             Self::Sigmoid => activation::sigmoid(x),
             Self::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+            Self::Tanh => x.tanh(),
         }
     }
 }

@@ -74,6 +74,11 @@ pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Activation::Relu.forward(x)
 }
 
+/// The hyperbolic tangent, as [`Activation::Tanh`].
+pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Activation::Tanh.forward(x)
+}
+
 /// `activation` of a block's branch and its shortcut together.
 ///
 /// # Shapes
@@ -156,6 +161,7 @@ impl From<Activation> for zoo_train_kernels::Activation {
             Activation::HardSwish => Self::HardSwish,
             Activation::Sigmoid => Self::Sigmoid,
             Activation::HardSigmoid => Self::HardSigmoid,
+            Activation::Tanh => Self::Tanh,
         }
     }
 }
