@@ -252,7 +252,7 @@ impl Graph {
     /// Adds a value that is known.
     pub(crate) fn constant(&mut self, shape: impl Into<Vec<usize>>, data: Vec<f32>) -> ValueId {
         let shape = shape.into();
-        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        assert_eq!(shape.iter().product::<usize>(), data.len());
         self.values.push(Value { shape, constant: Some(Arc::new(data)) });
         self.values.len() - 1
     }

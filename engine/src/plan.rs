@@ -190,7 +190,8 @@ impl Plan {
         Ok(Self { program, arenas, batch, at_once, threads: Threads::new(threads), isa })
     }
 
-    /// Runs the model on images, row-major, and returns its outputs, row-major too.
+    /// Runs the model on images `[N, C, H, W]`, row-major, and returns its outputs, row-major too
+    /// and in the shapes that [`output_shapes`](Self::output_shapes) says.
     ///
     /// # Errors
     ///

@@ -158,7 +158,7 @@ fn conv(op: &Op, inputs: &[View<'_>], shape: &[usize]) -> Vec<f32> {
     // Steps from one weight to that of the next output and the next input.
     let (to_out, to_in) = if *out_last { (1, shape[1]) } else { (weights.len() / shape[1], 1) };
     let [height, width] = [from[2], from[3]];
-    debug_assert_eq!(kernel.iter().product::<usize>(), shape[1] * per_group * kernel_h * kernel_w);
+    assert_eq!(kernel.iter().product::<usize>(), shape[1] * per_group * kernel_h * kernel_w);
     indices(shape)
         .enumerate()
         .map(|(place, at)| {

@@ -5,8 +5,8 @@ use crate::graph::{Activation, Graph, Op, ValueId};
 /// Lets BatchNorm and other affine functions of channels be done by the convolution, or the
 /// affine function, whose result they take.
 pub(super) fn fold(graph: &mut Graph) {
-    let uses = graph.uses();
-    let mut producers = graph.producers();
+    let mut uses = graph.uses();
+    let producers = graph.producers();
     for index in 0..graph.nodes.len() {
         let Op::Affine { activation } = graph.nodes[index].op else { continue };
         let &[x, scale, offset] = graph.nodes[index].inputs.as_slice() else { continue };
@@ -55,8 +55,7 @@ pub(super) fn fold(graph: &mut Graph) {
         }
         let output = graph.nodes[index].output;
         graph.redirect(output, x);
-        // The next affine function finds the same convolution.
-        producers[output] = Some(producer);
+        uses[x] = uses[output];
         graph.nodes[index].inputs.truncate(1);
         graph.nodes[index].op = Op::Reshape;
     }
@@ -105,6 +104,16 @@ mod tests {
         let x = conv(&mut graph, 0, 4, 3);
         let y = affine(&mut graph, x);
         graph.outputs = vec![x, y];
+        check(&graph, fold, &["conv", "affine"]);
+    }
+
+    #[test]
+    fn what_others_read_of_two_stays() {
+        let mut graph = graph([1, 3, 3, 3]);
+        let x = conv(&mut graph, 0, 4, 3);
+        let y = affine(&mut graph, x);
+        let z = affine(&mut graph, y);
+        graph.outputs = vec![y, z];
         check(&graph, fold, &["conv", "affine"]);
     }
 }

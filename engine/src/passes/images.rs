@@ -11,7 +11,10 @@ pub(super) fn everything_is_an_image(graph: &mut Graph) {
         let x = inputs[0];
         let shape = graph.shape(output).to_vec();
         match &op {
-            Op::Reshape if graph.shape4(x).is_some() && shape.len() == 2 => {
+            Op::Reshape
+                if graph.shape4(x).is_some_and(|images| images[0] == shape[0])
+                    && shape.len() == 2 =>
+            {
                 images.insert(output, x);
             }
             Op::Linear if shape.len() == 2 && graph.data(inputs[1]).is_some() => {

@@ -338,7 +338,9 @@ impl Lowering<'_> {
             let starts: Vec<Option<usize>> = (0..inputs.len())
                 .map(|input| whole_at(sources, input, self.buffers.0[inputs[input]].shape[1]))
                 .collect();
+            // Zeros between the inputs are not in a buffer that is there already.
             if self.buffers.0[output].parent.is_none()
+                && !sources.contains(&Source::Zero)
                 && let Some((root, block)) = self.common(&inputs, &starts)
             {
                 self.buffers.place(output, root, block);

@@ -366,6 +366,33 @@ proptest! {
 }
 
 #[test]
+fn zeros_beside_a_part_are_not_written_over_its_neighbours() {
+    let shape = [1, 16, 3, 3];
+    let mut graph = graph(shape);
+    let [x, y] = [0, 1].map(|_| graph.node(relu(), [graph.input], shape));
+    let of = |input: usize| (0..16).map(move |channel| Source::Channel { input, channel });
+    let padded = of(0).chain([Source::Zero; 16]).collect();
+    let padded = graph.node(Op::Gather { sources: padded }, [x], [1, 32, 3, 3]);
+    for inputs in [[x, y], [y, x]] {
+        let mut graph = graph.clone();
+        let both = of(0).chain(of(1)).collect();
+        let both = graph.node(Op::Gather { sources: both }, inputs, [1, 32, 3, 3]);
+        graph.outputs = vec![padded, both];
+        check(&graph).unwrap();
+    }
+}
+
+#[test]
+fn images_made_of_several_are_not_taken_for_one_each() {
+    let mut graph = graph([4, 6, 1, 1]);
+    let pairs = graph.node(Op::Reshape, [graph.input], [2, 12]);
+    let weights = graph.constant([12, 5], noise(2, 60));
+    let x = graph.node(Op::Linear, [pairs, weights], [2, 5]);
+    graph.outputs = vec![x];
+    check(&graph).unwrap();
+}
+
+#[test]
 fn an_input_of_another_length_is_an_error() {
     let mut graph = graph([1, 2, 3, 3]);
     let x = graph.node(relu(), [graph.input], [1, 2, 3, 3]);
