@@ -44,6 +44,10 @@ pub trait ImageClassifier: Module {
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → logits, each `[N, num_classes]`
+    ///
+    /// # Panics
+    ///
+    /// When an image is smaller than [`min_training_size`](Self::min_training_size).
     fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
         TrainingOutput { logits: self.forward(images), auxiliary: Vec::new() }
     }
@@ -81,6 +85,12 @@ pub trait ImageClassifier: Module {
     /// Side of the smallest square image that the network can take, in pixels.
     fn min_size(&self) -> usize {
         1
+    }
+
+    /// Side of the smallest square image that
+    /// [`forward_training`](Self::forward_training) can take, in pixels.
+    fn min_training_size(&self) -> usize {
+        self.min_size()
     }
 
     /// Number of channels of the features.

@@ -1,4 +1,4 @@
-//! Layers that three architectures or more share.
+//! Layers that three architectures or more share, or that have a training kernel of their own.
 
 mod activation;
 mod branches;
@@ -12,7 +12,7 @@ pub use activation::Activation;
 pub use branches::{Branches, BranchesConfig, Step};
 pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadKind};
 pub use compute::{Apply, add, batch_norm, cat, channel_shuffle, global_avg_pool2d, relu, tanh};
-pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he};
+pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he, he_by_group, torch_uniform};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;
 

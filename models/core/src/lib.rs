@@ -1,7 +1,8 @@
 //! The contract and the parts that every architecture of the zoo shares.
 //!
 //! - [`ImageClassifier`], [`ImageSegmenter`]: what a network can be asked to do.
-//! - [`layers`]: the blocks that three architectures or more are built of.
+//! - [`layers`]: the blocks that three architectures or more are built of, or that have a training
+//!   kernel of their own.
 //! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: what is known about a network, as data.
 //! - [`parameters`]: the names and shapes of a module's parameters, without their values.
 //!
@@ -25,4 +26,4 @@ pub use parameters::{
 };
 pub use preprocess::{Colour, Filter, Preprocess};
 pub use segmenter::ImageSegmenter;
-pub use variant::{Family, Labels, Paper, Port, Variant, Weights};
+pub use variant::{Family, Labels, Paper, Port, Variant, Weights, whole, width};

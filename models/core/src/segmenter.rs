@@ -1,5 +1,7 @@
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, PrimitiveConversionError, Tensor};
 
 /// A network that gives a class score to each pixel of an image.
 pub trait ImageSegmenter: Module {
@@ -29,6 +31,25 @@ pub trait ImageSegmenter: Module {
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         crate::check_size(&images, self.min_size());
         self.forward_head(self.forward_features(images))
+    }
+
+    /// [`forward`](Self::forward) for callers that are generic over Burn's backends.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → logits `[N, num_classes, H, W]`
+    ///
+    /// # Errors
+    ///
+    /// When the model lives on another backend than `B`, so that its logits are not `B`'s.
+    fn forward_on<B: Backend>(
+        &self,
+        images: FloatTensor<B>,
+    ) -> Result<FloatTensor<B>, PrimitiveConversionError>
+    where
+        DispatchTensor: DispatchKindConversion<B>,
+    {
+        self.forward(Tensor::from_primitive::<B>(images)).try_into_primitive::<B>()
     }
 
     /// Side of the smallest square image that the network can take, in pixels.

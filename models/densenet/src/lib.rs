@@ -27,7 +27,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, batch_norm, cat,
-    relu,
+    relu, torch_uniform,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -39,7 +39,7 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 pub struct DenseNetConfig {
     /// Channels that a layer adds: `k` in the paper.
     pub growth_rate: usize,
-    /// Layers in each block; a block of 0 layers is left out.
+    /// Layers in each block; the network ends before the first block of 0 layers.
     pub depths: [usize; 4],
     /// The images the network was designed for.
     #[config(default = "Stem::ImageNet")]
@@ -149,8 +149,6 @@ impl DenseNetConfig {
             }
             blocks.push(DenseBlock { layers, transition });
         }
-        let weight =
-            Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false };
         DenseNet {
             stem: stem.init(device),
             stem_norm,
@@ -159,7 +157,7 @@ impl DenseNetConfig {
             norm: self.norm(channels).init(device),
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_kind(self.head)
-                .with_initializer(Some(weight))
+                .with_initializer(Some(torch_uniform()))
                 .init(device),
             min_size,
         }

@@ -22,8 +22,6 @@
 //! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantise well, and
 //! scale neither stem, head nor the depth of the first and last stage.
 
-use std::f64::consts::SQRT_2;
-
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
@@ -31,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, make_divisible,
+    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, he_by_group, make_divisible,
 };
 
 mod pretrained;
@@ -96,6 +94,7 @@ struct MbConv {
     depthwise: ConvNormAct,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
+    /// Only a block with a skip can be dropped, so that this also says whether there is one.
     stochastic_depth: Option<StochasticDepth>,
 }
 
@@ -196,6 +195,7 @@ impl EfficientNetConfig {
                 .conv([hidden, out_channels], 1)
                 .with_activation(Activation::Identity)
                 .init(device),
+            // There is a skip where the output has the input's shape.
             stochastic_depth: (stride == 1 && channels == out_channels)
                 .then(|| StochasticDepth::new(drop)),
         }
@@ -215,12 +215,6 @@ impl EfficientNetConfig {
                 Kind::Lite => Some(he_by_group()),
             })
     }
-}
-
-/// The normal distribution of He et al. by a kernel's outputs within its group, as TensorFlow and
-/// timm count them.
-fn he_by_group() -> Initializer {
-    Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }
 }
 
 /// Uniform in `±1/sqrt(outputs)`.

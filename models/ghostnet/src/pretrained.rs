@@ -124,9 +124,9 @@ pub fn variant(name: &str) -> Option<Variant<GhostNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let hundredths = name.strip_prefix("ghostnet_").filter(|digits| digits.len() == 3)?;
-    let hundredths: u16 = hundredths.parse().ok()?;
-    if hundredths < 5 {
+    let digits = name.strip_prefix("ghostnet_")?;
+    let hundredths: u16 = digits.parse().ok()?;
+    if hundredths < 5 || format!("{hundredths:03}") != digits {
         return None;
     }
     let config = GhostNetConfig { width_mult: f64::from(hundredths) / 100.0, ..WIDTH_1 };

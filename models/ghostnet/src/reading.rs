@@ -1,14 +1,13 @@
 //! Two readings of the paper, whose weights need different networks.
 
-use std::f64::consts::SQRT_2;
-
 use burn::module::Initializer;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, LinearConfig};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, SqueezeExciteConfig, make_divisible,
+    Activation, ConvNormAct, ConvNormActConfig, SqueezeExciteConfig, he_by_group, make_divisible,
+    torch_uniform,
 };
 
 use crate::{Block, Classifier, GhostModule, HIDDEN_CHANNELS};
@@ -30,9 +29,6 @@ pub enum Reading {
     Pytorchcv,
 }
 
-/// He et al., backward case, for layers without groups.
-const HE: Initializer = Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true };
-
 impl Reading {
     /// How many blocks each stage has, which only shows in the names of parameters.
     pub(crate) fn depths(self) -> &'static [usize] {
@@ -44,10 +40,8 @@ impl Reading {
 
     /// The authors keep PyTorch's own distribution, pytorchcv takes that of He et al.
     pub(crate) fn conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-        let gain = 3.0_f64.sqrt().recip();
-        let uniform = Initializer::KaimingUniform { gain, fan_out_only: false };
         ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(match self {
-            Self::Authors => Some(uniform),
+            Self::Authors => Some(torch_uniform()),
             Self::Pytorchcv => None,
         })
     }
@@ -76,7 +70,7 @@ impl Reading {
                 .with_gate(Activation::HardSigmoid),
             Self::Pytorchcv => SqueezeExciteConfig::new(channels, quarter)
                 .with_gate(Activation::Relu1)
-                .with_initializer(Some(HE)),
+                .with_initializer(Some(he_by_group())),
         }
     }
 
@@ -108,7 +102,7 @@ impl Reading {
         match self {
             Self::Authors => (conv.init(device), None),
             Self::Pytorchcv => (
-                conv.with_bias(false).with_initializer(HE).init(device),
+                conv.with_bias(false).with_initializer(he_by_group()).init(device),
                 Some(BatchNormConfig::new(HIDDEN_CHANNELS).init(device)),
             ),
         }
@@ -124,7 +118,7 @@ impl Reading {
                 bias: Some(Initializer::Zeros.init([num_classes], device)),
                 ..Conv2dConfig::new(channels, [1, 1])
                     .with_bias(false)
-                    .with_initializer(HE)
+                    .with_initializer(he_by_group())
                     .init(device)
             }),
         }

@@ -30,7 +30,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, cat,
-    relu,
+    relu, torch_uniform,
 };
 use zoo_core::{TrainingOutput, check_size};
 
@@ -157,6 +157,7 @@ impl GoogLeNetConfig {
                 .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(NARROW))
+                .with_bias_initializer(Some(torch_uniform()))
                 .init(device),
         }
     }
@@ -188,7 +189,7 @@ fn pool(size: usize) -> MaxPool2dConfig {
     MaxPool2dConfig::new([size; 2]).with_strides([2, 2]).with_ceil_mode(true)
 }
 
-/// How torchvision draws all weights.
+/// How torchvision draws all weights; biases it leaves as PyTorch draws them.
 const NARROW: Initializer = Initializer::Normal { mean: 0.0, std: 0.01 };
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {

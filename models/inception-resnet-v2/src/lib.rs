@@ -20,14 +20,14 @@
 //! the classifier.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, add,
+    ConvNormActConfig, HeadKind, add, torch_uniform,
 };
 
 mod pretrained;
@@ -174,7 +174,7 @@ impl InceptionResNetV2Config {
             stem: stem.init(device),
             stages,
             head_conv: ConvNormActConfig::new([channels, HEAD_CHANNELS], [1, 1])
-                .with_initializer(Some(initializer()))
+                .with_initializer(Some(torch_uniform()))
                 .with_epsilon(EPSILON)
                 .init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
@@ -187,13 +187,8 @@ impl InceptionResNetV2Config {
 
 fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
-        .with_initializer(Some(initializer()))
+        .with_initializer(Some(torch_uniform()))
         .with_epsilon(EPSILON)
-}
-
-/// Kernels are drawn as PyTorch does by itself.
-fn initializer() -> Initializer {
-    Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false }
 }
 
 impl ImageClassifier for InceptionResNetV2 {

@@ -22,14 +22,14 @@
 //! module of stride 2 takes even sizes only; here its pooling rounds up as its convolutions do.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, cat,
+    SqueezeExcite, SqueezeExciteConfig, cat, torch_uniform,
 };
 
 mod pretrained;
@@ -212,10 +212,9 @@ impl Pooling {
 
 /// With a bias, and drawn as PyTorch does by itself.
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    let gain = 1.0 / 3f64.sqrt();
     ConvNormActConfig::new(channels, [kernel_size; 2])
         .with_bias(true)
-        .with_initializer(Some(Initializer::KaimingUniform { gain, fan_out_only: false }))
+        .with_initializer(Some(torch_uniform()))
 }
 
 impl ImageClassifier for InceptionV2 {

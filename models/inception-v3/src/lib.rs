@@ -28,7 +28,7 @@ use burn::tensor::{Device, Tensor};
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
 use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, Padding,
+    ConvNormActConfig, HeadKind, Padding, torch_uniform,
 };
 pub use zoo_core::{ImageClassifier, Port};
 use zoo_core::{TrainingOutput, check_size};
@@ -159,20 +159,20 @@ const AUXILIARY_MIN_SIZE: usize = 299;
 const AUXILIARY_STAGE: usize = 2;
 const AUXILIARY_WEIGHT: f64 = 0.4;
 
-/// TensorFlow's choices for BatchNorm and for kernels.
+/// TensorFlow's choices for BatchNorm and for kernels; torchvision leaves biases to PyTorch.
 const EPSILON: f64 = 1e-3;
 const INITIALIZER: Initializer = Initializer::Normal { mean: 0.0, std: 0.1 };
 
 impl InceptionV3Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> InceptionV3 {
-        let stem = inception(self.in_channels, vec![STEM.to_vec()]);
+        let stem = self.inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();
         let mut stages = Vec::with_capacity(STAGES.len());
         for kinds in STAGES {
             let mut modules = Vec::with_capacity(kinds.len());
             for kind in kinds {
-                let module = inception(channels, kind.branches(self.port));
+                let module = self.inception(channels, kind.branches(self.port));
                 channels = module.out_channels();
                 modules.push(module.init(device));
             }
@@ -186,15 +186,20 @@ impl InceptionV3Config {
                 .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(INITIALIZER))
+                .with_bias_initializer(Some(torch_uniform()))
                 .init(device),
         }
     }
-}
 
-fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
-    BranchesConfig::new(channels, branches)
-        .with_epsilon(EPSILON)
-        .with_initializer(Some(INITIALIZER))
+    fn inception(&self, channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+        BranchesConfig::new(channels, branches)
+            .with_initializer(Some(INITIALIZER))
+            .with_epsilon(EPSILON)
+            .with_momentum(match self.port {
+                Port::PyTorch => 0.1,
+                Port::Keras => 0.01,
+            })
+    }
 }
 
 impl ImageClassifier for InceptionV3 {
@@ -213,7 +218,7 @@ impl ImageClassifier for InceptionV3 {
         let Some(aux) = &self.aux else {
             return TrainingOutput { logits: self.forward(images), auxiliary: Vec::new() };
         };
-        check_size(&images, AUXILIARY_MIN_SIZE);
+        check_size(&images, self.min_training_size());
         let middle = self.forward_middle(images);
         let auxiliary = vec![(AUXILIARY_WEIGHT, aux.forward(middle.clone()))];
         let features = run(&self.stages[AUXILIARY_STAGE..], middle);
@@ -226,6 +231,10 @@ impl ImageClassifier for InceptionV3 {
 
     fn min_size(&self) -> usize {
         MIN_SIZE
+    }
+
+    fn min_training_size(&self) -> usize {
+        if self.aux.is_some() { AUXILIARY_MIN_SIZE } else { MIN_SIZE }
     }
 
     fn num_features(&self) -> usize {
@@ -271,6 +280,7 @@ impl AuxiliaryHead {
             ],
             classifier: ClassifierHeadConfig::new(768, num_classes)
                 .with_initializer(normal(0.001))
+                .with_bias_initializer(Some(torch_uniform()))
                 .init(device),
         }
     }

@@ -1,4 +1,4 @@
-//! The networks' names, and the checkpoints that exist for it.
+//! The network's names, and the checkpoints that exist for it.
 
 use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};

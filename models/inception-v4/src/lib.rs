@@ -15,11 +15,13 @@
 //! | `classifier` | `[N, num_classes]`            | average pooling, dropout, softmax    |
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
-use zoo_core::layers::{Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, HeadKind};
+use zoo_core::layers::{
+    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, HeadKind, torch_uniform,
+};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -160,10 +162,9 @@ impl InceptionV4Config {
 
 /// With TensorFlow's BatchNorm, and kernels drawn as PyTorch does by itself.
 fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
-    let gain = 1.0 / 3f64.sqrt();
     BranchesConfig::new(channels, branches)
         .with_epsilon(1e-3)
-        .with_initializer(Some(Initializer::KaimingUniform { gain, fan_out_only: false }))
+        .with_initializer(Some(torch_uniform()))
 }
 
 impl ImageClassifier for InceptionV4 {

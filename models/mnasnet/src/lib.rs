@@ -22,8 +22,6 @@
 //! The width scales the stem and all stages, but never the head. Squeeze-and-excitation squeezes
 //! to a quarter of the channels that enter a block, not of the wide ones in its middle.
 
-use std::f64::consts::SQRT_2;
-
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
@@ -31,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, add, make_divisible,
+    SqueezeExcite, SqueezeExciteConfig, add, he_by_group, make_divisible,
 };
 
 mod pretrained;
@@ -137,7 +135,7 @@ impl Version {
     /// them, or torchvision's.
     fn initializer(self) -> Option<Initializer> {
         match self {
-            Self::A1 => Some(Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }),
+            Self::A1 => Some(he_by_group()),
             Self::B1 => None,
         }
     }

@@ -188,11 +188,7 @@ pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let width = name.strip_prefix("mnasnet")?.replacen('_', ".", 1);
-    let width_mult: f64 = width.parse().ok()?;
-    if !(0.05..=20.0).contains(&width_mult) {
-        return None;
-    }
+    let width_mult = zoo_core::width(name.strip_prefix("mnasnet")?)?;
     let config = MnasNetConfig { width_mult, ..B1 };
     Some(Variant::unlisted(name, config, 224, B1_LAYOUTS))
 }

@@ -20,14 +20,12 @@
 //! input; the stride is 1. The authors' own code clips with ReLU6 where the paper has ReLU, and
 //! timm follows the code.
 
-use std::f64::consts::SQRT_2;
-
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding,
+    Padding, he_by_group,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -40,6 +38,9 @@ pub struct MobileNetV1Config {
     /// Multiplies the channels of every layer, `α` in §3.3.
     #[config(default = "1.0")]
     pub width_mult: f64,
+    /// Probability of dropping a feature before the classifier while training; 0.001 in Keras.
+    #[config(default = "0.0")]
+    pub dropout: f64,
     /// Follows each BatchNorm.
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
@@ -90,10 +91,6 @@ const STAGES: [Stage; 5] = [
     Stage { channels: 1024, repeats: 2, stride: 2 },
 ];
 
-/// He et al., backward case. Unlike torchvision's, this fan-out is that of a group, which is
-/// nine for each depthwise filter.
-const HE: Initializer = Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true };
-
 impl MobileNetV1Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> MobileNetV1 {
@@ -121,7 +118,8 @@ impl MobileNetV1Config {
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_kind(self.head)
-                .with_initializer(Some(HE))
+                .with_dropout(self.dropout)
+                .with_initializer(Some(he_by_group()))
                 .init(device),
             min_size: match self.port {
                 Port::PyTorch => 1,
@@ -158,7 +156,7 @@ impl MobileNetV1Config {
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         ConvNormActConfig::new(channels, [kernel_size; 2])
-            .with_initializer(Some(HE))
+            .with_initializer(Some(he_by_group()))
             .with_activation(self.activation)
             .with_epsilon(match self.port {
                 Port::PyTorch => 1e-5,

@@ -19,6 +19,7 @@ pub const FAMILY: Family = Family {
 
 const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     width_mult: 1.0,
+    dropout: 0.0,
     activation: Activation::Relu,
     port: Port::PyTorch,
     head: HeadKind::FullyConnected,
@@ -26,8 +27,12 @@ const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     num_classes: 1000,
 };
 
-const KERAS_PORT: MobileNetV1Config =
-    MobileNetV1Config { activation: Activation::Relu6, port: Port::Keras, ..WIDTH_1 };
+const KERAS_PORT: MobileNetV1Config = MobileNetV1Config {
+    dropout: 0.001,
+    activation: Activation::Relu6,
+    port: Port::Keras,
+    ..WIDTH_1
+};
 
 /// pytorchcv counts stages and units from 1.
 #[rustfmt::skip]
@@ -163,11 +168,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
         Some(width) => (width, KERAS_PORT, KERAS),
         None => (width, WIDTH_1, PYTORCHCV),
     };
-    let width = width.replacen('_', ".", 1);
-    let width_mult: f64 = width.parse().ok()?;
-    if !(0.05..=20.0).contains(&width_mult) {
-        return None;
-    }
+    let width_mult = zoo_core::width(width)?;
     let config = MobileNetV1Config { width_mult, ..port };
     Some(Variant::unlisted(name, config, 224, layouts))
 }

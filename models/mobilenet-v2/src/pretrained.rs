@@ -147,11 +147,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
         Some(width) => (width, KERAS_PORT, KERAS),
         None => (width, WIDTH_1, LAYOUTS),
     };
-    let width = width.replacen('_', ".", 1);
-    let width_mult: f64 = width.parse().ok()?;
-    if !(0.05..=20.0).contains(&width_mult) {
-        return None;
-    }
+    let width_mult = zoo_core::width(width)?;
     let config = MobileNetV2Config { width_mult, ..port };
     Some(Variant::unlisted(name, config, 224, layouts))
 }

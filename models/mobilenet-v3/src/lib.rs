@@ -18,8 +18,6 @@
 //! does without. The squeezed channels are a quarter of the wide ones (§5.3), rounded to a
 //! multiple of eight.
 
-use std::f64::consts::SQRT_2;
-
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
@@ -29,7 +27,7 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
     ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, global_avg_pool2d,
-    make_divisible,
+    he_by_group, make_divisible,
 };
 
 mod pretrained;
@@ -171,7 +169,7 @@ impl MobileNetV3Config {
         let squeeze_excite =
             SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
-                .with_initializer(Some(HE));
+                .with_initializer(Some(he_by_group()));
         InvertedResidual {
             expand: (hidden != channels)
                 .then(|| conv([channels, hidden], 1, activation).init(device)),
@@ -224,9 +222,6 @@ impl InvertedResidual {
         if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
     }
 }
-
-/// He et al., backward case, for layers without groups.
-const HE: Initializer = Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true };
 
 /// A convolution with BatchNorm as in the original TensorFlow code.
 fn conv(channels: [usize; 2], kernel_size: usize, activation: Activation) -> ConvNormActConfig {

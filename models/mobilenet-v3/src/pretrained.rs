@@ -129,10 +129,9 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV3Config>> {
         return Some(variant.clone());
     }
     VARIANTS.iter().find_map(|row| {
-        let width = name.strip_prefix(row.name)?.strip_prefix("_w")?.replacen('_', ".", 1);
-        let width_mult: f64 = width.parse().ok()?;
+        let width_mult = zoo_core::width(name.strip_prefix(row.name)?.strip_prefix("_w")?)?;
         // In narrower ones more blocks have nothing to expand, and other keys.
-        if !(0.15..=20.0).contains(&width_mult) {
+        if width_mult < 0.15 {
             return None;
         }
         let config = MobileNetV3Config { width_mult, ..row.config.clone() };

@@ -6,10 +6,10 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor, s};
 use zoo_core::layers::{
-    Activation, Apply, ConvNormAct, ConvNormActConfig, Padding, add, cat, relu,
+    Activation, Apply, ConvNormAct, ConvNormActConfig, Padding, add, cat, relu, torch_uniform,
 };
 
-use crate::{EarlierInput, Port};
+use crate::{EarlierInput, Reading};
 
 /// One half of figure 4: the blocks, and the hidden states that the output consists of.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub(crate) struct CellConfig {
     pub(crate) before: Option<&'static CellPlan>,
     /// Channels of a hidden state.
     pub(crate) width: usize,
-    pub(crate) port: Port,
+    pub(crate) reading: Reading,
 }
 
 #[derive(Module, Debug)]
@@ -157,6 +157,7 @@ impl CellConfig {
     /// Builds the cell.
     pub(crate) fn init(&self, device: &Device) -> Cell {
         let Inputs { earlier, later } = self.inputs;
+        let project = |channels| self.reading.linear_conv([channels, self.width], 1).init(device);
         let blocks = self.plan.blocks.iter().map(|plan| Block {
             left: self.operation(plan.left, device),
             right: self.operation(plan.right, device),
@@ -164,10 +165,10 @@ impl CellConfig {
         Cell {
             // The cell before may have halved the later input, but not this one.
             earlier: self.before.map(|before| match before.stride {
-                1 => Fit::Projection(linear_conv([earlier, self.width], 1).init(device)),
-                _ => Fit::Halving(Halving::new([earlier, self.width], device)),
+                1 => Fit::Projection(project(earlier)),
+                _ => Fit::Halving(self.halving(earlier, device)),
             }),
-            later: linear_conv([later, self.width], 1).init(device),
+            later: project(later),
             blocks: blocks.collect(),
             plan: self.plan,
         }
@@ -177,15 +178,15 @@ impl CellConfig {
         let is_first = self.before.is_none();
         let channels = if is_first && hidden == EARLIER { self.inputs.earlier } else { self.width };
         let stride = if [EARLIER, LATER].contains(&hidden) { self.plan.stride } else { 1 };
-        let padding = match self.port {
-            Port::Cadene if is_first => Padding::Symmetric,
+        let padding = match self.reading {
+            Reading::Cadene if is_first => Padding::Symmetric,
             _ => Padding::Same,
         };
         match op {
             Identity => None,
             Separable(kernel_size) => {
                 let conv = |channels, stride| {
-                    SeparableConv::new([channels, self.width], kernel_size, stride, padding, device)
+                    self.separable_conv(channels, kernel_size, stride, padding, device)
                 };
                 Some(Operation::Separable(vec![conv(channels, stride), conv(self.width, 1)]))
             }
@@ -193,16 +194,67 @@ impl CellConfig {
                 let pool = AvgPool2dConfig::new([3, 3])
                     .with_strides([stride; 2])
                     .with_padding(padding.of([3, 3]))
-                    .with_count_include_pad(self.port != Port::Cadene && stride > 1);
+                    .with_count_include_pad(self.reading != Reading::Cadene && stride > 1);
                 Some(Operation::Average(pool.init()))
             }
             Max => {
                 let pool = MaxPool2dConfig::new([3, 3]).with_strides([stride; 2]);
-                Some(match self.port {
-                    Port::Keras => Operation::MaxOfPadded(pool.init()),
+                Some(match self.reading {
+                    Reading::Keras => Operation::MaxOfPadded(pool.init()),
                     _ => Operation::Max(pool.with_padding(padding.of([3, 3])).init()),
                 })
             }
+        }
+    }
+
+    fn separable_conv(
+        &self,
+        channels: usize,
+        kernel_size: usize,
+        stride: usize,
+        padding: Padding,
+        device: &Device,
+    ) -> SeparableConv {
+        SeparableConv {
+            depthwise: conv([channels, channels], kernel_size)
+                .with_stride([stride; 2])
+                .with_groups(channels)
+                .with_padding(padding.of([kernel_size; 2]))
+                .init(device),
+            pointwise: conv([channels, self.width], 1).init(device),
+            norm: self.reading.norm(self.width).init(device),
+        }
+    }
+
+    fn halving(&self, channels: usize, device: &Device) -> Halving {
+        let conv = conv([channels, self.width / 2], 1).with_stride([2, 2]);
+        Halving {
+            even: conv.init(device),
+            odd: conv.init(device),
+            norm: self.reading.norm(self.width).init(device),
+        }
+    }
+}
+
+impl Reading {
+    /// A convolution with BatchNorm behind it, drawn as PyTorch draws it.
+    pub(crate) fn linear_conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
+        ConvNormActConfig::new(channels, [kernel_size; 2])
+            .with_initializer(Some(torch_uniform()))
+            .with_epsilon(EPSILON)
+            .with_momentum(self.momentum())
+            .with_activation(Activation::Identity)
+    }
+
+    fn norm(self, channels: usize) -> BatchNormConfig {
+        BatchNormConfig::new(channels).with_epsilon(EPSILON).with_momentum(self.momentum())
+    }
+
+    /// Share of a batch's statistics in BatchNorm's running ones.
+    fn momentum(self) -> f64 {
+        match self {
+            Self::Cadene | Self::Timm => 0.1,
+            Self::Keras => 3e-4,
         }
     }
 }
@@ -210,18 +262,6 @@ impl CellConfig {
 /// A convolution without a bias, drawn as PyTorch draws it.
 fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
     Conv2dConfig::new(channels, [kernel_size; 2]).with_bias(false)
-}
-
-/// The same with BatchNorm behind it.
-pub(crate) fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    ConvNormActConfig::new(channels, [kernel_size; 2])
-        .with_initializer(Some(conv(channels, kernel_size).initializer))
-        .with_epsilon(EPSILON)
-        .with_activation(Activation::Identity)
-}
-
-fn norm(channels: usize, device: &Device) -> BatchNorm {
-    BatchNormConfig::new(channels).with_epsilon(EPSILON).init(device)
 }
 
 impl Cell {
@@ -262,35 +302,12 @@ fn apply(operation: Option<&Operation>, x: Tensor<4>) -> Tensor<4> {
 }
 
 impl SeparableConv {
-    fn new(
-        [channels, out_channels]: [usize; 2],
-        kernel_size: usize,
-        stride: usize,
-        padding: Padding,
-        device: &Device,
-    ) -> Self {
-        Self {
-            depthwise: conv([channels, channels], kernel_size)
-                .with_stride([stride; 2])
-                .with_groups(channels)
-                .with_padding(padding.of([kernel_size; 2]))
-                .init(device),
-            pointwise: conv([channels, out_channels], 1).init(device),
-            norm: norm(out_channels, device),
-        }
-    }
-
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.norm.apply(self.pointwise.apply(self.depthwise.apply(relu(x))))
     }
 }
 
 impl Halving {
-    fn new([channels, out_channels]: [usize; 2], device: &Device) -> Self {
-        let conv = conv([channels, out_channels / 2], 1).with_stride([2, 2]);
-        Self { even: conv.init(device), odd: conv.init(device), norm: norm(out_channels, device) }
-    }
-
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         // Beyond the border lie zeros.
         let shifted = x.clone().pad((0, 1, 0, 1), 0.0).slice(s![.., .., 1.., 1..]);

@@ -20,7 +20,7 @@
 //! authors' code the reduction cell's second block is there too, although the fourth uses it.
 //! The auxiliary classifier and ScheduledDropPath, which only training knows, are left out.
 //!
-//! The small network exists in Cadene's port to PyTorch, the large one in timm's, and [`Port`]
+//! The small network exists in Cadene's port to PyTorch, the large one in timm's, and [`Reading`]
 //! says where they differ. Cadene's takes only images whose maps can be halved without a
 //! remainder; at other sizes this one extends them as TensorFlow does.
 
@@ -35,7 +35,7 @@ use zoo_core::layers::{
 
 mod cell;
 mod pretrained;
-use cell::{Cell, CellConfig, CellPlan, Inputs, NORMAL_CELL, REDUCTION_CELL, linear_conv};
+use cell::{Cell, CellConfig, CellPlan, Inputs, NORMAL_CELL, REDUCTION_CELL};
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`NASNet`].
@@ -48,9 +48,11 @@ pub struct NASNetConfig {
     /// Channels of the stem.
     pub stem_channels: usize,
     /// What a cell behind a reduction cell takes for the earlier of its inputs.
+    #[config(default = "EarlierInput::Nearest")]
     pub earlier_input: EarlierInput,
-    /// Whose version to follow.
-    pub port: Port,
+    /// Whose reading of the authors' code.
+    #[config(default = "Reading::Cadene")]
+    pub reading: Reading,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.5")]
     pub dropout: f64,
@@ -76,9 +78,9 @@ pub enum EarlierInput {
     Shared,
 }
 
-/// Whose version of the authors' TensorFlow code to follow.
+/// Whose reading of the authors' TensorFlow code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Port {
+pub enum Reading {
     /// Cadene's: the first cell extends maps by as much on all sides, an average is over the
     /// map alone, and the features are those before the last activation.
     Cadene,
@@ -100,7 +102,7 @@ pub struct NASNet {
     #[module(skip)]
     earlier_input: EarlierInput,
     #[module(skip)]
-    port: Port,
+    reading: Reading,
 }
 
 /// The features hold six hidden states of the last stage, which is four times as wide as the
@@ -117,7 +119,7 @@ impl NASNetConfig {
         let mut inputs = Inputs { earlier: self.stem_channels, later: self.stem_channels };
         let mut before = None;
         let mut stack = |plan: &'static CellPlan, width, earlier_input| {
-            let cell = CellConfig { plan, inputs, before, width, port: self.port };
+            let cell = CellConfig { plan, inputs, before, width, reading: self.reading };
             inputs.advance(cell.out_channels(), earlier_input);
             before = Some(plan);
             cell.init(device)
@@ -134,7 +136,9 @@ impl NASNetConfig {
             stages.push((0..self.depth).map(|_| normal_cell()).collect());
         }
         NASNet {
-            stem: linear_conv([self.in_channels, self.stem_channels], 3)
+            stem: self
+                .reading
+                .linear_conv([self.in_channels, self.stem_channels], 3)
                 .with_stride(2)
                 .with_padding(Padding::Valid)
                 .init(device),
@@ -146,7 +150,7 @@ impl NASNetConfig {
                 .with_dropout(self.dropout)
                 .init(device),
             earlier_input: self.earlier_input,
-            port: self.port,
+            reading: self.reading,
         }
     }
 }
@@ -167,9 +171,9 @@ impl ImageClassifier for NASNet {
                 inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
             }
         }
-        match self.port {
-            Port::Cadene => inputs.later,
-            Port::Timm | Port::Keras => relu(inputs.later),
+        match self.reading {
+            Reading::Cadene => inputs.later,
+            Reading::Timm | Reading::Keras => relu(inputs.later),
         }
     }
 

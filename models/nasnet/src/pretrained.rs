@@ -3,7 +3,7 @@
 use zoo_core::layers::HeadKind;
 use zoo_core::{Family, Filter, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
-use crate::{EarlierInput, NASNetConfig, Port};
+use crate::{EarlierInput, NASNetConfig, Reading};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -22,7 +22,7 @@ const MOBILE: NASNetConfig = NASNetConfig {
     num_features: 1056,
     stem_channels: 32,
     earlier_input: EarlierInput::Nearest,
-    port: Port::Cadene,
+    reading: Reading::Cadene,
     dropout: 0.5,
     head: HeadKind::FullyConnected,
     in_channels: 3,
@@ -33,7 +33,7 @@ const LARGE: NASNetConfig = NASNetConfig {
     num_features: 4032,
     stem_channels: 96,
     earlier_input: EarlierInput::Shared,
-    port: Port::Timm,
+    reading: Reading::Timm,
     ..MOBILE
 };
 
@@ -150,13 +150,13 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
     },
     Variant {
         name: "nasnet_a_mobile_keras",
-        config: NASNetConfig { port: Port::Keras, dropout: 0.0, ..MOBILE },
+        config: NASNetConfig { reading: Reading::Keras, dropout: 0.0, ..MOBILE },
         size: 224, params: Some(5_289_978), gmacs: Some(0.564), layouts: KERAS_MOBILE,
         weights: &[],
     },
     Variant {
         name: "nasnet_a_large_keras",
-        config: NASNetConfig { port: Port::Keras, dropout: 0.0, ..LARGE },
+        config: NASNetConfig { reading: Reading::Keras, dropout: 0.0, ..LARGE },
         size: 331, params: Some(88_753_150), gmacs: Some(23.783), layouts: KERAS_LARGE,
         weights: &[],
     },

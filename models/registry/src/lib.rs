@@ -165,6 +165,12 @@ macro_rules! architectures {
                 }
             }
 
+            fn min_training_size(&self) -> usize {
+                match self {
+                    $(Self::$model(model) => model.min_training_size(),)*
+                }
+            }
+
             fn num_features(&self) -> usize {
                 match self {
                     $(Self::$model(model) => model.num_features(),)*
@@ -232,9 +238,9 @@ architectures! {
         zoo_squeezenet: SqueezeNet, SqueezeNetConfig;
         zoo_wide_resnet: WideResNet, WideResNetConfig;
         zoo_densenet: DenseNet, DenseNetConfig;
+        zoo_xception: Xception, XceptionConfig;
         zoo_mobilenet_v1: MobileNetV1, MobileNetV1Config;
         zoo_shufflenet_v1: ShuffleNetV1, ShuffleNetV1Config;
-        zoo_xception: Xception, XceptionConfig;
         zoo_nasnet: NASNet, NASNetConfig;
         zoo_senet: SENet, SENetConfig;
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;

@@ -42,7 +42,7 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 pub struct ResNetConfig {
     /// What every stage is made of.
     pub block: BlockKind,
-    /// Blocks in each stage; a stage of 0 blocks is left out.
+    /// Blocks in each stage; the network ends before the first stage of 0 blocks.
     pub depths: [usize; 4],
     /// The images the network was designed for.
     #[config(default = "Stem::ImageNet")]

@@ -248,9 +248,8 @@ pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let depth = name.strip_prefix("resnet")?.strip_suffix("_cifar")?;
-    let depth: usize = depth.parse().ok()?;
-    if depth < 8 || depth % 6 != 2 {
+    let depth = zoo_core::whole(name.strip_prefix("resnet")?.strip_suffix("_cifar")?)?;
+    if !(8..=2000).contains(&depth) || depth % 6 != 2 {
         return None;
     }
     let n = depth / 6;

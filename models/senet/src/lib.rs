@@ -5,14 +5,14 @@
 //! A block looks at its whole output at once, one average a channel, and decides from that how
 //! much each channel shall count.
 //!
-//! | part         | SE-ResNet-50, `[N, 3, 224, 224]` | SENet-154            | paper, table 1             |
-//! |--------------|----------------------------------|----------------------|----------------------------|
-//! | `stem`       | `[N, 64, 112, 112]`              | `[N, 128, 112, 112]` | conv 7×7/2                 |
-//! | `stages.0`   | `[N, 256, 56, 56]`               | the same             | max pool 3×3/2, 3 blocks   |
-//! | `stages.1`   | `[N, 512, 28, 28]`               | the same             | 4 blocks                   |
-//! | `stages.2`   | `[N, 1024, 14, 14]`              | the same             | 6 blocks                   |
-//! | `stages.3`   | `[N, 2048, 7, 7]`                | the same             | 3 blocks                   |
-//! | `classifier` | `[N, num_classes]`               | the same             | global average pool, fc    |
+//! | part         | SE-ResNet-50, `[N, 3, 224, 224]` | paper, table 1           | SENet-154                        |
+//! |--------------|----------------------------------|--------------------------|----------------------------------|
+//! | `stem`       | `[N, 64, 112, 112]`              | conv 7×7/2               | `[N, 128, 112, 112]`, 3 conv 3×3 |
+//! | `stages.0`   | `[N, 256, 56, 56]`               | max pool 3×3/2, 3 blocks | the same                         |
+//! | `stages.1`   | `[N, 512, 28, 28]`               | 4 blocks                 | 8 blocks                         |
+//! | `stages.2`   | `[N, 1024, 14, 14]`              | 6 blocks                 | 36 blocks                        |
+//! | `stages.3`   | `[N, 2048, 7, 7]`                | 3 blocks                 | the same                         |
+//! | `classifier` | `[N, num_classes]`               | global average pool, fc  | the same                         |
 //!
 //! The networks are those that the authors trained in Caffe, as timm and Cadene ported them: a
 //! bottleneck's stride sits on its first 1×1 convolution, but on the 3×3 one in SE-ResNeXt and
@@ -54,14 +54,14 @@
 //! ```
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add,
+    HeadKind, add, he_by_group, torch_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
 
@@ -183,10 +183,6 @@ impl BlockKind {
     }
 }
 
-/// He et al., backward case, for layers without groups.
-const HE: Initializer =
-    Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true };
-
 impl SENetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> SENet {
@@ -205,7 +201,8 @@ impl SENetConfig {
                 blocks.push(Block {
                     convs: init_all(convs, device),
                     squeeze_excite: SqueezeExciteConfig::new(channels, squeezed)
-                        .with_initializer(Some(HE))
+                        .with_initializer(Some(he_by_group()))
+                        .with_bias_initializer(Some(torch_uniform()))
                         .init(device),
                     shortcut: shortcut.map(|conv| conv.init(device)),
                 });

@@ -17,14 +17,14 @@
 //! The table's networks are not quite multiples of each other, so each states its channels.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, cat, channel_shuffle,
+    HeadKind, cat, channel_shuffle, torch_uniform,
 };
 
 mod pretrained;
@@ -186,7 +186,5 @@ fn depthwise(channels: usize, stride: usize) -> ConvNormActConfig {
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
     // torchvision leaves the weights as PyTorch draws them.
-    let torch_uniform =
-        Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false };
-    ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(Some(torch_uniform))
+    ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(Some(torch_uniform()))
 }

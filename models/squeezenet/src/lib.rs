@@ -144,6 +144,10 @@ impl ImageClassifier for SqueezeNet {
         global_avg_pool2d(maps).flatten(1, 3)
     }
 
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(relu(self.classifier.apply(features)))
+    }
+
     fn min_size(&self) -> usize {
         self.min_size
     }

@@ -22,7 +22,7 @@
 //! Names count a block as two convolutions, whatever it is made of.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module};
+use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, add, batch_norm,
-    he, relu,
+    he, relu, torch_uniform,
 };
 
 mod pretrained;
@@ -185,11 +185,6 @@ fn conv(channels: [usize; 2], kernel_size: usize, stride: usize) -> Conv2dConfig
         .with_padding(Padding::Symmetric.of([kernel_size; 2]))
         .with_bias(false)
         .with_initializer(he(channels, [kernel_size; 2]))
-}
-
-/// Uniform in `±1/sqrt(inputs)`, as Torch draws a fully connected layer.
-fn torch_uniform() -> Initializer {
-    Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false }
 }
 
 impl ImageClassifier for WideResNet {

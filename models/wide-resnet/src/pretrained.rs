@@ -132,8 +132,8 @@ pub fn variant(name: &str) -> Option<Variant<WideResNetConfig>> {
         return Some(variant.clone());
     }
     let mut parts = name.strip_prefix("wrn_")?.splitn(3, '_');
-    let layers: usize = parts.next()?.parse().ok()?;
-    let width: usize = parts.next()?.parse().ok()?;
+    let layers = zoo_core::whole(parts.next()?)?;
+    let width = zoo_core::whole(parts.next()?)?;
     let block = match parts.next() {
         None | Some("b33") => BlockKind::B33,
         Some("b313") => BlockKind::B313,
@@ -143,7 +143,7 @@ pub fn variant(name: &str) -> Option<Variant<WideResNetConfig>> {
         Some("b311") => BlockKind::B311,
         Some(_) => return None,
     };
-    if layers < 10 || layers % 6 != 4 || !(1..=1000).contains(&width) {
+    if !(10..=1000).contains(&layers) || layers % 6 != 4 || !(1..=1000).contains(&width) {
         return None;
     }
     let config = WideResNetConfig { depth: layers / 6, width, block, ..BASIC };

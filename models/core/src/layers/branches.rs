@@ -9,7 +9,7 @@ use super::{Apply, ConvNormAct, ConvNormActConfig, Padding, cat};
 
 /// One step of a branch, as the figures of the Inception papers draw it.
 ///
-/// The last number is always the channels of the output; poolings keep those of their input.
+/// The last number is the channels of a convolution's output; poolings keep those of their input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// A convolution by a kernel of some height and width, which keeps the size.
@@ -40,6 +40,9 @@ pub struct BranchesConfig {
     /// Added to the variance by BatchNorm.
     #[config(default = "1e-5")]
     pub epsilon: f64,
+    /// Share of a batch's statistics in the running ones.
+    #[config(default = "0.1")]
+    pub momentum: f64,
 }
 
 /// Sequences of layers side by side on the same input, whose outputs are concatenated: an
@@ -106,6 +109,7 @@ impl BranchesConfig {
             ConvNormActConfig::new([channels, out_channels], kernel_size)
                 .with_initializer(self.initializer.clone())
                 .with_epsilon(self.epsilon)
+                .with_momentum(self.momentum)
         };
         let average = AvgPool2dConfig::new([3, 3])
             .with_strides([1, 1])

@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::conv_norm_act::weight_and_bias;
 use super::global_avg_pool2d;
 
 /// What a classifier head does first.
@@ -34,9 +35,11 @@ pub struct ClassifierHeadConfig {
     /// Probability of dropping a feature before it is classified while training.
     #[config(default = "0.0")]
     pub dropout: f64,
-    /// How the weight is drawn, with a bias of zeros; by default both are uniform in
-    /// `±1/sqrt(num_features)`, as PyTorch draws them.
+    /// How the weight is drawn; by default uniform in `±1/sqrt(num_features)`, as PyTorch does.
     pub initializer: Option<Initializer>,
+    /// How the bias is drawn; by default as zeros where the weight has an initializer, else as the
+    /// weight.
+    pub bias_initializer: Option<Initializer>,
 }
 
 /// From the last feature map to logits: global average pooling, dropout and one layer.
@@ -46,37 +49,37 @@ pub struct ClassifierHead {
     linear: Linear,
     #[module(skip)]
     kind: HeadKind,
+    /// Of the weight and of the bias.
     #[module(skip)]
-    initializer: Option<Initializer>,
+    initializers: [Initializer; 2],
 }
 
 impl ClassifierHeadConfig {
     /// Builds the layer.
     pub fn init(&self, device: &Device) -> ClassifierHead {
-        let initializer = self.initializer.clone();
+        let initializers = weight_and_bias(self.initializer.clone(), self.bias_initializer.clone());
         ClassifierHead {
             dropout: DropoutConfig::new(self.dropout).init(),
-            linear: linear([self.num_features, self.num_classes], initializer.as_ref(), device),
+            linear: linear([self.num_features, self.num_classes], &initializers, device),
             kind: self.kind,
-            initializer,
+            initializers,
         }
     }
 }
 
-/// A fully connected layer with a bias of zeros, or one as PyTorch draws it.
+/// A fully connected layer whose weight and bias are drawn each in its own way.
 fn linear(
     [num_features, num_classes]: [usize; 2],
-    initializer: Option<&Initializer>,
+    [weight, bias]: &[Initializer; 2],
     device: &Device,
 ) -> Linear {
-    let config = LinearConfig::new(num_features, num_classes);
-    let Some(initializer) = initializer else {
-        return config.init(device);
-    };
-    let bias = Initializer::Zeros.init([num_classes], device);
+    let bias = bias.init_with([num_classes], Some(num_features), Some(num_classes), device);
     Linear {
         bias: Some(bias),
-        ..config.with_bias(false).with_initializer(initializer.clone()).init(device)
+        ..LinearConfig::new(num_features, num_classes)
+            .with_bias(false)
+            .with_initializer(weight.clone())
+            .init(device)
     }
 }
 
@@ -124,6 +127,6 @@ impl ClassifierHead {
     /// Replaces the layer by a fresh one for `num_classes` classes.
     pub fn reset(&mut self, num_classes: usize, device: &Device) {
         let channels = [self.num_features(), num_classes];
-        self.linear = linear(channels, self.initializer.as_ref(), device);
+        self.linear = linear(channels, &self.initializers, device);
     }
 }

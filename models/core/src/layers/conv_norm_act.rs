@@ -1,3 +1,5 @@
+use std::f64::consts::SQRT_2;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -106,11 +108,36 @@ pub fn he([_, out_channels]: [usize; 2], [height, width]: [usize; 2]) -> Initial
     Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() }
 }
 
+/// The normal distribution of [He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, by a
+/// kernel's outputs within its group, nine for a 3×3 depthwise one, as TensorFlow and timm count.
+pub fn he_by_group() -> Initializer {
+    Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }
+}
+
+/// Uniform in `±1/sqrt(inputs)`, as [PyTorch](https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html)
+/// draws a layer by itself.
+pub fn torch_uniform() -> Initializer {
+    Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false }
+}
+
+/// How a layer's weight and bias are drawn where its user leaves one or both open: as PyTorch draws
+/// them, but a bias as zeros where the weight has an initializer.
+pub(super) fn weight_and_bias(
+    weight: Option<Initializer>,
+    bias: Option<Initializer>,
+) -> [Initializer; 2] {
+    let (weight, usual_bias) = match weight {
+        Some(weight) => (weight, Initializer::Zeros),
+        None => (torch_uniform(), torch_uniform()),
+    };
+    [weight, bias.unwrap_or(usual_bias)]
+}
+
 impl ConvNormAct {
     /// # Shapes
     ///
-    /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`; but for [`Padding::Valid`] and even
-    /// kernels `H' = ceil(H / stride)`
+    /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`, where `H' = ceil(H / stride)` by
+    /// [`Padding::Same`], and by [`Padding::Symmetric`] with an odd kernel
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         batch_norm(&self.norm, self.activation, self.conv.apply(x))
     }

@@ -4,6 +4,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::compute::scale;
+use super::conv_norm_act::weight_and_bias;
 use super::{Activation, Apply, global_avg_pool2d};
 
 /// How to build a [`SqueezeExcite`].
@@ -19,9 +20,11 @@ pub struct SqueezeExciteConfig {
     /// Turns the second layer's output into a factor.
     #[config(default = "Activation::Sigmoid")]
     pub gate: Activation,
-    /// How the weights are drawn, with biases of zeros; by default both are uniform in
-    /// `±1/sqrt(inputs)`, as PyTorch draws them.
+    /// How the weights are drawn; by default uniform in `±1/sqrt(inputs)`, as PyTorch does.
     pub initializer: Option<Initializer>,
+    /// How the biases are drawn; by default as zeros where the weights have an initializer, else as
+    /// the weights.
+    pub bias_initializer: Option<Initializer>,
 }
 
 /// Scales each channel by a factor computed from all of them.
@@ -49,14 +52,15 @@ impl SqueezeExciteConfig {
     }
 
     fn conv(&self, channels: [usize; 2], device: &Device) -> Conv2d {
-        let config = Conv2dConfig::new(channels, [1, 1]);
-        let Some(initializer) = self.initializer.clone() else {
-            return config.init(device);
-        };
-        let bias = Initializer::Zeros.init([channels[1]], device);
+        let [inputs, outputs] = channels;
+        let [weight, bias] =
+            weight_and_bias(self.initializer.clone(), self.bias_initializer.clone());
         Conv2d {
-            bias: Some(bias),
-            ..config.with_bias(false).with_initializer(initializer).init(device)
+            bias: Some(bias.init_with([outputs], Some(inputs), Some(outputs), device)),
+            ..Conv2dConfig::new(channels, [1, 1])
+                .with_bias(false)
+                .with_initializer(weight)
+                .init(device)
         }
     }
 }
