@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device};
 use memchr::memmem;
 use zoo_cli::capture::capture;
 use zoo_cli::device::Backend;
+use zoo_cli::recognise::identify;
 use zoo_core::{KeyLayout, Variant};
 use zoo_import::{Checkpoint, OPSETS, Precision, StateDict, Tensor};
 use zoo_models::{Config, FAMILIES, Network, VARIANTS};
@@ -121,5 +122,10 @@ fn every_architecture_has_an_onnx_model() {
         for name in ["images", "logits", "batch", &state.tensors()[0].name] {
             assert!(memmem::find(&model, name.as_bytes()).is_some(), "{}: {name}", variant.name);
         }
+        // And back, with all weights.
+        let found = identify(&Checkpoint::open(&path).unwrap());
+        let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name)).recognition;
+        assert!(!found.is_headless, "{} came back without a classifier", variant.name);
+        assert_eq!(found.name, variant.name);
     }
 }

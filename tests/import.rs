@@ -42,7 +42,7 @@ fn pytorch_files_of_every_age_are_read() {
     for (file, digits) in [
         ("lenet5.zip.pth", 24),
         ("lenet5.tar.pth", 24),
-        ("lenet5.nested_f16.pth", 11),
+        ("lenet5.nested_float16.pth", 11),
         ("lenet5.legacy_bf16.pth", 8),
     ] {
         let path = local("fixtures/checkpoints").join(file);
@@ -256,7 +256,7 @@ fn a_record_in_half_precision_is_half_as_large() {
     let folder = tempfile::tempdir().unwrap();
     let size = |precision| {
         let path = folder.path().join("record.bpk");
-        Record::save(&model, &card, precision, &path).unwrap();
+        Record::save(model.clone(), &card, precision, &path).unwrap();
         std::fs::metadata(path).unwrap().len() as f64
     };
     let ratio = size(Precision::Half) / size(Precision::Single);

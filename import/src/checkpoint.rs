@@ -30,6 +30,17 @@ pub struct Checkpoint {
 const ENTRIES: [&str; 6] =
     ["state_dict", "model_state_dict", "model_state", "model", "net", "params"];
 
+/// Those of them that a module may have for a name too: they count only if nothing but training
+/// state is beside them, so that no layer is taken for it.
+const MODULES: [&str; 3] = ["model", "net", "params"];
+
+/// What the names of entries with training state contain.
+const STATE: [&str; 9] =
+    ["optim", "sched", "ema", "scaler", "amp", "loss", "criterion", "rng", "generator"];
+
+/// Wrappers around wrappers that are looked into.
+const NESTED: usize = 8;
+
 /// What wrappers put before every key.
 const PREFIXES: [&str; 5] = ["module", "model", "net", "backbone", "_orig_mod"];
 
@@ -130,16 +141,25 @@ fn is_quantised(tensors: &BTreeMap<String, Tensor>) -> bool {
 fn unwrap(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     let is_inside =
         |key: &str, outer: &str| key.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
-    let entry = ENTRIES.iter().find(|entry| tensors.keys().any(|key| is_inside(key, entry)));
+    let is_state = |key: &str| {
+        let name = key.split('.').next().unwrap_or_default().to_lowercase();
+        STATE.iter().any(|part| name.contains(part))
+    };
+    let entry = ENTRIES.iter().find(|entry| {
+        tensors.keys().any(|key| is_inside(key, entry))
+            && (!MODULES.contains(entry)
+                || tensors.keys().all(|key| is_inside(key, entry) || is_state(key)))
+    });
     if let Some(entry) = entry {
         tensors.retain(|key, _| is_inside(key, entry));
         tensors = strip(tensors, entry);
     }
-    while let Some(prefix) = PREFIXES
-        .iter()
-        .find(|prefix| !tensors.is_empty() && tensors.keys().all(|key| is_inside(key, prefix)))
-    {
-        tensors = strip(tensors, prefix);
+    for _ in 0..NESTED {
+        let is_around = |prefix: &&&str| tensors.keys().all(|key| is_inside(key, prefix));
+        match PREFIXES.iter().find(is_around) {
+            Some(prefix) if !tensors.is_empty() => tensors = strip(tensors, prefix),
+            _ => break,
+        }
     }
     tensors
 }

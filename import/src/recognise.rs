@@ -236,11 +236,16 @@ impl<'c> Match<'c> {
         let (num_classes, in_channels) = fit(build, self.candidate.usual, checkpoint, layouts);
         let fitted = build(num_classes, in_channels);
         let classifier = self.candidate.classifier();
-        let mut is_headless = false;
+        let is_headless = self
+            .keys
+            .iter()
+            .zip(&fitted)
+            .filter(|(_, parameter)| classifier.contains(&parameter.path))
+            .all(|(key, _)| !checkpoint.tensors.contains_key(key));
         for (key, parameter) in self.keys.iter().zip(&fitted) {
             match checkpoint.tensors.get(key) {
                 Some(tensor) if has_shape(tensor, &pytorch_shape(parameter)) => {}
-                None if classifier.contains(&parameter.path) => is_headless = true,
+                None if is_headless && classifier.contains(&parameter.path) => {}
                 _ => return None,
             }
         }

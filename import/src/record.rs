@@ -187,7 +187,8 @@ impl Record {
         }
     }
 
-    /// Writes a model and its card to a record.
+    /// Writes a model and its card to a record. The model is taken, so that the memory of each
+    /// tensor that is written can be given back.
     ///
     /// The file appears whole or not at all, and replaces an older one only when it is whole.
     ///
@@ -195,7 +196,7 @@ impl Record {
     ///
     /// When the file can't be written.
     pub fn save<M: Module>(
-        model: &M,
+        model: M,
         card: &ModelCard,
         precision: Precision,
         path: &Path,
@@ -205,7 +206,8 @@ impl Record {
             Precision::Half => Some(Box::new(HalfPrecisionAdapter::new())),
         };
         let mut tensors = model.collect(None, adapter, false);
-        let root = root_prefix(model);
+        let root = root_prefix(&model);
+        drop(model);
         for tensor in &mut tensors {
             tensor.name.drain(..root.len());
             // Identities are drawn at random; without them equal weights make equal files.

@@ -30,7 +30,7 @@ impl Observer for Lines {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let [data, record, output] = arguments.as_slice() else {
-        return Err("usage: embed FOLDER RECORD OUTPUT".into());
+        return Err("usage: fine_tune FOLDER RECORD OUTPUT".into());
     };
     // A preset under settings of one's own, the same as in `config.toml`.
     let settings = ["preset=fine".to_owned(), format!("data.path={data}")];

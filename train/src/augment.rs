@@ -14,13 +14,16 @@ mod ops;
 
 pub(crate) use mix::mix;
 
-/// How training images are changed at random. Each is off at 0.
+/// How training images are changed at random. Each is off at 0, `crop_scale` at 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augment {
     /// Smallest share of the image that a random crop covers, stretched by up to 4/3 in either
     /// direction; 1 takes the plain view.
     pub crop_scale: f64,
+    /// Where `crop_scale` is 1: black border around the plain view from which a random square of
+    /// the view's size is cut, as a share of its side.
+    pub crop_padding: f64,
     /// Probability of a mirror image.
     pub flip: f64,
     /// Largest change of brightness, contrast and saturation, as a share.
@@ -44,6 +47,7 @@ impl Augment {
     pub fn none() -> Self {
         Self {
             crop_scale: 1.0,
+            crop_padding: 0.0,
             flip: 0.0,
             colour: 0.0,
             rotation: 0.0,
@@ -60,16 +64,45 @@ impl Augment {
         Self { crop_scale: 0.5, flip: 0.5, colour: 0.2, ..Self::none() }
     }
 
+    /// What suits images of a few dozen pixels: 4 pixels of border around 32, and mirror images, as
+    /// [He et al., 2015](https://arxiv.org/abs/1512.03385), §4.2, train on CIFAR-10.
+    pub fn small_images() -> Self {
+        Self { crop_padding: 0.125, flip: 0.5, ..Self::none() }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let shares = [("crop_scale", self.crop_scale), ("flip", self.flip), ("erase", self.erase)];
-        for (name, value) in shares {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(Error::Config(format!("augment.{name} is {value}, not in [0, 1]")));
+        let shares = [
+            ("crop_padding", self.crop_padding),
+            ("flip", self.flip),
+            ("erase", self.erase),
+            ("colour", self.colour),
+        ];
+        let shares = shares.map(|(name, value)| (name, value, 1.0));
+        let others = [
+            ("rotation", self.rotation, 180.0),
+            ("rand_magnitude", self.rand_magnitude, 30.0),
+            ("mixup", self.mixup, f64::MAX),
+            ("cutmix", self.cutmix, f64::MAX),
+        ];
+        for (name, value, most) in shares.into_iter().chain(others) {
+            if !(0.0..=most).contains(&value) {
+                let range = if most == f64::MAX {
+                    "0 or more".to_owned()
+                } else {
+                    format!("in [0, {most}]")
+                };
+                let hint = "hint: 0 turns it off";
+                return Err(Error::Config(format!(
+                    "augment.{name} is {value}, not {range}\n{hint}"
+                )));
             }
         }
-        if self.crop_scale == 0.0 || self.mixup < 0.0 || self.cutmix < 0.0 {
-            let text = "augment.crop_scale must be above 0, mixup and cutmix not below";
-            return Err(Error::Config(text.to_owned()));
+        if !(self.crop_scale > 0.0 && self.crop_scale <= 1.0) {
+            let hint = "hint: 0.5 is usual, 1 takes the plain view";
+            return Err(Error::Config(format!(
+                "augment.crop_scale is {}, not above 0 and at most 1\n{hint}",
+                self.crop_scale
+            )));
         }
         Ok(())
     }
@@ -87,6 +120,12 @@ impl Augment {
         } else {
             preprocess.crop(image)
         };
+        let border = (self.crop_padding * f64::from(side)).round() as i64;
+        if self.crop_scale == 1.0 && border > 0 {
+            let [x, y] = std::array::from_fn(|_| rng.random_range(-border..=border));
+            let centred = std::mem::replace(&mut view, RgbImage::new(side, side));
+            imageops::replace(&mut view, &centred, x, y);
+        }
         if rng.random_bool(self.flip) {
             imageops::flip_horizontal_in_place(&mut view);
         }
@@ -196,6 +235,21 @@ mod tests {
             assert_eq!(view(7), view(7));
             assert!(width == 1 || (0..5).any(|seed| view(seed) != view(seed + 1)));
         }
+    }
+
+    #[test]
+    fn a_padded_view_is_the_plain_one_moved_by_the_border_at_most() {
+        let preprocess = Preprocess::IMAGENET.sized(32, 32);
+        let image = RgbImage::from_pixel(32, 32, Rgb([255; 3]));
+        let padded = Augment { crop_padding: 0.125, ..Augment::none() };
+        let mut blacks = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let view = padded.apply(&image, &preprocess, &mut StdRng::seed_from_u64(seed));
+            let white = |x, y| view.get_pixel(x, y).0 == [255; 3];
+            assert!((4..28).all(|place| white(place, 16) && white(16, place)));
+            blacks.insert((0..32).map(|x| !white(x, 16)).collect::<Vec<_>>());
+        }
+        assert_eq!(blacks.len(), 9, "-4 to 4 pixels");
     }
 
     #[test]

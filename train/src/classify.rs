@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use burn::module::ParamId;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::module::adaptive_avg_pool2d;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use zoo_core::ImageClassifier;
@@ -14,6 +14,7 @@ use zoo_core::ImageClassifier;
 use crate::augment::mix;
 use crate::config::{Balance, Config};
 use crate::evaluate::{Batching, Evaluation, compare, evaluate, shape_of, to_tensor};
+use crate::fit::complain;
 use crate::forward::Forward;
 use crate::images::prefetch;
 use crate::random::{Purpose, stream};
@@ -39,6 +40,8 @@ pub(crate) struct Batch {
     values: Vec<f32>,
     /// What each of them shows, `[N, K]`; rows add up to the image's weight.
     targets: Vec<f32>,
+    /// The class that each of them shows most of.
+    classes: Vec<i32>,
     count: usize,
 }
 
@@ -77,8 +80,10 @@ impl<'a, M: ImageClassifier> Classification<'a, M> {
     ) -> Result<Self, Error> {
         let config = self.config;
         let batching = self.batching;
-        let mut features = Features { model, device, config, batching, observer };
-        self.features = Some(features.compute(self.train, self.val)?);
+        let mut features = Features { model, device, config, batching, observer: &mut *observer };
+        let cached = features.compute(self.train, self.val);
+        complain(&self, observer);
+        self.features = Some(cached?);
         Ok(self)
     }
 
@@ -118,17 +123,18 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
         (0..batches).map(|batch| order[bound(batch)..bound(batch + 1)].to_vec()).collect()
     }
 
-    fn load(&self, epoch: usize, images: &[usize]) -> Option<Batch> {
+    fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Batch> {
         let Config { seed, augment, .. } = self.config;
         let mut values = Vec::new();
         let mut classes = Vec::new();
-        for &index in images {
+        for (place, &index) in (place..).zip(images) {
             let row = match &self.features {
                 Some(cached) => {
                     cached.train[self.view(epoch)][index].as_deref().map(<[f32]>::to_vec)
                 }
                 None => {
-                    let mut rng = stream(*seed, Purpose::View, epoch, index);
+                    // An image may have several places in an epoch, and is to look different in each.
+                    let mut rng = stream(*seed, Purpose::View, epoch, place);
                     let view = self.train.view(index, augment, &mut rng);
                     view.map(|view| self.train.values(&view))
                 }
@@ -143,11 +149,12 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
         if self.features.is_none() && count > 1 {
             let preprocess = self.train.preprocess();
             let shape = [count, preprocess.channels(), preprocess.crop as usize];
-            let mut rng = stream(*seed, Purpose::Mix, epoch, images[0]);
+            let mut rng = stream(*seed, Purpose::Mix, epoch, place);
             mix(augment, &mut values, &mut targets, shape, &mut rng);
         }
+        let classes = targets.chunks_exact(self.names.len()).map(largest).collect();
         self.weigh(&mut targets);
-        (count > 0).then_some(Batch { values, targets, count })
+        (count > 0).then_some(Batch { values, targets, classes, count })
     }
 
     fn prepare(&self, model: M) -> Result<M, Error> {
@@ -163,7 +170,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
     }
 
     fn loss(&self, model: &M, batch: Batch, device: &Device) -> Loss {
-        let Batch { values, targets, count } = batch;
+        let Batch { values, targets, classes, count } = batch;
         let dropout = self.config.recipe.dropout;
         let (logits, auxiliary) = match &self.features {
             Some(cached) => {
@@ -183,10 +190,11 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
                 }
             }
         };
-        let classes = self.names.len();
-        let targets = Tensor::<2>::from_data(TensorData::new(targets, [count, classes]), device);
+        let shape = [count, self.names.len()];
+        let targets = Tensor::<2>::from_data(TensorData::new(targets, shape), device);
+        let classes = Tensor::<2, Int>::from_data(TensorData::new(classes, [count, 1]), device);
         let cross_entropy = |logits: Tensor<2>| -(log_softmax(logits, 1) * targets.clone()).sum();
-        let correct = logits.clone().argmax(1).equal(targets.clone().argmax(1));
+        let correct = logits.clone().argmax(1).equal(classes);
         let loss = auxiliary.into_iter().fold(cross_entropy(logits), |loss, (factor, logits)| {
             loss + cross_entropy(logits) * factor
         });
@@ -239,6 +247,12 @@ fn class_weights(samples: &[Sample], classes: usize) -> Vec<f32> {
     samples.iter().for_each(|sample| counts[sample.class] += 1);
     let weight = |count: usize| samples.len() as f32 / (classes * count.max(1)) as f32;
     counts.into_iter().map(weight).collect()
+}
+
+/// The place of the largest value.
+fn largest(row: &[f32]) -> i32 {
+    let place = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    place.unwrap_or_default() as i32
 }
 
 /// The images of an epoch in their random order.
@@ -305,12 +319,16 @@ impl<M: ImageClassifier> Features<'_, M> {
         let none = || Error::Data("none of the images to train on can be read".to_owned());
         let values = first.ok_or_else(none)?;
         let features = self.model.forward_features(to_tensor(values, 1, train, self.device));
+        // An image's own features may be the same everywhere, or nothing.
+        let [_, channels, height, width] = features.dims();
+        let drawn = Distribution::Normal(0.0, 1.0);
+        let features = Tensor::random([4, channels, height, width], drawn, self.device);
         let pooled = adaptive_avg_pool2d(features.clone(), [1, 1]);
         let [whole, pooled] = [features, pooled].map(|features| {
             self.model.forward_head(features).into_data().iter::<f32>().collect::<Vec<_>>()
         });
         let size = whole.iter().fold(0.0_f32, |size, value| size.max(value.abs()));
-        Ok(whole.iter().zip(&pooled).all(|(a, b)| (a - b).abs() <= 1e-4 * size))
+        Ok(size > 0.0 && whole.iter().zip(&pooled).all(|(a, b)| (a - b).abs() <= 1e-4 * size))
     }
 
     fn of_images(

@@ -1,6 +1,6 @@
 //! Everything about a run in one value, from presets, a TOML file and single settings.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -259,6 +259,7 @@ impl Config {
                     label_smoothing: 0.0,
                     ..linear.recipe
                 },
+                augment: Augment::small_images(),
                 ..linear
             },
             Preset::Segment => Self {
@@ -271,6 +272,8 @@ impl Config {
                     lr: 1e-3,
                     ..linear.recipe
                 },
+                // Masks are cropped and mirrored with their images; nothing else is done to either.
+                augment: Augment { colour: 0.0, ..linear.augment },
                 ..linear
             },
         }
@@ -364,15 +367,39 @@ impl Config {
 
     fn check(&self) -> Result<(), Error> {
         let Recipe {
-            epochs, batch_size, accumulate, lr, ema, label_smoothing, views, dropout, ..
+            epochs,
+            batch_size,
+            accumulate,
+            lr,
+            backbone_lr_scale,
+            warmup_epochs,
+            step_epochs,
+            momentum,
+            weight_decay,
+            clip,
+            ema,
+            label_smoothing,
+            views,
+            dropout,
+            ..
         } = self.recipe;
+        let is_size = |value: f64| value.is_finite() && value >= 0.0;
         let ensure = |holds: bool, what: &str, hint: &str| {
             if holds { Ok(()) } else { Err(invalid(what.to_owned(), hint)) }
         };
         ensure(epochs > 0, "recipe.epochs is 0", "an epoch is the least")?;
         ensure(batch_size > 0, "recipe.batch_size is 0", "one image is the least")?;
         ensure(accumulate > 0, "recipe.accumulate is 0", "1 makes a step of each batch")?;
-        ensure(views > 0, "recipe.views is 0", "1 is the plain view alone")?;
+        ensure(
+            (1..=MOST_VIEWS).contains(&views),
+            "recipe.views is not from 1 to 1000",
+            "1 is the plain view alone",
+        )?;
+        ensure(
+            self.model.image_size <= MAX_SIDE,
+            "model.image_size (--size) is above 4096",
+            "224 is usual",
+        )?;
         ensure(lr > 0.0 && lr <= 1.0, "recipe.lr is not above 0 and at most 1", "0.001 is usual")?;
         ensure((0.0..1.0).contains(&ema), "recipe.ema is not in [0, 1)", "0.999 is usual")?;
         ensure(
@@ -380,7 +407,34 @@ impl Config {
             "recipe.label_smoothing is not in [0, 1)",
             "0.1 is usual",
         )?;
-        ensure(dropout < 1.0, "recipe.dropout is not below 1", "0.2 is usual")?;
+        ensure(
+            dropout.is_finite() && dropout < 1.0,
+            "recipe.dropout is not below 1",
+            "0.2 is usual",
+        )?;
+        let backbone_lr = lr * backbone_lr_scale;
+        ensure(
+            backbone_lr > 0.0 && backbone_lr <= 1.0,
+            "recipe.lr times recipe.backbone_lr_scale is not above 0 and at most 1",
+            "a backbone_lr_scale of 0.3 is usual; freeze_until keeps layers as they are",
+        )?;
+        ensure((0.0..1.0).contains(&momentum), "recipe.momentum is not in [0, 1)", "0.9 is usual")?;
+        ensure(
+            is_size(weight_decay),
+            "recipe.weight_decay is below 0 or no number",
+            "0.01 is usual",
+        )?;
+        ensure(is_size(clip), "recipe.clip is below 0 or no number", "0 does not clip")?;
+        ensure(
+            is_size(warmup_epochs),
+            "recipe.warmup_epochs is below 0 or no number",
+            "1 is usual",
+        )?;
+        ensure(
+            step_epochs > 0.0 && step_epochs.is_finite(),
+            "recipe.step_epochs is not above 0",
+            "10 is usual",
+        )?;
         ensure(
             (0.0..1.0).contains(&self.data.val_fraction),
             "data.val_fraction is not in [0, 1)",
@@ -408,11 +462,25 @@ impl Config {
         }
     }
 
-    /// Where the data is, if it is a path.
-    pub fn data_path(&self) -> PathBuf {
-        PathBuf::from(&self.data.path)
+    /// Settings that change nothing where the classifier alone is trained.
+    pub(crate) fn without_effect(&self) -> Vec<&'static str> {
+        let Self { recipe, augment, .. } = self;
+        let settings = [
+            ("augment.mixup", augment.mixup > 0.0),
+            ("augment.cutmix", augment.cutmix > 0.0),
+            ("recipe.freeze_until", !recipe.freeze_until.is_empty()),
+        ];
+        let given =
+            settings.into_iter().filter(|(_, is_given)| *is_given && !recipe.do_fine_tuning);
+        given.map(|(name, _)| name).collect()
     }
 }
+
+/// Most views of an image whose features are kept.
+const MOST_VIEWS: usize = 1000;
+
+/// The largest image side that a record can be of.
+const MAX_SIDE: usize = 4096;
 
 fn invalid(what: String, hint: &str) -> Error {
     Error::Config(format!("{what}\nhint: {hint}"))
@@ -491,8 +559,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_frozen_backbone_makes_idle_is_named() {
+        let settings = ["augment.mixup=0.2", "recipe.freeze_until=stem"];
+        let layers = settings.map(|setting| Config::setting(setting).unwrap());
+        let config = Config::from_layers(&layers).unwrap();
+        assert_eq!(config.without_effect(), ["augment.mixup", "recipe.freeze_until"]);
+        assert!(Config::preset(Preset::Fine).without_effect().is_empty());
+    }
+
+    #[test]
     fn impossible_values_are_refused() {
-        for setting in ["recipe.epochs=0", "recipe.lr=2", "data.val_fraction=1", "recipe.lr=fast"] {
+        for setting in [
+            "recipe.epochs=0",
+            "recipe.lr=2",
+            "recipe.lr=nan",
+            "recipe.lr=fast",
+            "recipe.backbone_lr_scale=0",
+            "recipe.backbone_lr_scale=1e9",
+            "recipe.momentum=1",
+            "recipe.weight_decay=-1",
+            "recipe.clip=inf",
+            "recipe.clip=nan",
+            "recipe.warmup_epochs=nan",
+            "recipe.step_epochs=0",
+            "recipe.views=1001",
+            "model.image_size=4097",
+            "data.val_fraction=1",
+            "augment.rotation=181",
+            "augment.colour=nan",
+            "augment.rand_magnitude=31",
+            "augment.mixup=nan",
+            "augment.cutmix=inf",
+        ] {
             let layer = Config::setting(setting).unwrap();
             assert!(Config::from_layers(&[layer]).is_err(), "{setting}");
         }

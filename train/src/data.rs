@@ -83,6 +83,8 @@ struct Listed {
 enum Part {
     Train,
     Val,
+    /// What is tested with in the end; nothing is learned or chosen by it.
+    Test,
 }
 
 /// What a source of data holds.
@@ -99,7 +101,8 @@ impl Dataset {
     /// `fashion-mnist:FOLDER` and `mnist:FOLDER`.
     ///
     /// A folder may have the parts `train` and `val`, a list a column `split`; otherwise
-    /// `val_fraction` of each class is drawn for validation.
+    /// `val_fraction` of each class is drawn for validation. Images of the part `test` are left
+    /// out.
     ///
     /// # Errors
     ///
@@ -148,18 +151,22 @@ impl Dataset {
     }
 
     /// Finds images to evaluate a network on that knows these classes: those of the part `val`
-    /// where the source has one, all otherwise.
+    /// where the source has one, those of the part `test` where it has that, all otherwise.
     ///
     /// # Errors
     ///
     /// When the source can't be read, has no images, or has a class that is unknown.
     pub fn open_for(path: &str, classes: &[String]) -> Result<Self, Error> {
         let listing = Self::list(path)?;
-        let has_parts = listing.images.iter().any(|image| image.part == Some(Part::Val));
+        let has = |part: &Part| listing.images.iter().any(|image| image.part == Some(*part));
+        let wanted = [Part::Val, Part::Test].into_iter().find(has);
         let known: HashMap<&str, usize> =
             classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
         let mut val = Vec::new();
         for image in listing.images {
+            if wanted.is_some() && image.part != wanted {
+                continue;
+            }
             let class = *known.get(image.label.as_str()).ok_or_else(|| {
                 Error::Data(format!(
                     "the network knows no class `{}`\nhint: it knows {}",
@@ -167,9 +174,7 @@ impl Dataset {
                     classes.iter().take(10).cloned().collect::<Vec<_>>().join(", ")
                 ))
             })?;
-            if !has_parts || image.part == Some(Part::Val) {
-                val.push(Sample { source: image.source, class });
-            }
+            val.push(Sample { source: image.source, class });
         }
         if val.is_empty() {
             return Err(Error::Data(format!("there are no images in {path}")));
@@ -228,6 +233,14 @@ impl Listing {
     fn split(self, val_fraction: f64, seed: u64) -> Dataset {
         let Self { images, classes, mut warnings } = self;
         let images = without_duplicates(images, &mut warnings);
+        let (test, images): (Vec<_>, Vec<_>) =
+            images.into_iter().partition(|image| image.part == Some(Part::Test));
+        if !test.is_empty() {
+            let count = test.len();
+            warnings.push(format!(
+                "{count} images of the part `test` are left out of training and validation"
+            ));
+        }
         let classes = classes.unwrap_or_else(|| {
             let names: BTreeSet<_> = images.iter().map(|image| image.label.clone()).collect();
             names.into_iter().collect()
@@ -243,8 +256,8 @@ impl Listing {
             match image.part {
                 Some(Part::Val) => val.push(sample),
                 Some(Part::Train) => train.push(sample),
-                None if is_split => train.push(sample),
-                None => undecided.entry(class).or_default().push(sample),
+                _ if is_split => train.push(sample),
+                _ => undecided.entry(class).or_default().push(sample),
             }
         }
         // Where training images are named and validation images are not, part of the former is
@@ -298,4 +311,30 @@ fn without_duplicates(images: Vec<Listed>, warnings: &mut Vec<String>) -> Vec<Li
         warnings.push(format!("{} images are listed more than once", total - kept.len()));
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn test_images_are_for_evaluation_only() {
+        let folder = TempDir::new().unwrap();
+        for (part, class) in [("train", "a"), ("train", "b"), ("TEST", "a"), ("TEST", "c")] {
+            let class = folder.path().join(part).join(class);
+            std::fs::create_dir_all(&class).unwrap();
+            (0..4).for_each(|number| {
+                std::fs::write(class.join(format!("{number}.png")), "").unwrap()
+            });
+        }
+        let path = folder.path().to_str().unwrap();
+        let dataset = Dataset::open(path, 0.25, 0).unwrap();
+        assert_eq!((dataset.train.len(), dataset.val.len()), (6, 2));
+        assert_eq!(dataset.classes, ["a", "b"]);
+        assert!(dataset.warnings[0].contains("8 images of the part `test` are left out"));
+        let classes = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(Dataset::open_for(path, &classes).unwrap().val.len(), 8);
+    }
 }

@@ -31,14 +31,11 @@ pub enum Error {
         loss: f32,
         /// The epoch, from 1.
         epoch: usize,
-        /// The step of the epoch, from 1.
+        /// The step of the run, from 1.
         step: usize,
         /// Where the run is kept.
         folder: PathBuf,
     },
-    /// The network can't take the images, or something else in it gave up.
-    #[error("the network can't be trained on this: {0}")]
-    Network(String),
     /// What was saved to go on from does not belong to this run.
     #[error("{path} can't be resumed: {reason}\nhint: start anew with another --output")]
     Resume {

@@ -79,7 +79,7 @@ pub fn fit<T: Task>(
     run_id: &str,
     start: Option<Score>,
     run: &mut Run<'_>,
-    mut keep: impl FnMut(&T::Model) -> Result<(), Error>,
+    mut keep: impl FnMut(T::Model) -> Result<(), Error>,
 ) -> Result<Fitted, Error> {
     let recipe = &config.recipe;
     let batches = task.plan(0).len();
@@ -99,15 +99,16 @@ pub fn fit<T: Task>(
 
     let mut journal = Journal::new(run.folder)?;
     while state.progress.epoch < recipe.epochs && !has_stalled(&state.progress, config) {
-        let is_complete = epoch(task, &mut state, config, run, &mut journal)?;
+        let is_complete = epoch(task, &mut state, config, run, &mut journal);
         complain(task, run.observer);
-        if !is_complete {
+        if !is_complete? {
             save(&state, run.folder)?;
             return Ok(fitted(state.progress, true));
         }
         let valid = state.ema.clone().unwrap_or_else(|| state.model.valid());
-        let score = task.validate(&valid, run.device, run.observer)?;
+        let score = task.validate(&valid, run.device, run.observer);
         complain(task, run.observer);
+        let score = score?;
         let progress = &mut state.progress;
         let is_finite = match score {
             Some(score) => score.loss.is_finite(),
@@ -123,11 +124,13 @@ pub fn fit<T: Task>(
             _ => true,
         };
         if is_best {
-            keep(&valid)?;
+            keep(valid)?;
             (progress.best, progress.best_epoch) = (score, progress.epoch);
         }
-        save(&state, run.folder)?;
+        // Before the checkpoint: a run that is killed in between repeats the epoch, and writes it
+        // down again.
         journal.epoch(&state.progress.history)?;
+        save(&state, run.folder)?;
         let progress = &state.progress;
         run.observer.on(&Event::EpochDone(&progress.history[progress.history.len() - 1]));
         let is_last = progress.epoch == recipe.epochs || has_stalled(progress, config);
@@ -158,7 +161,16 @@ fn epoch<T: Task>(
         batches: plan.len(),
         done,
     });
-    let load = |batch: usize| task.load(number, &plan[batch]);
+    // The place in the epoch of each batch's first image.
+    let places: Vec<usize> = plan
+        .iter()
+        .scan(0_usize, |next, batch| {
+            let place = *next;
+            *next += batch.len();
+            Some(place)
+        })
+        .collect();
+    let load = |batch: usize| task.load(number, places[batch], &plan[batch]);
     let is_complete = prefetch(done..plan.len(), config.workers(), load, |loaded| {
         let mut loaded = (done..plan.len()).zip(loaded).peekable();
         let mut accumulator = GradientsAccumulator::new();
@@ -259,7 +271,8 @@ fn compute<T: Task>(
         let others: Vec<_> = batches
             .zip(&devices[1..])
             .map(|(batch, device)| {
-                let (model, one) = (model.clone(), &one);
+                // A clone would share BatchNorm's statistics with the network it is of.
+                let (model, one) = (model.valid().train(), &one);
                 scope.spawn(move || {
                     let copy = model.fork(device);
                     let mut computed = one(&copy, batch?, device);
@@ -356,7 +369,7 @@ fn sum_of<M: Module>(model: &M) -> f32 {
 }
 
 /// Tells of images that can't be read.
-fn complain<T: Task>(task: &T, observer: &mut dyn Observer) {
+pub(crate) fn complain<T: Task>(task: &T, observer: &mut dyn Observer) {
     for text in task.complaints() {
         observer.on(&Event::Warning(&text));
     }

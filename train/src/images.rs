@@ -34,6 +34,10 @@ impl Broken {
         broken.entry(index).or_insert((reason, false));
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().expect("no thread panics with the lock").len()
+    }
+
     /// Sentences about those that were not told of yet.
     pub(crate) fn tell(&self, name: impl Fn(usize) -> String) -> Vec<String> {
         let mut broken = self.0.lock().expect("no thread panics with the lock");
@@ -78,6 +82,11 @@ impl Images {
     /// How images become the network's input.
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// Number of images that could not be read, so far.
+    pub fn unreadable(&self) -> usize {
+        self.broken.count()
     }
 
     /// A sentence about each image that could not be read, once.
@@ -135,10 +144,7 @@ fn read(source: &Source) -> Result<RgbImage, String> {
     match source {
         Source::File(path) => {
             let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-            // A decoder that panics on a broken file costs that file, not the run.
-            catch_unwind(AssertUnwindSafe(|| decode(&bytes)))
-                .map_err(|_| "the decoder gave up".to_owned())?
-                .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+            decoded(|| decode(&bytes))
         }
         Source::Packed { images, index } => {
             let [width, height] = images.size;
@@ -148,6 +154,13 @@ fn read(source: &Source) -> Result<RgbImage, String> {
             RgbImage::from_raw(width, height, rgb).ok_or_else(|| "it has no pixels".to_owned())
         }
     }
+}
+
+/// What a decoder makes of a file. One that panics on a broken file costs that file, not the run.
+pub(crate) fn decoded<T, E: ToString>(decode: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .map_err(|_| "the decoder gave up".to_owned())?
+        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 /// Resizes an image whose shorter side is longer than `largest` to that length.
@@ -212,6 +225,12 @@ mod tests {
             let none: usize = prefetch(0..0, workers, |job| job, |jobs| jobs.count());
             assert_eq!(none, 0);
         }
+    }
+
+    #[test]
+    fn a_decoder_that_panics_is_an_error() {
+        let result = decoded(|| -> Result<(), String> { panic!("a broken file") });
+        assert_eq!(result.unwrap_err(), "the decoder gave up");
     }
 
     #[test]

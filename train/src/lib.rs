@@ -45,4 +45,4 @@ pub use optim::optimizer;
 pub use report::{REPORT, Report};
 pub use segment::{Masks, Pair, SegmentEvaluation};
 pub use task::{Loss, Score, Task};
-pub use train::{MODEL, Segmented, Trained, train, train_segmenter};
+pub use train::{LINEAR, MODEL, Segmented, Trained, train, train_segmenter};

@@ -16,7 +16,7 @@ use zoo_core::decode::{decode, resize};
 use zoo_core::{ImageSegmenter, Preprocess};
 
 use crate::config::Config;
-use crate::images::{Broken, Budget, prefetch};
+use crate::images::{Broken, Budget, decoded, prefetch};
 use crate::random::{Purpose, stream};
 use crate::{Error, Event, Loss, Observer, Score, Task, parts};
 
@@ -55,6 +55,10 @@ impl Masks {
     pub fn open(root: &Path, val_fraction: f64, seed: u64) -> Result<Self, Error> {
         let mut warnings = Vec::new();
         let (mut train, mut val) = (Vec::new(), Vec::new());
+        for folder in test_folders(root)? {
+            let path = folder.display();
+            warnings.push(format!("{path} is left out of training and validation"));
+        }
         if root.join("train").is_dir() {
             train = pairs(&root.join("train"), &mut warnings)?;
             if root.join("val").is_dir() {
@@ -92,6 +96,20 @@ impl Masks {
     }
 }
 
+/// Folders of images to test with.
+fn test_folders(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |error: std::io::Error| Error::read(root, error);
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_test = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("test"));
+        if is_test && path.is_dir() {
+            folders.push(path);
+        }
+    }
+    Ok(folders)
+}
+
 fn pairs(root: &Path, warnings: &mut Vec<String>) -> Result<Vec<Pair>, Error> {
     let files = |name: &str| {
         let folder = root.join(name);
@@ -124,7 +142,7 @@ fn pairs(root: &Path, warnings: &mut Vec<String>) -> Result<Vec<Pair>, Error> {
 }
 
 fn read_mask(path: &Path) -> Result<GrayImage, Error> {
-    let image = image::open(path).map_err(|error| Error::read(path, error))?;
+    let image = decoded(|| image::open(path)).map_err(|reason| Error::read(path, reason))?;
     Ok(image.into_luma8())
 }
 
@@ -178,6 +196,11 @@ impl Pairs {
         }
     }
 
+    /// Number of images that could not be read, so far.
+    pub(crate) fn unreadable(&self) -> usize {
+        self.broken.count()
+    }
+
     fn load(&self, index: usize) -> Option<Arc<Loaded>> {
         if let Some(kept) = self.kept[index].get() {
             return Some(Arc::clone(kept));
@@ -199,7 +222,7 @@ impl Pairs {
 
     fn read(&self, pair: &Pair) -> Result<Loaded, String> {
         let bytes = std::fs::read(&pair.image).map_err(|error| error.to_string())?;
-        let image = decode(&bytes).map_err(|error| error.to_string())?;
+        let image = decoded(|| decode(&bytes))?;
         let mask = read_mask(&pair.mask).map_err(|error| error.to_string())?;
         if mask.dimensions() != image.dimensions() {
             return Err("its mask is of another size".to_owned());
@@ -260,11 +283,11 @@ impl<M: ImageSegmenter> Task for Segmentation<'_, M> {
         order.chunks(self.config.recipe.batch_size).map(<[usize]>::to_vec).collect()
     }
 
-    fn load(&self, epoch: usize, images: &[usize]) -> Option<Batch> {
+    fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Batch> {
         let mut batch = Batch { values: Vec::new(), classes: Vec::new(), count: 0 };
-        for &index in images {
+        for (place, &index) in (place..).zip(images) {
             let Some(loaded) = self.train.load(index) else { continue };
-            let mut rng = stream(self.config.seed, Purpose::View, epoch, index);
+            let mut rng = stream(self.config.seed, Purpose::View, epoch, place);
             let view = augment(&loaded, self.config, &mut rng);
             batch.values.extend(self.train.values(&view.image));
             batch.classes.extend(view.classes.into_raw());

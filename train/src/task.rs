@@ -18,8 +18,9 @@ pub trait Task: Sync {
     /// The images of each batch of an epoch; the same for the same epoch of the same run.
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>>;
 
-    /// Loads a batch; called in worker threads. None where none of its images can be read.
-    fn load(&self, epoch: usize, images: &[usize]) -> Option<Self::Batch>;
+    /// Loads a batch, whose first image has this place in the epoch; called in worker threads.
+    /// None where none of its images can be read.
+    fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Self::Batch>;
 
     /// Freezes what is to stay as it is.
     ///

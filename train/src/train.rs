@@ -18,7 +18,7 @@ use crate::{
 pub const MODEL: &str = "model.bpk";
 
 /// The name of the folder, in a run's folder, of the run before it: of the classifier alone.
-const LINEAR: &str = "linear";
+pub const LINEAR: &str = "linear";
 
 /// What came of a run.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Trained {
     pub evaluation: Option<Evaluation>,
     /// The validation images.
     pub val: Images,
+    /// Number of images that were left out since they could not be read.
+    pub unreadable: usize,
 }
 
 /// Trains a network to tell the classes of a data set apart, and keeps the best weights in
@@ -52,7 +54,11 @@ pub fn train<M: ImageClassifier>(
     run: &mut Run<'_>,
 ) -> Result<Trained, Error> {
     let names = &dataset.classes;
-    check_size(card, model.min_size())?;
+    let smallest = match config.recipe.do_fine_tuning {
+        true => model.min_training_size(),
+        false => model.min_size(),
+    };
+    check_size(card, smallest)?;
     run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
     let is_fresh = !card.has_classifier || card.labels != *names;
     if is_fresh {
@@ -62,6 +68,13 @@ pub fn train<M: ImageClassifier>(
         }
     }
     draw_parameters(&model);
+    if !config.recipe.do_fine_tuning {
+        parts::freeze_some(model.clone(), &config.recipe)?;
+        for name in config.without_effect() {
+            let text = format!("{name} has no effect: only the classifier is trained");
+            run.observer.on(&Event::Warning(&text));
+        }
+    }
     let card = trained(card, names);
     let budget = Budget::mib(config.data.cache_mib);
     let images = [&dataset.train, &dataset.val]
@@ -81,16 +94,25 @@ pub fn train<M: ImageClassifier>(
             stage(model.clone(), &card, names, &images, &linear, None, &mut run)?;
         start = evaluation.as_ref().map(Evaluation::score);
         if fitted.was_interrupted {
-            let [_, val] = images;
-            return Ok(Trained { fitted, model: path, evaluation, val });
+            return Ok(trained_on(images, fitted, path, evaluation));
         }
         model = Record::open(&folder.join(MODEL))?.load_into(model)?;
-        Record::save(&model, &card, Precision::Single, &path)?;
+        Record::save(model.clone(), &card, Precision::Single, &path)?;
         run.observer.on(&Event::Stage("all layers"));
     }
     let (fitted, evaluation) = stage(model, &card, names, &images, config, start, run)?;
+    Ok(trained_on(images, fitted, path, evaluation))
+}
+
+fn trained_on(
+    images: [Images; 2],
+    fitted: Fitted,
+    model: PathBuf,
+    evaluation: Option<Evaluation>,
+) -> Trained {
+    let unreadable = images.iter().map(Images::unreadable).sum();
     let [_, val] = images;
-    Ok(Trained { fitted, model: path, evaluation, val })
+    Trained { fitted, model, evaluation, val, unreadable }
 }
 
 /// Trains the classifier or all layers, and keeps what is better than `start`.
@@ -112,7 +134,7 @@ fn stage<M: ImageClassifier>(
         task.freeze(&template, run.device, run.observer)?
     };
     let path = run.folder.join(MODEL);
-    let keep = |model: &M| Ok(Record::save(model, card, Precision::Single, &path)?);
+    let keep = |model| Ok(Record::save(model, card, Precision::Single, &path)?);
     let samples = train.samples().iter().chain(val.samples());
     let samples = samples.map(|sample| (sample.source.name(), sample.class));
     let run_id = identity(config, card, samples);
@@ -141,6 +163,8 @@ pub struct Segmented {
     pub model: PathBuf,
     /// What these are worth on the validation images.
     pub evaluation: Option<SegmentEvaluation>,
+    /// Number of images that were left out since they or their masks could not be read.
+    pub unreadable: usize,
 }
 
 /// The same as [`train()`] for a network that tells pixels apart, with images and masks. All
@@ -170,7 +194,7 @@ pub fn train_segmenter<M: ImageSegmenter>(
         .map(|pairs| Pairs::new(pairs, &masks.values, card.preprocess, &budget));
     let path = run.folder.join(MODEL);
     let task = Segmentation::new(config, &train, &val);
-    let keep = |model: &M| Ok(Record::save(model, &card, Precision::Single, &path)?);
+    let keep = |model| Ok(Record::save(model, &card, Precision::Single, &path)?);
     let files = masks.train.iter().chain(&masks.val);
     let files = files.map(|pair| (pair.image.to_string_lossy().into_owned(), 0));
     let run_id = identity(config, &card, files);
@@ -180,7 +204,8 @@ pub fn train_segmenter<M: ImageSegmenter>(
         let best = Record::open(&path)?.load_into(template)?;
         evaluation = Some(segment::evaluate(&best, &val, config, run.device, run.observer)?);
     }
-    Ok(Segmented { fitted, model: path, evaluation })
+    let unreadable = train.unreadable() + val.unreadable();
+    Ok(Segmented { fitted, model: path, evaluation, unreadable })
 }
 
 fn make_folder(path: PathBuf) -> Result<PathBuf, Error> {

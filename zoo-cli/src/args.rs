@@ -134,14 +134,14 @@ pub struct Classify {
     args_override_self = true,
     after_help = "\
 DATA is one of
-  FOLDER                a folder for each class, in it or in its folders `train` and `val`
-  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split
+  FOLDER                a folder for each class, in it or in its folders `train` and `val`; `test` is left out
+  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split: train, val or test
   fashion-mnist:FOLDER  the files that Fashion-MNIST is published in; mnist: too
   FOLDER                with --task segment: folders `images` and `masks` with files of the same names, a grey value a class
 
-The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are report.html, metrics.csv,
-TensorBoard's events, config.toml, which --config takes, images.csv, whose validation images `zoo eval` takes, and
-checkpoint.bpk, which --resume goes on from.
+The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are metrics.csv,
+TensorBoard's events, config.toml, which --config takes, and checkpoint.bpk, which --resume goes on from. Where images are
+classified, there are report.html and, for image files, images.csv, whose validation images `zoo eval` takes.
 
 Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted."
 )]
@@ -159,7 +159,7 @@ pub struct Finetune {
     pub output: Option<PathBuf>,
 
     /// Go on with an interrupted run
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "epochs", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "seed"])]
     pub resume: Option<PathBuf>,
 
     /// Start from the settings in a TOML or JSON file, such as another run's config.toml
@@ -191,7 +191,8 @@ pub struct Finetune {
     #[arg(long, alias = "do_fine_tuning", value_name = "true|false", action = clap::ArgAction::Set)]
     pub do_fine_tuning: Option<bool>,
 
-    /// How often each image is seen
+    /// How often each image is seen; before all layers of a pretrained model are trained, a new
+    /// classifier alone is, for recipe.linear_epochs
     #[arg(long, value_name = "N", value_parser = positive())]
     pub epochs: Option<usize>,
 
@@ -207,7 +208,7 @@ pub struct Finetune {
     #[arg(long, value_name = "FACTOR")]
     pub backbone_lr_scale: Option<f64>,
 
-    /// The last part of the network that stays as it is: stem, blocks.3
+    /// The last part of the network that stays as it is: stem, stages.3
     #[arg(long, value_name = "PART")]
     pub freeze_until: Option<String>,
 
@@ -259,7 +260,7 @@ pub enum Task {
 /// `zoo eval`
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// Images with their classes, as `zoo finetune` takes them
+    /// Images with their classes, as `zoo finetune` takes them; of parts, `val` counts, else `test`
     pub data: String,
 
     /// Where the model comes from.

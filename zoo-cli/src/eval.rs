@@ -5,7 +5,9 @@ use std::io::{Cursor, Write};
 use anyhow::ensure;
 use image::ImageFormat;
 use zoo_import::write_atomically;
-use zoo_train::{Batching, Budget, Dataset, Evaluation, Event, Images, Observer, evaluate};
+use zoo_train::{
+    Batching, Budget, ClassScore, Dataset, Evaluation, Event, Images, Observer, evaluate,
+};
 
 use crate::args::{Eval, Format};
 use crate::finetune::Bars;
@@ -31,10 +33,11 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let batching =
         Batching { batch_size: args.batch_size, workers, engine: args.run.backend.engine() };
-    let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars)?;
+    let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars);
     for complaint in images.complaints() {
         eprintln!("zoo: {complaint}");
     }
+    let evaluation = evaluation?;
     if let Some(path) = &args.confusion {
         let mut png = Cursor::new(Vec::new());
         evaluation.confusion_image().write_to(&mut png, ImageFormat::Png)?;
@@ -62,8 +65,11 @@ fn print(evaluation: &Evaluation, format: Format) -> anyhow::Result<()> {
 
 /// Results for people.
 fn text(evaluation: &Evaluation) -> String {
-    let width = evaluation.classes.iter().map(|class| class.name.chars().count()).max();
-    let width = width.unwrap_or_default().max(5);
+    let is_answer = |class: usize| evaluation.confusion.iter().any(|row| row[class] > 0);
+    let classes = evaluation.classes.iter().enumerate();
+    let seen = classes.filter(|(class, score)| score.images > 0 || is_answer(*class));
+    let seen: Vec<_> = seen.map(|(_, score)| score).collect();
+    let width = width(seen.iter().copied());
     let mut text = format!(
         "{} images: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}\n\n{:width$}  images  precision  recall     F1\n",
         evaluation.images,
@@ -72,7 +78,7 @@ fn text(evaluation: &Evaluation) -> String {
         evaluation.loss,
         "class",
     );
-    for class in &evaluation.classes {
+    for class in &seen {
         text += &format!(
             "{:width$}  {:6}  {:7.1} %  {:4.1} %  {:5.3}\n",
             class.name,
@@ -82,7 +88,13 @@ fn text(evaluation: &Evaluation) -> String {
             class.f1,
         );
     }
+    let others = evaluation.classes.len() - seen.len();
+    if others > 0 {
+        text +=
+            &format!("{others} classes are left out: no image is of them or was taken for them\n");
+    }
     if evaluation.classes.len() <= 30 {
+        let width = self::width(evaluation.classes.iter());
         text += "\nwhat is (row) and what it was taken for (column)\n";
         for (class, row) in evaluation.classes.iter().zip(&evaluation.confusion) {
             text += &format!("{:width$}", class.name);
@@ -93,4 +105,9 @@ fn text(evaluation: &Evaluation) -> String {
         }
     }
     text
+}
+
+/// How many characters a column of names takes.
+fn width<'a>(classes: impl Iterator<Item = &'a ClassScore>) -> usize {
+    classes.map(|class| class.name.chars().count()).max().unwrap_or_default().max(5)
 }

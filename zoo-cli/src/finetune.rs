@@ -1,6 +1,6 @@
 //! `zoo finetune`: from photographs of one's own to a record that knows them.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use zoo_core::{Preprocess, parameters};
 use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, MODEL, Masks, Observer, Source, TaskKind,
-    duration, train, train_segmenter,
+    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, LINEAR, MODEL, Masks, Observer, Source,
+    TaskKind, duration, train, train_segmenter,
 };
 
 use crate::args::{self, Finetune};
@@ -73,7 +73,7 @@ fn classify(
         let percent = 100.0 * evaluation.top1;
         format!("{percent:.1} % of {} validation images are right", evaluation.images)
     });
-    Ok(conclude(folder, &trained.fitted, result))
+    conclude(folder, &trained.fitted, result, trained.unreadable)
 }
 
 /// A run in a folder.
@@ -110,7 +110,7 @@ fn segment(
     announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
     prepare(args, config, folder)?;
     let stop = stop_on_interrupt()?;
-    let mut bars = Bars::default();
+    let mut bars = Bars { segments: true, ..Bars::default() };
     let mut run = in_folder(folder, args, devices, &stop, &mut bars);
     let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
@@ -118,7 +118,7 @@ fn segment(
         let (mean, pixels) = (evaluation.mean_iou, 100.0 * evaluation.pixels);
         format!("mean IoU {mean:.3} ({}), {pixels:.1} % of pixels are right", iou.join(" "))
     });
-    Ok(conclude(folder, &trained.fitted, result))
+    conclude(folder, &trained.fitted, result, trained.unreadable)
 }
 
 /// Says what is about to be done.
@@ -142,10 +142,15 @@ fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<()
 }
 
 /// Says what came of it.
-fn conclude(folder: &Path, fitted: &Fitted, result: Option<String>) -> Outcome {
+fn conclude(
+    folder: &Path,
+    fitted: &Fitted,
+    result: Option<String>,
+    unreadable: usize,
+) -> anyhow::Result<Outcome> {
     if fitted.was_interrupted {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
-        return Outcome::Interrupted;
+        return Ok(Outcome::Interrupted);
     }
     let epoch = fitted.best_epoch.map(|epoch| match epoch {
         0 => "the classifier alone".to_owned(),
@@ -153,8 +158,8 @@ fn conclude(folder: &Path, fitted: &Fitted, result: Option<String>) -> Outcome {
     });
     let parts = [epoch, result, Some(duration(fitted.seconds))];
     let text: Vec<_> = parts.into_iter().flatten().collect();
-    println!("{}: {}", folder.join(MODEL).display(), text.join(", "));
-    Outcome::Done
+    writeln!(stdout(), "{}: {}", folder.join(MODEL).display(), text.join(", "))?;
+    Ok(if unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
 }
 
 /// The settings of a preset, a file and the command line, the later ones over the earlier.
@@ -178,6 +183,10 @@ fn settings(args: &Finetune) -> anyhow::Result<Config> {
     }
     let mut config = Config::from_layers(&layers)?;
     ensure!(!config.data.path.is_empty(), "no images are named\nhint: zoo finetune FOLDER");
+    config.data.path = absolute(&config.data.path)?;
+    if !config.model.weights.is_empty() {
+        config.model.weights = absolute(&config.model.weights)?;
+    }
     if config.model.name.is_empty() && config.model.weights.is_empty() {
         let name = match config.data.task {
             TaskKind::Classify => model::EMBEDDED,
@@ -202,7 +211,7 @@ fn flags(args: &Finetune) -> anyhow::Result<Table> {
     let text = |text: &Option<String>| text.clone().map(Value::String);
     let number = |number: Option<usize>| number.map(|number| Value::Integer(number as i64));
     let path = args.path.as_ref().or(args.data.as_ref());
-    set("data", "path", path.map(|path| absolute(path)).transpose()?.map(Value::String));
+    set("data", "path", path.cloned().map(Value::String));
     let task = args.task.map(|task| match task {
         args::Task::Classify => "classify",
         args::Task::Segment => "segment",
@@ -211,8 +220,8 @@ fn flags(args: &Finetune) -> anyhow::Result<Table> {
     set("data", "val_fraction", args.val_fraction.map(Value::Float));
     set("data", "balance", text(&args.balance));
     set("model", "name", text(&args.model.model));
-    let weights = args.model.weights.as_ref().map(|path| absolute(&path.to_string_lossy()));
-    set("model", "weights", weights.transpose()?.map(Value::String));
+    let weights = args.model.weights.as_ref().map(|path| path.to_string_lossy().into_owned());
+    set("model", "weights", weights.map(Value::String));
     set("model", "image_size", number(args.size));
     set("recipe", "do_fine_tuning", args.do_fine_tuning.map(Value::Boolean));
     set("recipe", "epochs", number(args.epochs));
@@ -259,7 +268,8 @@ fn folder(args: &Finetune, config: &Config) -> anyhow::Result<PathBuf> {
         };
         PathBuf::from(format!("{data}-{model}"))
     });
-    if folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists() {
+    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
+    if has_run(&folder) || has_run(&folder.join(LINEAR)) {
         bail!(
             "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER \
              names another folder",
@@ -352,6 +362,8 @@ fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
 pub(crate) struct Bars {
     bar: Option<ProgressBar>,
     epochs: usize,
+    /// Whether what is validated is the mean IoU, not the share of images that are right.
+    segments: bool,
 }
 
 impl Bars {
@@ -415,14 +427,14 @@ impl Observer for Bars {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
-                eprintln!("{}", line(row, self.epochs));
+                eprintln!("{}", line(row, self.epochs, self.segments));
             }
         }
     }
 }
 
 /// An epoch in a line.
-fn line(row: &EpochRow, epochs: usize) -> String {
+fn line(row: &EpochRow, epochs: usize, segments: bool) -> String {
     let mut text = format!(
         "epoch {}/{epochs}: loss {:.3}, {:.1} % right",
         row.epoch,
@@ -430,7 +442,12 @@ fn line(row: &EpochRow, epochs: usize) -> String {
         100.0 * row.train_accuracy
     );
     if let (Some(loss), Some(accuracy)) = (row.val_loss, row.val_accuracy) {
-        text += &format!("; validation: loss {loss:.3}, {:.1} % right", 100.0 * accuracy);
+        text += &format!("; validation: loss {loss:.3}, ");
+        text += &if segments {
+            format!("mean IoU {accuracy:.3}")
+        } else {
+            format!("{:.1} % right", 100.0 * accuracy)
+        };
     }
     text + &format!("; {:.0} images/s", row.images_per_second)
 }

@@ -28,7 +28,7 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
         None => None,
     };
     let precision = if args.half { Precision::Half } else { Precision::Single };
-    Record::save(&model.network, &model.card, precision, &args.output)?;
+    Record::save(model.network, &model.card, precision, &args.output)?;
 
     let card = &model.card;
     let tag = card.tag.as_ref().map_or_else(String::new, |tag| format!(".{tag}"));

@@ -75,11 +75,13 @@ fn identify_among(
         // They have the same layers, so what they compute has to tell.
         let all = matches.iter().map(|found| found.recognition.clone()).collect();
         matches.retain(|found| computes(graph, found).is_ok_and(|agreement| agreement.is_close()));
-        if matches.len() > 1 || matches.is_empty() {
+        if matches.is_empty() {
             return Err(Unrecognised::Ambiguous(all).into());
         }
     }
-    let found = matches.pop().context("a graph without a match is an error")?;
+    // More than one compute the same where they differ in a rounding, or in the BatchNorm that the
+    // exporter put into the convolutions; the one whose crate has it first will do.
+    let found = matches.into_iter().next().context("a graph without a match is an error")?;
     Ok(Identified { recognition: found.recognition, translated: Some(found.checkpoint) })
 }
 

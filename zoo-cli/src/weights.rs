@@ -100,7 +100,7 @@ fn import(name: &str, checkpoint: &Path, record: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(checkpoint)?;
     let device = Backend::Cpu.device()?;
     let (model, _) = from_checkpoint(&checkpoint, Some(name), None, &device)?;
-    Ok(Record::save(&model.network, &model.card, Precision::Single, record)?)
+    Ok(Record::save(model.network, &model.card, Precision::Single, record)?)
 }
 
 fn entry<'s>(store: &'s Store, name: &str) -> anyhow::Result<Entry<'s>> {

@@ -167,6 +167,8 @@ impl Graph<'_> {
         // The output for the other number of images.
         let twin = other.outputs().next().ok_or("an operation has no output")?;
         match operation {
+            // The bias of a layer that has it already.
+            NumericFloat(_, Numeric::Add(op)) if self.names.contains_key(&op.out.id) => Ok(()),
             NumericFloat(_, Numeric::Add(op)) => self.binary("Add", op),
             NumericFloat(_, Numeric::Sub(op)) => self.binary("Sub", op),
             NumericFloat(_, Numeric::Mul(op)) => self.binary("Mul", op),
@@ -190,6 +192,11 @@ impl Graph<'_> {
             }
             Float(_, Floats::Matmul(op)) => self.matmul(&op.lhs, &op.rhs, None, &op.out),
             Module(Layer::Linear(op)) => self.matmul(&op.x, &op.weight, op.bias.as_ref(), &op.out),
+            BaseFloat(Base::Reshape(op)) if is_broadcast(&op.input, &op.out) => {
+                let name = self.name(&op.input)?;
+                self.names.insert(op.out.id, name);
+                Ok(())
+            }
             BaseFloat(Base::Reshape(op)) => {
                 let inputs = vec![self.name(&op.input)?, self.integers(&dims(&op.out, twin)?)];
                 self.node("Reshape", inputs, &[], &op.out)
@@ -321,6 +328,10 @@ impl Graph<'_> {
         let stored = self.parameter(weight.id)?.filter(|(_, is_transposed)| *is_transposed);
         if let (Some((stored, _)), 2) = (stored, x.shape.num_dims()) {
             let mut inputs = vec![self.name(x)?, stored];
+            let (bias, out) = match self.added_to(out) {
+                Some((added, sum)) if bias.is_none() => (Some(added), sum),
+                _ => (bias, out),
+            };
             inputs.extend(bias.map(|bias| self.name(bias)).transpose()?);
             return self.node("Gemm", inputs, &[int("transB", 1)], out);
         }
@@ -329,6 +340,28 @@ impl Graph<'_> {
         }
         let inputs = self.names([x, weight])?;
         self.node("MatMul", inputs, &[], out)
+    }
+
+    /// The parameter that is added to a tensor as a bias, and the sum.
+    fn added_to<'t>(&self, tensor: &'t TensorIr) -> Option<(&'t TensorIr, &'t TensorIr)>
+    where
+        Self: 't,
+    {
+        let operations = &self.captures[0].operations;
+        let sum = operations.iter().find_map(|operation| match operation {
+            OperationIr::NumericFloat(_, NumericOperationIr::Add(op)) => {
+                (op.lhs.id == tensor.id).then_some(op)
+            }
+            _ => None,
+        })?;
+        let bias = operations.iter().find_map(|operation| match operation {
+            OperationIr::BaseFloat(BaseOperationIr::Reshape(op)) => {
+                (op.out.id == sum.rhs.id).then_some(&op.input)
+            }
+            _ => None,
+        })?;
+        let is_bias = self.captures[0].parameters.contains_key(&bias.id);
+        (is_bias && bias.shape.num_dims() == 1).then_some((bias, &sum.out))
     }
 
     /// Only axes that are cut are named, so that the batch stays open.
@@ -518,6 +551,12 @@ fn dims(tensor: &TensorIr, twin: &TensorIr) -> Result<Vec<i64>, Reason> {
         0 | 1 => Ok(dims),
         _ => Err("several dimensions of a tensor depend on the number of images".to_owned()),
     }
+}
+
+/// Whether a tensor's new shape only has ones before the old one, which operators do by themselves.
+fn is_broadcast(tensor: &TensorIr, reshaped: &TensorIr) -> bool {
+    let (old, new) = (tensor.shape.to_vec(), reshaped.shape.to_vec());
+    new.strip_suffix(&old[..]).is_some_and(|ones| ones.iter().all(|&size| size == 1))
 }
 
 /// Whether a range takes all of a dimension.

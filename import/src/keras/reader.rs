@@ -11,6 +11,9 @@ use super::layers::{Layer, Role, Weight};
 use crate::Error;
 use crate::error::{broken, unsupported};
 
+/// More groups in one another than Keras writes.
+const DEEPEST: usize = 64;
+
 /// Finds the layers of a file.
 pub(super) struct Reader<'a> {
     path: &'a Path,
@@ -94,6 +97,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Groups in groups are read by functions that call themselves.
+    fn check_depth(&self, path: &str) -> Result<(), Error> {
+        if path.matches('/').count() <= DEEPEST {
+            return Ok(());
+        }
+        let reason = format!("it has more than {DEEPEST} groups in one another");
+        Err(Error::Broken { path: self.path.to_owned(), reason })
+    }
+
     fn datasets(
         &mut self,
         group: &Group,
@@ -103,6 +115,7 @@ impl<'a> Reader<'a> {
         if !self.met.insert(group.address()) {
             return Ok(());
         }
+        self.check_depth(scope)?;
         let (groups, datasets) = self.members(group)?;
         found.extend(datasets.into_iter().map(|set| (format!("{scope}{}", set.name()), set)));
         for group in groups {
@@ -117,6 +130,7 @@ impl<'a> Reader<'a> {
         if !self.met.insert(group.address()) {
             return Ok(());
         }
+        self.check_depth(path)?;
         for group in self.members(group)?.0 {
             let path = format!("{path}/{}", group.name());
             if group.name() != "vars" {

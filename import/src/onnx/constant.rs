@@ -137,7 +137,8 @@ impl Source {
         };
         let location = entry("location").unwrap_or_default();
         let relative = Path::new(location);
-        let stays = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        let is_below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        let stays = relative.components().all(is_below);
         if location.is_empty() || !stays {
             return Err(format!("is in `{location}`, which is not beside the model"));
         }

@@ -14,7 +14,7 @@ const PARTS: [(&str, Part); 6] = [
     ("val", Part::Val),
     ("valid", Part::Val),
     ("validation", Part::Val),
-    ("test", Part::Val),
+    ("test", Part::Test),
 ];
 
 pub(super) fn list(root: &Path) -> Result<Listing, Error> {
@@ -26,14 +26,8 @@ pub(super) fn list(root: &Path) -> Result<Listing, Error> {
     };
     let parts: Vec<_> = folders.iter().filter_map(|entry| Some((entry, part(entry)?))).collect();
     if parts.iter().any(|(_, part)| *part == Part::Train) && parts.len() == folders.len() {
-        let has_val = folders
-            .iter()
-            .any(|entry| entry.file_name() != "test" && { part(entry) == Some(Part::Val) });
         for (folder, part) in parts {
-            // Test images are not looked at as long as there are others to validate with.
-            if !(has_val && folder.file_name() == "test") {
-                classes(folder.path(), Some(part), &mut listing)?;
-            }
+            classes(folder.path(), Some(part), &mut listing)?;
         }
     } else {
         classes(root, None, &mut listing)?;

@@ -38,9 +38,11 @@ pub(super) fn list(path: &Path) -> Result<Listing, Error> {
         let part = match line.split.trim().to_lowercase().as_str() {
             "" => None,
             "train" | "training" => Some(Part::Train),
-            "val" | "valid" | "validation" | "test" => Some(Part::Val),
+            "val" | "valid" | "validation" => Some(Part::Val),
+            "test" => Some(Part::Test),
             other => {
-                return Err(wrong(path, number, &format!("`{other}` is neither train nor val")));
+                let reason = format!("`{other}` is none of train, val and test");
+                return Err(wrong(path, number, &reason));
             }
         };
         if line.label.trim().is_empty() {
