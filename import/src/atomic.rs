@@ -1,6 +1,6 @@
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use burn::store::burn_pack::AtomicFile;
 
@@ -11,13 +11,14 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// When the folder or the disk does not take it.
+/// When the folder or the disk does not take it, or something is there that is no file.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), Error> {
     let failed = |reason: String| Error::Write { path: path.to_owned(), reason };
-    let (scratch, file) = AtomicFile::create(path).map_err(|error| failed(error.to_string()))?;
+    let target = target(path)?;
+    let (scratch, file) = AtomicFile::create(&target).map_err(|error| failed(error.to_string()))?;
     let mut file = BufWriter::new(file);
     write(&mut file)
         .and_then(|()| file.flush())
@@ -25,4 +26,59 @@ pub fn write_atomically(
         .map_err(|error| failed(error.to_string()))?;
     drop(file);
     scratch.commit().map_err(|error| failed(error.to_string()))
+}
+
+/// The file that is replaced when a path is written to: where there is a link, what it points to.
+///
+/// # Errors
+///
+/// When something is there that is no file: to move a file onto it would destroy it.
+pub(crate) fn target(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |reason: String| Error::Write { path: path.to_owned(), reason };
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => {
+            return Err(failed("it is a folder\nhint: name a file in it".to_owned()));
+        }
+        Ok(there) if !there.is_file() => {
+            return Err(failed("it is a device, a pipe or a socket\nhint: name a file".to_owned()));
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error.to_string())),
+        // There is a file, nothing, or a link to one of them.
+        _ => {}
+    }
+    let mut target = path.to_owned();
+    while let Ok(link) = fs::read_link(&target) {
+        target = target.with_file_name(link);
+    }
+    Ok(target)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_stay_and_what_is_no_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let write = |path: &Path| write_atomically(path, |file| file.write_all(b"new"));
+        fs::create_dir(at("inner")).unwrap();
+        fs::write(at("inner/file"), "old").unwrap();
+        symlink("inner/file", at("link")).unwrap();
+        symlink(at("link"), at("link to link")).unwrap();
+        symlink("inner/nothing", at("dangling")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+
+        write(&at("link to link")).unwrap();
+        write(&at("dangling")).unwrap();
+        assert!(at("link").is_symlink() && at("link to link").is_symlink());
+        assert_eq!(fs::read(at("inner/file")).unwrap(), b"new");
+        assert_eq!(fs::read(at("inner/nothing")).unwrap(), b"new");
+        for path in [at("inner"), at("circle"), "/dev/null".into()] {
+            assert!(matches!(write(&path), Err(Error::Write { .. })), "{}", path.display());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5, "nothing was left behind");
+    }
 }

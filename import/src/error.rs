@@ -37,8 +37,8 @@ pub enum Error {
     },
     /// The record has no model card, so it is not known what its weights are for.
     #[error(
-        "{0} is a Burn record without a model card\nhint: only records that `zoo` wrote say which \
-         model they are for"
+        "{0} is a Burn record without a model card\nhint: {hint}",
+        hint = without_card(.0)
     )]
     NoCard(PathBuf),
     /// The checkpoint's tensors are not the model's.
@@ -113,6 +113,15 @@ pub enum Error {
         /// The weights' name.
         name: String,
     },
+}
+
+/// What to do about a record without a card: a run keeps the state of its training in one.
+fn without_card(path: &Path) -> &'static str {
+    if path.file_name().is_some_and(|name| name == "checkpoint.bpk") {
+        "it is where a run goes on from; the model that it trained is model.bpk beside it"
+    } else {
+        "only records that `zoo` wrote say which model they are for"
+    }
 }
 
 pub(crate) const QUANTISED: &str = "a quantised checkpoint, whose weights are integers";

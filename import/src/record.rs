@@ -12,7 +12,7 @@ use burn::tensor::{AllocationProperty, DType};
 use serde::Deserialize;
 use zoo_core::root_prefix;
 
-use crate::{Error, ModelCard};
+use crate::{Error, ModelCard, atomic};
 
 /// Where the model card lies in the record's metadata.
 const CARD: &str = "zoo.card";
@@ -194,7 +194,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// When the file can't be written.
+    /// When the file can't be written, or something is there that is no file.
     pub fn save<M: Module>(
         model: M,
         card: &ModelCard,
@@ -218,7 +218,7 @@ impl Record {
         Writer::new(tensors)
             .with_metadata(CARD, &card)
             .auto_extension(false)
-            .write_to_file(path)
+            .write_to_file(atomic::target(path)?)
             .map_err(|error| write(error.to_string()))
     }
 }

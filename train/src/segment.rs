@@ -117,7 +117,8 @@ fn pairs(root: &Path, warnings: &mut Vec<String>) -> Result<Vec<Pair>, Error> {
         let mut files = BTreeMap::new();
         for entry in entries {
             let path = entry.map_err(|error| Error::read(&folder, error))?.path();
-            if image::ImageFormat::from_path(&path).is_ok()
+            if path.is_file()
+                && image::ImageFormat::from_path(&path).is_ok()
                 && let Some(stem) = path.file_stem()
             {
                 files.insert(stem.to_owned(), path);

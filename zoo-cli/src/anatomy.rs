@@ -15,7 +15,8 @@ use crate::capture::capture;
 /// What a network consists of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Anatomy {
-    /// Trainable parameters.
+    /// Trainable parameters; [`Row`](crate::list::Row) prints them.
+    #[serde(skip)]
     pub params: usize,
     /// Multiply-accumulate operations of all convolutions and fully connected layers, for one
     /// image.

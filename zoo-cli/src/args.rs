@@ -83,8 +83,8 @@ pub struct Run {
     #[arg(long, short, value_enum, default_value_t = Backend::Cpu)]
     pub backend: Backend,
 
-    /// Threads to compute with [default: one a core]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads to compute with, at most 512 [default: one a core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 }
 
@@ -99,7 +99,7 @@ pub struct Classify {
     #[arg(value_name = "PATH", required_unless_present = "from_file")]
     pub paths: Vec<PathBuf>,
 
-    /// A text file with the path of an image on each line
+    /// A text file with the path of an image on each line, or - for standard input
     #[arg(long, value_name = "FILE")]
     pub from_file: Option<PathBuf>,
 
@@ -492,7 +492,8 @@ pub struct Forward {
     #[arg(long, short, value_name = "FILE")]
     pub input: PathBuf,
 
-    /// The safetensors file to write, with the tensors `features` and `logits`
+    /// The safetensors file to write, with the tensors `features` and, of a trained classifier,
+    /// `logits`
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 
@@ -520,7 +521,7 @@ pub struct Bench {
     pub training: bool,
 
     /// Print what each step of the engine's plan takes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "training")]
     pub profile: bool,
 
     /// Timed runs, after those that warm up

@@ -19,7 +19,7 @@ use zoo_models::{Network, NotAClassifier};
 use crate::args::{Classify, Format};
 use crate::model::{self, Model};
 use crate::runner::Runner;
-use crate::{Outcome, device};
+use crate::{Outcome, device, lines};
 
 /// One class and how sure the network is of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,6 +43,12 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
     if !matches!(model.network, Network::Classifier(_)) {
         return Err(NotAClassifier.into());
     }
+    ensure!(
+        model.card.has_classifier,
+        "the record of {} has no classifier, only the layers before it\nhint: `zoo finetune` \
+         teaches it classes",
+        model.card.variant
+    );
     let mut runner = Runner::new(&model.network, args.run.backend, &device);
     let preprocess = model.card.preprocess;
 
@@ -110,12 +116,19 @@ fn predict(
         rows = logits
             .map_err(|error| anyhow::anyhow!("{error:?}"))?
             .chunks_exact(model.card.num_classes)
-            .map(|row| top(&softmax(row), top_k, &model.card))
+            .map(|row| -> anyhow::Result<_> {
+                let probabilities = softmax(row);
+                ensure!(
+                    probabilities.iter().all(|probability| probability.is_finite()),
+                    "the network's answer is not a number\nhint: its weights are probably damaged"
+                );
+                Ok(top(&probabilities, top_k, &model.card))
+            })
             .collect();
     }
     let mut rows = rows.into_iter();
     let with_row = |image: anyhow::Result<_>| {
-        image.map(|_| rows.next().expect("a row of logits for each image"))
+        image.and_then(|_| rows.next().expect("a row of logits for each image"))
     };
     Ok(images.into_iter().map(with_row).collect())
 }
@@ -161,7 +174,9 @@ fn collect(args: &Classify) -> anyhow::Result<Vec<PathBuf>> {
         for entry in WalkDir::new(path).max_depth(depth).sort_by_file_name() {
             let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
             let is_image = image::ImageFormat::from_path(entry.path()).is_ok();
-            if is_image && !entry.file_type().is_dir() {
+            // A pipe would be waited for; a broken link is an image that can't be read.
+            let is_other = entry.path().metadata().is_ok_and(|metadata| !metadata.is_file());
+            if is_image && !is_other {
                 paths.push(entry.into_path());
             }
         }
@@ -173,9 +188,7 @@ fn collect(args: &Classify) -> anyhow::Result<Vec<PathBuf>> {
         );
     }
     if let Some(list) = &args.from_file {
-        let text = std::fs::read_to_string(list)
-            .with_context(|| format!("cannot read {}", list.display()))?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let lines = lines::read(list)?.into_iter().filter(|line| !line.trim().is_empty());
         paths.extend(lines.map(PathBuf::from));
         ensure!(!paths.is_empty(), "there are no paths in {}", list.display());
     }

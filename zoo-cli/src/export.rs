@@ -11,6 +11,7 @@ use crate::args::{Export, Target};
 use crate::capture::capture;
 use crate::device::Backend;
 use crate::model::from_record_file;
+use crate::output::ensure_apart;
 use crate::recognise::candidate;
 
 /// Runs the command.
@@ -20,6 +21,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
         "only ONNX has operator sets and image sizes\n\
          hint: leave --opset and --size out, or add --to onnx"
     );
+    ensure_apart(&args.record, &args.output)?;
     let model = from_record_file(&args.record, &Backend::Cpu.device()?)?;
     let card = &model.card;
     let variant = variant(&card.variant)?;

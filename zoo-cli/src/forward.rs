@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use crate::args::Forward;
 use crate::device;
 use crate::model::from_file;
+use crate::output::ensure_apart;
 use crate::runner::Runner;
 
 /// Runs the command.
@@ -16,6 +17,8 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
     if let Some(threads) = args.run.threads {
         device::set_threads(threads.into());
     }
+    ensure_apart(&args.weights, &args.output)?;
+    ensure_apart(&args.input, &args.output)?;
     let device = args.run.backend.device()?;
     let model = from_file(&args.weights, Some(&args.variant), &device)?;
 
@@ -36,6 +39,11 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
         view.shape()[1],
         model.card.in_channels
     );
+    ensure!(
+        !view.shape().contains(&0),
+        "`input` in {input} is {:?}, which is no image at all",
+        view.shape()
+    );
     let values: Vec<f32> = view
         .data()
         .chunks_exact(4)
@@ -44,7 +52,12 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
     let shape = view.shape().try_into().expect("it has four dimensions");
     let mut runner = Runner::new(&model.network, args.run.backend, &device);
     let (features, logits) = runner.forward(values, shape)?;
-    let outputs = [("features", features), ("logits", logits)];
+    let mut outputs = vec![("features", features)];
+    if model.card.has_classifier {
+        outputs.push(("logits", logits));
+    } else {
+        eprintln!("zoo: without a trained classifier there are features, but no logits");
+    }
     let views: BTreeMap<_, _> = outputs
         .iter()
         .map(|(name, data)| {

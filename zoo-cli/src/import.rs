@@ -1,6 +1,6 @@
 //! `zoo import`: from a checkpoint to a record.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use zoo_import::onnx::{Graph, Match};
 use zoo_import::{Checkpoint, Precision, Record};
 use zoo_models::variant;
@@ -8,15 +8,19 @@ use zoo_models::variant;
 use crate::agreement::agreement;
 use crate::args::Import;
 use crate::device::Backend;
+use crate::lines;
 use crate::model::{Model, from_checkpoint};
+use crate::output::ensure_apart;
 
 /// Runs the command.
 pub fn run(args: &Import) -> anyhow::Result<()> {
+    ensure_apart(&args.checkpoint, &args.output)?;
     let labels = match &args.labels {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            Some(text.lines().map(str::to_owned).collect())
+            ensure_apart(path, &args.output)?;
+            let labels = lines::read(path)?;
+            ensure!(!labels.is_empty(), "there are no names of classes in {}", path.display());
+            Some(labels)
         }
         None => None,
     };

@@ -43,8 +43,9 @@ pub fn run(args: &Info) -> anyhow::Result<()> {
         return plan(&variant, args.format);
     }
     let paper = variant.config.family().paper;
+    let anatomy = anatomy(&variant.config, variant.size)?;
     let described = Described {
-        row: row(&variant),
+        row: Row { params: Some(anatomy.params), ..row(&variant) },
         num_classes: variant.config.num_classes(),
         in_channels: variant.config.in_channels(),
         paper: format!("{}, {}: {}, {}", paper.authors, paper.year, paper.title, paper.url),
@@ -61,7 +62,7 @@ pub fn run(args: &Info) -> anyhow::Result<()> {
                 preprocess: weights.preprocess,
             })
             .collect(),
-        anatomy: anatomy(&variant.config, variant.size)?,
+        anatomy,
     };
     match args.format {
         Format::Text => text(&described),

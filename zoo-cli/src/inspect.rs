@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use zoo_import::{Checkpoint, Record, is_record_file};
+use zoo_core::Preprocess;
+use zoo_import::{Checkpoint, ModelCard, Record, is_record_file};
 
 use crate::args::{Format, Inspect};
 use crate::recognise::{Identified, identify};
@@ -26,18 +27,31 @@ impl Entry {
     }
 }
 
+/// The file as a whole: the last line of JSON.
+#[derive(Serialize)]
+struct Whole {
+    tensors: usize,
+    /// The model that it is of, where that is clear.
+    model: Option<String>,
+    summary: String,
+    /// Of a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<ModelCard>,
+}
+
 /// Runs the command.
 pub fn run(args: &Inspect) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let (entries, summary) = if is_record_file(&args.file)? {
+    let (entries, whole) = if is_record_file(&args.file)? {
         let record = Record::open(&args.file)?;
         let entries: Vec<Entry> = record.tensors().iter().map(Entry::new).collect();
-        let card = &record.card;
-        let summary = format!(
-            "a record of {}, {} classes, {} channels, from {}",
-            card.variant, card.num_classes, card.in_channels, card.origin.file
-        );
-        (entries, summary)
+        let whole = Whole {
+            tensors: entries.len(),
+            model: Some(record.card.variant.clone()),
+            summary: describe_card(&record.card),
+            card: Some(record.card),
+        };
+        (entries, whole)
     } else {
         let checkpoint = Checkpoint::open(&args.file)?;
         let entries = checkpoint.tensors.iter().map(|(key, tensor)| {
@@ -45,7 +59,15 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             entry.key.clone_from(key);
             entry
         });
-        (entries.collect(), describe(identify(&checkpoint)))
+        let entries: Vec<Entry> = entries.collect();
+        let identified = identify(&checkpoint);
+        let whole = Whole {
+            tensors: entries.len(),
+            model: identified.as_ref().ok().map(|found| found.recognition.name.clone()),
+            summary: describe(identified),
+            card: None,
+        };
+        (entries, whole)
     };
     match args.format {
         Format::Text => {
@@ -53,13 +75,13 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             for Entry { key, dtype, shape } in &entries {
                 writeln!(out, "{key:<width$}  {dtype:<4}  {shape:?}")?;
             }
-            writeln!(out, "\n{} tensors: {summary}", entries.len())?;
+            writeln!(out, "\n{} tensors: {}", whole.tensors, whole.summary)?;
         }
         Format::Json => {
             for entry in &entries {
                 writeln!(out, "{}", serde_json::to_string(entry)?)?;
             }
-            eprintln!("{summary}");
+            writeln!(out, "{}", serde_json::to_string(&whole)?)?;
         }
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(out);
@@ -68,10 +90,24 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
                 writer.write_record([key, dtype, &format!("{shape:?}")])?;
             }
             writer.flush()?;
-            eprintln!("{summary}");
+            eprintln!("{}", whole.summary);
         }
     }
     Ok(())
+}
+
+/// A record's card as a phrase, and how its images are prepared.
+fn describe_card(card: &ModelCard) -> String {
+    let Preprocess { resize, crop, filter, mean, std, .. } = card.preprocess;
+    format!(
+        "a record of {}, {} classes, {} channels, from {}\n  {} names of classes\n  \
+         images: resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}",
+        card.variant,
+        card.num_classes,
+        card.in_channels,
+        card.origin.file,
+        card.labels.len()
+    )
 }
 
 /// The recognition as a phrase.
@@ -92,6 +128,13 @@ fn describe(identified: anyhow::Result<Identified>) -> String {
             },
             found.in_channels
         ),
-        Err(unrecognised) => unrecognised.to_string(),
+        Err(unrecognised) => {
+            // The hint is for other commands.
+            let text = unrecognised.to_string();
+            let reason = text.split("\nhint: ").next().unwrap_or_default();
+            format!(
+                "{reason}\nhint: `zoo import --variant NAME` says which it is, or how it differs"
+            )
+        }
     }
 }

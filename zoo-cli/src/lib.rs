@@ -3,6 +3,7 @@
 //! One file a command: [`classify`] is the one to read first.
 
 use std::any::Any;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,8 +24,10 @@ pub mod forward;
 pub mod import;
 pub mod info;
 pub mod inspect;
+pub mod lines;
 pub mod list;
 pub mod model;
+pub mod output;
 pub mod recognise;
 pub mod runner;
 pub mod serve;
@@ -65,7 +68,12 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
         Command::Bench(args) => bench::run(args)?,
         Command::Completions { shell } => {
             let mut command = <args::Zoo as clap::CommandFactory>::command();
-            clap_complete::generate(*shell, &mut command, "zoo", &mut std::io::stdout());
+            // It would panic where standard output takes nothing.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "zoo", &mut script);
+            let mut out = std::io::stdout();
+            out.write_all(&script)?;
+            out.flush()?;
         }
     }
     Ok(Outcome::Done)

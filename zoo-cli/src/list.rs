@@ -24,14 +24,13 @@ pub struct Row {
     pub size: usize,
     /// Top-1 accuracy of the best published weights, in per cent.
     pub top1: Option<f64>,
-    /// Tags of the published weights, separated by spaces.
-    pub weights: String,
+    /// Tags of the published weights.
+    pub weights: Vec<&'static str>,
 }
 
 /// The line of a variant.
 pub fn row(variant: &Variant<Config>) -> Row {
     let accuracies = variant.weights.iter().filter_map(|weights| weights.accuracy);
-    let tags: Vec<_> = variant.weights.iter().map(|weights| weights.tag).collect();
     Row {
         family: variant.config.family().name,
         variant: variant.name,
@@ -39,7 +38,7 @@ pub fn row(variant: &Variant<Config>) -> Row {
         gmacs: variant.gmacs,
         size: variant.size,
         top1: accuracies.map(|[top1, _]| top1).reduce(f64::max),
-        weights: tags.join(" "),
+        weights: variant.weights.iter().map(|weights| weights.tag).collect(),
     }
 }
 
@@ -72,7 +71,13 @@ fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
         }
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(out);
-            rows.iter().try_for_each(|row| writer.serialize(row))?;
+            writer.write_record([
+                "family", "variant", "params", "gmacs", "size", "top1", "weights",
+            ])?;
+            for Row { family, variant, params, gmacs, size, top1, weights } in rows {
+                let weights = weights.join(" ");
+                writer.serialize((family, variant, params, gmacs, size, top1, weights))?;
+            }
             writer.flush()?;
         }
         Format::Text => {
@@ -97,7 +102,7 @@ fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
                     row.gmacs.map_or_else(String::new, |gmacs| format!("{gmacs:.3}")),
                     row.size,
                     row.top1.map_or_else(|| "-".to_owned(), |top1| format!("{top1:.2}")),
-                    row.weights
+                    row.weights.join(" ")
                 )?;
             }
         }

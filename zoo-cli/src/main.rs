@@ -38,8 +38,10 @@ fn main() -> ExitCode {
 /// Whether the reader of our output went away, as `head` does.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        let error = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+            Some(csv::ErrorKind::Io(error)) => Some(error),
+            _ => cause.downcast_ref::<std::io::Error>(),
+        };
+        error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
     })
 }

@@ -65,7 +65,15 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
         return from_record(record, device);
     }
     let checkpoint = Checkpoint::open(path)?;
-    let (model, _) = from_checkpoint(&checkpoint, name, None, device)?;
+    let (model, report) = from_checkpoint(&checkpoint, name, None, device)?;
+    if let [first, others @ ..] = report.not_finite.as_slice() {
+        let others = match others.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let path = path.display();
+        eprintln!("zoo: warning: {path} has numbers that are not finite in {first}{others}");
+    }
     ensure!(
         model.card.has_classifier,
         "{} has no classifier, only the layers before it\nhint: `zoo import` makes a record of it \
@@ -231,7 +239,11 @@ pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static
 pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Weights)> {
     let (variant, weights) = published(name)?;
     let weights = weights.with_context(|| {
-        format!("no weights are published for {}\nhint: add --weights FILE", variant.name)
+        format!(
+            "no weights are published for {}\nhint: `zoo weights list` shows those that are; \
+             where a model is used, --weights FILE takes others",
+            variant.name
+        )
     })?;
     Ok((variant, weights))
 }

@@ -134,7 +134,6 @@ fn folders_and_lists_are_gone_through() {
         fs::copy(chelsea(), path).unwrap();
     }
     fs::write(folder.path().join("notes.txt"), "not an image").unwrap();
-    fs::write(folder.path().join("list.txt"), "inner/c.png\n\nb.png\n").unwrap();
     let paths = |arguments: &[&str]| {
         let csv =
             zoo_in(folder.path(), &[arguments, &["-k", "1", "--format", "csv"]].concat()).ok();
@@ -143,6 +142,7 @@ fn folders_and_lists_are_gone_through() {
     };
     assert_eq!(paths(&["classify", "."]), "./a.PNG ./b.png");
     assert_eq!(paths(&["classify", ".", "--recursive"]), "./a.PNG ./b.png ./inner/c.png");
+    fs::write(folder.path().join("list.txt"), "\u{feff}inner/c.png\n\nb.png\n\n").unwrap();
     assert_eq!(paths(&["classify", "--from-file", "list.txt"]), "inner/c.png b.png");
 }
 
@@ -181,6 +181,8 @@ fn wrong_arguments_are_the_users_mistake() {
     assert_eq!(zoo(&["classify"]).code, 1);
     assert_eq!(zoo(&["classify", "x.png", "--top-k", "0"]).code, 1);
     assert_eq!(zoo(&["classify", "x.png", "--backend", "abacus"]).code, 1);
+    assert_eq!(zoo(&["classify", "x.png", "--threads", "513"]).code, 1);
+    assert_eq!(zoo(&["bench", "lenet5", "--training", "--profile"]).code, 1);
     assert_eq!(zoo(&["--help"]).code, 0);
 }
 
@@ -228,6 +230,11 @@ fn a_checkpoint_says_which_model_it_is_of() {
     assert!(import.stderr.contains("as lenet5"), "{}", import.stderr);
     let record = zoo_in(folder.path(), &["inspect", "digits.bpk"]).ok();
     assert!(record.contains("10 tensors: a record of lenet5, 10 classes, 1 channels"), "{record}");
+    assert!(record.contains("resize 32 (Bilinear), crop 32"), "{record}");
+    let json = zoo(&["inspect", &checkpoint, "--format", "json"]).ok();
+    let whole: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!(whole["model"], "lenet5");
+    assert_eq!(whole["tensors"], 10);
     let image = chelsea();
     zoo(&["classify", &image.to_string_lossy(), "--weights", &checkpoint]).ok();
 }
@@ -244,6 +251,7 @@ fn an_imported_checkpoint_needs_nothing_else() {
         zoo_in(folder.path(), &[&arguments[..], &["-o", output, "--half"]].concat())
     };
     assert_eq!(import("digits.bpk").code, 0);
+    assert!(import(&labels).complaint().contains("is the file that is read"));
     let image = chelsea();
     let image = image.to_string_lossy();
     let arguments =
@@ -327,6 +335,10 @@ fn a_backbone_is_exported_without_a_classifier() {
     let exported = Checkpoint::open(&folder.path().join("out")).unwrap().tensors;
     assert!(exported.keys().eq(tensors.keys()));
     assert_snapshot!(run(&[&export[..], &["onnx"]].concat()).complaint());
+    let image = chelsea();
+    let image = image.to_string_lossy();
+    let complaint = run(&["classify", &image, "--weights", "trunk.bpk"]).complaint();
+    assert!(complaint.contains("the record of lenet5 has no classifier"), "{complaint}");
 }
 
 #[test]
@@ -352,9 +364,38 @@ fn forward_takes_and_gives_raw_tensors() {
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("logits").unwrap().shape(), [2, 10]);
     assert_eq!(file.tensor("features").unwrap().shape(), [2, 16, 5, 5]);
-    for bad in ["colour.safetensors", "tiny.safetensors", "none.safetensors"] {
+    write("no_images.safetensors", vec![0, 1, 32, 32]);
+    let bad =
+        ["colour.safetensors", "tiny.safetensors", "no_images.safetensors", "none.safetensors"];
+    for bad in bad {
         assert_eq!(forward(bad).code, 1, "{bad}");
     }
+}
+
+#[test]
+fn weights_that_are_no_numbers_answer_nothing() {
+    use safetensors::{Dtype, tensor::TensorView};
+
+    let folder = TempDir::new().unwrap();
+    let origin = workspace().join("tests/fixtures/checkpoints/lenet5.zip.pth");
+    let tensors = zoo_import::Checkpoint::open(&origin).unwrap().tensors;
+    let mut values: Vec<_> = tensors
+        .iter()
+        .map(|(key, tensor)| (key, tensor.shape.to_vec(), tensor.to_bytes().unwrap().to_vec()))
+        .collect();
+    let (.., bias) = values.iter_mut().find(|(key, ..)| *key == "fc3.bias").unwrap();
+    bias[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let views = values.iter().map(|(key, shape, bytes)| {
+        (*key, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    fs::write(folder.path().join("nan.safetensors"), file).unwrap();
+    let image = chelsea();
+    let image = image.to_string_lossy();
+    let run = zoo_in(folder.path(), &["classify", &image, "--weights", "nan.safetensors"]);
+    assert_eq!((run.code, &*run.stdout), (1, ""));
+    assert!(run.stderr.contains("not finite in fc3.bias"), "{}", run.stderr);
+    assert!(run.stderr.contains("the network's answer is not a number"), "{}", run.stderr);
 }
 
 #[test]
@@ -369,6 +410,12 @@ fn bench_prints_one_object() {
 fn models_are_described() {
     assert_snapshot!(zoo(&["info", "squeezenet1_1"]).ok());
     assert_snapshot!(zoo(&["list", "--family", "mobilenet_v2"]).ok());
+    let json = zoo(&["info", "squeezenet1_1", "--format", "json"]).ok();
+    assert_eq!(json.matches("\"params\":1235496").count(), 1, "{json}");
+    let info: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(info["weights"], serde_json::json!(["imagenet1k_v1"]));
+    let csv = zoo(&["list", "--family", "mobilenet_v2", "--format", "csv"]).ok();
+    assert!(csv.lines().nth(1).unwrap().ends_with(",imagenet1k_v1 imagenet1k_v2"), "{csv}");
 }
 
 #[test]

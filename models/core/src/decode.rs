@@ -22,12 +22,27 @@ pub enum DecodeError {
     #[error("not a readable image: {0}")]
     Broken(String),
     /// The image has no pixels, or is so long and thin that resizing it makes no sense.
-    #[error("an image of {0}x{1} pixels can't be classified")]
+    #[error(
+        "an image of {0}x{1} pixels can't be classified: one side is more than {MAX_ASPECT} times \
+         the other"
+    )]
     Size(u32, u32),
 }
 
 impl From<image::ImageError> for DecodeError {
     fn from(error: image::ImageError) -> Self {
+        use image::error::{ImageError, UnsupportedErrorKind};
+        match &error {
+            ImageError::Limits(_) => {
+                return Self::Broken("decoding it would take more than 512 MiB".to_owned());
+            }
+            ImageError::Unsupported(reason)
+                if matches!(reason.kind(), UnsupportedErrorKind::Format(_)) =>
+            {
+                return Self::UnknownFormat;
+            }
+            _ => {}
+        }
         // Some decoders repeat themselves on further lines.
         let text = error.to_string();
         Self::Broken(text.lines().next().unwrap_or_default().to_owned())
