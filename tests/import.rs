@@ -86,6 +86,21 @@ fn wrappers_are_taken_off() {
 }
 
 #[test]
+fn training_state_beside_a_model_is_left_out_and_layers_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("any.name");
+    let open = |other: &str| {
+        let wrapped = tensors().into_iter().map(|(key, tensor)| (format!("model.{key}"), tensor));
+        let mut wrapped: BTreeMap<_, _> = wrapped.collect();
+        wrapped.insert(other.to_owned(), (vec![1], vec![0; 4]));
+        write(&path, &wrapped);
+        load(&Checkpoint::open(&path).unwrap(), "lenet5")
+    };
+    assert!(open("optimizer.state.0.exp_avg").is_ok() && open("model_ema.weight").is_ok());
+    assert!(open("head.weight").is_err() && open("upsample.weight").is_err());
+}
+
+#[test]
 fn numbers_that_are_none_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("diverged.safetensors");

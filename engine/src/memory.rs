@@ -56,6 +56,11 @@ impl Arena {
         if cfg!(test) {
             assert!(offset <= self.length, "{offset} is outside of {}", self.length);
         }
+        self.origin(offset)
+    }
+
+    /// What the places of a window are counted from, which is itself not always inside.
+    pub(crate) fn origin(self, offset: usize) -> *mut f32 {
         self.start.wrapping_add(offset)
     }
 }

@@ -29,5 +29,5 @@ fn nothing_in_the_corpora_is_too_much() {
 fn an_image_of_gigabytes_is_refused() {
     let bytes = fs::read(Target::Image.corpus().join("gigabytes.jpeg")).expect("it is there");
     let error = zoo_core::decode::decode(&bytes).expect_err("it is too large").to_string();
-    assert!(error.contains("limit"), "{error}");
+    assert!(error.contains("more than 512 MiB"), "{error}");
 }

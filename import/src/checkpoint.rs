@@ -34,9 +34,8 @@ const ENTRIES: [&str; 6] =
 /// state is beside them, so that no layer is taken for it.
 const MODULES: [&str; 3] = ["model", "net", "params"];
 
-/// What the names of entries with training state contain.
-const STATE: [&str; 9] =
-    ["optim", "sched", "ema", "scaler", "amp", "loss", "criterion", "rng", "generator"];
+/// Words that the names of entries with training state begin with: `optimizer`, `lr_schedulers`.
+const STATE: [&str; 8] = ["optim", "sched", "ema", "scaler", "amp", "loss", "criterion", "rng"];
 
 /// Wrappers around wrappers that are looked into.
 const NESTED: usize = 8;
@@ -142,8 +141,8 @@ fn unwrap(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     let is_inside =
         |key: &str, outer: &str| key.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
     let is_state = |key: &str| {
-        let name = key.split('.').next().unwrap_or_default().to_lowercase();
-        STATE.iter().any(|part| name.contains(part))
+        let name = key.split('.').next().unwrap_or_default();
+        name.split('_').any(|word| STATE.iter().any(|state| word.starts_with(state)))
     };
     let entry = ENTRIES.iter().find(|entry| {
         tensors.keys().any(|key| is_inside(key, entry))

@@ -210,7 +210,7 @@ impl Conv {
                     });
                     let tile_of = Tile {
                         segments: &self.segments[segments.clone()],
-                        input: arena.at(input + start * self.input_step),
+                        input: arena.origin(input + start * self.input_step),
                         input_step: self.input_step,
                         weights,
                         output: arena.at(output + start * output_step),
