@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use zoo_core::Variant;
+use zoo_core::{Variant, fill_with_noise};
 use zoo_models::Config;
 
 use crate::anatomy::{Anatomy, anatomy};
@@ -99,7 +99,8 @@ struct Step {
 
 /// Prints what the engine does with one image.
 fn plan(variant: &Variant<Config>, format: Format) -> anyhow::Result<()> {
-    let network = variant.config.init(&Backend::Cpu.device()?);
+    let device = Backend::Cpu.device()?;
+    let network = fill_with_noise(variant.config.init(&device), &device);
     let images = [1, variant.config.in_channels(), variant.size, variant.size];
     let plan = runner::compile(&network, images, device::threads(), false)?;
     let steps: Vec<Step> = plan
