@@ -56,6 +56,7 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf, Error> {
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -70,15 +71,16 @@ mod tests {
         symlink(at("link"), at("link to link")).unwrap();
         symlink("inner/nothing", at("dangling")).unwrap();
         symlink("circle", at("circle")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
 
         write(&at("link to link")).unwrap();
         write(&at("dangling")).unwrap();
         assert!(at("link").is_symlink() && at("link to link").is_symlink());
         assert_eq!(fs::read(at("inner/file")).unwrap(), b"new");
         assert_eq!(fs::read(at("inner/nothing")).unwrap(), b"new");
-        for path in [at("inner"), at("circle"), "/dev/null".into()] {
+        for path in [at("inner"), at("circle"), at("socket")] {
             assert!(matches!(write(&path), Err(Error::Write { .. })), "{}", path.display());
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5, "nothing was left behind");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6, "nothing was left behind");
     }
 }

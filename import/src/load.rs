@@ -59,6 +59,16 @@ impl Report {
             && self.misshapen.is_empty()
             && self.unreadable.is_empty()
     }
+
+    /// A phrase about numbers that are NaN or infinite, if there are any.
+    pub fn warning(&self) -> Option<String> {
+        let [first, others @ ..] = self.not_finite.as_slice() else { return None };
+        let others = match others.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        Some(format!("numbers that are not finite in {first}{others}"))
+    }
 }
 
 /// Puts a checkpoint's tensors into a model.
@@ -342,12 +352,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
             write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout)?;
-            if let [first, others @ ..] = self.not_finite.as_slice() {
-                let others = match others.len() {
-                    0 => String::new(),
-                    count => format!(" and {count} more"),
-                };
-                write!(f, "\n  warning: numbers that are not finite in {first}{others}")?;
+            if let Some(warning) = self.warning() {
+                write!(f, "\n  warning: {warning}")?;
             }
             return Ok(());
         }

@@ -69,6 +69,7 @@ pub fn train<M: ImageClassifier>(
     }
     draw_parameters(&model);
     if !config.recipe.do_fine_tuning {
+        // A part that the network does not have is an error even where it would change nothing.
         parts::freeze_some(model.clone(), &config.recipe)?;
         for name in config.without_effect() {
             let text = format!("{name} has no effect: only the classifier is trained");

@@ -66,13 +66,8 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
     }
     let checkpoint = Checkpoint::open(path)?;
     let (model, report) = from_checkpoint(&checkpoint, name, None, device)?;
-    if let [first, others @ ..] = report.not_finite.as_slice() {
-        let others = match others.len() {
-            0 => String::new(),
-            count => format!(" and {count} more"),
-        };
-        let path = path.display();
-        eprintln!("zoo: warning: {path} has numbers that are not finite in {first}{others}");
+    if let Some(warning) = report.warning() {
+        eprintln!("zoo: warning: {} has {warning}", path.display());
     }
     ensure!(
         model.card.has_classifier,

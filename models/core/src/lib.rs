@@ -26,4 +26,4 @@ pub use parameters::{
 };
 pub use preprocess::{Colour, Filter, Preprocess};
 pub use segmenter::ImageSegmenter;
-pub use variant::{Family, Labels, Paper, Port, Variant, Weights, whole, width};
+pub use variant::{Family, Labels, Paper, Port, Variant, Weights, parse_number, parse_width};

@@ -48,13 +48,13 @@ pub struct Variant<C> {
 }
 
 /// A whole number in a variant's name, in its one spelling.
-pub fn whole(text: &str) -> Option<usize> {
+pub fn parse_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| number.to_string() == text)
 }
 
 /// A width in a variant's name, a multiple of all channels from 0.05 to 20, in its one spelling:
 /// `0_75`, `2_0`.
-pub fn width(text: &str) -> Option<f64> {
+pub fn parse_width(text: &str) -> Option<f64> {
     let width = text.replacen('_', ".", 1).parse().ok().filter(|it| (0.05..=20.0).contains(it))?;
     (format!("{width:?}").replace('.', "_") == text).then_some(width)
 }

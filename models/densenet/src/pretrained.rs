@@ -195,7 +195,8 @@ pub fn variant(name: &str) -> Option<Variant<DenseNetConfig>> {
         return Some(variant.clone());
     }
     let (depth, growth_rate) = name.strip_prefix("densenet_bc_")?.split_once("_k")?;
-    let (depth, growth_rate) = (zoo_core::whole(depth)?, zoo_core::whole(growth_rate)?);
+    let (depth, growth_rate) =
+        (zoo_core::parse_number(depth)?, zoo_core::parse_number(growth_rate)?);
     if !(10..=1000).contains(&depth) || depth % 6 != 4 || !(1..=1000).contains(&growth_rate) {
         return None;
     }

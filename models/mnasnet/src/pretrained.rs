@@ -188,7 +188,7 @@ pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let width_mult = zoo_core::width(name.strip_prefix("mnasnet")?)?;
+    let width_mult = zoo_core::parse_width(name.strip_prefix("mnasnet")?)?;
     let config = MnasNetConfig { width_mult, ..B1 };
     Some(Variant::unlisted(name, config, 224, B1_LAYOUTS))
 }

@@ -147,7 +147,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
         Some(width) => (width, KERAS_PORT, KERAS),
         None => (width, WIDTH_1, LAYOUTS),
     };
-    let width_mult = zoo_core::width(width)?;
+    let width_mult = zoo_core::parse_width(width)?;
     let config = MobileNetV2Config { width_mult, ..port };
     Some(Variant::unlisted(name, config, 224, layouts))
 }

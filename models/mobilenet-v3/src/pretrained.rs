@@ -129,7 +129,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV3Config>> {
         return Some(variant.clone());
     }
     VARIANTS.iter().find_map(|row| {
-        let width_mult = zoo_core::width(name.strip_prefix(row.name)?.strip_prefix("_w")?)?;
+        let width_mult = zoo_core::parse_width(name.strip_prefix(row.name)?.strip_prefix("_w")?)?;
         // In narrower ones more blocks have nothing to expand, and other keys.
         if width_mult < 0.15 {
             return None;

@@ -248,7 +248,7 @@ pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let depth = zoo_core::whole(name.strip_prefix("resnet")?.strip_suffix("_cifar")?)?;
+    let depth = zoo_core::parse_number(name.strip_prefix("resnet")?.strip_suffix("_cifar")?)?;
     if !(8..=2000).contains(&depth) || depth % 6 != 2 {
         return None;
     }

@@ -132,8 +132,8 @@ pub fn variant(name: &str) -> Option<Variant<WideResNetConfig>> {
         return Some(variant.clone());
     }
     let mut parts = name.strip_prefix("wrn_")?.splitn(3, '_');
-    let layers = zoo_core::whole(parts.next()?)?;
-    let width = zoo_core::whole(parts.next()?)?;
+    let layers = zoo_core::parse_number(parts.next()?)?;
+    let width = zoo_core::parse_number(parts.next()?)?;
     let block = match parts.next() {
         None | Some("b33") => BlockKind::B33,
         Some("b313") => BlockKind::B313,
