@@ -22,6 +22,8 @@ mod depthwise;
 mod gemm;
 mod geometry;
 mod lanes;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod norm;
 mod ops;
 mod optim;

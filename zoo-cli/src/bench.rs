@@ -49,6 +49,9 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.run.threads.map_or(cores, usize::from);
     device::set_threads(threads);
+    if args.training {
+        device::keep_memory();
+    }
     let device = args.run.backend.device()?;
     let (variant, _) = published(&args.variant)?;
     let size = args.size.unwrap_or(variant.size);

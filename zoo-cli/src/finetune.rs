@@ -32,6 +32,7 @@ pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
     if let Some(threads) = args.run.threads {
         device::set_threads(threads.into());
     }
+    device::keep_memory();
     let devices: Vec<Device> = match &args.devices[..] {
         [] => vec![args.run.backend.device()?],
         places => places.iter().map(Place::device).collect::<anyhow::Result<_>>()?,

@@ -16,6 +16,10 @@ use crate::{conv, depthwise};
 ///
 /// `[N, C, H, W]` → `[N, C', H', W']`
 pub fn conv2d(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
+    #[cfg(feature = "libtorch")]
+    if let Some(output) = crate::libtorch::conv2d(layer, x) {
+        return Some(output);
+    }
     let x = tracked(x)?;
     let weight = tracked(&layer.weight.val())?;
     let bias = match &layer.bias {

@@ -14,6 +14,10 @@ use crate::{Activation, activation, plane};
 ///
 /// `[…]` → `[…]`
 pub fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {
+    #[cfg(feature = "libtorch")]
+    if let Some(output) = crate::libtorch::activate(activation, x) {
+        return Some(output);
+    }
     let x = tracked(x)?;
     let input = contiguous(x.primitive());
     let output = flex(activation::forward(activation, numbers(&input)), input.shape());

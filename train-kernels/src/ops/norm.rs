@@ -18,6 +18,10 @@ use crate::{Activation, norm};
 ///
 /// `[N, C, H, W]` → the same
 pub fn batch_norm(layer: &BatchNorm, activation: Activation, x: &Tensor<4>) -> Option<Tensor<4>> {
+    #[cfg(feature = "libtorch")]
+    if let Some(output) = crate::libtorch::batch_norm(layer, activation, x) {
+        return Some(output);
+    }
     let [_, channels, height, width] = x.dims();
     let device = x.device();
     let x = tracked(x)?;
