@@ -49,7 +49,8 @@ VARIANTS += ["cadene:" + pair for pair in [
 VARIANTS += ["timm:" + pair for pair in [
     "densenet121=densenet121", "inception_v3=inception_v3", "legacy_xception=xception@96",
     "inception_v4=inception_v4", "mnasnet_100=mnasnet1_0", "mobilenetv2_100=mobilenet_v2",
-    "efficientnet_b0=efficientnet_b0", "vgg11=vgg11@224", "vgg13_bn=vgg13_bn@224", "resnet18=resnet18",
+    "efficientnet_b0=efficientnet_b0", "vgg11=vgg11@224", "vgg11_bn=vgg11_bn@224",
+    "vgg13_bn=vgg13_bn@224", "resnet18=resnet18",
     "tf_efficientnet_b0=efficientnet_b0>efficientnet_b0_keras",
     "tf_efficientnet_lite0=efficientnet_lite0_timm>efficientnet_lite0"]]
 # Its paddings are those of one size of image.

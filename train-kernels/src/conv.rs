@@ -2,20 +2,21 @@
 //!
 //! Kernels are the left matrix. The right one, which nobody ever writes down as a whole, has a
 //! column for each output place with all that the kernels see there; its panels are gathered
-//! from the images when they are needed.
+//! from the images when they are needed, or read from a padded copy of an image.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::gemm::Tiling;
+use crate::gemm::{Right, Tiling};
 use crate::geometry::{Geometry, Run};
 use crate::lanes::{Isa, LANES};
+use crate::padded::{self, Padded};
 use crate::scratch::{Shared, with_scratch};
 use crate::transpose::{SLACK, transpose};
 
 /// Numbers of the right matrix that are packed at once: 1 MiB, half of a usual second cache.
-const BLOCK: usize = 1 << 18;
+pub(crate) const BLOCK: usize = 1 << 18;
 
 /// Steps of a weight gradient's sum that are packed at once.
 const STEPS: usize = 256;
@@ -86,7 +87,26 @@ fn convolve(
         .collect();
 
     let mut out = vec![0.0; places * g.channels[1]];
-    let shared = Shared::new(&mut out);
+    let output = Output { g, bias, tiling, shared: Shared::new(&mut out) };
+    // An image is a task, so there must be enough of them.
+    let padded = Padded::of(g).filter(|_| g.batch * g.groups >= rayon::current_num_threads());
+    if let Some(padded) = padded {
+        let panels: Vec<_> = padded.runs(g, tiling.columns).collect();
+        let steps = padded.steps(g, 1);
+        (0..g.batch * g.groups).into_par_iter().for_each(|task| {
+            let (image, group) = (task / g.groups, task % g.groups);
+            with_scratch(padded.len(g, 1), |numbers| {
+                padded.copy(g, x, image..image + 1, group, numbers);
+                let right =
+                    Right { numbers, panels: panels.len(), stride: tiling.columns, steps: &steps };
+                tiling.multiply(&packed[group], right, |i, j, tile| {
+                    output.store(image, group, i, &panels[j], tile);
+                });
+            });
+        });
+        return out;
+    }
+    let steps = tiling.packed_steps(depth);
     let block = block_len(depth, places, tiling.columns);
     let blocks = places.div_ceil(block);
     (0..g.groups * blocks).into_par_iter().for_each(|task| {
@@ -102,27 +122,43 @@ fn convolve(
             for (panel, runs) in right.chunks_exact_mut(tiling.columns * depth).zip(&runs) {
                 gather(g, x, group, tiling.columns, runs, panel);
             }
-            tiling.multiply(depth, &packed[group], right, |i, j, tile| {
-                let rows = tile.chunks_exact(tiling.columns);
-                let first = i * tiling.rows;
-                for (row, tile) in (first..group_out).zip(rows) {
-                    let channel = group * group_out + row;
-                    for run in &runs[j] {
-                        let start = (run.image * g.channels[1] + channel) * g.outputs()
-                            + run.row * g.output[1]
-                            + run.column;
-                        // SAFETY: each task has places or channels of its own.
-                        let out = unsafe { shared.part(start, run.len) };
-                        out.copy_from_slice(&tile[run.at..run.at + run.len]);
-                        if let Some(bias) = bias {
-                            out.iter_mut().for_each(|out| *out += bias[channel]);
-                        }
-                    }
-                }
+            tiling.multiply(&packed[group], tiling.packed(right, &steps), |i, j, tile| {
+                output.store(0, group, i, &runs[j], tile);
             });
         });
     });
     out
+}
+
+/// Where tiles go.
+struct Output<'a> {
+    g: &'a Geometry,
+    bias: Option<&'a [f32]>,
+    tiling: Tiling,
+    shared: Shared<'a>,
+}
+
+impl Output<'_> {
+    /// Writes a tile of the left panel `panel`; images of runs are counted from `image` on.
+    fn store(&self, image: usize, group: usize, panel: usize, runs: &[Run], tile: &[f32]) {
+        let Self { g, bias, tiling, shared } = self;
+        let [_, group_out] = g.group();
+        let rows = tile.chunks_exact(tiling.columns);
+        for (row, tile) in (panel * tiling.rows..group_out).zip(rows) {
+            let channel = group * group_out + row;
+            for run in runs {
+                let start = ((image + run.image) * g.channels[1] + channel) * g.outputs()
+                    + run.row * g.output[1]
+                    + run.column;
+                // SAFETY: each task has places or channels of its own.
+                let out = unsafe { shared.part(start, run.len) };
+                out.copy_from_slice(&tile[run.at..run.at + run.len]);
+                if let Some(bias) = bias {
+                    out.iter_mut().for_each(|out| *out += bias[channel]);
+                }
+            }
+        }
+    }
 }
 
 /// Columns that are packed at once: as many as a block holds, and few enough to be shared.
@@ -208,6 +244,7 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
     };
 
     let mut out = vec![0.0; g.batch * g.channels[0] * g.inputs()];
+    let steps = tiling.packed_steps(group_out);
     let block = block_len(group_out, places, tiling.columns);
     let part = group_in * g.inputs();
     out.par_chunks_mut(part).enumerate().for_each(|(task, out)| {
@@ -225,7 +262,7 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
                 for (panel, runs) in right.chunks_exact_mut(tiling.columns * group_out).zip(&runs) {
                     gather(&read, grad, group, tiling.columns, runs, panel);
                 }
-                tiling.multiply(group_out, &packed[group], right, |i, j, tile| {
+                tiling.multiply(&packed[group], tiling.packed(right, &steps), |i, j, tile| {
                     let tile = tile.chunks_exact(tiling.columns);
                     for (row, tile) in (i * tiling.rows..rows).zip(tile) {
                         let (channel, tap) = (row / g.taps(), row % g.taps());
@@ -248,10 +285,14 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
 
 /// Gradient of a convolution's kernels.
 pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
+    if let Some(padded) = Padded::of(g).filter(|_| padded::has_few_weights(g)) {
+        return padded.weight_gradient(g, x, grad);
+    }
     let g = &g.flattened();
     let [group_in, group_out] = g.group();
     let columns = group_in * g.taps();
     let tiling = Tiling::new(Isa::best(), group_out, columns);
+    let all_steps = tiling.packed_steps(STEPS);
     let [left_panels, right_panels] =
         [group_out.div_ceil(tiling.rows), columns.div_ceil(tiling.columns)];
     // The larger side is shared among the threads.
@@ -297,7 +338,8 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32>
                 }
                 let left = &left[..lefts.len() * tiling.rows * steps];
                 let right = &right[..rights.len() * tiling.columns * steps];
-                tiling.multiply(steps, left, right, |i, j, tile| {
+                let steps = &all_steps[..steps];
+                tiling.multiply(left, tiling.packed(right, steps), |i, j, tile| {
                     let column = (rights.start + j) * tiling.columns;
                     let len = tiling.columns.min(columns - column);
                     let row = (lefts.start + i) * tiling.rows;

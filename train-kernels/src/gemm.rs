@@ -20,7 +20,18 @@ pub(crate) struct Tiling {
 /// The most numbers of a tile.
 const TILE: usize = 14 * 2 * LANES;
 
-type Kernel = unsafe fn(usize, *const f32, *const f32, *mut f32);
+type Kernel = unsafe fn(&[u32], *const f32, *const f32, *mut f32);
+
+/// A right matrix, as its panels lie in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Right<'a> {
+    pub(crate) numbers: &'a [f32],
+    pub(crate) panels: usize,
+    /// From the start of a panel to that of the next.
+    pub(crate) stride: usize,
+    /// From the start of a panel to the columns of each step.
+    pub(crate) steps: &'a [u32],
+}
 
 impl Tiling {
     /// The tiles of a product of so many rows and columns.
@@ -60,23 +71,38 @@ impl Tiling {
         }
     }
 
-    /// Multiplies panels, all of `depth` steps; `store` takes the index of the left panel, that
-    /// of the right one, and their tile, row by row.
+    /// From the start of a packed panel to the columns of each of its steps.
+    pub(crate) fn packed_steps(self, depth: usize) -> Vec<u32> {
+        (0..depth).map(|step| (step * self.columns) as u32).collect()
+    }
+
+    /// Packed panels, one behind the other.
+    pub(crate) fn packed<'a>(self, numbers: &'a [f32], steps: &'a [u32]) -> Right<'a> {
+        let stride = self.columns * steps.len();
+        Right { numbers, panels: numbers.len() / stride, stride, steps }
+    }
+
+    /// Multiplies panels; `store` takes the index of the left panel, that of the right one, and
+    /// their tile, row by row.
     pub(crate) fn multiply(
         self,
-        depth: usize,
         left: &[f32],
-        right: &[f32],
+        right: Right<'_>,
         mut store: impl FnMut(usize, usize, &[f32]),
     ) {
+        let Right { numbers, panels, stride, steps } = right;
+        let reach = steps.iter().max().map_or(0, |last| *last as usize + self.columns);
+        assert!(panels.saturating_sub(1) * stride + reach <= numbers.len(), "panels are whole");
         let kernel = self.kernel();
         let mut tile = [0.0; TILE];
         let tile = &mut tile[..self.rows * self.columns];
-        for (i, left) in left.chunks_exact(self.rows * depth).enumerate() {
-            for (j, right) in right.chunks_exact(self.columns * depth).enumerate() {
-                // SAFETY: the machine has the instructions of `isa`; the panels hold `depth`
-                // steps of the kernel's rows and columns, and the tile their product.
-                unsafe { kernel(depth, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) };
+        for (i, left) in left.chunks_exact(self.rows * steps.len()).enumerate() {
+            for j in 0..panels {
+                let right = &numbers[j * stride..];
+                // SAFETY: the machine has the instructions of `isa`; the left panel has the
+                // kernel's rows for each step, the right one was found to have its columns, and
+                // the tile holds their product.
+                unsafe { kernel(steps, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) };
                 store(i, j, tile);
             }
         }
@@ -85,11 +111,11 @@ impl Tiling {
 
 /// # Safety
 ///
-/// The machine has the instructions of `V`; `left` holds `depth · M` numbers, `right`
-/// `depth · N · 16` and `out` `M · N · 16`.
+/// The machine has the instructions of `V`; `left` holds `M` numbers for each step, `right` `N · 16`
+/// from each of `steps` on, and `out` `M · N · 16`.
 #[inline(always)]
 unsafe fn tile<V: Lanes, const M: usize, const N: usize>(
-    depth: usize,
+    steps: &[u32],
     left: *const f32,
     right: *const f32,
     out: *mut f32,
@@ -97,10 +123,10 @@ unsafe fn tile<V: Lanes, const M: usize, const N: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::splat(0.0); N]; M];
-        for step in 0..depth {
+        for (step, at) in steps.iter().enumerate() {
             let mut columns = [V::splat(0.0); N];
             for (j, column) in columns.iter_mut().enumerate() {
-                *column = V::load(right.add((step * N + j) * LANES));
+                *column = V::load(right.add(*at as usize + j * LANES));
             }
             for (i, sums) in sums.iter_mut().enumerate() {
                 let row = V::splat(*left.add(step * M + i));
@@ -126,13 +152,13 @@ macro_rules! tiles {
             /// As of [`super::tile`].
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn tile<const M: usize, const N: usize>(
-                depth: usize,
+                steps: &[u32],
                 left: *const f32,
                 right: *const f32,
                 out: *mut f32,
             ) {
                 // SAFETY: the caller's promise.
-                unsafe { super::tile::<$lanes, M, N>(depth, left, right, out) }
+                unsafe { super::tile::<$lanes, M, N>(steps, left, right, out) }
             }
         }
     };
@@ -159,7 +185,8 @@ mod tests {
                 let left: Vec<f32> = (0..panels[0] * tiling.rows * depth).map(number).collect();
                 let right: Vec<f32> = (0..panels[1] * tiling.columns * depth).map(number).collect();
                 let mut tiles = 0;
-                tiling.multiply(depth, &left, &right, |i, j, tile| {
+                let steps = tiling.packed_steps(depth);
+                tiling.multiply(&left, tiling.packed(&right, &steps), |i, j, tile| {
                     tiles += 1;
                     let left = &left[i * tiling.rows * depth..];
                     let right = &right[j * tiling.columns * depth..];

@@ -27,6 +27,7 @@ mod libtorch;
 mod norm;
 mod ops;
 mod optim;
+mod padded;
 mod plane;
 mod pool;
 mod scratch;

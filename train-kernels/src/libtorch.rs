@@ -4,6 +4,7 @@
 //! and of activations of a dozen tensors. libtorch has each in one pass, but its bindings offer them
 //! only through its own autodiff. So each layer is recorded there for itself; Burn's autodiff holds
 //! these records and asks them for their gradients.
+#![expect(deprecated, reason = "kept for those who have libtorch")]
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;

@@ -76,6 +76,13 @@ impl Form {
         Self { kind: Kind::Norm, shape, stride: [1; 2], dilation: [1; 2], groups: 1 }
     }
 
+    /// The fully connected layer that a convolution is whose kernel is as large as its input.
+    pub(super) fn connected(&self) -> Option<Self> {
+        let [outputs, channels, height, width] = self.shape;
+        let dense = Self::dense(outputs, channels.checked_mul(height)?.checked_mul(width)?);
+        (*self == Self { shape: self.shape, ..dense }).then_some(dense)
+    }
+
     pub(super) fn outputs(&self) -> usize {
         match self.kind {
             Kind::Conv | Kind::Norm => self.shape[0],

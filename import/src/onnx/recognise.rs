@@ -1,5 +1,6 @@
 //! Which network a graph is of, and its weights in that network's own order.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
@@ -57,13 +58,14 @@ pub fn recognise(
     let (Some(classes), Some(channels)) = (theirs.num_classes(), theirs.in_channels()) else {
         return Err(nothing);
     };
-    let kernels = kernels(&theirs);
 
     let mut matches: Vec<(Detail, Match)> = Vec::new();
     let mut nearest: Option<(usize, Attempt<'_>)> = None;
     for candidate in candidates {
-        let mut attempt = Attempt { candidate, classes, channels, is_headless: false };
         let mut shapes = shapes(&(candidate.build)(classes, channels), &BTreeSet::new());
+        let theirs = connected(&theirs, &shapes);
+        let kernels = kernels(&theirs);
+        let mut attempt = Attempt { candidate, theirs, classes, channels, is_headless: false };
         let is_shorter = kernels.len() < shapes.len() && kernels.len() + HEAD >= shapes.len();
         if shapes != kernels && is_shorter {
             let usual = candidate.usual.0;
@@ -75,16 +77,16 @@ pub fn recognise(
         }
         let common = 2 * common(&kernels, &shapes);
         let score = (common + 1).saturating_sub(kernels.len().abs_diff(shapes.len()));
+        if shapes == kernels {
+            matches.extend(attempt.fit(checkpoint).ok());
+        }
         if common > 0 && nearest.as_ref().is_none_or(|(best, _)| score > *best) {
             nearest = Some((score, attempt));
-        }
-        if shapes == kernels {
-            matches.extend(attempt.fit(checkpoint, &theirs).ok());
         }
     }
     // Whoever agrees in more is preferred.
     let Some(best) = matches.iter().map(|(detail, _)| *detail).max() else {
-        return Err(nearest.map_or(nothing, |(_, attempt)| attempt.explain(checkpoint, &theirs)));
+        return Err(nearest.map_or(nothing, |(_, attempt)| attempt.explain(checkpoint)));
     };
     Ok(matches.into_iter().filter(|(detail, _)| *detail == best).map(|(_, found)| found).collect())
 }
@@ -93,9 +95,10 @@ pub fn recognise(
 const HEAD: usize = 3;
 
 /// A candidate with the numbers that the graph tells.
-#[derive(Clone, Copy)]
 struct Attempt<'c> {
     candidate: &'c Candidate<'c>,
+    /// The graph's layers as the candidate has them.
+    theirs: Cow<'c, Layers<Weights>>,
     classes: usize,
     channels: usize,
     is_headless: bool,
@@ -118,13 +121,9 @@ impl Attempt<'_> {
     /// # Errors
     ///
     /// The layers of the graph that do not fit.
-    fn fit(
-        &self,
-        checkpoint: &Checkpoint,
-        theirs: &Layers<Weights>,
-    ) -> Result<(Detail, Match), Vec<String>> {
+    fn fit(&self, checkpoint: &Checkpoint) -> Result<(Detail, Match), Vec<String>> {
         let ours = self.layers().ok_or_else(Vec::new)?;
-        let (detail, pairs) = align(&ours, theirs).ok_or_else(Vec::new)?;
+        let (detail, pairs) = align(&ours, &self.theirs).ok_or_else(Vec::new)?;
         let parameters = (self.candidate.build)(self.classes, self.channels);
         let by_path: HashMap<&str, &Parameter> =
             parameters.iter().map(|parameter| (parameter.path.as_str(), parameter)).collect();
@@ -134,7 +133,7 @@ impl Attempt<'_> {
         let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
         let mut misfits = Vec::new();
         for (layer, &pair) in ours.layers.iter().zip(&pairs) {
-            let node = &theirs.layers[pair];
+            let node = &self.theirs.layers[pair];
             match assign(&layer.weights, &node.weights, &by_path) {
                 Ok(found) => {
                     tensors.extend(found.into_iter().map(|(path, tensor)| {
@@ -167,15 +166,15 @@ impl Attempt<'_> {
         Ok((detail, Match { recognition, checkpoint }))
     }
 
-    fn explain(&self, checkpoint: &Checkpoint, theirs: &Layers<Weights>) -> Unmatched {
+    fn explain(&self, checkpoint: &Checkpoint) -> Unmatched {
         let nearest = Some(self.candidate.name.to_owned());
         let Some(ours) = self.layers() else {
             return Unmatched { nearest, nodes: Vec::new(), layers: Vec::new() };
         };
-        let mut nodes = left_over(theirs, &ours);
-        let layers = left_over(&ours, theirs);
+        let mut nodes = left_over(&self.theirs, &ours);
+        let layers = left_over(&ours, &self.theirs);
         if nodes.is_empty() && layers.is_empty() {
-            nodes = self.fit(checkpoint, theirs).err().unwrap_or_default();
+            nodes = self.fit(checkpoint).err().unwrap_or_default();
         }
         Unmatched { nearest, nodes, layers }
     }
@@ -200,6 +199,21 @@ fn left_over<A, B>(some: &Layers<A>, others: &Layers<B>) -> Vec<String> {
     };
     let left = some.layers.iter().filter(is_left);
     left.map(|layer| format!("{}: {}", layer.name, layer.form)).collect()
+}
+
+/// A graph's layers as a network with kernels of these shapes has them: what is written as a
+/// convolution over the whole of its input may be a fully connected layer there.
+///
+/// Whether the input is no larger than the kernel, only the logits tell.
+fn connected<'l, W: Clone>(layers: &'l Layers<W>, shapes: &[[usize; 4]]) -> Cow<'l, Layers<W>> {
+    let has = |form: &Form| shapes.binary_search(&form.shape).is_ok();
+    let mut connected = Cow::Borrowed(layers);
+    for (index, layer) in layers.layers.iter().enumerate().filter(|(_, layer)| !has(&layer.form)) {
+        if let Some(dense) = layer.form.connected().filter(has) {
+            connected.to_mut().layers[index].form = dense;
+        }
+    }
+    connected
 }
 
 /// The shapes of a graph's kernels, sorted.
@@ -258,3 +272,26 @@ impl fmt::Display for Unmatched {
 }
 
 impl std::error::Error for Unmatched {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As timm writes VGG's first fully connected layer.
+    #[test]
+    fn a_convolution_over_the_whole_map_is_a_fully_connected_layer() {
+        let conv = Form { shape: [8, 2, 3, 3], ..Form::dense(8, 18) };
+        let connected = |form: Form, shapes: &[[usize; 4]]| {
+            let layer = Layer { name: String::new(), form, feeds: BTreeSet::new(), weights: () };
+            let layers = Layers { layers: vec![layer], last: BTreeSet::new() };
+            super::connected(&layers, shapes).layers[0].form.clone()
+        };
+        let dense = [8, 18, 1, 1];
+        assert_eq!(connected(conv.clone(), &[dense]), Form::dense(8, 18));
+        // The network has the convolution, or neither.
+        assert_eq!(connected(conv.clone(), &[conv.shape, dense]), conv);
+        assert_eq!(connected(conv.clone(), &[[8, 9, 1, 1]]), conv);
+        let strided = Form { stride: [2; 2], ..conv };
+        assert_eq!(connected(strided.clone(), &[dense]), strided);
+    }
+}

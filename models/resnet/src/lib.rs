@@ -25,12 +25,12 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::tensor::{Device, Tensor, s};
+use burn::nn::pool::{AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add,
+    HeadKind, add, cat,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -249,12 +249,12 @@ impl Block {
 
 impl Padded {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let step = self.stride as isize;
-        let x = x.slice(s![.., .., ..;step, ..;step]);
+        // Every `stride`th place.
+        let x = AvgPool2dConfig::new([1, 1]).with_strides([self.stride; 2]).init().apply(x);
         let [batch, channels, height, width] = x.dims();
         let missing = self.out_channels - channels;
         let zeros = |channels| Tensor::zeros([batch, channels, height, width], &x.device());
         let (before, after) = (zeros(missing / 2), zeros(missing - missing / 2));
-        Tensor::cat(vec![before, x, after], 1)
+        cat(vec![before, x, after])
     }
 }

@@ -1,0 +1,286 @@
+//! Convolutions that take no steps, on a copy of the input with its padding.
+//!
+//! Places of the output are counted along the rows of the copy, so those where a row ends are
+//! computed too, and thrown away. A tap then reads what lies one after the other, however short
+//! the rows are; nothing is packed for it.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::conv::BLOCK;
+use crate::geometry::{Geometry, Run};
+use crate::lanes::{Isa, LANES, Lanes, total};
+use crate::scratch::with_scratch;
+
+/// Places whose products are summed at once for a weight gradient, where an image has fewer.
+const STRETCH: usize = 1 << 11;
+
+/// The parts that a weight gradient is summed in; never a matter of how many threads there are.
+const PARTS: usize = 16;
+
+/// The sizes of a copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Padded {
+    rows: usize,
+    width: usize,
+}
+
+/// Some channels of images.
+struct Planes<'a> {
+    numbers: &'a [f32],
+    /// Channels of an image.
+    all: usize,
+    channels: Range<usize>,
+    /// Height and width.
+    size: [usize; 2],
+}
+
+/// Whether there are so few weights that each part may have a gradient of its own.
+pub(crate) fn has_few_weights(g: &Geometry) -> bool {
+    let [group_in, group_out] = g.group();
+    group_in * group_out * g.taps() <= BLOCK
+}
+
+impl Padded {
+    /// The copy of an image's group; none where kernels take steps or see a single place, and where
+    /// the copy would not stay in the second cache.
+    pub(crate) fn of(g: &Geometry) -> Option<Self> {
+        let [rows, width] =
+            [0, 1].map(|axis| g.output[axis] + g.dilation[axis] * (g.kernel[axis] - 1));
+        let fits = g.group()[0] * rows * width <= BLOCK;
+        (g.stride == [1, 1] && g.taps() > 1 && fits).then_some(Self { rows, width })
+    }
+
+    fn plane(self) -> usize {
+        self.rows * self.width
+    }
+
+    /// From a channel of some images to the next.
+    fn stride(self, images: usize) -> usize {
+        (images * self.plane()).next_multiple_of(LANES)
+    }
+
+    /// Numbers of the copy of some images, with what the last tap reads behind the last place.
+    pub(crate) fn len(self, g: &Geometry, images: usize) -> usize {
+        g.group()[0] * self.stride(images) + self.plane() + 2 * LANES
+    }
+
+    /// From a place to what each tap of each channel reads there, in the copy of some images.
+    pub(crate) fn steps(self, g: &Geometry, images: usize) -> Vec<u32> {
+        let [rows, columns] = g.kernel;
+        let steps = (0..g.group()[0] * rows * columns).map(|step| {
+            let (channel, row, column) = (step / g.taps(), step / columns % rows, step % columns);
+            let tap = row * g.dilation[0] * self.width + column * g.dilation[1];
+            (channel * self.stride(images) + tap) as u32
+        });
+        steps.collect()
+    }
+
+    /// The places of each panel that are kept.
+    pub(crate) fn runs(self, g: &Geometry, columns: usize) -> impl Iterator<Item = Vec<Run>> {
+        let [height, width] = g.output;
+        let places = (height * self.width).saturating_sub(self.width - width);
+        (0..places.div_ceil(columns)).map(move |panel| {
+            let panel = panel * columns..(panel + 1) * columns;
+            let rows = panel.start / self.width..panel.end.div_ceil(self.width).min(height);
+            let runs = rows.filter_map(|row| {
+                let start = (row * self.width).max(panel.start);
+                let end = (row * self.width + width).min(panel.end);
+                let (at, column) = (start - panel.start, start - row * self.width);
+                (start < end).then(|| Run { at, len: end - start, image: 0, row, column })
+            });
+            runs.collect()
+        })
+    }
+
+    /// Writes the copy of some images: channel by channel, in each image by image.
+    pub(crate) fn copy(
+        self,
+        g: &Geometry,
+        x: &[f32],
+        images: Range<usize>,
+        group: usize,
+        out: &mut [f32],
+    ) {
+        let [group_in, _] = g.group();
+        let channels = group * group_in..(group + 1) * group_in;
+        let planes = Planes { numbers: x, all: g.channels[0], channels, size: g.input };
+        self.lay_out(&planes, g.padding, images, out);
+    }
+
+    /// Writes planes into those of the copy, `before` rows and columns after their start, and zeros
+    /// around them.
+    fn lay_out(self, x: &Planes<'_>, before: [isize; 2], images: Range<usize>, out: &mut [f32]) {
+        out.fill(0.0);
+        let [height, width] = x.size;
+        let stride = self.stride(images.len());
+        let columns = before[1].max(0) as usize..;
+        let skipped = (-before[1]).max(0) as usize;
+        for (channel, out) in x.channels.clone().zip(out.chunks_mut(stride)) {
+            for (image, out) in images.clone().zip(out.chunks_mut(self.plane())) {
+                let x = &x.numbers[(image * x.all + channel) * height * width..][..height * width];
+                for (row, out) in out.chunks_exact_mut(self.width).enumerate() {
+                    let row = usize::try_from(row as isize - before[0]);
+                    let Some(row) = row.ok().filter(|row| *row < height) else { continue };
+                    let x = &x[row * width..][..width][skipped.min(width)..];
+                    let out = &mut out[columns.clone()];
+                    let len = x.len().min(out.len());
+                    out[..len].copy_from_slice(&x[..len]);
+                }
+            }
+        }
+    }
+
+    /// Gradient of a convolution's kernels: each of its numbers is the product of a channel of the
+    /// output's gradient with a tap's view of a channel.
+    pub(crate) fn weight_gradient(self, g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
+        let [group_in, group_out] = g.group();
+        let images = (STRETCH / self.plane()).clamp(1, g.batch);
+        let passes = g.batch.div_ceil(images);
+        let parts = passes.min(PARTS);
+        let sums: Vec<_> = (0..g.groups * parts)
+            .into_par_iter()
+            .map(|task| {
+                let (group, part) = (task / parts, task % parts);
+                let mut sums = vec![0.0; group_out * group_in * g.taps()];
+                for pass in part * passes / parts..(part + 1) * passes / parts {
+                    let images = pass * images..((pass + 1) * images).min(g.batch);
+                    let (stride, len) = (self.stride(images.len()), self.len(g, images.len()));
+                    let steps = self.steps(g, images.len());
+                    with_scratch(len + group_out * stride, |scratch| {
+                        let (inputs, grads) = scratch.split_at_mut(len);
+                        self.copy(g, x, images.clone(), group, inputs);
+                        let channels = group * group_out..(group + 1) * group_out;
+                        let all = g.channels[1];
+                        let planes = Planes { numbers: grad, all, channels, size: g.output };
+                        self.lay_out(&planes, [0, 0], images, grads);
+                        products(Isa::best(), grads, stride, inputs, &steps, &mut sums);
+                    });
+                }
+                sums
+            })
+            .collect();
+        let groups = sums.chunks(parts).flat_map(|parts| {
+            let mut parts = parts.iter();
+            let mut sum = parts.next().cloned().unwrap_or_default();
+            for part in parts {
+                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+            sum
+        });
+        groups.collect()
+    }
+}
+
+/// Adds the product of each row of `left` with what lies from each of `steps` on in `right`.
+fn products(isa: Isa, left: &[f32], len: usize, right: &[f32], steps: &[u32], sums: &mut [f32]) {
+    let rows = left.len() / len;
+    let reach = steps.iter().max().map_or(0, |last| *last as usize + len);
+    assert!(len.is_multiple_of(LANES) && reach <= right.len() && sums.len() == rows * steps.len());
+    // SAFETY: the machine has the instructions, and all that is read was just found to be there.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(left, len, right, steps, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(left, len, right, steps, sums),
+            Isa::Portable => blocks::<[f32; LANES], 2, 2>(left, len, right, steps, sums),
+        }
+    }
+}
+
+/// # Safety
+///
+/// As of [`blocks`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,fma")]
+unsafe fn avx512(left: &[f32], len: usize, right: &[f32], steps: &[u32], sums: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { blocks::<std::arch::x86_64::__m512, 4, 6>(left, len, right, steps, sums) }
+}
+
+/// # Safety
+///
+/// As of [`blocks`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(left: &[f32], len: usize, right: &[f32], steps: &[u32], sums: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { blocks::<[std::arch::x86_64::__m256; 2], 2, 2>(left, len, right, steps, sums) }
+}
+
+/// # Safety
+///
+/// The machine has the instructions of `V`; rows of `left` have `len` numbers, whole vectors, and
+/// `right` has as many from each of `steps` on.
+#[inline(always)]
+unsafe fn blocks<V: Lanes, const M: usize, const N: usize>(
+    left: &[f32],
+    len: usize,
+    right: &[f32],
+    steps: &[u32],
+    sums: &mut [f32],
+) {
+    let rows = left.len() / len;
+    for row in (0..rows).step_by(M) {
+        for column in (0..steps.len()).step_by(N) {
+            // Where there are no more, the last one is taken again.
+            let lefts: [_; M] = std::array::from_fn(|i| &left[(row + i).min(rows - 1) * len..]);
+            let rights: [_; N] = std::array::from_fn(|j| {
+                &right[steps[(column + j).min(steps.len() - 1)] as usize..]
+            });
+            // SAFETY: the caller's promise.
+            let block = unsafe {
+                let mut block = [[V::splat(0.0); N]; M];
+                for at in (0..len).step_by(LANES) {
+                    let mut columns = [V::splat(0.0); N];
+                    for (column, right) in columns.iter_mut().zip(rights) {
+                        *column = V::load(right.as_ptr().add(at));
+                    }
+                    for (left, sums) in lefts.iter().zip(&mut block) {
+                        let row = V::load(left.as_ptr().add(at));
+                        for (sum, column) in sums.iter_mut().zip(columns) {
+                            *sum = row.mul_add(column, *sum);
+                        }
+                    }
+                }
+                block
+            };
+            for (row, block) in (row..rows).zip(block) {
+                for (column, lanes) in (column..steps.len()).zip(block) {
+                    let mut numbers = [0.0; LANES];
+                    // SAFETY: the array holds a vector.
+                    unsafe { lanes.store(numbers.as_mut_ptr()) };
+                    sums[row * steps.len() + column] += total(numbers);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_instructions_multiply() {
+        let len = 3 * LANES;
+        let number = |i: usize| (i * 7 % 11) as f32 - 5.0;
+        for (isa, rows, columns) in
+            Isa::available().flat_map(|isa| [(isa, 1, 1), (isa, 4, 6), (isa, 5, 7), (isa, 9, 17)])
+        {
+            let left: Vec<f32> = (0..rows * len).map(number).collect();
+            let steps: Vec<u32> = (0..columns as u32).map(|step| step * 5).collect();
+            let right: Vec<f32> = (0..columns * 5 + len).map(number).collect();
+            let mut sums = vec![1.0; rows * columns];
+            products(isa, &left, len, &right, &steps, &mut sums);
+            for (at, sum) in sums.iter().enumerate() {
+                let (row, step) = (at / columns, steps[at % columns] as usize);
+                let terms = left[row * len..][..len].iter().zip(&right[step..]);
+                let expected = 1.0 + terms.map(|(a, b)| a * b).sum::<f32>();
+                assert_eq!(*sum, expected, "{isa:?}, {rows} x {columns}, {at}");
+            }
+        }
+    }
+}

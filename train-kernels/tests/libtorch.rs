@@ -1,0 +1,134 @@
+//! On libtorch too, outputs, gradients and running statistics are those of Burn's own layers.
+#![cfg(feature = "libtorch")]
+#![expect(deprecated, reason = "kept for those who have libtorch")]
+
+use burn::module::Module;
+use burn::nn::conv::Conv2dConfig;
+use burn::nn::{BatchNormConfig, PaddingConfig2d};
+use burn::tensor::{Device, Distribution, Gradients, Tensor, activation};
+use zoo_train_kernels::{Activation, activate, batch_norm, conv2d};
+
+fn device() -> Device {
+    Device::libtorch().autodiff()
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 2.0), &device()).require_grad()
+}
+
+fn assert_close<const D: usize>(got: Tensor<D>, expected: Tensor<D>, what: &str) {
+    let (got, expected) = (got.into_data(), expected.into_data());
+    assert_eq!(got.shape(), expected.shape(), "{what}");
+    let scale = expected.iter::<f32>().fold(1.0, |most: f32, x| most.max(x.abs()));
+    for (got, expected) in got.iter::<f32>().zip(expected.iter::<f32>()) {
+        assert!((got - expected).abs() <= 2e-5 * scale, "{what}: {got}, expected {expected}");
+    }
+}
+
+/// Compares two outputs, and returns the gradients of the same weighted sum of each.
+fn compared(got: Tensor<4>, expected: Tensor<4>, what: &str) -> [Gradients; 2] {
+    assert_close(got.clone(), expected.clone(), what);
+    let factors = random(got.dims()).detach();
+    // Written over where Burn believes that it may: records must not be.
+    let got = got.mul_scalar(2.0);
+    [got, expected.mul_scalar(2.0)].map(|output| (output * factors.clone()).sum().backward())
+}
+
+#[test]
+fn grouped_convolutions_are_burns() {
+    for (groups, channels, kernel, stride, dilation, padding, has_bias) in [
+        (6, [6, 6], [3, 3], [1, 1], [1, 1], [1, 1], false),
+        (6, [6, 6], [5, 3], [2, 1], [1, 1], [2, 1], true),
+        (3, [6, 9], [3, 3], [1, 2], [2, 1], [1, 0], true),
+        (2, [4, 2], [1, 1], [1, 1], [1, 1], [0, 0], false),
+    ] {
+        let layer = Conv2dConfig::new(channels, kernel)
+            .with_groups(groups)
+            .with_stride(stride)
+            .with_dilation(dilation)
+            .with_padding(PaddingConfig2d::Explicit(padding[0], padding[1], padding[0], padding[1]))
+            .with_bias(has_bias)
+            .init(&device());
+        let x = random([2, channels[0], 9, 8]);
+        let what = format!("{groups} groups of {channels:?}, kernel {kernel:?}");
+        let ours = conv2d(&layer, &x).unwrap();
+        let [got, expected] = compared(ours, layer.forward(x.clone()), &what);
+        assert_close(x.grad(&got).unwrap(), x.grad(&expected).unwrap(), &what);
+        let weight = layer.weight.val();
+        assert_close(weight.grad(&got).unwrap(), weight.grad(&expected).unwrap(), &what);
+        if let Some(bias) = layer.bias.map(|bias| bias.val()) {
+            assert_close(bias.grad(&got).unwrap(), bias.grad(&expected).unwrap(), &what);
+        }
+    }
+}
+
+const ACTIVATIONS: [Activation; 9] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Relu1,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::HardSigmoid,
+    Activation::Tanh,
+];
+
+fn by_burn(activation: Activation, x: Tensor<4>) -> Tensor<4> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => activation::relu(x),
+        Activation::Relu1 => x.clamp(0.0, 1.0),
+        Activation::Relu6 => activation::relu6(x),
+        Activation::Silu => activation::silu(x),
+        Activation::HardSwish => activation::hard_swish(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+#[test]
+fn activations_are_burns() {
+    for activation in ACTIVATIONS {
+        let (x, what) = (random([2, 3, 7, 5]), format!("{activation:?}"));
+        let Some(ours) = activate(activation, &x) else {
+            assert_eq!(activation, Activation::Identity);
+            continue;
+        };
+        let [got, expected] = compared(ours, by_burn(activation, x.clone()), &what);
+        assert_close(x.grad(&got).unwrap(), x.grad(&expected).unwrap(), &what);
+    }
+}
+
+#[test]
+fn batch_norm_is_burns() {
+    for activation in ACTIVATIONS {
+        for is_training in [true, false] {
+            let config = BatchNormConfig::new(5).with_epsilon(1e-3).with_momentum(0.2);
+            let norms = [config.init(&device()), config.init(&device())];
+            let norms = norms.map(|norm| if is_training { norm } else { norm.freeze() });
+            for _ in 0..2 {
+                let (x, what) = (random([3, 5, 7, 2]), format!("{activation:?}, {is_training}"));
+                let ours = batch_norm(&norms[0], activation, &x).unwrap();
+                let burns = by_burn(activation, norms[1].forward(x.clone()));
+                let [got, expected] = compared(ours, burns, &what);
+                assert_close(x.grad(&got).unwrap(), x.grad(&expected).unwrap(), &what);
+                let [ours, burns] = norms.each_ref();
+                for (ours, burns) in [(&ours.gamma, &burns.gamma), (&ours.beta, &burns.beta)] {
+                    let gradients = (ours.val().grad(&got), burns.val().grad(&expected));
+                    assert_eq!(gradients.0.is_some(), gradients.1.is_some(), "{what}");
+                    if let (Some(got), Some(expected)) = gradients {
+                        assert_close(got, expected, &what);
+                    }
+                }
+                for (ours, burns) in [
+                    (&ours.running_mean, &burns.running_mean),
+                    (&ours.running_var, &burns.running_var),
+                ] {
+                    assert_close(ours.value_sync(), burns.value_sync(), &what);
+                }
+            }
+        }
+    }
+}
