@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::lanes::vectorised;
+use crate::scratch::zeros;
 
 /// A function applied to each element.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -220,7 +221,7 @@ vectorised! {
 
 /// Applies the function.
 pub(crate) fn forward(activation: Activation, x: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
         with_function!(activation, values(x, out));
     });
@@ -229,7 +230,7 @@ pub(crate) fn forward(activation: Activation, x: &[f32]) -> Vec<f32> {
 
 /// Applies the function to a sum.
 pub(crate) fn forward_sum(activation: Activation, x: &[f32], y: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let summands = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK));
     out.par_chunks_mut(CHUNK).zip(summands).for_each(|(out, (x, y))| {
         with_function!(activation, values_of_sums(x, y, out));
@@ -242,6 +243,18 @@ pub(crate) fn backward(activation: Activation, x: &[f32], grad: &mut [f32]) {
     grad.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(grad, x)| {
         with_function!(activation, slopes(x, grad));
     });
+}
+
+vectorised! {
+    fn add_all(sums: &mut [f32], numbers: &[f32]) {
+        sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+    }
+}
+
+/// Adds numbers to others.
+pub(crate) fn add(sums: &mut [f32], numbers: &[f32]) {
+    let chunks = sums.par_chunks_mut(CHUNK).zip(numbers.par_chunks(CHUNK));
+    chunks.for_each(|(sums, numbers)| add_all(sums, numbers));
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::gemm::{Right, Tiling};
 use crate::geometry::{Geometry, Run};
 use crate::lanes::{Isa, LANES};
 use crate::padded::{self, Padded};
-use crate::scratch::{Shared, with_scratch};
+use crate::scratch::{Shared, with_scratch, zeros};
 use crate::transpose::{SLACK, transpose};
 
 /// Numbers of the right matrix that are packed at once: 1 MiB, half of a usual second cache.
@@ -86,7 +86,7 @@ fn convolve(
         .map(|group| kernels.pack(tiling, group * group_len, [group_out, group_in, g.taps()]))
         .collect();
 
-    let mut out = vec![0.0; places * g.channels[1]];
+    let mut out = zeros(places * g.channels[1]);
     let output = Output { g, bias, tiling, shared: Shared::new(&mut out) };
     // An image is a task, so there must be enough of them.
     let padded = Padded::of(g).filter(|_| g.batch * g.groups >= rayon::current_num_threads());
@@ -243,7 +243,7 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
         ..*g
     };
 
-    let mut out = vec![0.0; g.batch * g.channels[0] * g.inputs()];
+    let mut out = zeros(g.batch * g.channels[0] * g.inputs());
     let steps = tiling.packed_steps(group_out);
     let block = block_len(group_out, places, tiling.columns);
     let part = group_in * g.inputs();

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::geometry::Geometry;
 use crate::lanes::{LANES, total, vectorised};
-use crate::scratch::with_scratch;
+use crate::scratch::{with_scratch, zeros};
 
 /// Where things lie in a channel's scratch memory.
 pub(crate) struct Layout {
@@ -166,7 +166,7 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f3
     let layout = Layout::new(g);
     let span = layout.span.next_multiple_of(MARGIN);
     let parts_len = layout.len(g);
-    let mut out = vec![0.0; g.batch * g.channels[1] * g.outputs()];
+    let mut out = zeros(g.batch * g.channels[1] * g.outputs());
     out.par_chunks_mut(g.outputs()).enumerate().for_each(|(plane, out)| {
         let channel = plane % g.channels[1];
         let kernel = &weight[channel * g.taps()..(channel + 1) * g.taps()];
@@ -199,7 +199,7 @@ pub(crate) fn input_gradient(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<
     let reach = layout.taps.iter().map(|tap| tap % part).max().unwrap_or(0);
     let before = reach.next_multiple_of(LANES);
     let grad_len = before + padded.max(layout.span) + MARGIN;
-    let mut out = vec![0.0; g.batch * g.channels[0] * g.inputs()];
+    let mut out = zeros(g.batch * g.channels[0] * g.inputs());
     out.par_chunks_mut(g.inputs()).enumerate().for_each(|(plane, out)| {
         let channel = plane % g.channels[0];
         let kernel = &weight[channel * g.taps()..(channel + 1) * g.taps()];

@@ -7,7 +7,7 @@
 //!
 //! - [`conv2d`]: products of matrices in tiles, or loops over planes where it is depthwise.
 //! - [`batch_norm`]: with the activation behind it, so that only the input is kept.
-//! - [`activate`]: an activation alone, and [`add`]: one of a sum.
+//! - [`activate`]: an activation alone, and [`add`]: one of a sum; [`fork`]: two readers of a tensor.
 //! - [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool2d`].
 //! - [`scale`]: channels by factors, as in squeeze-and-excitation; [`cat`] and
 //!   [`channel_shuffle`]: channels in another order.
@@ -35,7 +35,7 @@ mod transpose;
 
 pub use activation::Activation;
 pub use ops::{
-    activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d, global_avg_pool2d,
+    activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d, fork, global_avg_pool2d,
     has_steps, max_pool2d, multiply, scale, step, sum_of_squares,
 };
 pub use optim::{Rule, Step};

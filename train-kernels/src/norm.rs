@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::activation::{Activation, Function, with_function};
 use crate::lanes::{LANES, total, vectorised};
+use crate::scratch::zeros;
 
 /// What a channel's numbers are normalised by.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +139,7 @@ pub(crate) fn forward(
     channel: impl Fn(usize) -> Channel + Sync,
     activation: Activation,
 ) -> (Vec<f32>, Vec<Channel>) {
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let planes = shape.by_channel(&mut out).into_par_iter().enumerate();
     let channels = planes.map(|(index, out)| {
         let channel = channel(index);

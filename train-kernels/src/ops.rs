@@ -9,7 +9,7 @@ mod pool;
 
 pub use channels::{cat, channel_shuffle};
 pub use conv::conv2d;
-pub use elementwise::{activate, add, scale};
+pub use elementwise::{activate, add, fork, scale};
 pub use norm::batch_norm;
 pub use optim::{has_steps, multiply, step, sum_of_squares};
 pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d};
@@ -20,6 +20,8 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
+
+use crate::scratch::copied;
 
 /// The backend that is computed for: Burn's cpu backend under autodiff.
 type Cpu = Autodiff<Flex, NoCheckpointing>;
@@ -97,6 +99,6 @@ fn into_owned(grad: FlexTensor) -> FlexTensor {
     let grad = if grad.as_slice::<f32>().is_some() { grad } else { in_order(&grad) };
     match grad.storage::<f32>().len() == grad.layout().num_elements() {
         true => grad,
-        false => flex(numbers(&grad).to_vec(), grad.shape()),
+        false => flex(copied(numbers(&grad)), grad.shape()),
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::lanes::{LANES, total, vectorised};
+use crate::scratch::zeros;
 
 vectorised! {
     fn sum(x: &[f32]) -> f32 {
@@ -45,7 +46,7 @@ pub(crate) fn means(x: &[f32], places: usize) -> Vec<f32> {
 
 /// Gradient of the input of [`means`].
 pub(crate) fn means_gradient(grad: &[f32], places: usize) -> Vec<f32> {
-    let mut out = vec![0.0; grad.len() * places];
+    let mut out = zeros(grad.len() * places);
     let planes = out.par_chunks_mut(places).zip(grad);
     planes.for_each(|(out, grad)| out.fill(grad / places as f32));
     out
@@ -54,7 +55,7 @@ pub(crate) fn means_gradient(grad: &[f32], places: usize) -> Vec<f32> {
 /// Multiplies each plane by its factor.
 pub(crate) fn scale(x: &[f32], factors: &[f32]) -> Vec<f32> {
     let places = x.len() / factors.len();
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let planes = out.par_chunks_mut(places).zip(x.par_chunks(places));
     planes.zip(factors).for_each(|((out, x), factor)| multiply(x, *factor, out));
     out

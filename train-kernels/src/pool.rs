@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::depthwise::{self, Layout, MARGIN};
 use crate::geometry::Geometry;
 use crate::lanes::vectorised;
-use crate::scratch::with_scratch;
+use crate::scratch::{with_scratch, zeros};
 
 /// Taps that a byte tells apart.
 pub(crate) const MOST_TAPS: usize = 256;
@@ -38,7 +38,7 @@ pub(crate) fn max(g: &Geometry, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let layout = Layout::new(g);
     let span = layout.span.next_multiple_of(MARGIN);
     let parts_len = layout.len(g);
-    let mut out = vec![0.0; g.batch * g.channels[0] * g.outputs()];
+    let mut out = zeros(g.batch * g.channels[0] * g.outputs());
     let mut taps = vec![0; out.len()];
     let planes = out.par_chunks_mut(g.outputs()).zip(taps.par_chunks_mut(g.outputs()));
     planes.zip(x.par_chunks(g.inputs())).for_each(|((out, taps), x)| {
@@ -66,7 +66,7 @@ pub(crate) fn max_gradient(g: &Geometry, grad: &[f32], taps: &[u8]) -> Vec<f32> 
             [0, 1].map(|axis| (place[axis] * g.dilation[axis]) as isize - g.padding[axis])
         })
         .collect();
-    let mut out = vec![0.0; g.batch * g.channels[0] * g.inputs()];
+    let mut out = zeros(g.batch * g.channels[0] * g.inputs());
     let planes = out.par_chunks_mut(g.inputs()).zip(grad.par_chunks(g.outputs()));
     planes.zip(taps.par_chunks(g.outputs())).for_each(|((out, grad), taps)| {
         for (place, (grad, tap)) in grad.iter().zip(taps).enumerate() {

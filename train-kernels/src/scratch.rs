@@ -2,6 +2,37 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+/// Numbers that a thread writes at once.
+const CHUNK: usize = 1 << 16;
+
+/// Zeros, written by all threads: memory of before comes with other numbers in it.
+pub(crate) fn zeros(len: usize) -> Vec<f32> {
+    if len <= CHUNK {
+        return vec![0.0; len];
+    }
+    written(len, |_, chunk| chunk.fill(MaybeUninit::new(0.0)))
+}
+
+/// A copy, made by all threads.
+pub(crate) fn copied(numbers: &[f32]) -> Vec<f32> {
+    written(numbers.len(), |start, chunk| {
+        chunk.write_copy_of_slice(&numbers[start..start + chunk.len()]);
+    })
+}
+
+/// Numbers that `write` writes all of, from the start of a chunk on.
+fn written(len: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(len);
+    let chunks = numbers.spare_capacity_mut()[..len].par_chunks_mut(CHUNK).enumerate();
+    chunks.for_each(|(index, chunk)| write(index * CHUNK, chunk));
+    // SAFETY: so many numbers were written.
+    unsafe { numbers.set_len(len) };
+    numbers
+}
 
 /// Lends a buffer of the thread with numbers from before in it.
 ///

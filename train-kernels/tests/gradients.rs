@@ -9,7 +9,7 @@ use burn::tensor::{
     DType, Device, Distribution, GradientCheckpointingStrategy, Tensor, activation,
 };
 use zoo_train_kernels::{
-    Activation, activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d,
+    Activation, activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d, fork,
     global_avg_pool2d, max_pool2d, scale,
 };
 
@@ -336,6 +336,9 @@ fn sums_and_products_are_burns() {
         let expected = grouped.swap_dims(1, 2).reshape([2, 12, 3, 5]);
         assert_same(&wide, channel_shuffle(&wide, groups).unwrap(), expected, "a shuffle");
     }
+    let [first, second] = fork(&x).unwrap();
+    let expected = x.clone() * y.clone() + activation::relu(x.clone());
+    assert_same(&x, first * y.clone() + activation::relu(second), expected, "two readers");
     let factors = random([3, 5, 1, 1]);
     for input in [&x, &factors] {
         let expected = x.clone() * factors.clone();

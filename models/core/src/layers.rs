@@ -11,7 +11,9 @@ mod stochastic_depth;
 pub use activation::Activation;
 pub use branches::{Branches, BranchesConfig, Step};
 pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadKind};
-pub use compute::{Apply, add, batch_norm, cat, channel_shuffle, global_avg_pool2d, relu, tanh};
+pub use compute::{
+    Apply, add, batch_norm, cat, channel_shuffle, fork, global_avg_pool2d, relu, tanh,
+};
 pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he, he_by_group, torch_uniform};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;

@@ -27,7 +27,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, batch_norm, cat,
-    relu, torch_uniform,
+    fork, relu, torch_uniform,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -247,8 +247,8 @@ impl ImageClassifier for DenseNet {
 impl DenseBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.layers.iter().fold(x, |x, layer| {
-            let added = layer.forward(x.clone());
-            cat(vec![x, added])
+            let [seen, x] = fork(x);
+            cat(vec![seen, layer.forward(x)])
         });
         match &self.transition {
             Some(transition) => transition.forward(x),

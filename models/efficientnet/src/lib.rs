@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, he_by_group, make_divisible,
+    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
+    make_divisible,
 };
 
 mod pretrained;
@@ -248,20 +249,21 @@ impl ImageClassifier for EfficientNet {
 
 impl MbConv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut branch = x.clone();
+        let Some(stochastic_depth) = &self.stochastic_depth else {
+            return self.branch(x);
+        };
+        let [branch, shortcut] = fork(x);
+        add(Activation::Identity, stochastic_depth.forward(self.branch(branch)), shortcut)
+    }
+
+    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
         if let Some(expand) = &self.expand {
-            branch = expand.forward(branch);
+            x = expand.forward(x);
         }
-        branch = self.depthwise.forward(branch);
+        x = self.depthwise.forward(x);
         if let Some(squeeze_excite) = &self.squeeze_excite {
-            branch = squeeze_excite.forward(branch);
+            x = squeeze_excite.forward(x);
         }
-        branch = self.project.forward(branch);
-        match &self.stochastic_depth {
-            Some(stochastic_depth) => {
-                add(Activation::Identity, stochastic_depth.forward(branch), x)
-            }
-            None => branch,
-        }
+        self.project.forward(x)
     }
 }

@@ -23,8 +23,8 @@ use burn::nn::{BatchNorm, Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, global_avg_pool2d, make_divisible,
-    relu,
+    Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, fork, global_avg_pool2d,
+    make_divisible, relu,
 };
 
 mod pretrained;
@@ -205,7 +205,8 @@ impl ImageClassifier for GhostNet {
 
 impl GhostBottleneck {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut branch = self.expand.forward(x.clone());
+        let [branch, shortcut] = fork(x);
+        let mut branch = self.expand.forward(branch);
         if let Some(depthwise) = &self.depthwise {
             branch = depthwise.forward(branch);
         }
@@ -214,8 +215,8 @@ impl GhostBottleneck {
         }
         branch = self.project.forward(branch);
         let shortcut = match &self.shortcut {
-            Some([depthwise, pointwise]) => pointwise.forward(depthwise.forward(x)),
-            None => x,
+            Some([depthwise, pointwise]) => pointwise.forward(depthwise.forward(shortcut)),
+            None => shortcut,
         };
         add(Activation::Identity, branch, shortcut)
     }

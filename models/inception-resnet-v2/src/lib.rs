@@ -27,7 +27,7 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, add, torch_uniform,
+    ConvNormActConfig, HeadKind, add, fork, torch_uniform,
 };
 
 mod pretrained;
@@ -237,7 +237,8 @@ impl ResidualBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let residual = self.expand.apply(self.inception.forward(x.clone()));
-        add(self.activation, residual * self.scale, x)
+        let [branch, shortcut] = fork(x);
+        let residual = self.expand.apply(self.inception.forward(branch));
+        add(self.activation, residual * self.scale, shortcut)
     }
 }

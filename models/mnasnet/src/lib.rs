@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, add, he_by_group, make_divisible,
+    SqueezeExcite, SqueezeExciteConfig, add, fork, he_by_group, make_divisible,
 };
 
 mod pretrained;
@@ -244,15 +244,21 @@ impl ImageClassifier for MnasNet {
 
 impl InvertedResidual {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut branch = x.clone();
+        if !self.has_skip {
+            return self.branch(x);
+        }
+        let [branch, shortcut] = fork(x);
+        add(Activation::Identity, self.branch(branch), shortcut)
+    }
+
+    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
         if let Some(expand) = &self.expand {
-            branch = expand.forward(branch);
+            x = expand.forward(x);
         }
-        branch = self.depthwise.forward(branch);
+        x = self.depthwise.forward(x);
         if let Some(squeeze_excite) = &self.squeeze_excite {
-            branch = squeeze_excite.forward(branch);
+            x = squeeze_excite.forward(x);
         }
-        branch = self.project.forward(branch);
-        if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
+        self.project.forward(x)
     }
 }

@@ -17,7 +17,7 @@ use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, add, make_divisible,
+    Padding, add, fork, make_divisible,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -172,11 +172,17 @@ impl ImageClassifier for MobileNetV2 {
 
 impl InvertedResidual {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut branch = x.clone();
-        if let Some(expand) = &self.expand {
-            branch = expand.forward(branch);
+        if !self.has_skip {
+            return self.branch(x);
         }
-        branch = self.project.forward(self.depthwise.forward(branch));
-        if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
+        let [branch, shortcut] = fork(x);
+        add(Activation::Identity, self.branch(branch), shortcut)
+    }
+
+    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
+        if let Some(expand) = &self.expand {
+            x = expand.forward(x);
+        }
+        self.project.forward(self.depthwise.forward(x))
     }
 }

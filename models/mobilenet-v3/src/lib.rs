@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
-    ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, global_avg_pool2d,
-    he_by_group, make_divisible,
+    ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, fork,
+    global_avg_pool2d, he_by_group, make_divisible,
 };
 
 mod pretrained;
@@ -210,16 +210,22 @@ impl ImageClassifier for MobileNetV3 {
 
 impl InvertedResidual {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut branch = x.clone();
+        if !self.has_skip {
+            return self.branch(x);
+        }
+        let [branch, shortcut] = fork(x);
+        add(Activation::Identity, self.branch(branch), shortcut)
+    }
+
+    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
         if let Some(expand) = &self.expand {
-            branch = expand.forward(branch);
+            x = expand.forward(x);
         }
-        branch = self.depthwise.forward(branch);
+        x = self.depthwise.forward(x);
         if let Some(squeeze_excite) = &self.squeeze_excite {
-            branch = squeeze_excite.forward(branch);
+            x = squeeze_excite.forward(x);
         }
-        branch = self.project.forward(branch);
-        if self.has_skip { add(Activation::Identity, branch, x) } else { branch }
+        self.project.forward(x)
     }
 }
 

@@ -30,7 +30,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, cat,
+    HeadKind, add, cat, fork,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -237,11 +237,12 @@ impl ImageClassifier for ResNet {
 
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let branch = self.convs.iter().fold(x.clone(), |x, conv| conv.forward(x));
+        let [branch, shortcut] = fork(x);
+        let branch = self.convs.iter().fold(branch, |x, conv| conv.forward(x));
         let shortcut = match &self.shortcut {
-            None => x,
-            Some(Shortcut::Projection(projection)) => projection.forward(x),
-            Some(Shortcut::Padded(padded)) => padded.forward(x),
+            None => shortcut,
+            Some(Shortcut::Projection(projection)) => projection.forward(shortcut),
+            Some(Shortcut::Padded(padded)) => padded.forward(shortcut),
         };
         add(Activation::Relu, branch, shortcut)
     }

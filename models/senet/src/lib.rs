@@ -61,7 +61,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, he_by_group, torch_uniform,
+    HeadKind, add, fork, he_by_group, torch_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
 
@@ -267,11 +267,12 @@ impl ImageClassifier for SENet {
 
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let branch = self.convs.iter().fold(x.clone(), |x, conv| conv.forward(x));
+        let [branch, shortcut] = fork(x);
+        let branch = self.convs.iter().fold(branch, |x, conv| conv.forward(x));
         let branch = self.squeeze_excite.forward(branch);
         let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x),
-            None => x,
+            Some(projection) => projection.forward(shortcut),
+            None => shortcut,
         };
         add(Activation::Relu, branch, shortcut)
     }

@@ -25,7 +25,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, cat, channel_shuffle, relu,
+    HeadKind, add, cat, channel_shuffle, fork, relu,
 };
 
 mod pretrained;
@@ -172,11 +172,12 @@ impl ShuffleUnit {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let branch = channel_shuffle(self.compress.forward(x.clone()), self.groups);
+        let [branch, shortcut] = fork(x);
+        let branch = channel_shuffle(self.compress.forward(branch), self.groups);
         let branch = self.expand.forward(self.depthwise.forward(branch));
         match &self.shortcut {
-            Some(average) => relu(cat(vec![branch, average.apply(x)])),
-            None => add(Activation::Relu, branch, x),
+            Some(average) => relu(cat(vec![branch, average.apply(shortcut)])),
+            None => add(Activation::Relu, branch, shortcut),
         }
     }
 }

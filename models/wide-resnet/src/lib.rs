@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, add, batch_norm,
-    he, relu, torch_uniform,
+    fork, he, relu, torch_uniform,
 };
 
 mod pretrained;
@@ -218,10 +218,15 @@ impl ImageClassifier for WideResNet {
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (first, rest) = self.convs.split_first().expect("a block has convolutions");
-        let activated = first.activate(x.clone());
-        let shortcut = match &self.shortcut {
-            Some(projection) => projection.apply(activated.clone()),
-            None => x,
+        let (activated, shortcut) = match &self.shortcut {
+            Some(projection) => {
+                let [branch, shortcut] = fork(first.activate(x));
+                (branch, projection.apply(shortcut))
+            }
+            None => {
+                let [branch, shortcut] = fork(x);
+                (first.activate(branch), shortcut)
+            }
         };
         let branch = rest.iter().fold(first.conv.apply(activated), |branch, layer| {
             layer.conv.apply(self.dropout.forward(layer.activate(branch)))

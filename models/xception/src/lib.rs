@@ -27,7 +27,7 @@ use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, Padding, add, he, relu,
+    HeadKind, Padding, add, fork, he, relu,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -235,13 +235,14 @@ impl Block {
     /// Activations come before the convolutions. The first block has one more than figure 5,
     /// which changes nothing behind the stem's own.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut branch = self.convs.iter().fold(x.clone(), |x, conv| conv.forward(relu(x)));
+        let [branch, shortcut] = fork(x);
+        let mut branch = self.convs.iter().fold(branch, |x, conv| conv.forward(relu(x)));
         if let Some(pool) = &self.pool {
             branch = pool.apply(branch);
         }
         let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x),
-            None => x,
+            Some(projection) => projection.forward(shortcut),
+            None => shortcut,
         };
         add(Activation::Identity, branch, shortcut)
     }

@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
@@ -78,6 +80,44 @@ impl Backward<Flex, 2> for SumBackward {
         }
         for parent in ops.parents.into_iter().flatten() {
             grads.register::<Flex>(parent.id, grad.clone());
+        }
+    }
+}
+
+/// The same tensor for two readers, whose gradients are added by all threads. There must be
+/// gradients of both or of none.
+///
+/// # Shapes
+///
+/// `[…]` → `[…]`, the same
+pub fn fork<const D: usize>(x: &Tensor<D>) -> Option<[Tensor<D>; 2]> {
+    let x = tracked(x)?;
+    let first = Arc::default();
+    Some(
+        [(); 2]
+            .map(|()| record(ForkBackward, [x.node()], Arc::clone(&first), x.primitive().clone())),
+    )
+}
+
+#[derive(Debug)]
+struct ForkBackward;
+
+impl Backward<Flex, 1> for ForkBackward {
+    /// The gradient of the reader that had one first.
+    type State = Arc<Mutex<Option<FlexTensor>>>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let mut other = ops.state.lock().expect("no thread panics with the lock");
+        let Some(first) = other.take() else {
+            *other = Some(grad);
+            return;
+        };
+        let mut sum = into_owned(grad);
+        activation::add(sum.storage_mut(), numbers(&contiguous(&first)));
+        let [parent] = ops.parents;
+        if let Some(parent) = parent {
+            grads.register::<Flex>(parent.id, sum);
         }
     }
 }

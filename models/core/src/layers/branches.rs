@@ -5,7 +5,7 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Apply, ConvNormAct, ConvNormActConfig, Padding, cat};
+use super::{Apply, ConvNormAct, ConvNormActConfig, Padding, cat, fork};
 
 /// One step of a branch, as the figures of the Inception papers draw it.
 ///
@@ -145,8 +145,17 @@ impl Branches {
     /// `[N, channels, H, W]` → `[N, out_channels, H', W']`, where every branch must come to the
     /// same height and width
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let run = |layers: &Vec<Layer>| layers.iter().fold(x.clone(), |x, layer| layer.forward(x));
-        cat(self.branches.iter().map(run).collect())
+        let run = |layers: &Vec<Layer>, x| layers.iter().fold(x, |x, layer| layer.forward(x));
+        let Some((last, others)) = self.branches.split_last() else { return x };
+        let mut rest = x;
+        let mut outputs = Vec::new();
+        for layers in others {
+            let [x, more] = fork(rest);
+            outputs.push(run(layers, x));
+            rest = more;
+        }
+        outputs.push(run(last, rest));
+        cat(outputs)
     }
 }
 

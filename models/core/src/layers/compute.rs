@@ -79,6 +79,20 @@ pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Activation::Tanh.forward(x)
 }
 
+/// A block's input, for its branch and for its shortcut. Both are to be used: in training on the
+/// processor their gradients are added when the second one is there.
+///
+/// # Shapes
+///
+/// `[N, C, H, W]` → the same, twice
+pub fn fork(x: Tensor<4>) -> [Tensor<4>; 2] {
+    #[cfg(feature = "cpu-training")]
+    if let Some(readers) = zoo_train_kernels::fork(&x) {
+        return readers;
+    }
+    [x.clone(), x]
+}
+
 /// `activation` of a block's branch and its shortcut together.
 ///
 /// # Shapes

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::compute::scale;
 use super::conv_norm_act::weight_and_bias;
-use super::{Activation, Apply, global_avg_pool2d};
+use super::{Activation, Apply, fork, global_avg_pool2d};
 
 /// How to build a [`SqueezeExcite`].
 #[derive(Config, Debug)]
@@ -70,7 +70,8 @@ impl SqueezeExcite {
     ///
     /// `[N, channels, H, W]` → the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let squeezed = global_avg_pool2d(x.clone());
+        let [x, seen] = fork(x);
+        let squeezed = global_avg_pool2d(seen);
         let hidden = self.activation.forward(self.reduce.apply(squeezed));
         scale(x, self.gate.forward(self.expand.apply(hidden)))
     }
