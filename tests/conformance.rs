@@ -7,9 +7,9 @@ use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use zoo_cli::anatomy::anatomy;
 use zoo_cli::device::Backend;
 use zoo_core::layers::{ClassifierHeadConfig, HeadKind};
-use zoo_core::{ImageClassifier, Variant, parameters};
+use zoo_core::{ImageClassifier, Variant, fill_with_noise, parameters};
 use zoo_import::{ModelCard, Origin, Precision, Record};
-use zoo_models::{Classifier, Config, FAMILIES, Logits, VARIANTS, variant};
+use zoo_models::{Classifier, Config, FAMILIES, Logits, Network, VARIANTS, variant};
 
 /// The smallest variant of each architecture.
 fn smallest() -> Vec<Variant<Config>> {
@@ -291,11 +291,14 @@ impl ModuleVisitor for WithoutGradient<'_> {
     }
 }
 
-/// The parameters that no gradient reaches in a network with fresh weights.
-fn without_gradient(variant: &Variant<Config>, device: &Device) -> BTreeSet<String> {
-    let model = variant.config.clone().with_num_classes(4).init(device);
+/// The parameters that no gradient reaches in a network.
+fn without_gradient(
+    model: &Network,
+    variant: &Variant<Config>,
+    device: &Device,
+) -> BTreeSet<String> {
     let size = small_size(variant, model.min_size());
-    let shape = [4, parameters(&model)[0].shape[1], size, size];
+    let shape = [4, parameters(model)[0].shape[1], size, size];
     let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
     // Squares, since a plain sum would cancel out behind a BatchNorm.
     let loss = match model.forward(images) {
@@ -312,16 +315,27 @@ fn without_gradient(variant: &Variant<Config>, device: &Device) -> BTreeSet<Stri
 fn gradients_reach_every_parameter() {
     let device = Backend::Cpu.device().unwrap().autodiff();
     for variant in smallest() {
-        let mut found = without_gradient(&variant, &device);
+        let fresh = || variant.config.clone().with_num_classes(4).init(&device);
+        let mut found = without_gradient(&fresh(), &variant, &device);
         // A squeeze to four channels may be dead in one network by chance, but not in all.
         for _ in 0..4 {
             if found.is_empty() {
                 break;
             }
-            found = &found & &without_gradient(&variant, &device);
+            found = &found & &without_gradient(&fresh(), &variant, &device);
         }
         assert!(found.is_empty(), "{}: {found:?}", variant.name);
     }
+}
+
+/// What `zoo bench --training` measures is a whole step.
+#[test]
+fn noise_is_trained_as_weights_are() {
+    let device = Backend::Cpu.device().unwrap();
+    let variant = variant("resnet20_cifar").unwrap();
+    let model = fill_with_noise(variant.config.init(&device), &device).train();
+    let found = without_gradient(&model, &variant, &device.autodiff());
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]

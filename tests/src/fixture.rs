@@ -151,7 +151,11 @@ impl Fixture {
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
         let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
-        let model = self.load(config.init(device), variant.layouts, device)?;
+        let home = match way {
+            Way::HeadOnCpu => &Device::flex(),
+            Way::Burn | Way::Engine => device,
+        };
+        let model = self.load(config.init(home), variant.layouts, home)?;
         let params = count_trainable(&model);
         if params != self.num_params {
             return Err(format!("{params} parameters, the reference has {}", self.num_params));
@@ -193,6 +197,8 @@ pub enum Way {
     Burn,
     /// A plan of zoo-engine.
     Engine,
+    /// Burn's backend up to the features, and the classifier on the processor.
+    HeadOnCpu,
 }
 
 impl Way {
@@ -206,6 +212,11 @@ impl Way {
             Self::Burn => {
                 let features = model.forward_features(images);
                 let logits = model.forward_head(features.clone());
+                Ok((features.into_data(), logits.into_data()))
+            }
+            Self::HeadOnCpu => {
+                let features = model.clone().to_device(&images.device()).forward_features(images);
+                let logits = model.forward_head(features.clone().to_device(&Device::flex()));
                 Ok((features.into_data(), logits.into_data()))
             }
             Self::Engine => {

@@ -6,7 +6,8 @@
 //! compute; Burn then computes as ever.
 //!
 //! - [`conv2d`]: products of matrices in tiles, or loops over planes where it is depthwise.
-//! - [`batch_norm`]: with the activation behind it, so that only the input is kept.
+//! - [`batch_norm`]: with the activation behind it, so that only the input is kept;
+//!   [`conv_batch_norm`]: with the convolution before it, too.
 //! - [`activate`]: an activation alone, and [`add`]: one of a sum; [`fork`]: two readers of a tensor.
 //! - [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool2d`].
 //! - [`scale`]: channels by factors, as in squeeze-and-excitation; [`cat`] and
@@ -35,7 +36,7 @@ mod transpose;
 
 pub use activation::Activation;
 pub use ops::{
-    activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv2d, fork, global_avg_pool2d,
-    has_steps, max_pool2d, multiply, scale, step, sum_of_squares,
+    activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv_batch_norm, conv2d, fork,
+    global_avg_pool2d, has_steps, max_pool2d, multiply, scale, step, sum_of_squares,
 };
 pub use optim::{Rule, Step};

@@ -1,9 +1,12 @@
 //! The layers that Burn has no fast gradient for on libtorch: libtorch records them itself.
 //!
-//! Burn composes a grouped convolution's gradient of one convolution a group, and that of BatchNorm
-//! and of activations of a dozen tensors. libtorch has each in one pass, but its bindings offer them
-//! only through its own autodiff. So each layer is recorded there for itself; Burn's autodiff holds
-//! these records and asks them for their gradients.
+//! Burn composes the gradient of a convolution's weights of one convolution a group, and those of
+//! BatchNorm and of activations of a dozen tensors. libtorch has each in one pass, but its bindings
+//! offer them only through its own autodiff. So each layer is recorded there for itself; Burn's
+//! autodiff holds these records and asks them for their gradients.
+//!
+//! A record costs two passes more than the layer, a product with its gradient; that is why a
+//! convolution and the norm behind it are one.
 #![expect(deprecated, reason = "kept for those who have libtorch")]
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -15,49 +18,33 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, LibTorch};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, PaddingConfig2d};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
+use tch::Tensor as Torch;
 
 use crate::Activation;
 
-type Tracked = FloatTensor<Autodiff<LibTorch, NoCheckpointing>>;
+type Backend = Autodiff<LibTorch, NoCheckpointing>;
+type Tracked = FloatTensor<Backend>;
 
 fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<Tracked> {
     if !tensor.is_autodiff() || tensor.dtype() != DType::F32 {
         return None;
     }
-    tensor.clone().try_into_primitive::<Autodiff<LibTorch, NoCheckpointing>>().ok()
+    tensor.clone().try_into_primitive::<Backend>().ok()
 }
 
 fn tensor<const D: usize>(tracked: Tracked) -> Tensor<D> {
-    Tensor::from_primitive::<Autodiff<LibTorch, NoCheckpointing>>(tracked)
+    Tensor::from_primitive::<Backend>(tracked)
 }
 
-/// [`crate::conv2d`], where there are groups and both sides are padded alike.
+/// [`crate::conv2d`], where both sides are padded alike.
 pub(crate) fn conv2d(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
-    let padding = match layer.padding {
-        PaddingConfig2d::Valid => [0, 0],
-        PaddingConfig2d::Explicit(top, left, bottom, right) if (top, left) == (bottom, right) => {
-            [top, left]
-        }
-        _ => return None,
-    };
-    let [channels_out, group_in, ..] = layer.weight.dims();
-    let groups = layer.groups;
-    let fits = x.dims()[1] == group_in * groups && channels_out.is_multiple_of(groups);
-    if groups == 1 || !fits {
-        return None;
-    }
-    let sizes = |sizes: [usize; 2]| sizes.map(|size| size as i64);
-    let (stride, padding) = (sizes(layer.stride), sizes(padding));
-    let dilation = sizes(layer.dilation);
+    let conv = Conv::of(layer, x)?;
     let (x, weight) = (tracked(x)?, tracked(&layer.weight.val())?);
     Some(match &layer.bias {
-        None => record([x, weight], |[x, weight]| {
-            let bias = None::<&tch::Tensor>;
-            x.conv2d(weight, bias, stride, padding, dilation, groups as i64)
-        }),
+        None => record([x, weight], |[x, weight]| conv.apply(x, weight, None)),
         Some(bias) => record([x, weight, tracked(&bias.val())?], |[x, weight, bias]| {
-            x.conv2d(weight, Some(bias), stride, padding, dilation, groups as i64)
+            conv.apply(x, weight, Some(bias))
         }),
     })
 }
@@ -68,49 +55,142 @@ pub(crate) fn batch_norm(
     activation: Activation,
     x: &Tensor<4>,
 ) -> Option<Tensor<4>> {
-    let device = x.device();
+    let [_, channels, ..] = x.dims();
     let inputs = [tracked(x)?, tracked(&layer.gamma.val())?, tracked(&layer.beta.val())?];
-    let running = [&layer.running_mean, &layer.running_var];
-    let is_batch = layer.training.is_enabled();
-    let running = match is_batch {
-        true => running.map(|running| running.value_sync().to_device(&device)),
-        false => running.map(|running| running.value().to_device(&device)),
-    };
-    let channels = x.dims()[1];
-    let all = [layer.gamma.val(), layer.beta.val()];
-    if all.iter().chain(&running).any(|numbers| numbers.dims() != [channels]) {
+    let mut norm = Norm::of(layer, activation, channels, &x.device())?;
+    let output = record(inputs, |[x, gamma, beta]| norm.apply(x, gamma, beta));
+    norm.update();
+    Some(output)
+}
+
+/// [`crate::conv_batch_norm`], where the convolution has no bias.
+pub(crate) fn conv_batch_norm(
+    layer: &Conv2d,
+    norm: &BatchNorm,
+    activation: Activation,
+    x: &Tensor<4>,
+) -> Option<Tensor<4>> {
+    if layer.bias.is_some() {
         return None;
     }
-    let [mean, variance] = [tracked(&running[0])?, tracked(&running[1])?];
-    // Those of this batch are weighted with what came before by Burn's rule, not libtorch's.
-    let known = (!is_batch).then_some([&mean.primitive().tensor, &variance.primitive().tensor]);
-    let mut statistics = None;
-    let output = record(inputs, |[x, gamma, beta]| {
-        let (output, mean, deviation) = x.native_batch_norm(
+    let conv = Conv::of(layer, x)?;
+    let [channels, ..] = layer.weight.dims();
+    let inputs = [
+        tracked(x)?,
+        tracked(&layer.weight.val())?,
+        tracked(&norm.gamma.val())?,
+        tracked(&norm.beta.val())?,
+    ];
+    let mut norm = Norm::of(norm, activation, channels, &x.device())?;
+    let output = record(inputs, |[x, weight, gamma, beta]| {
+        norm.apply(&conv.apply(x, weight, None), gamma, beta)
+    });
+    norm.update();
+    Some(output)
+}
+
+/// How a convolution reads its input.
+struct Conv {
+    stride: [i64; 2],
+    padding: [i64; 2],
+    dilation: [i64; 2],
+    groups: i64,
+}
+
+impl Conv {
+    /// None where both sides are not padded alike, and where the layer is to say what is wrong.
+    fn of(layer: &Conv2d, x: &Tensor<4>) -> Option<Self> {
+        let padding = match layer.padding {
+            PaddingConfig2d::Valid => [0, 0],
+            PaddingConfig2d::Explicit(top, left, bottom, right)
+                if (top, left) == (bottom, right) =>
+            {
+                [top, left]
+            }
+            _ => return None,
+        };
+        let [channels_out, group_in, ..] = layer.weight.dims();
+        let groups = layer.groups;
+        if x.dims()[1] != group_in * groups || !channels_out.is_multiple_of(groups) {
+            return None;
+        }
+        let [stride, padding, dilation] =
+            [layer.stride, padding, layer.dilation].map(|sizes| sizes.map(|size| size as i64));
+        Some(Self { stride, padding, dilation, groups: groups as i64 })
+    }
+
+    fn apply(&self, x: &Torch, weight: &Torch, bias: Option<&Torch>) -> Torch {
+        let Self { stride, padding, dilation, groups } = *self;
+        x.conv2d(weight, bias, stride, padding, dilation, groups)
+    }
+}
+
+/// A BatchNorm at work, and the activation behind it.
+struct Norm<'a> {
+    layer: &'a BatchNorm,
+    activation: Activation,
+    running: [Tensor<1>; 2],
+    /// Mean and variance where they are not the batch's.
+    known: Option<[TchTensor; 2]>,
+    /// Mean and variance of the batch.
+    batch: Option<[Torch; 2]>,
+}
+
+impl<'a> Norm<'a> {
+    /// None where the layer is to say that it has not so many channels.
+    fn of(
+        layer: &'a BatchNorm,
+        activation: Activation,
+        channels: usize,
+        device: &Device,
+    ) -> Option<Self> {
+        let running = [&layer.running_mean, &layer.running_var];
+        let is_batch = layer.training.is_enabled();
+        let running = match is_batch {
+            true => running.map(|running| running.value_sync().to_device(device)),
+            false => running.map(|running| running.value().to_device(device)),
+        };
+        let [mean, variance] = running.each_ref().map(Tensor::dims);
+        if [layer.gamma.dims(), layer.beta.dims(), mean, variance] != [[channels]; 4] {
+            return None;
+        }
+        let [mean, variance] = [tracked(&running[0])?, tracked(&running[1])?];
+        let known = [mean.into_primitive(), variance.into_primitive()];
+        Some(Self { layer, activation, running, known: (!is_batch).then_some(known), batch: None })
+    }
+
+    fn apply(&mut self, x: &Torch, gamma: &Torch, beta: &Torch) -> Torch {
+        // Those of this batch are weighted with what came before by Burn's rule, not libtorch's.
+        let known = |index: usize| self.known.as_ref().map(|known| &known[index].tensor);
+        let (output, mean, inverse_deviation) = x.native_batch_norm(
             Some(gamma),
             Some(beta),
-            known.map(|[mean, _]| mean),
-            known.map(|[_, variance]| variance),
-            is_batch,
-            layer.momentum,
-            layer.epsilon,
+            known(0),
+            known(1),
+            self.known.is_none(),
+            self.layer.momentum,
+            self.layer.epsilon,
         );
-        // The mean is also part of the record.
-        statistics = Some([mean.copy(), deviation.pow_tensor_scalar(-2) - layer.epsilon]);
-        apply(activation, &output)
-    });
-    if let (true, Some(batch)) = (is_batch, statistics) {
-        let [mean, variance]: [Tensor<1>; 2] = batch
-            .map(|batch| tensor(Autodiff::<LibTorch>::from_inner(TchTensor::new(batch.detach()))));
+        if self.known.is_none() {
+            // The mean is also part of the record.
+            let variance = inverse_deviation.pow_tensor_scalar(-2) - self.layer.epsilon;
+            self.batch = Some([mean.copy(), variance]);
+        }
+        apply(self.activation, &output)
+    }
+
+    /// Takes the batch's statistics over as the layer does it.
+    fn update(self) {
+        let Self { layer, running: [running_mean, running_var], batch, .. } = self;
+        let Some([mean, variance]) = batch else { return };
         let share = layer.momentum;
-        let update = |running: Tensor<1>, batch: Tensor<1>| {
+        let update = |running: Tensor<1>, batch: Torch| {
+            let batch: Tensor<1> = tensor(Backend::from_inner(TchTensor::new(batch.detach())));
             running.mul_scalar(1.0 - share).add(batch.mul_scalar(share)).detach()
         };
-        let [running_mean, running_var] = running;
         layer.running_mean.update(update(running_mean, mean));
         layer.running_var.update(update(running_var, variance));
     }
-    Some(output)
 }
 
 /// [`crate::activate`]
@@ -122,7 +202,7 @@ pub(crate) fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) ->
     }
 }
 
-fn apply(activation: Activation, x: &tch::Tensor) -> tch::Tensor {
+fn apply(activation: Activation, x: &Torch) -> Torch {
     match activation {
         Activation::Identity => x.shallow_clone(),
         Activation::Relu => x.relu(),
@@ -139,7 +219,7 @@ fn apply(activation: Activation, x: &tch::Tensor) -> tch::Tensor {
 /// The output of what libtorch computes of the inputs, with its record if there will be gradients.
 fn record<const N: usize, const D: usize>(
     inputs: [Tracked; N],
-    forward: impl FnOnce([&tch::Tensor; N]) -> tch::Tensor,
+    forward: impl FnOnce([&Torch; N]) -> Torch,
 ) -> Tensor<D>
 where
     LayerBackward: Backward<LibTorch, N, State = Record<N>>,
@@ -178,14 +258,12 @@ impl<const N: usize> Backward<LibTorch, N> for LayerBackward {
         let Record { inputs, output } = ops.state;
         // libtorch begins at a scalar: one whose gradient is this one.
         let scalar = output.tensor.flatten(0, -1).dot(&grad.tensor.flatten(0, -1));
-        let asked: Vec<_> =
-            ops.parents.iter().zip(&inputs).filter(|(parent, _)| parent.is_some()).collect();
-        let inputs: Vec<_> = asked.iter().map(|(_, input)| &input.tensor).collect();
-        let gradients = tch::Tensor::run_backward(&[scalar], &inputs, false, false);
-        for ((parent, _), gradient) in asked.into_iter().zip(gradients) {
-            if let Some(parent) = parent {
-                grads.register::<LibTorch>(parent.id, TchTensor::new(gradient));
-            }
+        let asked = ops.parents.into_iter().zip(&inputs);
+        let (parents, inputs): (Vec<_>, Vec<_>) =
+            asked.filter_map(|(parent, input)| Some((parent?, &input.tensor))).unzip();
+        let gradients = Torch::run_backward(&[scalar], &inputs, false, false);
+        for (parent, gradient) in parents.into_iter().zip(gradients) {
+            grads.register::<LibTorch>(parent.id, TchTensor::new(gradient));
         }
     }
 }

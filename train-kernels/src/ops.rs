@@ -10,7 +10,7 @@ mod pool;
 pub use channels::{cat, channel_shuffle};
 pub use conv::conv2d;
 pub use elementwise::{activate, add, fork, scale};
-pub use norm::batch_norm;
+pub use norm::{batch_norm, conv_batch_norm};
 pub use optim::{has_steps, multiply, step, sum_of_squares};
 pub use pool::{avg_pool2d, global_avg_pool2d, max_pool2d};
 

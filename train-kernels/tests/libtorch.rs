@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::nn::conv::Conv2dConfig;
 use burn::nn::{BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Distribution, Gradients, Tensor, activation};
-use zoo_train_kernels::{Activation, activate, batch_norm, conv2d};
+use zoo_train_kernels::{Activation, activate, batch_norm, conv_batch_norm, conv2d};
 
 fn device() -> Device {
     Device::libtorch().autodiff()
@@ -35,8 +35,10 @@ fn compared(got: Tensor<4>, expected: Tensor<4>, what: &str) -> [Gradients; 2] {
 }
 
 #[test]
-fn grouped_convolutions_are_burns() {
+fn convolutions_are_burns() {
     for (groups, channels, kernel, stride, dilation, padding, has_bias) in [
+        (1, [3, 5], [3, 3], [1, 1], [1, 1], [1, 1], true),
+        (1, [5, 3], [1, 1], [2, 2], [1, 1], [0, 0], false),
         (6, [6, 6], [3, 3], [1, 1], [1, 1], [1, 1], false),
         (6, [6, 6], [5, 3], [2, 1], [1, 1], [2, 1], true),
         (3, [6, 9], [3, 3], [1, 2], [2, 1], [1, 0], true),
@@ -59,6 +61,28 @@ fn grouped_convolutions_are_burns() {
         if let Some(bias) = layer.bias.map(|bias| bias.val()) {
             assert_close(bias.grad(&got).unwrap(), bias.grad(&expected).unwrap(), &what);
         }
+    }
+}
+
+#[test]
+fn a_convolution_and_its_norm_are_burns() {
+    let conv = Conv2dConfig::new([3, 4], [3, 3]).with_bias(false).init(&device());
+    let config = BatchNormConfig::new(4).with_momentum(0.2);
+    let norms = [config.init(&device()), config.init(&device())];
+    for _ in 0..2 {
+        let x = random([2, 3, 6, 5]);
+        let ours = conv_batch_norm(&conv, &norms[0], Activation::Relu6, &x).unwrap();
+        let burns = activation::relu6(norms[1].forward(conv.forward(x.clone())));
+        let [got, expected] = compared(ours, burns, "output");
+        assert_close(x.grad(&got).unwrap(), x.grad(&expected).unwrap(), "input");
+        let weight = conv.weight.val();
+        assert_close(weight.grad(&got).unwrap(), weight.grad(&expected).unwrap(), "weight");
+        let gammas = norms.each_ref().map(|norm| norm.gamma.val());
+        let [ours, burns] = [gammas[0].grad(&got).unwrap(), gammas[1].grad(&expected).unwrap()];
+        assert_close(ours, burns, "gamma");
+        let variances = norms.each_ref().map(|norm| norm.running_var.value_sync());
+        let [ours, burns] = variances;
+        assert_close(ours, burns, "running variance");
     }
 }
 

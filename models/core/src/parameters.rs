@@ -79,7 +79,8 @@ pub fn fill_with_noise<M: Module>(module: M, device: &Device) -> M {
             let (count, outputs) = (shape.num_elements(), shape[if D == 2 { 1 } else { 0 }]);
             let bound = (6.0 * outputs as f32 / count.max(1) as f32).sqrt();
             let numbers = TensorData::new(noise(count, bound), shape);
-            Param::initialized(param.id, Tensor::from_data(numbers, self.0))
+            let tensor = Tensor::from_data(numbers, self.0);
+            Param::initialized(param.id, tensor).set_require_grad(true)
         }
     }
     module.map(&mut Noise(device))

@@ -6,9 +6,10 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{AutodiffBackend, Flex, TensorMetadata};
 use burn::nn::BatchNorm;
+use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
-use super::{Cpu, contiguous, flex, into_owned, numbers, record, tensor, tracked};
+use super::{Cpu, contiguous, conv2d, flex, into_owned, numbers, record, tensor, tracked};
 use crate::norm::Channel;
 use crate::{Activation, norm};
 
@@ -66,6 +67,24 @@ pub fn batch_norm(layer: &BatchNorm, activation: Activation, x: &Tensor<4>) -> O
     let nodes = [x.node(), parameters[0].node(), parameters[1].node()];
     let norm = Norm { shape, x: input, channels: channels.into(), activation, is_batch };
     Some(record(NormBackward, nodes, norm, output))
+}
+
+/// Applies a convolution, then [`batch_norm`].
+///
+/// # Shapes
+///
+/// `[N, C, H, W]` → `[N, C', H', W']`
+pub fn conv_batch_norm(
+    conv: &Conv2d,
+    norm: &BatchNorm,
+    activation: Activation,
+    x: &Tensor<4>,
+) -> Option<Tensor<4>> {
+    #[cfg(feature = "libtorch")]
+    if let Some(output) = crate::libtorch::conv_batch_norm(conv, norm, activation, x) {
+        return Some(output);
+    }
+    batch_norm(norm, activation, &conv2d(conv, x)?)
 }
 
 /// What the gradients of BatchNorm are computed from.

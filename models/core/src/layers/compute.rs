@@ -69,6 +69,24 @@ pub fn batch_norm(norm: &BatchNorm, activation: Activation, x: Tensor<4>) -> Ten
     activation.forward(norm.forward(x))
 }
 
+/// `conv` → `norm` → `activation`
+///
+/// # Shapes
+///
+/// `[N, C, H, W]` → `[N, C', H', W']`
+pub(super) fn conv_batch_norm(
+    conv: &Conv2d,
+    norm: &BatchNorm,
+    activation: Activation,
+    x: Tensor<4>,
+) -> Tensor<4> {
+    #[cfg(feature = "cpu-training")]
+    if let Some(output) = zoo_train_kernels::conv_batch_norm(conv, norm, activation.into(), &x) {
+        return output;
+    }
+    batch_norm(norm, activation, conv.apply(x))
+}
+
 /// `max(x, 0)`, as [`Activation::Relu`].
 pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Activation::Relu.forward(x)

@@ -7,7 +7,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Apply, batch_norm};
+use super::Activation;
+use super::compute::conv_batch_norm;
 
 /// How a convolution extends its input at the borders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +140,6 @@ impl ConvNormAct {
     /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`, where `H' = ceil(H / stride)` by
     /// [`Padding::Same`], and by [`Padding::Symmetric`] with an odd kernel
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        batch_norm(&self.norm, self.activation, self.conv.apply(x))
+        conv_batch_norm(&self.conv, &self.norm, self.activation, x)
     }
 }
