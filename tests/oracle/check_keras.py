@@ -92,9 +92,7 @@ def condition(model, size, rng):
             if kind in ("bias", "beta"):
                 weight.assign(rng.normal(0, 0.1, weight.shape))
             elif kind == "gamma":
-                # Deep networks of shortcuts are chaotic where each branch says as much as what is before.
-                most = 0.3 if "project_bn" in weight.path else 1.5
-                weight.assign(rng.uniform(most / 3, most, weight.shape))
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
             elif "kernel" in kind:
                 weight.assign(np.array(weight) * np.sqrt(2))  # as much variance as ReLU takes
     for norm in norms:
