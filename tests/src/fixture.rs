@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use burn::module::Module;
 use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Deserializer};
