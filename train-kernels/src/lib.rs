@@ -3,7 +3,8 @@
 //!
 //! Each function takes Burn's own layer and tensor. It returns none where the tensor is not on
 //! Flex, not in single precision, checkpointed, or without autodiff where there is a gradient to
-//! compute; Burn then computes as ever.
+//! compute; Burn then computes as ever. With the feature `libtorch`, convolutions, norms and
+//! activations are also computed on that backend, with gradients of libtorch's own.
 //!
 //! - [`conv2d`]: products of matrices in tiles, or loops over planes where it is depthwise.
 //! - [`batch_norm`]: with the activation behind it, so that only the input is kept;

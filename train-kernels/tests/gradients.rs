@@ -13,21 +13,15 @@ use zoo_train_kernels::{
     global_avg_pool2d, max_pool2d, scale,
 };
 
+mod common;
+use common::{ACTIVATIONS, assert_close, by_burn};
+
 fn device() -> Device {
     Device::flex().autodiff()
 }
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device()).require_grad()
-}
-
-fn assert_close<const D: usize>(got: Tensor<D>, expected: Tensor<D>, what: &str) {
-    let (got, expected) = (got.into_data(), expected.into_data());
-    assert_eq!(got.shape(), expected.shape(), "{what}");
-    let scale = expected.iter::<f32>().fold(1.0, |most: f32, x| most.max(x.abs()));
-    for (got, expected) in got.iter::<f32>().zip(expected.iter::<f32>()) {
-        assert!((got - expected).abs() <= 2e-5 * scale, "{what}: {got}, expected {expected}");
-    }
 }
 
 /// Gradients of a weighted sum of the output.
@@ -138,32 +132,6 @@ fn gradients_are_what_differences_say() {
         for (got, expected) in gradient.iter::<f32>().zip(differences) {
             assert!((got - expected).abs() < 1e-4, "{got}, expected {expected}");
         }
-    }
-}
-
-const ACTIVATIONS: [Activation; 9] = [
-    Activation::Identity,
-    Activation::Relu,
-    Activation::Relu1,
-    Activation::Relu6,
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::Sigmoid,
-    Activation::HardSigmoid,
-    Activation::Tanh,
-];
-
-fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
-    match activation {
-        Activation::Identity => x,
-        Activation::Relu => activation::relu(x),
-        Activation::Relu1 => x.clamp(0.0, 1.0),
-        Activation::Relu6 => activation::relu6(x),
-        Activation::Silu => activation::silu(x),
-        Activation::HardSwish => activation::hard_swish(x),
-        Activation::Sigmoid => activation::sigmoid(x),
-        Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
-        Activation::Tanh => x.tanh(),
     }
 }
 

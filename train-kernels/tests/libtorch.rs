@@ -8,21 +8,15 @@ use burn::nn::{BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Distribution, Gradients, Tensor, activation};
 use zoo_train_kernels::{Activation, activate, batch_norm, conv_batch_norm, conv2d};
 
+mod common;
+use common::{ACTIVATIONS, assert_close, by_burn};
+
 fn device() -> Device {
     Device::libtorch().autodiff()
 }
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 2.0), &device()).require_grad()
-}
-
-fn assert_close<const D: usize>(got: Tensor<D>, expected: Tensor<D>, what: &str) {
-    let (got, expected) = (got.into_data(), expected.into_data());
-    assert_eq!(got.shape(), expected.shape(), "{what}");
-    let scale = expected.iter::<f32>().fold(1.0, |most: f32, x| most.max(x.abs()));
-    for (got, expected) in got.iter::<f32>().zip(expected.iter::<f32>()) {
-        assert!((got - expected).abs() <= 2e-5 * scale, "{what}: {got}, expected {expected}");
-    }
 }
 
 /// Compares two outputs, and returns the gradients of the same weighted sum of each.
@@ -83,32 +77,6 @@ fn a_convolution_and_its_norm_are_burns() {
         let variances = norms.each_ref().map(|norm| norm.running_var.value_sync());
         let [ours, burns] = variances;
         assert_close(ours, burns, "running variance");
-    }
-}
-
-const ACTIVATIONS: [Activation; 9] = [
-    Activation::Identity,
-    Activation::Relu,
-    Activation::Relu1,
-    Activation::Relu6,
-    Activation::Silu,
-    Activation::HardSwish,
-    Activation::Sigmoid,
-    Activation::HardSigmoid,
-    Activation::Tanh,
-];
-
-fn by_burn(activation: Activation, x: Tensor<4>) -> Tensor<4> {
-    match activation {
-        Activation::Identity => x,
-        Activation::Relu => activation::relu(x),
-        Activation::Relu1 => x.clamp(0.0, 1.0),
-        Activation::Relu6 => activation::relu6(x),
-        Activation::Silu => activation::silu(x),
-        Activation::HardSwish => activation::hard_swish(x),
-        Activation::Sigmoid => activation::sigmoid(x),
-        Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
-        Activation::Tanh => x.tanh(),
     }
 }
 

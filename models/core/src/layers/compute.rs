@@ -1,5 +1,5 @@
-//! How layers are computed: by Burn, or in training on the processor by zoo-train-kernels, which
-//! gives the same with faster gradients.
+//! How layers are computed: by Burn, or in training on the processor or with libtorch by
+//! zoo-train-kernels, which gives the same with faster gradients.
 
 use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;

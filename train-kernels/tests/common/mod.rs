@@ -1,0 +1,41 @@
+//! What results are compared with.
+
+use burn::tensor::{Tensor, activation};
+use zoo_train_kernels::Activation;
+
+pub(crate) const ACTIVATIONS: [Activation; 9] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Relu1,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::HardSigmoid,
+    Activation::Tanh,
+];
+
+/// The function as Burn computes it.
+pub(crate) fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => activation::relu(x),
+        Activation::Relu1 => x.clamp(0.0, 1.0),
+        Activation::Relu6 => activation::relu6(x),
+        Activation::Silu => activation::silu(x),
+        Activation::HardSwish => activation::hard_swish(x),
+        Activation::Sigmoid => activation::sigmoid(x),
+        Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+/// Within single precision, as a share of the largest number.
+pub(crate) fn assert_close<const D: usize>(got: Tensor<D>, expected: Tensor<D>, what: &str) {
+    let (got, expected) = (got.into_data(), expected.into_data());
+    assert_eq!(got.shape(), expected.shape(), "{what}");
+    let scale = expected.iter::<f32>().fold(1.0, |most: f32, x| most.max(x.abs()));
+    for (got, expected) in got.iter::<f32>().zip(expected.iter::<f32>()) {
+        assert!((got - expected).abs() <= 2e-5 * scale, "{what}: {got}, expected {expected}");
+    }
+}
