@@ -55,7 +55,7 @@ NETWORKS = {
     "EfficientNetB2": ("efficientnet_b2_keras", [224]),
     "EfficientNetB3": ("efficientnet_b3_keras", [224]),
     "EfficientNetB4": ("efficientnet_b4_keras", [224]),
-    "EfficientNetB5": ("efficientnet_b5_keras", [224]),
+    "EfficientNetB5": ("efficientnet_b5_keras", [228]),
     "EfficientNetB6": ("efficientnet_b6_keras", [224]),
     "EfficientNetB7": ("efficientnet_b7_keras", [224]),
     "NASNetMobile": ("nasnet_a_mobile_keras", [224, 97]),
@@ -94,7 +94,11 @@ def condition(model, size, rng):
             elif kind == "gamma":
                 weight.assign(rng.uniform(0.5, 1.5, weight.shape))
             elif "kernel" in kind:
-                weight.assign(np.array(weight) * np.sqrt(2))  # as much variance as ReLU takes
+                # As much variance as ReLU takes, also where Keras would have more, which saturates
+                # the gates of squeeze-and-excitation.
+                is_depthwise = isinstance(layer, layers.DepthwiseConv2D) or "depthwise" in kind
+                fan_in = np.prod(weight.shape[: 2 if is_depthwise else -1])
+                weight.assign(rng.normal(0, np.sqrt(2 / fan_in), weight.shape))
     for norm in norms:
         norm.momentum = 0.0
     normalise(model)

@@ -5,9 +5,11 @@
 //! offer them only through its own autodiff. So each layer is recorded there for itself; Burn's
 //! autodiff holds these records and asks them for their gradients.
 //!
-//! A record costs two passes more than the layer, a product with its gradient; that is why a
-//! convolution and the norm behind it are one.
+//! The bindings begin every backward pass at a gradient of one; TorchScript takes any. So the call
+//! that asks a record for its gradients is a program of two lines, `libtorch/gradients.py`.
 #![expect(deprecated, reason = "kept for those who have libtorch")]
+
+use std::sync::LazyLock;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -19,7 +21,7 @@ use burn::backend::{Autodiff, AutodiffBackend, LibTorch};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, PaddingConfig2d};
 use burn::tensor::{DType, Device, Tensor};
-use tch::Tensor as Torch;
+use tch::{CModule, IValue, Tensor as Torch};
 
 use crate::Activation;
 
@@ -256,14 +258,26 @@ impl<const N: usize> Backward<LibTorch, N> for LayerBackward {
     fn backward(self, ops: Ops<Record<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<LibTorch>(&ops.node);
         let Record { inputs, output } = ops.state;
-        // libtorch begins at a scalar: one whose gradient is this one.
-        let scalar = output.tensor.flatten(0, -1).dot(&grad.tensor.flatten(0, -1));
-        let asked = ops.parents.into_iter().zip(&inputs);
+        let asked = ops.parents.into_iter().zip(inputs);
         let (parents, inputs): (Vec<_>, Vec<_>) =
-            asked.filter_map(|(parent, input)| Some((parent?, &input.tensor))).unzip();
-        let gradients = Torch::run_backward(&[scalar], &inputs, false, false);
-        for (parent, gradient) in parents.into_iter().zip(gradients) {
+            asked.filter_map(|(parent, input)| Some((parent?, input.tensor))).unzip();
+        for (parent, gradient) in
+            parents.into_iter().zip(gradients(output.tensor, inputs, grad.tensor))
+        {
             grads.register::<LibTorch>(parent.id, TchTensor::new(gradient));
         }
     }
+}
+
+/// Gradients of `inputs`, of which libtorch has recorded `output`, by the gradient of `output`.
+fn gradients(output: Torch, inputs: Vec<Torch>, gradient: Torch) -> Vec<Torch> {
+    static PROGRAM: LazyLock<CModule> = LazyLock::new(|| {
+        CModule::load_data(&mut include_bytes!("libtorch/gradients.pt").as_slice())
+            .expect("a program that libtorch knows")
+    });
+    let arguments = [IValue::from(output), IValue::from(inputs), IValue::from(gradient)];
+    PROGRAM
+        .forward_is(&arguments)
+        .and_then(Vec::try_from)
+        .expect("each input is part of what libtorch has recorded")
 }
