@@ -9,26 +9,12 @@ use zoo_cli::device::Backend;
 use zoo_core::layers::{ClassifierHeadConfig, HeadKind};
 use zoo_core::{ImageClassifier, Variant, fill_with_noise, parameters};
 use zoo_import::{ModelCard, Origin, Precision, Record};
-use zoo_models::{Classifier, Config, FAMILIES, Logits, Network, VARIANTS, variant};
-
-/// The smallest variant of each architecture.
-fn smallest() -> Vec<Variant<Config>> {
-    FAMILIES
-        .iter()
-        .map(|family| {
-            VARIANTS
-                .iter()
-                .filter(|variant| variant.config.family().name == family.name)
-                .min_by_key(|variant| variant.params)
-                .unwrap_or_else(|| panic!("{} has no variant", family.name))
-                .clone()
-        })
-        .collect()
-}
+use zoo_models::{Classifier, Config, Logits, Network, VARIANTS, variant};
+use zoo_tests::smallest;
 
 /// The smallest variant of each architecture that classifies images, with its network.
-fn classifiers(device: &Device) -> impl Iterator<Item = (Variant<Config>, Classifier)> {
-    smallest().into_iter().filter_map(|variant| {
+fn classifiers(device: &Device) -> impl Iterator<Item = (&'static Variant<Config>, Classifier)> {
+    smallest().filter_map(|variant| {
         let classifier = variant.config.init(device).into_classifier().ok()?;
         Some((variant, classifier))
     })
@@ -133,7 +119,7 @@ fn the_smallest_sizes_are_the_references() {
 fn features_then_head_is_forward() {
     let device = Backend::Cpu.device().unwrap();
     for (variant, model) in classifiers(&device) {
-        let size = small_size(&variant, model.min_size());
+        let size = small_size(variant, model.min_size());
         let images = images(&variant.config, size, &device);
         let features = model.forward_features(images.clone());
         let [batch, channels, ..] = features.dims();
@@ -151,7 +137,7 @@ fn features_then_head_is_forward() {
 fn a_reset_classifier_leaves_the_features() {
     let device = Backend::Cpu.device().unwrap();
     for (variant, mut model) in classifiers(&device) {
-        let size = small_size(&variant, model.min_size());
+        let size = small_size(variant, model.min_size());
         let images = images(&variant.config, size, &device);
         let before = model.forward_features(images.clone()).into_data();
         model.reset_classifier(13, &device);
@@ -254,7 +240,7 @@ fn a_record_gives_the_same_answers() {
         assert_eq!(record.card, card);
         let loaded = record.load_into(variant.config.init(&device)).unwrap();
 
-        let size = small_size(&variant, model.min_size());
+        let size = small_size(variant, model.min_size());
         let images = images(&variant.config, size, &device);
         let expected = model.forward(images.clone()).into_data();
         assert_eq!(loaded.forward(images).into_data(), expected, "{}", variant.name);
@@ -316,13 +302,13 @@ fn gradients_reach_every_parameter() {
     let device = Backend::Cpu.device().unwrap().autodiff();
     for variant in smallest() {
         let fresh = || variant.config.clone().with_num_classes(4).init(&device);
-        let mut found = without_gradient(&fresh(), &variant, &device);
+        let mut found = without_gradient(&fresh(), variant, &device);
         // A squeeze to four channels may be dead in one network by chance, but not in all.
         for _ in 0..4 {
             if found.is_empty() {
                 break;
             }
-            found = &found & &without_gradient(&fresh(), &variant, &device);
+            found = &found & &without_gradient(&fresh(), variant, &device);
         }
         assert!(found.is_empty(), "{}: {found:?}", variant.name);
     }

@@ -7,10 +7,11 @@ use memchr::memmem;
 use zoo_cli::capture::capture;
 use zoo_cli::device::Backend;
 use zoo_cli::recognise::identify;
-use zoo_core::{KeyLayout, Variant};
+use zoo_core::KeyLayout;
 use zoo_import::{Checkpoint, OPSETS, Precision, StateDict, Tensor};
-use zoo_models::{Config, FAMILIES, Network, VARIANTS};
+use zoo_models::{FAMILIES, Network};
 use zoo_tests::fixture::Fixture;
+use zoo_tests::smallest;
 
 fn device() -> Device {
     Backend::Cpu.device().unwrap()
@@ -93,14 +94,6 @@ fn half_precision_spares_batch_norm() {
         assert_eq!(found["bn1.weight"].0, DType::F32);
         assert_eq!(found["bn1.running_var"].0, DType::F32);
     }
-}
-
-/// The smallest variant of each architecture.
-fn smallest() -> impl Iterator<Item = &'static Variant<Config>> {
-    FAMILIES.iter().map(|family| {
-        let of_family = VARIANTS.iter().filter(|row| row.config.family().name == family.name);
-        of_family.min_by_key(|row| row.params.unwrap_or(usize::MAX)).unwrap()
-    })
 }
 
 #[test]

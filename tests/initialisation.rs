@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use zoo_cli::device::Backend;
 use zoo_core::{ImageClassifier, parameters, root_prefix};
 use zoo_models::{Config, FAMILIES, VARIANTS, variant};
+use zoo_tests::smallest;
 
 /// What a parameter's values are drawn from, in the words of the references.
 #[derive(Debug, Clone, Copy)]
@@ -391,9 +392,7 @@ fn normalisation_begins_as_the_identity() {
 #[test]
 fn a_reset_classifier_is_drawn_as_a_first_one() {
     const CLASSES: usize = 77;
-    for family in FAMILIES {
-        let rows = VARIANTS.iter().filter(|row| row.config.family().name == family.name);
-        let smallest = rows.min_by_key(|row| row.params).expect("a family has variants");
+    for smallest in smallest() {
         let classifier = |config: &Config| config.init(&device()).into_classifier();
         let Ok(mut reset) = classifier(&smallest.config) else {
             continue;

@@ -1,10 +1,11 @@
-//! Each variant computes what its reference implementation computes.
+//! Variants of each architecture compute what their reference implementations compute.
 //!
 //! The fixtures hold no weights, only the formula's inputs; see `fixtures/parity/README.md`.
 //! `ZOO_PARITY_FIXTURES=FOLDER` adds more of them, `ZOO_PARITY_ONLY=resnet` leaves out those
 //! without these letters in their names.
 
 use zoo_cli::device::Backend;
+use zoo_models::{FAMILIES, variant};
 use zoo_tests::fixture::{Fixture, Way};
 
 /// Runs fixtures on a backend and prints a line for each.
@@ -37,38 +38,56 @@ fn check(backend: Backend, way: Way, slack: f32, wanted: impl Fn(&str) -> bool) 
 }
 
 /// A small variant of each architecture, for the backends that take their time.
+const SMALL: [&str; 27] = [
+    "lenet5@32",
+    "alexnet@64",
+    "vgg11@64",
+    "googlenet@64",
+    "inception_v2@64",
+    "se_inception_v2@64",
+    "inception_v3@75",
+    "inception_v4@75",
+    "inception_resnet_v2@98",
+    "resnet18@64",
+    "resnet20_cifar@32",
+    "wrn_40_2_b31@32",
+    "squeezenet1_1@64",
+    "densenet_bc_100_k12@32",
+    "xception@96",
+    "mobilenet_v1_0_25@64",
+    "mobilenet_v2_w0_5@64",
+    "mobilenet_v3_small@64",
+    "shufflenet_v1_g3@64",
+    "shufflenet_v2_x0_5@64",
+    "nasnet_a_mobile@96",
+    "se_resnet18@64",
+    "mnasnet0_5@64",
+    "efficientnet_b0@64",
+    "efficientnet_lite0_timm@64",
+    "ghostnet_050@64",
+    "unet@32",
+];
+
 #[cfg(any(feature = "ndarray", feature = "wgpu", feature = "libtorch"))]
 fn is_small(name: &str) -> bool {
-    [
-        "lenet5@32",
-        "alexnet@64",
-        "vgg11@64",
-        "googlenet@64",
-        "inception_v2@64",
-        "se_inception_v2@64",
-        "inception_v3@75",
-        "inception_v4@75",
-        "inception_resnet_v2@98",
-        "resnet18@64",
-        "resnet20_cifar@32",
-        "wrn_40_2_b31@32",
-        "squeezenet1_1@64",
-        "densenet_bc_100_k12@32",
-        "xception@96",
-        "mobilenet_v1_0_25@64",
-        "mobilenet_v2_w0_5@64",
-        "mobilenet_v3_small@64",
-        "shufflenet_v1_g3@64",
-        "shufflenet_v2_x0_5@64",
-        "nasnet_a_mobile@96",
-        "se_resnet18@64",
-        "mnasnet0_5@64",
-        "efficientnet_b0@64",
-        "efficientnet_lite0_timm@64",
-        "ghostnet_050@64",
-        "unet@32",
-    ]
-    .contains(&name)
+    SMALL.contains(&name)
+}
+
+#[test]
+fn every_architecture_has_a_small_variant() {
+    let stems: Vec<_> =
+        Fixture::paths().iter().filter_map(|path| Some(path.file_stem()?.to_owned())).collect();
+    let families: Vec<_> = SMALL
+        .iter()
+        .map(|name| {
+            assert!(stems.iter().any(|stem| stem == name), "{name} has no fixture");
+            let (name, _) = name.split_once('@').unwrap();
+            variant(name).unwrap().config.family().name
+        })
+        .collect();
+    for family in FAMILIES {
+        assert!(families.contains(&family.name), "{} is on the cpu only", family.name);
+    }
 }
 
 #[test]

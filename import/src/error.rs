@@ -74,7 +74,7 @@ pub enum Error {
     NoCache,
     /// Published weights are not on this machine, and are not to be downloaded.
     #[error(
-        "{name} is not on this machine, and ZOO_OFFLINE forbids to download it\nhint: download \
+        "{name} is not on this machine, and ZOO_OFFLINE forbids downloading it\nhint: download \
          {url} elsewhere and give it with --weights FILE"
     )]
     Offline {

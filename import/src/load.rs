@@ -244,7 +244,7 @@ fn spelling<'l>(
 ) -> (&'l KeyLayout, Vec<String>) {
     layouts
         .iter()
-        // Of several that know as many, the last is taken, which is the first of them then.
+        // `max_by_key` takes the last of equals; reversed, that is the first in the list.
         .rev()
         .map(|layout| {
             let keys = keys_of(layout, slots);

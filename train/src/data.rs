@@ -111,7 +111,9 @@ impl Dataset {
         let mut dataset = Self::list(path)?.split(val_fraction, seed);
         let (classes, train) = (dataset.classes.len(), dataset.train.len());
         if train == 0 {
-            return Err(Error::Data(format!("there are no images to train on in {path}")));
+            return Err(Error::Data(format!(
+                "there are no images to train on in {path}\nhint: each class is a folder of images"
+            )));
         }
         if classes < 2 {
             let class = dataset.classes.first().map_or("", String::as_str);

@@ -53,7 +53,8 @@ impl Run<'_> {
 pub struct Fitted {
     /// What is known about each epoch.
     pub history: Vec<EpochRow>,
-    /// The epoch whose weights are kept, from 1; 0 if none was better than what it began with.
+    /// The epoch whose weights are kept, from 1; 0 if none was better than what it began with, none
+    /// where there are no validation images or no epoch ended.
     pub best_epoch: Option<usize>,
     /// Seconds that were spent.
     pub seconds: f64,

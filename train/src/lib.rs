@@ -1,4 +1,4 @@
-//! Fine-tunes image classifiers on photographs of one's own, and says how good they are.
+//! Fine-tunes image classifiers and segmenters on photographs of one's own, and says how good they are.
 //!
 //! ```text
 //! folder, list ── Dataset::open ──▶ samples ── Images ──▶ views ── Task::load ──▶ batches
@@ -6,7 +6,8 @@
 //! model.bpk, samples ── evaluate ──▶ Evaluation ──▶ report.html
 //! ```
 //!
-//! [`train`] does all of it for any [`ImageClassifier`](zoo_core::ImageClassifier); [`Config`]
+//! [`train`] does all of it for any [`ImageClassifier`](zoo_core::ImageClassifier),
+//! [`train_segmenter`] for any [`ImageSegmenter`](zoo_core::ImageSegmenter); [`Config`]
 //! says how, and a [`Run`] says where to and who listens. Burn's optimisers and schedules move
 //! the weights; the loop around them, [`fit`], is ours, since it has to go on from a checkpoint
 //! to the same bits.

@@ -84,7 +84,10 @@ impl Masks {
             }
         }
         if values.len() < 2 {
-            let text = format!("all pixels of the masks in {} are of one class", root.display());
+            let text = format!(
+                "all pixels of the masks in {} are of one class\nhint: each class is one grey value",
+                root.display()
+            );
             return Err(Error::Data(text));
         }
         Ok(Self { values: values.into_iter().collect(), train, val, warnings })
@@ -136,7 +139,10 @@ fn pairs(root: &Path, warnings: &mut Vec<String>) -> Result<Vec<Pair>, Error> {
     }
     warnings.extend(masks.values().map(|mask| format!("{} has no image", mask.display())));
     if pairs.is_empty() {
-        let text = format!("there is no image with a mask in {}", root.display());
+        let text = format!(
+            "there is no image with a mask in {}\nhint: images/NAME.jpg goes with masks/NAME.png",
+            root.display()
+        );
         return Err(Error::Data(text));
     }
     Ok(pairs)

@@ -297,7 +297,8 @@ impl Network {
         }
     }
 
-    /// Computes scores from features.
+    /// Computes scores `[N, K]`, of a segmenter `[N, K, H, W]`, from features as
+    /// [`forward_features`](Self::forward_features) gives them.
     pub fn forward_head(&self, features: Tensor<4>) -> Logits {
         match self {
             Self::Classifier(network) => Logits::OfImages(network.forward_head(features)),
@@ -305,7 +306,11 @@ impl Network {
         }
     }
 
-    /// Computes the scores of images `[N, C, H, W]`.
+    /// Computes the scores of images `[N, C, H, W]`: `[N, K]`, of a segmenter `[N, K, H, W]`.
+    ///
+    /// # Panics
+    ///
+    /// When images are smaller than [`min_size`](Self::min_size).
     pub fn forward(&self, images: Tensor<4>) -> Logits {
         match self {
             Self::Classifier(network) => Logits::OfImages(network.forward(images)),
@@ -348,7 +353,10 @@ pub struct NotAClassifier;
 
 impl std::fmt::Display for NotAClassifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("this network classifies each pixel, not an image as a whole")
+        f.write_str(
+            "this network classifies each pixel, not an image as a whole\n\
+             hint: `zoo list` shows the networks that name images",
+        )
     }
 }
 
@@ -363,7 +371,12 @@ pub fn unlisted() -> impl Iterator<Item = Variant<Config>> {
     let depths = (1..=9).map(|n| 6 * n + 4);
     let wide = depths.flat_map(|depth| (1..=12).map(move |k| format!("wrn_{depth}_{k}")));
     let deep = [8, 14, 26, 38, 50, 62, 164, 1202].map(|depth| format!("resnet{depth}_cifar"));
-    widths.chain(wide).chain(deep).filter_map(|name| find(&name))
+    let dense = [40, 100, 190, 250].into_iter().flat_map(|depth| {
+        [12, 24, 32, 36, 40, 48].map(|growth| format!("densenet_bc_{depth}_k{growth}"))
+    });
+    let ghosts = ["025", "075", "150", "200"].map(|width| format!("ghostnet_{width}"));
+    let names = widths.chain(wide).chain(deep).chain(dense).chain(ghosts);
+    names.filter_map(|name| find(&name))
 }
 
 /// What is before and behind the width in names that have one.
