@@ -68,7 +68,7 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct Model {
     /// Model by name, with a tag where several weights are published: resnet50.imagenet1k_v2
-    #[arg(long, short, value_name = "VARIANT[.TAG]")]
+    #[arg(long, short, visible_alias = "variant", value_name = "VARIANT[.TAG]")]
     pub model: Option<String>,
 
     /// Weights: a record, or a PyTorch, safetensors, ONNX or Keras file of the model
@@ -346,7 +346,7 @@ pub struct Import {
 
     /// The model it is of, with a tag where several weights are published [default: what the
     /// names and shapes of its tensors tell]
-    #[arg(long, value_name = "VARIANT[.TAG]")]
+    #[arg(long, visible_alias = "model", value_name = "VARIANT[.TAG]")]
     pub variant: Option<String>,
 
     /// The record to write
@@ -400,6 +400,7 @@ pub enum Target {
     /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`
     Safetensors,
     /// The same as a .pth file, for `torch.load`
+    #[value(alias = "pth")]
     PthKeys,
     /// A model for ONNX Runtime and others, for any number of images
     Onnx,

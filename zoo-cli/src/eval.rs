@@ -21,7 +21,11 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let device = args.run.backend.device()?;
     let model = model::load(&args.model, &device)?;
     let labels = model.card.labels;
-    ensure!(!labels.is_empty(), "the model does not know what its classes are called");
+    ensure!(
+        !labels.is_empty(),
+        "the model does not know what its classes are called\n\
+             hint: `zoo import --labels FILE` gives them names"
+    );
     let dataset = Dataset::open_for(&args.data, &labels)?;
     let mut bars = Bars::default();
     for warning in &dataset.warnings {

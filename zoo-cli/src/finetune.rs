@@ -305,8 +305,8 @@ fn network(
     } else {
         ensure!(
             settings.weights.is_empty(),
-            "--weights are given, but the network is to start from nothing\nhint: leave one of \
-             both out"
+            "--weights is given, but the network is to start from fresh weights\nhint: leave \
+             --weights out, or take --preset fine"
         );
         let (variant, _) = model::published(&settings.name)?;
         let in_channels = variant.config.in_channels();

@@ -57,7 +57,10 @@ pub fn run(args: &List) -> anyhow::Result<()> {
         .filter(|row| args.family.as_deref().is_none_or(|name| row.family == name))
         .filter(|row| row.variant.contains(&search))
         .collect();
-    ensure!(!rows.is_empty(), "no model has `{search}` in its name");
+    ensure!(
+        !rows.is_empty(),
+        "no model has `{search}` in its name\nhint: `zoo list` shows all of them"
+    );
     print(&rows, args.format)
 }
 

@@ -41,8 +41,8 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
             from_record(record, device).with_context(|| {
                 let name = format!("{}.{}", variant.name, weights.tag);
                 format!(
-                    "the record of {name} is from another version of zoo; `zoo weights remove \
-                     {name}` makes room for a new one"
+                    "the record of {name} is not one of this version of zoo, and `zoo weights \
+                     remove {name}` makes room for a new one"
                 )
             })
         }
@@ -112,7 +112,7 @@ pub fn from_checkpoint(
         }
         None => {
             let identified = identify(checkpoint).with_context(|| {
-                format!("what {} is of is not clear", checkpoint.path.display())
+                format!("can't tell which model {} is of", checkpoint.path.display())
             })?;
             let found = &identified.recognition;
             if !found.others.is_empty() {
@@ -174,7 +174,8 @@ pub fn from_checkpoint(
     };
     ensure!(
         names.is_empty() || names.len() == num_classes,
-        "{} names of classes were given, but the checkpoint tells {num_classes} classes apart",
+        "{} names of classes were given, but the checkpoint tells {num_classes} classes apart\nhint: \
+         --labels takes a file with a line for each",
         names.len()
     );
     let card = ModelCard {

@@ -74,10 +74,20 @@ fn identify_among(
     if matches.len() > 1 {
         // They have the same layers, so what they compute has to tell.
         let all = matches.iter().map(|found| found.recognition.clone()).collect();
-        matches.retain(|found| computes(graph, found).is_ok_and(|agreement| agreement.is_close()));
-        if matches.is_empty() {
+        let mut close: Vec<(f32, Match)> = matches
+            .into_iter()
+            .filter_map(|found| {
+                let agreement = computes(graph, &found).ok()?;
+                agreement.is_close().then_some((agreement.difference, found))
+            })
+            .collect();
+        // Where borders hardly matter, those who treat them otherwise are close, but not as close.
+        let least = close.iter().map(|(difference, _)| *difference).fold(f32::INFINITY, f32::min);
+        close.retain(|(difference, _)| *difference <= 8.0 * least);
+        if close.is_empty() {
             return Err(Unrecognised::Ambiguous(all).into());
         }
+        matches = close.into_iter().map(|(_, found)| found).collect();
     }
     // More than one compute the same where they differ in a rounding, or in the BatchNorm that the
     // exporter put into the convolutions; the one whose crate has it first will do.

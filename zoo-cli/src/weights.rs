@@ -107,7 +107,8 @@ fn entry<'s>(store: &'s Store, name: &str) -> anyhow::Result<Entry<'s>> {
     let (variant, weights) = with_weights(name)?;
     ensure!(
         variant.name != EMBEDDED,
-        "the weights of {EMBEDDED} are compiled into zoo, they need no file"
+        "the weights of {EMBEDDED} are compiled into zoo, they need no file\nhint: `zoo classify` uses them \
+         without --model"
     );
     Ok(store.entry(variant.name, weights))
 }
