@@ -59,7 +59,7 @@ const DRAWN: &[Drawn] = &[
         ("classifier.bias", Zeros),
     ]},
     Drawn { variant: "googlenet", parameters: &[
-        ("conv1.conv.weight", Normal(0.01)),
+        ("stem.conv.weight", Normal(0.01)),
         ("stages.0.0.conv3x3.conv.weight", Normal(0.01)),
         ("classifier.linear.weight", Normal(0.01)),
         ("classifier.linear.bias", Bounded(1024)),

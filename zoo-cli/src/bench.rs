@@ -17,6 +17,7 @@ use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
 use crate::device;
 use crate::model::published;
+use crate::output::{csv_records, json_lines};
 use crate::runner::Runner;
 
 #[derive(Serialize)]
@@ -152,12 +153,8 @@ fn print_profile(profile: &[StepProfile], peak: f64, format: Format) -> anyhow::
         .collect();
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            rows.iter().try_for_each(|row| writer.serialize(row))?;
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &rows)?,
+        Format::Csv => csv_records(&mut out, &rows)?,
         Format::Text => {
             writeln!(
                 out,
@@ -191,7 +188,7 @@ fn print_profile(profile: &[StepProfile], peak: f64, format: Format) -> anyhow::
     Ok(())
 }
 
-/// Forward, backward and an update by SGD with momentum, as in `tests/oracle/training_step.py`.
+/// Forward, backward and an update by SGD with Nesterov's momentum and weight decay, as in `tests/oracle/training_step.py`.
 struct TrainingStep {
     network: Option<Classifier>,
     optimizer: ModuleOptimizer,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::args::{Devices, Format};
 use crate::device::Backend;
+use crate::output::{csv_records, json_lines};
 
 #[derive(Serialize)]
 struct Row {
@@ -35,16 +36,8 @@ pub fn run(args: &Devices) -> anyhow::Result<()> {
                 )?;
             }
         }
-        Format::Json => {
-            for row in rows {
-                writeln!(out, "{}", serde_json::to_string(&row)?)?;
-            }
-        }
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            rows.iter().try_for_each(|row| writer.serialize(row))?;
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &rows)?,
+        Format::Csv => csv_records(&mut out, &rows)?,
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::args::Import;
 use crate::device::Backend;
 use crate::lines;
 use crate::model::{Model, from_checkpoint};
-use crate::output::ensure_apart;
+use crate::output::{channels, ensure_apart};
 
 /// Runs the command.
 pub fn run(args: &Import) -> anyhow::Result<()> {
@@ -42,10 +42,10 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
         eprintln!("  matched by the graph's structure, since their names are lost");
     }
     eprintln!(
-        "  {} classes{}, {} channels",
+        "  {} classes{}, {}",
         card.num_classes,
         if card.labels.is_empty() { " without names" } else { "" },
-        card.in_channels
+        channels(card.in_channels)
     );
     if card.has_auxiliary {
         eprintln!("  with the auxiliary classifiers that it was trained with");

@@ -11,6 +11,7 @@ use crate::args::{Format, Info};
 use crate::device::{self, Backend};
 use crate::list::{Row, row};
 use crate::model::published;
+use crate::output::{csv_records, json_lines};
 use crate::runner;
 
 #[derive(Serialize)]
@@ -115,12 +116,8 @@ fn plan(variant: &Variant<Config>, format: Format) -> anyhow::Result<()> {
         .collect();
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(&steps)?)?,
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            steps.iter().try_for_each(|step| writer.serialize(step))?;
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &steps)?,
+        Format::Csv => csv_records(&mut out, &steps)?,
         Format::Text => {
             writeln!(out, "{:<36} {:<20} {:>10} {:>10}", "step", "output", "MFLOP", "kB")?;
             for Step { step, output, mflops, kbytes } in &steps {

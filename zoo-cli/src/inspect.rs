@@ -7,6 +7,7 @@ use zoo_core::Preprocess;
 use zoo_import::{Checkpoint, ModelCard, Record, is_record_file};
 
 use crate::args::{Format, Inspect};
+use crate::output::channels;
 use crate::recognise::{Identified, identify};
 
 /// One tensor of the file.
@@ -100,11 +101,11 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
 fn describe_card(card: &ModelCard) -> String {
     let Preprocess { resize, crop, filter, mean, std, .. } = card.preprocess;
     format!(
-        "a record of {}, {} classes, {} channels, from {}\n  {} names of classes\n  \
+        "a record of {}, {} classes, {}, from {}\n  {} names of classes\n  \
          images: resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}",
         card.variant,
         card.num_classes,
-        card.in_channels,
+        channels(card.in_channels),
         card.origin.file,
         card.labels.len()
     )
@@ -114,7 +115,7 @@ fn describe_card(card: &ModelCard) -> String {
 fn describe(identified: anyhow::Result<Identified>) -> String {
     match identified {
         Ok(Identified { recognition: found, .. }) => format!(
-            "{}{}, keys as {} has them, {}, {} channels",
+            "{}{}, keys as {} has them, {}, {}",
             found.name,
             match &found.others[..] {
                 [] => String::new(),
@@ -126,7 +127,7 @@ fn describe(identified: anyhow::Result<Identified>) -> String {
             } else {
                 format!("{} classes", found.num_classes)
             },
-            found.in_channels
+            channels(found.in_channels)
         ),
         Err(unrecognised) => {
             // The hint is for other commands.

@@ -8,6 +8,7 @@ use zoo_core::Variant;
 use zoo_models::{Config, FAMILIES, VARIANTS};
 
 use crate::args::{Format, List};
+use crate::output::json_lines;
 
 /// One line of the list.
 #[derive(Debug, Clone, Serialize)]
@@ -67,11 +68,7 @@ pub fn run(args: &List) -> anyhow::Result<()> {
 fn print(rows: &[Row], format: Format) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => {
-            for row in rows {
-                writeln!(out, "{}", serde_json::to_string(row)?)?;
-            }
-        }
+        Format::Json => json_lines(&mut out, rows)?,
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(out);
             writer.write_record([

@@ -1,8 +1,10 @@
-//! The files that commands write.
+//! What commands write: sentences, rows and files.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::ensure;
+use serde::Serialize;
 
 /// Refuses to write over a file that is read.
 ///
@@ -19,5 +21,34 @@ pub fn ensure_apart(input: &Path, output: &Path) -> anyhow::Result<()> {
         "{} is the file that is read\nhint: give --output another name",
         output.display()
     );
+    Ok(())
+}
+
+/// `1 channel`, `3 channels`.
+pub fn channels(count: usize) -> String {
+    format!("{count} channel{}", if count == 1 { "" } else { "s" })
+}
+
+/// Writes a JSON object for each row, on a line of its own.
+///
+/// # Errors
+///
+/// When nobody listens any more.
+pub fn json_lines(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
+    for row in rows {
+        writeln!(out, "{}", serde_json::to_string(row)?)?;
+    }
+    Ok(())
+}
+
+/// Writes a CSV record for each row, behind one of their fields' names.
+///
+/// # Errors
+///
+/// When nobody listens any more.
+pub fn csv_records(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    rows.iter().try_for_each(|row| writer.serialize(row))?;
+    writer.flush()?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::Outcome;
 use crate::args::{Format, Weights, WeightsCommand};
 use crate::device::Backend;
 use crate::model::{EMBEDDED, from_checkpoint, with_weights};
+use crate::output::{csv_records, json_lines};
 
 /// Runs the command.
 pub fn run(args: &Weights) -> anyhow::Result<Outcome> {
@@ -161,16 +162,8 @@ fn list(store: &Store, kept: bool, format: Format) -> anyhow::Result<()> {
     let rows: Vec<Row> = rows.filter(|row| !kept || row.state == "kept").collect();
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => {
-            for row in &rows {
-                writeln!(out, "{}", serde_json::to_string(row)?)?;
-            }
-        }
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            rows.iter().try_for_each(|row| writer.serialize(row))?;
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &rows)?,
+        Format::Csv => csv_records(&mut out, &rows)?,
         Format::Text => {
             for Row { weights, state, bytes, url } in &rows {
                 let size = bytes.map_or_else(String::new, megabytes);
@@ -213,16 +206,8 @@ fn verify(store: &Store, names: &[String], format: Format) -> anyhow::Result<Out
     }
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => {
-            for verdict in &verdicts {
-                writeln!(out, "{}", serde_json::to_string(verdict)?)?;
-            }
-        }
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            verdicts.iter().try_for_each(|verdict| writer.serialize(verdict))?;
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &verdicts)?,
+        Format::Csv => csv_records(&mut out, &verdicts)?,
         Format::Text => {
             for Verdict { weights, sound, path } in &verdicts {
                 writeln!(

@@ -229,7 +229,7 @@ fn a_checkpoint_says_which_model_it_is_of() {
     assert_eq!(import.code, 0);
     assert!(import.stderr.contains("as lenet5"), "{}", import.stderr);
     let record = zoo_in(folder.path(), &["inspect", "digits.bpk"]).ok();
-    assert!(record.contains("10 tensors: a record of lenet5, 10 classes, 1 channels"), "{record}");
+    assert!(record.contains("10 tensors: a record of lenet5, 10 classes, 1 channel"), "{record}");
     assert!(record.contains("resize 32 (Bilinear), crop 32"), "{record}");
     let json = zoo(&["inspect", &checkpoint, "--format", "json"]).ok();
     let whole: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();

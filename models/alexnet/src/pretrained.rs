@@ -29,7 +29,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("hidden.1", "classifier.4"),
         ("classifier", "classifier.6"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 const CADENE: KeyLayout = TORCHVISION.renamed(
@@ -49,7 +49,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("hidden.{h}", "output.fc{h+1}.fc"),
         ("classifier", "output.fc3"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The only variant, its size and weights as torchvision states them

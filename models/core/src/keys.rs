@@ -23,7 +23,7 @@ use crate::{Parameter, Preprocess};
 ///         ("stem.conv", "features.0.0"),
 ///         ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
 ///     ],
-///     ..KeyLayout::PLAIN
+///     ..KeyLayout::EMPTY
 /// };
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +46,8 @@ pub struct KeyLayout {
 }
 
 impl KeyLayout {
-    /// What most spellings have; name and rules are still to be said.
-    pub const PLAIN: Self = Self {
+    /// No rules; layouts start from it with `..KeyLayout::EMPTY`.
+    pub const EMPTY: Self = Self {
         name: "",
         rules: &[],
         renamed: &[],
@@ -205,7 +205,7 @@ mod tests {
             ("stages.{s}.{b}.{kind}.conv3", "mixed_{s+5}{b+b}"),
         ],
         optional: &["aux"],
-        ..KeyLayout::PLAIN
+        ..KeyLayout::EMPTY
     };
 
     #[test]

@@ -45,7 +45,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("norm", "features.norm5"),
         ("classifier.linear", "classifier"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The spelling of torchvision's files, which are older than its code.
@@ -64,7 +64,7 @@ const TORCHVISION_FILES: KeyLayout = KeyLayout {
         ("norm", "features.norm5"),
         ("classifier.linear", "classifier"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("classifier", "last_linear")]);
@@ -73,7 +73,7 @@ const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("classifier", "last_l
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &pytorchcv("features.init_block.conv"),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 const PYTORCHCV_CIFAR: KeyLayout =
     KeyLayout { rules: &pytorchcv("features.init_block"), ..PYTORCHCV };
@@ -112,7 +112,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::IMAGENET),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES, CADENE, PYTORCHCV];

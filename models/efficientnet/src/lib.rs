@@ -39,7 +39,7 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 /// How to build an [`EfficientNet`].
 #[derive(Config, Debug)]
 pub struct EfficientNetConfig {
-    /// With or without what small devices can't do.
+    /// The standard networks, or those for small devices.
     pub kind: Kind,
     /// Multiplies the channels.
     pub width_mult: f64,
@@ -70,7 +70,7 @@ pub struct EfficientNetConfig {
     pub num_classes: usize,
 }
 
-/// With or without what small devices can't do.
+/// The standard networks, or those for small devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// B0 to B7: SiLU, squeeze-and-excitation.

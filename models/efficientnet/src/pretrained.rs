@@ -93,7 +93,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("head_conv.norm", "features.8.1"),
         ("classifier.linear", "classifier.1"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -121,7 +121,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("head_conv.norm", "bn2"),
         ("classifier.linear", "classifier"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// What timm took over from TensorFlow, `tf_efficientnet_b0` and so on, has the keys of timm's own
@@ -148,7 +148,7 @@ const LUKEMELAS: KeyLayout = KeyLayout {
         ("head_conv.norm", "_bn1"),
         ("classifier.linear", "_fc"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The names of the layers in `keras.applications`.
@@ -170,7 +170,7 @@ const KERAS: KeyLayout = KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::IMAGENET),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The variants' names, sizes and weights.

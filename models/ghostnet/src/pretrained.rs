@@ -52,7 +52,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("hidden", "conv_head"),
         ("classifier.FullyConnected", "classifier"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// pytorchcv counts stages and units from 1.
@@ -84,7 +84,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("hidden_norm", "output.conv1.bn"),
         ("classifier.Pointwise", "output.conv2"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names and sizes, as in timm

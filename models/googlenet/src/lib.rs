@@ -7,7 +7,7 @@
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, table 1                      |
 //! |--------------|-------------------------------|-------------------------------------|
-//! | `conv1`      | `[N, 64, 112, 112]`           | convolution 7×7/2                   |
+//! | `stem`       | `[N, 64, 112, 112]`           | convolution 7×7/2                   |
 //! | `conv2`      | `[N, 192, 56, 56]`            | max pool, convolution 3×3/1         |
 //! | `stages.0`   | `[N, 480, 28, 28]`            | max pool, inception (3a), (3b)      |
 //! | `stages.1`   | `[N, 832, 14, 14]`            | max pool, inception (4a) to (4e)    |
@@ -57,7 +57,7 @@ pub struct GoogLeNetConfig {
 /// GoogLeNet image classifier; see the [crate docs](crate) for shapes.
 #[derive(Module, Debug)]
 pub struct GoogLeNet {
-    conv1: ConvNormAct,
+    stem: ConvNormAct,
     /// A convolution and its reduction, which comes first.
     conv2: [ConvNormAct; 2],
     /// Shared by all stages but the last.
@@ -130,7 +130,7 @@ const AUXILIARY_SIZE: usize = 4;
 /// Outputs of an auxiliary classifier's hidden layer (§5).
 const AUXILIARY_HIDDEN: usize = 1024;
 
-/// The stride of `conv1` and three poolings of 3×3 leave one pixel.
+/// The stride of the stem and three poolings of 3×3 leave one pixel.
 const MIN_SIZE: usize = 15;
 
 impl GoogLeNetConfig {
@@ -147,7 +147,7 @@ impl GoogLeNetConfig {
             stages.push(modules);
         }
         GoogLeNet {
-            conv1: conv([self.in_channels, 64], 7).with_stride(2).init(device),
+            stem: conv([self.in_channels, 64], 7).with_stride(2).init(device),
             conv2: [conv([64, 64], 1).init(device), conv([64, 192], 3).init(device)],
             pool: pool(3).init(),
             last_pool: pool(2).init(),
@@ -170,7 +170,7 @@ impl Filters {
             reduce3x3: conv([channels, self.reduce3x3], 1).init(device),
             conv3x3: conv([self.reduce3x3, self.conv3x3], 3).init(device),
             reduce5x5: conv([channels, self.reduce5x5], 1).init(device),
-            // The paper says 5×5; torchvision keeps its mistake, and its weights have this shape.
+            // The paper says 5×5; torchvision has 3×3 by mistake, and its weights have this shape.
             conv5x5: conv([self.reduce5x5, self.conv5x5], 3).init(device),
             pool: MaxPool2dConfig::new([3, 3])
                 .with_strides([1, 1])
@@ -207,7 +207,7 @@ fn linear(channels: [usize; 2], device: &Device) -> Linear {
 impl GoogLeNet {
     /// The features, and what the auxiliary classifiers see on the way to them.
     fn forward_stages(&self, images: Tensor<4>) -> (Tensor<4>, Vec<Tensor<4>>) {
-        let x = self.pool.apply(self.conv1.forward(images));
+        let x = self.pool.apply(self.stem.forward(images));
         let mut x = self.conv2.iter().fold(x, |x, conv| conv.forward(x));
         let mut seen = Vec::with_capacity(AUXILIARY_INPUTS.len());
         for (stage, modules) in self.stages.iter().enumerate() {

@@ -21,8 +21,8 @@ pub const FAMILY: Family = Family {
 const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
     rules: &[
-        ("conv1.conv", "conv1.conv"),
-        ("conv1.norm", "conv1.bn"),
+        ("stem.conv", "conv1.conv"),
+        ("stem.norm", "conv1.bn"),
         ("conv2.{c}.conv", "conv{c+2}.conv"),
         ("conv2.{c}.norm", "conv{c+2}.bn"),
         ("stages.{s}.{m}.conv1x1.conv", "inception{s+3}{m+a}.branch1.conv"),
@@ -44,7 +44,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &["aux1", "aux2"],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The only variant, its size without auxiliary classifiers and its weights as torchvision

@@ -19,8 +19,8 @@ pub const FAMILY: Family = Family {
 
 /// The first two differ in the name of the classifier.
 const LAYOUTS: &[KeyLayout] = &[
-    KeyLayout { name: "timm", rules: &rules("classif"), ..KeyLayout::PLAIN },
-    KeyLayout { name: "Cadene", rules: &rules("last_linear"), ..KeyLayout::PLAIN },
+    KeyLayout { name: "timm", rules: &rules("classif"), ..KeyLayout::EMPTY },
+    KeyLayout { name: "Cadene", rules: &rules("last_linear"), ..KeyLayout::EMPTY },
     KERAS,
 ];
 
@@ -43,7 +43,7 @@ const KERAS: KeyLayout = KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::TENSORFLOW),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// TensorFlow's names for the parts. A step of a branch has a number, unless the branch has only

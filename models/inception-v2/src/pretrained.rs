@@ -51,7 +51,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{m}.squeeze_excite.expand", "inception_{s+3}{m+a}_se.fc2"),
         ("classifier.linear", "last_linear"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names, sizes and weights; those of `inception_v2` are as `pretrainedmodels`

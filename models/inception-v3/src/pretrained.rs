@@ -83,7 +83,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("classifier.linear", "fc"),
     ],
     optional: &["AuxLogits"],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// What `pretrained-models.pytorch` makes of torchvision's names.
@@ -104,7 +104,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::TENSORFLOW),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {

@@ -57,7 +57,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
 
         ("classifier.linear", "last_linear"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variant's size and weights, as `pretrainedmodels` states them

@@ -18,8 +18,8 @@ pub const FAMILY: Family = Family {
 
 /// The names that most people's LeNet-5 gives its layers, and this one too.
 #[rustfmt::skip]
-const PLAIN: &[KeyLayout] = &[KeyLayout {
-    name: "plain",
+const PYTORCH: &[KeyLayout] = &[KeyLayout {
+    name: "pytorch",
     rules: &[
         ("conv1", "conv1"),
         ("conv2", "conv2"),
@@ -27,7 +27,7 @@ const PLAIN: &[KeyLayout] = &[KeyLayout {
         ("fc2", "fc2"),
         ("fc3", "fc3"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The only variant. The paper's 60,000 parameters become 61,706 where C3 sees all of S2.
@@ -36,7 +36,7 @@ pub const VARIANTS: &[Variant<LeNetConfig>] = &[
     Variant {
         name: "lenet5",
         config: LeNetConfig { in_channels: 1, num_classes: 10 },
-        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: PLAIN, weights: &[],
+        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: PYTORCH, weights: &[],
     },
 ];
 

@@ -52,7 +52,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("head_conv.norm", "layers.15"),
         ("classifier.linear", "classifier.1"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// timm calls the projection `pwl`, and the first stage's `pw`.
@@ -78,7 +78,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("head_conv.norm", "bn2"),
         ("classifier.linear", "classifier"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// pytorchcv counts the blocks between two steps, so that two of our stages are one of its own.
@@ -107,7 +107,7 @@ macro_rules! pytorchcv {
                 ("head_conv.norm", "features.final_block.conv2.bn"),
                 ("classifier.linear", "output"),
             ],
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }
     };
 }

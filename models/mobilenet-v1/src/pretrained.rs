@@ -47,7 +47,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.pointwise.norm", "features.stage{s+1}.unit{b+1}.pw_conv.bn"),
         ("classifier.linear", "output"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 #[rustfmt::skip]
@@ -62,7 +62,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.pointwise.norm", "blocks.{s}.{b}.bn2"),
         ("classifier.linear", "classifier"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The names of the layers in `keras.applications`, with the classifier `conv_preds`, and with one
@@ -72,13 +72,13 @@ const KERAS: &[KeyLayout] = &[
         name: "Keras",
         rules: &keras("conv_preds"),
         preprocess: Some(Preprocess::TENSORFLOW),
-        ..KeyLayout::PLAIN
+        ..KeyLayout::EMPTY
     },
     KeyLayout {
         name: "Keras, fine-tuned",
         rules: &keras("predictions"),
         preprocess: Some(Preprocess::TENSORFLOW),
-        ..KeyLayout::PLAIN
+        ..KeyLayout::EMPTY
     },
 ];
 

@@ -53,7 +53,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("head_conv.norm", "features.18.1"),
         ("classifier.linear", "classifier.1"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// timm counts the blocks of a stage.
@@ -80,7 +80,7 @@ macro_rules! timm {
                 ("head_conv.norm", "bn2"),
                 ("classifier.linear", "classifier"),
             ],
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }
     };
 }
@@ -111,7 +111,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::TENSORFLOW),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

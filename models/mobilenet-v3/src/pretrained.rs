@@ -63,7 +63,7 @@ const TORCHVISION_LARGE: &[KeyLayout] = &[KeyLayout {
         ("hidden", "classifier.0"),
         ("classifier", "classifier.3"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// Here the first block squeezes without expanding, the next two expand without squeezing.
@@ -96,7 +96,7 @@ const TORCHVISION_SMALL: &[KeyLayout] = &[KeyLayout {
         ("hidden", "classifier.0"),
         ("classifier", "classifier.3"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

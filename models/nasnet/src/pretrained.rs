@@ -61,7 +61,7 @@ macro_rules! layout {
                 )*
                 ("classifier.linear", "last_linear"),
             ],
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }]
     };
 }
@@ -104,7 +104,7 @@ macro_rules! keras {
                 ("classifier.linear", "predictions"),
             ],
             preprocess: Some(Preprocess::TENSORFLOW),
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }]
     };
 }

@@ -50,7 +50,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
         ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
         ("classifier.linear", "fc"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// What `pretrained-models.pytorch` makes of torchvision's names.
@@ -68,7 +68,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("stages.{s}.{b}.shortcut.Projection.norm", "features.stage{s+1}.unit{b+1}.identity_conv.bn"),
         ("classifier.linear", "output"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// pytorchcv's ResNets with bottlenecks have the same keys whether the first convolution strides or
@@ -91,7 +91,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::CAFFE),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The keys of `akamaster/pytorch_resnet_cifar10`, whose shortcuts have no parameters.
@@ -105,7 +105,7 @@ const AKAMASTER: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
         ("classifier.linear", "linear"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names, sizes and weights.

@@ -45,7 +45,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.shortcut.norm", "layer{s+1}.{b}.downsample.1"),
         ("classifier.linear", "last_linear"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names, sizes and weights.

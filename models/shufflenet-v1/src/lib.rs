@@ -7,8 +7,8 @@
 //!
 //! | part         | 3 groups, `[N, 3, 224, 224]` | paper, table 1           |
 //! |--------------|------------------------------|--------------------------|
-//! | `stem`       | `[N, 24, 56, 56]`            | Conv1, MaxPool           |
-//! | `stages.0`   | `[N, 240, 28, 28]`           | Stage2, 4 units          |
+//! | `stem`       | `[N, 24, 112, 112]`          | Conv1                    |
+//! | `stages.0`   | `[N, 240, 28, 28]`           | MaxPool, Stage2, 4 units |
 //! | `stages.1`   | `[N, 480, 14, 14]`           | Stage3, 8 units          |
 //! | `stages.2`   | `[N, 960, 7, 7]`             | Stage4, 4 units          |
 //! | `classifier` | `[N, num_classes]`           | GlobalPool, FC           |

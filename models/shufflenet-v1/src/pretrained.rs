@@ -34,7 +34,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
         ("stages.{s}.{b}.expand.norm", "features.stage{s+1}.unit{b+1}.expand_bn3"),
         ("classifier.linear", "output"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names and sizes: the columns of the paper's table 1, which rounds their

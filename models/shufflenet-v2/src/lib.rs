@@ -5,14 +5,14 @@
 //! What counts is time, not multiplications, and time goes into moving tensors. So a unit works on
 //! half of the channels, lets the other half pass, and mixes the two for the next unit.
 //!
-//! | part         | 1.0×, `[N, 3, 224, 224]` | paper, table 5   |
-//! |--------------|--------------------------|------------------|
-//! | `stem`       | `[N, 24, 56, 56]`        | Conv1, MaxPool   |
-//! | `stages.0`   | `[N, 116, 28, 28]`       | Stage2, 4 units  |
-//! | `stages.1`   | `[N, 232, 14, 14]`       | Stage3, 8 units  |
-//! | `stages.2`   | `[N, 464, 7, 7]`         | Stage4, 4 units  |
-//! | `head_conv`  | `[N, 1024, 7, 7]`        | Conv5            |
-//! | `classifier` | `[N, num_classes]`       | GlobalPool, FC   |
+//! | part         | 1.0×, `[N, 3, 224, 224]` | paper, table 5           |
+//! |--------------|--------------------------|--------------------------|
+//! | `stem`       | `[N, 24, 112, 112]`      | Conv1                    |
+//! | `stages.0`   | `[N, 116, 28, 28]`       | MaxPool, Stage2, 4 units |
+//! | `stages.1`   | `[N, 232, 14, 14]`       | Stage3, 8 units          |
+//! | `stages.2`   | `[N, 464, 7, 7]`         | Stage4, 4 units          |
+//! | `head_conv`  | `[N, 1024, 7, 7]`        | Conv5                    |
+//! | `classifier` | `[N, num_classes]`       | GlobalPool, FC           |
 //!
 //! The table's networks are not quite multiples of each other, so each states its channels.
 

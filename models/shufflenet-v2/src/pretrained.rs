@@ -46,7 +46,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("head_conv.norm", "conv5.1"),
         ("classifier.linear", "fc"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names, sizes and weights, as torchvision states them

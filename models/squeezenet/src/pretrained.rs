@@ -33,7 +33,7 @@ const TORCHVISION_1_0: KeyLayout = KeyLayout {
         ("fires.{f}", "features.{f+4}"),
         ("classifier", "classifier.1"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 #[rustfmt::skip]
 const TORCHVISION_1_1: KeyLayout = KeyLayout {
@@ -47,7 +47,7 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
         ("fires.{f}", "features.{f+5}"),
         ("classifier", "classifier.1"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// What `pretrained-models.pytorch` makes of torchvision's names.
@@ -63,7 +63,7 @@ macro_rules! pytorchcv {
                 $((concat!("fires.", $fire, ".{p}"), concat!("features.", $place, ".{p}.conv")),)*
                 ("classifier", "output.final_conv"),
             ],
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }
     };
 }

@@ -40,7 +40,7 @@ const MILESIAL: &[KeyLayout] = &[KeyLayout {
         ("up.{u}.convs.second.norm", "up{u+1}.conv.double_conv.4"),
         ("classifier", "outc.conv"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 /// The variants' names and sizes; 572 pixels are the paper's.

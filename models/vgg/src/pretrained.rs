@@ -41,7 +41,7 @@ macro_rules! layout {
                 ("hidden.1", $second),
                 ("classifier", $classifier),
             ],
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }
     };
 }
@@ -148,7 +148,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("hidden.{h}", "output.fc{h+1}.fc"),
         ("classifier", "output.fc3"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The names of the layers in `keras.applications`, which has the networks of 16 and 19 layers.
@@ -161,7 +161,7 @@ const KERAS: KeyLayout = KeyLayout {
         ("classifier", "predictions"),
     ],
     preprocess: Some(Preprocess::CAFFE),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The variants' names, sizes and weights, as torchvision states them

@@ -105,14 +105,14 @@ pub struct WideResNet {
 /// around them.
 #[derive(Module, Debug)]
 struct Block {
-    convs: Vec<PreActivation>,
+    convs: Vec<NormActConv>,
     dropout: Dropout,
     shortcut: Option<Conv2d>,
 }
 
 /// BatchNorm → ReLU → convolution.
 #[derive(Module, Debug)]
-struct PreActivation {
+struct NormActConv {
     norm: BatchNorm,
     conv: Conv2d,
 }
@@ -165,7 +165,7 @@ impl WideResNetConfig {
         let convs = kernel_sizes.map(|(index, &kernel_size)| {
             let (channels, stride) =
                 if index == 0 { (channels, stride) } else { (out_channels, 1) };
-            PreActivation {
+            NormActConv {
                 norm: BatchNormConfig::new(channels).init(device),
                 conv: conv([channels, out_channels], kernel_size, stride).init(device),
             }
@@ -235,7 +235,7 @@ impl Block {
     }
 }
 
-impl PreActivation {
+impl NormActConv {
     fn activate(&self, x: Tensor<4>) -> Tensor<4> {
         batch_norm(&self.norm, Activation::Relu, x)
     }

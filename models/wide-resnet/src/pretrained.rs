@@ -39,7 +39,7 @@ const XTERNALZ: KeyLayout = KeyLayout {
         ("norm", "bn1"),
         ("classifier.linear", "fc"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// pytorchcv counts from 1 and calls blocks units.
@@ -53,7 +53,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
         ("norm", "features.post_activ.bn"),
         ("classifier.linear", "output"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 const LAYOUTS: &[KeyLayout] = &[XTERNALZ, PYTORCHCV];

@@ -47,7 +47,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("head_convs.{c}.norm", "bn{c+3}"),
         ("classifier.linear", "fc"),
     ],
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 };
 
 /// The files have `fc`, the module that loads them has another name for it.
@@ -73,7 +73,7 @@ macro_rules! pytorchcv {
                 ("head_convs.{c}.norm", "features.final_block.conv{c+1}.bn"),
                 ("classifier.linear", "output"),
             ],
-            ..KeyLayout::PLAIN
+            ..KeyLayout::EMPTY
         }
     };
 }
@@ -103,7 +103,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::TENSORFLOW),
-    ..KeyLayout::PLAIN
+    ..KeyLayout::EMPTY
 }];
 
 const WITH_DROPOUT: XceptionConfig = XceptionConfig {
