@@ -351,7 +351,7 @@ const SHOWN: usize = 12;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
-            write!(f, "{} tensors, keys as {} has them", self.loaded, self.layout)?;
+            write!(f, "{} tensors, keys: {}", self.loaded, self.layout)?;
             if let Some(warning) = self.warning() {
                 write!(f, "\n  warning: {warning}")?;
             }

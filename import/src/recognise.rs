@@ -276,7 +276,7 @@ impl std::fmt::Display for Unrecognised {
                     _ => writeln!(f, "its keys and shapes are those of several models")?,
                 }
                 for one in found {
-                    writeln!(f, "  {}, keys as {} has them", one.name, one.layout)?;
+                    writeln!(f, "  {}, keys: {}", one.name, one.layout)?;
                 }
                 write!(f, "hint: say which it is with --variant")
             }

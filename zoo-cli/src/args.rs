@@ -400,8 +400,8 @@ pub enum Target {
     /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`
     Safetensors,
     /// The same as a .pth file, for `torch.load`
-    #[value(alias = "pth")]
-    PthKeys,
+    #[value(alias = "pth-keys")]
+    Pth,
     /// A model for ONNX Runtime and others, for any number of images
     Onnx,
 }

@@ -21,11 +21,11 @@ use crate::output::{csv_records, json_lines};
 use crate::runner::Runner;
 
 #[derive(Serialize)]
-struct Result {
+struct Measurement {
     variant: &'static str,
     backend: &'static str,
-    /// What computed: `engine` or `burn`.
-    path: &'static str,
+    /// `engine` or `burn`.
+    computed_by: &'static str,
     batch: usize,
     size: usize,
     training: bool,
@@ -47,9 +47,8 @@ struct Result {
 
 /// Runs the command.
 pub fn run(args: &Bench) -> anyhow::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.run.threads.map_or(cores, usize::from);
-    device::set_threads(threads);
+    // Said to be so many, so also those that libtorch would choose otherwise.
+    device::set_threads(args.run.threads.map_or_else(device::threads, usize::from));
     if args.training {
         device::keep_memory();
     }
@@ -94,14 +93,14 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let median = (at(0.5) + times[(times.len() - 1) / 2]) / 2.0;
 
-    let result = Result {
+    let measurement = Measurement {
         variant: variant.name,
         backend: args.run.backend.name(),
-        path: if args.training { "burn" } else { runner.path() },
+        computed_by: if args.training { "burn" } else { runner.computed_by() },
         batch: args.batch,
         size,
         training: args.training,
-        threads,
+        threads: device::threads(),
         runs: args.runs,
         median_ms: median,
         min_ms: times[0],
@@ -114,7 +113,7 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
         peak_memory_bytes: peak_memory(),
     };
     if !args.profile {
-        return print(&result, args.format);
+        return print(&measurement, args.format);
     }
     let Some(plan) = runner.plan(shape, false)? else {
         anyhow::bail!("only the engine's plans have a profile\nhint: use --backend cpu");
@@ -213,46 +212,42 @@ impl TrainingStep {
     }
 }
 
-fn print(result: &Result, format: Format) -> anyhow::Result<()> {
+fn print(measurement: &Measurement, format: Format) -> anyhow::Result<()> {
     let mut out = io::stdout();
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(result)?)?,
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            writer.serialize(result)?;
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &[measurement])?,
+        Format::Csv => csv_records(&mut out, &[measurement])?,
         Format::Text => {
             writeln!(
                 out,
                 "{}{} on {} ({}), batch {}, {} x {} pixels, {} threads",
-                if result.training { "a training step of " } else { "" },
-                result.variant,
-                result.backend,
-                result.path,
-                result.batch,
-                result.size,
-                result.size,
-                result.threads
+                if measurement.training { "a training step of " } else { "" },
+                measurement.variant,
+                measurement.backend,
+                measurement.computed_by,
+                measurement.batch,
+                measurement.size,
+                measurement.size,
+                measurement.threads
             )?;
             writeln!(
                 out,
                 "  median {:.2} ms   min {:.2} ms   p95 {:.2} ms   ({} runs)",
-                result.median_ms, result.min_ms, result.p95_ms, result.runs
+                measurement.median_ms, measurement.min_ms, measurement.p95_ms, measurement.runs
             )?;
             writeln!(
                 out,
                 "  {:.1} images/s   {:.1} GMAC/s   {} parameters",
-                result.images_per_s,
-                result.images_per_s * result.macs as f64 / 1e9,
-                result.params
+                measurement.images_per_s,
+                measurement.images_per_s * measurement.macs as f64 / 1e9,
+                measurement.params
             )?;
-            write!(out, "  network built in {:.0} ms", result.init_ms)?;
-            match result.compile_ms {
+            write!(out, "  network built in {:.0} ms", measurement.init_ms)?;
+            match measurement.compile_ms {
                 Some(compile) => writeln!(out, "   compiled in {compile:.0} ms")?,
                 None => writeln!(out)?,
             }
-            if let Some(bytes) = result.peak_memory_bytes {
+            if let Some(bytes) = measurement.peak_memory_bytes {
                 writeln!(out, "  peak memory {:.0} MiB", bytes as f64 / f64::from(1 << 20))?;
             }
         }

@@ -34,11 +34,8 @@ pub struct Prediction {
 
 /// Runs the command.
 pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
-    if let Some(threads) = args.run.threads {
-        device::set_threads(threads.into());
-    }
     let paths = collect(args)?;
-    let device = args.run.backend.device()?;
+    let device = device::of(&args.run)?;
     let model = model::load(&args.model, &device)?;
     if !matches!(model.network, Network::Classifier(_)) {
         return Err(NotAClassifier.into());

@@ -1,4 +1,4 @@
-//! The backends: the only file that names them.
+//! The backends that a user can choose: the only file of the program that names them.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{anyhow, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
+
+use crate::args::Run;
 
 /// What computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -193,6 +195,18 @@ pub fn threads() -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     }
+}
+
+/// The device that a command line asks for, with as many threads as it asks for.
+///
+/// # Errors
+///
+/// When this binary does not contain the backend, or this machine can't run it.
+pub fn of(run: &Run) -> anyhow::Result<Device> {
+    if let Some(threads) = run.threads {
+        set_threads(threads.into());
+    }
+    run.backend.device()
 }
 
 /// Limits the threads that backends compute with; to be called before any of them computes.

@@ -11,20 +11,18 @@ use zoo_train::{
 
 use crate::args::{Eval, Format};
 use crate::finetune::Bars;
+use crate::output::{csv_records, json_lines};
 use crate::{Outcome, device, model};
 
 /// Runs the command.
 pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
-    if let Some(threads) = args.run.threads {
-        device::set_threads(threads.into());
-    }
-    let device = args.run.backend.device()?;
+    let device = device::of(&args.run)?;
     let model = model::load(&args.model, &device)?;
     let labels = model.card.labels;
     ensure!(
         !labels.is_empty(),
         "the model does not know what its classes are called\n\
-             hint: `zoo import --labels FILE` gives them names"
+         hint: `zoo import --labels FILE` gives them names"
     );
     let dataset = Dataset::open_for(&args.data, &labels)?;
     let mut bars = Bars::default();
@@ -34,9 +32,11 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let network = model.network.into_classifier()?;
     // Each image is seen once; none has to be kept.
     let images = Images::new(dataset.val, model.card.preprocess, &Budget::mib(0));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let batching =
-        Batching { batch_size: args.batch_size, workers, engine: args.run.backend.engine() };
+    let batching = Batching {
+        batch_size: args.batch_size,
+        workers: device::threads(),
+        engine: args.run.backend.engine(),
+    };
     let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars);
     for complaint in images.complaints() {
         eprintln!("zoo: {complaint}");
@@ -54,14 +54,8 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
 fn print(evaluation: &Evaluation, format: Format) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(evaluation)?)?,
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            for class in &evaluation.classes {
-                writer.serialize(class)?;
-            }
-            writer.flush()?;
-        }
+        Format::Json => json_lines(&mut out, &[evaluation])?,
+        Format::Csv => csv_records(&mut out, &evaluation.classes)?,
         Format::Text => write!(out, "{}", text(evaluation))?,
     }
     Ok(())

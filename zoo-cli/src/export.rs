@@ -34,7 +34,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
 
     match args.to {
         Target::Safetensors => state.save_safetensors(&args.output)?,
-        Target::PthKeys => state.save_pth(&args.output)?,
+        Target::Pth => state.save_pth(&args.output)?,
         Target::Onnx => {
             ensure!(
                 card.has_classifier,
@@ -50,12 +50,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
             state.save_onnx([&two, &three], args.opset.unwrap_or(OPSET), &args.output)?;
         }
     }
-    eprintln!(
-        "read {} as {}, keys as {} has them",
-        args.record.display(),
-        card.variant,
-        layout.name
-    );
+    eprintln!("read {} as {}, keys: {}", args.record.display(), card.variant, layout.name);
     if !card.has_classifier {
         eprintln!("  without a classifier, as the record has no trained one");
     }

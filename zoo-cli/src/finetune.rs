@@ -305,8 +305,8 @@ fn network(
     } else {
         ensure!(
             settings.weights.is_empty(),
-            "--weights is given, but the network is to start from fresh weights\nhint: leave \
-             --weights out, or take --preset fine"
+            "--weights is given, but the settings say to start from fresh weights\nhint: leave \
+             --weights out, or use --preset fine"
         );
         let (variant, _) = model::published(&settings.name)?;
         let in_channels = variant.config.in_channels();

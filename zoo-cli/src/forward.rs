@@ -9,17 +9,14 @@ use safetensors::{Dtype, SafeTensors};
 use crate::args::Forward;
 use crate::device;
 use crate::model::from_file;
-use crate::output::ensure_apart;
+use crate::output::{channels, ensure_apart};
 use crate::runner::Runner;
 
 /// Runs the command.
 pub fn run(args: &Forward) -> anyhow::Result<()> {
-    if let Some(threads) = args.run.threads {
-        device::set_threads(threads.into());
-    }
     ensure_apart(&args.weights, &args.output)?;
     ensure_apart(&args.input, &args.output)?;
-    let device = args.run.backend.device()?;
+    let device = device::of(&args.run)?;
     let model = from_file(&args.weights, Some(&args.variant), &device)?;
 
     let input = args.input.display();
@@ -35,8 +32,8 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
     );
     ensure!(
         view.shape()[1] == model.card.in_channels,
-        "`input` in {input} has {} channels, the model takes {}",
-        view.shape()[1],
+        "`input` in {input} has {}, the model takes {}",
+        channels(view.shape()[1]),
         model.card.in_channels
     );
     ensure!(

@@ -10,7 +10,7 @@ use crate::args::Import;
 use crate::device::Backend;
 use crate::lines;
 use crate::model::{Model, from_checkpoint};
-use crate::output::{channels, ensure_apart};
+use crate::output::{channels, classes, ensure_apart};
 
 /// Runs the command.
 pub fn run(args: &Import) -> anyhow::Result<()> {
@@ -42,8 +42,8 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
         eprintln!("  matched by the graph's structure, since their names are lost");
     }
     eprintln!(
-        "  {} classes{}, {}",
-        card.num_classes,
+        "  {}{}, {}",
+        classes(card.num_classes),
         if card.labels.is_empty() { " without names" } else { "" },
         channels(card.in_channels)
     );

@@ -11,7 +11,7 @@ use crate::args::{Format, Info};
 use crate::device::{self, Backend};
 use crate::list::{Row, row};
 use crate::model::published;
-use crate::output::{csv_records, json_lines};
+use crate::output::{channels, csv_records, json_lines};
 use crate::runner;
 
 #[derive(Serialize)]
@@ -67,10 +67,7 @@ pub fn run(args: &Info) -> anyhow::Result<()> {
     };
     match args.format {
         Format::Text => text(&described),
-        Format::Json => {
-            writeln!(io::stdout(), "{}", serde_json::to_string(&described)?)?;
-            Ok(())
-        }
+        Format::Json => json_lines(&mut io::stdout(), &[described]),
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(io::stdout());
             writer.write_record(["part", "layers", "params", "macs", "output"])?;
@@ -143,8 +140,10 @@ fn text(described: &Described) -> anyhow::Result<()> {
     writeln!(out, "  paper       {}", described.paper)?;
     writeln!(
         out,
-        "  input       {} channels, {} x {} pixels",
-        described.in_channels, described.row.size, described.row.size
+        "  input       {}, {} x {} pixels",
+        channels(described.in_channels),
+        described.row.size,
+        described.row.size
     )?;
     writeln!(out, "  classes     {}", described.num_classes)?;
     writeln!(out, "  parameters  {params}")?;

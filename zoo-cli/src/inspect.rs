@@ -7,7 +7,7 @@ use zoo_core::Preprocess;
 use zoo_import::{Checkpoint, ModelCard, Record, is_record_file};
 
 use crate::args::{Format, Inspect};
-use crate::output::channels;
+use crate::output::{channels, classes, json_lines, without_hint};
 use crate::recognise::{Identified, identify};
 
 /// One tensor of the file.
@@ -79,10 +79,8 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             writeln!(out, "\n{} tensors: {}", whole.tensors, whole.summary)?;
         }
         Format::Json => {
-            for entry in &entries {
-                writeln!(out, "{}", serde_json::to_string(entry)?)?;
-            }
-            writeln!(out, "{}", serde_json::to_string(&whole)?)?;
+            json_lines(&mut out, &entries)?;
+            json_lines(&mut out, &[whole])?;
         }
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(out);
@@ -101,10 +99,10 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
 fn describe_card(card: &ModelCard) -> String {
     let Preprocess { resize, crop, filter, mean, std, .. } = card.preprocess;
     format!(
-        "a record of {}, {} classes, {}, from {}\n  {} names of classes\n  \
+        "a record of {}, {}, {}, from {}\n  {} names of classes\n  \
          images: resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}",
         card.variant,
-        card.num_classes,
+        classes(card.num_classes),
         channels(card.in_channels),
         card.origin.file,
         card.labels.len()
@@ -114,28 +112,24 @@ fn describe_card(card: &ModelCard) -> String {
 /// The recognition as a phrase.
 fn describe(identified: anyhow::Result<Identified>) -> String {
     match identified {
-        Ok(Identified { recognition: found, .. }) => format!(
-            "{}{}, keys as {} has them, {}, {}",
+        Ok(Identified { recognition: found, translated }) => format!(
+            "{}{}, {}, {}, {}",
             found.name,
             match &found.others[..] {
                 [] => String::new(),
                 others => format!(" (or {}, by keys and shapes alone)", others.join(" or ")),
             },
-            found.layout,
-            if found.is_headless {
-                "no classifier".to_owned()
-            } else {
-                format!("{} classes", found.num_classes)
+            match translated {
+                Some(_) => "matched by the graph's structure".to_owned(),
+                None => format!("keys: {}", found.layout),
             },
+            if found.is_headless { "no classifier".to_owned() } else { classes(found.num_classes) },
             channels(found.in_channels)
         ),
-        Err(unrecognised) => {
-            // The hint is for other commands.
-            let text = unrecognised.to_string();
-            let reason = text.split("\nhint: ").next().unwrap_or_default();
-            format!(
-                "{reason}\nhint: `zoo import --variant NAME` says which it is, or how it differs"
-            )
-        }
+        // The hint is for commands that have the option.
+        Err(unrecognised) => format!(
+            "{}\nhint: `zoo import --variant NAME` says which it is, or how it differs",
+            without_hint(&unrecognised.to_string())
+        ),
     }
 }

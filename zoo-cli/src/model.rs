@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
 use zoo_import::onnx::Match;
 use zoo_import::{
-    Checkpoint, ModelCard, Normalization, Origin, Record, Report, fit, has_auxiliary,
+    Checkpoint, ModelCard, Normalization, Origin, Recognition, Record, Report, fit, has_auxiliary,
     is_record_file,
 };
 use zoo_models::{Config, Logits, Network, variant};
 
+use crate::output::{channels, without_hint};
 use crate::recognise::{Identified, candidate, identify, identify_as};
 use crate::{args, weights};
 
@@ -28,6 +29,10 @@ pub struct Model {
 pub const EMBEDDED: &str = "efficientnet_lite0";
 
 /// Loads the model that a command line asks for; the embedded one if it asks for none.
+///
+/// # Errors
+///
+/// As for [`from_file`] where a file is given, or else when published weights can't be had.
 pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
     match (&args.weights, args.model.as_deref()) {
         (Some(weights), name) => from_file(weights, name, device),
@@ -38,11 +43,12 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
                 return embedded(device);
             }
             let record = weights::record(&variant, weights)?;
-            from_record(record, device).with_context(|| {
+            from_record(record, device).map_err(|error| {
                 let name = format!("{}.{}", variant.name, weights.tag);
-                format!(
-                    "the record of {name} is not one of this version of zoo, and `zoo weights \
-                     remove {name}` makes room for a new one"
+                anyhow!(
+                    "the record of {name} is from another version of zoo: {}\nhint: `zoo weights \
+                     remove {name}`, then pull it again",
+                    without_hint(&format!("{error:#}"))
                 )
             })
         }
@@ -50,6 +56,11 @@ pub fn load(args: &args::Model, device: &Device) -> anyhow::Result<Model> {
 }
 
 /// Loads weights from a record, or from a checkpoint of the model with a name.
+///
+/// # Errors
+///
+/// When the file can't be read, is of another model than the one with that name, or has no
+/// classifier.
 pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Result<Model> {
     if is_record_file(path)? {
         let record = Record::open(path)?;
@@ -79,6 +90,10 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
 }
 
 /// Loads a record, and nothing else.
+///
+/// # Errors
+///
+/// When the file is a checkpoint or damaged.
 pub fn from_record_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
     ensure!(
         is_record_file(path)?,
@@ -90,46 +105,18 @@ pub fn from_record_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
 
 /// Loads a checkpoint into the variant with a name, or into the one it is recognised as, with as
 /// many classes as it has.
+///
+/// # Errors
+///
+/// When it is not clear which variant that is, when the tensors are not the network's, or when
+/// there are not as many `labels` as classes.
 pub fn from_checkpoint(
     checkpoint: &Checkpoint,
     name: Option<&str>,
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let (identified, (variant, tagged)) = match name {
-        Some(name) => {
-            let named = published(name)?;
-            let identified = match identify_as(checkpoint, &named.0) {
-                Ok(identified) => Some(identified),
-                // What are not the network's tensors is said best when they are loaded.
-                Err(_) if checkpoint.graph.is_none() => None,
-                Err(error) => {
-                    let path = checkpoint.path.display();
-                    return Err(error.context(format!("{path} does not fit {}", named.0.name)));
-                }
-            };
-            (identified, named)
-        }
-        None => {
-            let identified = identify(checkpoint).with_context(|| {
-                format!("can't tell which model {} is of", checkpoint.path.display())
-            })?;
-            let found = &identified.recognition;
-            if !found.others.is_empty() {
-                eprintln!(
-                    "note: taken for {}; {} has the same keys, say --variant if it is that",
-                    found.name,
-                    found.others.join(" or ")
-                );
-            }
-            let variant = variant(&found.name)?;
-            (Some(identified), (variant, None))
-        }
-    };
-    let (recognition, translated) = match identified {
-        Some(Identified { recognition, translated }) => (Some(recognition), translated),
-        None => (None, None),
-    };
+    let Chosen { variant, tagged, recognition, translated } = choose(checkpoint, name)?;
     let layouts = if translated.is_some() { Match::LAYOUTS } else { variant.layouts };
     let checkpoint = translated.as_ref().unwrap_or(checkpoint);
     let candidate = candidate(&variant);
@@ -148,28 +135,111 @@ pub fn from_checkpoint(
     let (network, report) =
         zoo_import::load_but(&absent, network, variant.name, checkpoint, layouts)?;
 
+    // The file's hash says best which weights these are.
     let sha256 = checkpoint.sha256()?;
-    // The file's hash says best which weights these are, then a tag that was asked for. Others
-    // were most likely trained with the first recipe that was published.
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
-    let guess = tagged.or(variant.weights.first());
-    let weights = known.or(guess).filter(|_| in_channels == 3);
-    // Those who spell keys this way may have their own way to prepare images.
-    let usual = usual_preprocess(&variant, in_channels);
-    let layout = variant.layouts.iter().find(|layout| layout.name == report.layout);
-    let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| in_channels == 3);
-    let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
-    let mut preprocess = match theirs.filter(|_| known.is_none()) {
-        Some(theirs) => theirs,
-        None => weights.map_or(usual, |weights| weights.preprocess),
-    };
+    let (mut preprocess, known_labels) =
+        training(&variant, known, tagged, report.layout, in_channels);
     if let Some(Normalization { mean, std }) = checkpoint.normalization {
         preprocess = Preprocess { mean, std, ..preprocess };
     }
-    let classes = weights.map(|weights| weights.labels).or(theirs.map(|_| Labels::ImageNet1k));
-    let names = match (labels, classes) {
-        (Some(labels), _) => labels,
-        (None, Some(Labels::ImageNet1k)) if has_classifier => imagenet1k(num_classes),
+    let known_labels = known_labels.filter(|_| has_classifier);
+    let file = checkpoint.path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let card = ModelCard {
+        variant: variant.name.to_owned(),
+        tag: known.map(|weights| weights.tag.to_owned()),
+        num_classes,
+        in_channels,
+        has_auxiliary,
+        has_classifier,
+        labels: class_names(labels, known_labels, num_classes)?,
+        preprocess,
+        origin: Origin {
+            file: file.unwrap_or_default(),
+            sha256,
+            layout: report.layout.to_owned(),
+            url: known.map(|weights| weights.url.to_owned()),
+            licence: known.map(|weights| weights.licence.to_owned()),
+        },
+    };
+    Ok((Model { network, card }, report))
+}
+
+/// What a checkpoint is loaded as.
+struct Chosen {
+    variant: Variant<Config>,
+    /// The weights whose tag was asked for.
+    tagged: Option<&'static Weights>,
+    /// What the tensors tell, where they are the variant's and no others.
+    recognition: Option<Recognition>,
+    /// The checkpoint under the model's own names, where it has a graph instead of names.
+    translated: Option<Checkpoint>,
+}
+
+/// The variant with a name, or the one that a checkpoint is recognised as.
+fn choose(checkpoint: &Checkpoint, name: Option<&str>) -> anyhow::Result<Chosen> {
+    let path = checkpoint.path.display();
+    let Some(name) = name else {
+        let Identified { recognition, translated } =
+            identify(checkpoint).with_context(|| format!("can't tell which model {path} is of"))?;
+        if !recognition.others.is_empty() {
+            eprintln!(
+                "note: taken for {}; {} has the same keys, say --variant if it is that",
+                recognition.name,
+                recognition.others.join(" or ")
+            );
+        }
+        let variant = variant(&recognition.name)?;
+        return Ok(Chosen { variant, tagged: None, recognition: Some(recognition), translated });
+    };
+    let (variant, tagged) = published(name)?;
+    let (recognition, translated) = match identify_as(checkpoint, &variant) {
+        Ok(Identified { recognition, translated }) => (Some(recognition), translated),
+        // What are not the network's tensors is said best when they are loaded.
+        Err(_) if checkpoint.graph.is_none() => (None, None),
+        Err(error) => {
+            return Err(error.context(format!("{path} does not fit {}", variant.name)));
+        }
+    };
+    Ok(Chosen { variant, tagged, recognition, translated })
+}
+
+/// How images were prepared for weights whose keys are spelled in a layout, and what they were
+/// trained to tell apart, where that is known.
+///
+/// Weights that are not known by their hash are most likely those whose tag was asked for, or
+/// were trained with the first recipe that was published.
+fn training(
+    variant: &Variant<Config>,
+    known: Option<&'static Weights>,
+    tagged: Option<&'static Weights>,
+    layout: &str,
+    in_channels: usize,
+) -> (Preprocess, Option<Labels>) {
+    let usual = usual_preprocess(variant, in_channels);
+    let is_colour = in_channels == 3;
+    let weights = known.or(tagged).or(variant.weights.first()).filter(|_| is_colour);
+    // Those who spell keys this way may have their own way to prepare images.
+    let layout = variant.layouts.iter().find(|one| one.name == layout);
+    let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| is_colour);
+    let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
+    let preprocess = match theirs.filter(|_| known.is_none()) {
+        Some(theirs) => theirs,
+        None => weights.map_or(usual, |weights| weights.preprocess),
+    };
+    let labels = weights.map(|weights| weights.labels).or(theirs.map(|_| Labels::ImageNet1k));
+    (preprocess, labels)
+}
+
+/// The names of classes that were given, or else those of the known labels.
+fn class_names(
+    given: Option<Vec<String>>,
+    known: Option<Labels>,
+    num_classes: usize,
+) -> anyhow::Result<Vec<String>> {
+    let names = match (given, known) {
+        (Some(given), _) => given,
+        (None, Some(Labels::ImageNet1k)) => imagenet1k(num_classes),
         (None, _) => Vec::new(),
     };
     ensure!(
@@ -178,28 +248,7 @@ pub fn from_checkpoint(
          --labels takes a file with a line for each",
         names.len()
     );
-    let card = ModelCard {
-        variant: variant.name.to_owned(),
-        tag: known.map(|weights| weights.tag.to_owned()),
-        num_classes,
-        in_channels,
-        has_auxiliary,
-        has_classifier,
-        labels: names,
-        preprocess,
-        origin: Origin {
-            file: checkpoint
-                .path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
-            sha256,
-            layout: report.layout.to_owned(),
-            url: known.map(|weights| weights.url.to_owned()),
-            licence: known.map(|weights| weights.licence.to_owned()),
-        },
-    };
-    Ok((Model { network, card }, report))
+    Ok(names)
 }
 
 /// ImageNet's names for a network of so many classes. TensorFlow's networks have one more, the
@@ -214,6 +263,10 @@ fn imagenet1k(num_classes: usize) -> Vec<String> {
 }
 
 /// Splits `resnet50.imagenet1k_v2` and looks both parts up.
+///
+/// # Errors
+///
+/// When no model is called that, or it has no weights with that tag.
 pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static Weights>)> {
     let (name, tag) = match name.split_once('.') {
         Some((name, tag)) => (name, Some(tag)),
@@ -232,6 +285,10 @@ pub fn published(name: &str) -> anyhow::Result<(Variant<Config>, Option<&'static
 }
 
 /// The same for a model that has published weights.
+///
+/// # Errors
+///
+/// When it has none, too.
 pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Weights)> {
     let (variant, weights) = published(name)?;
     let weights = weights.with_context(|| {
@@ -247,6 +304,10 @@ pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Wei
 /// Runs the network, turning a panic about shapes into an error.
 ///
 /// Returns the features `[N, num_features, h, w]` and the logits.
+///
+/// # Errors
+///
+/// When the network can't take images of that shape.
 pub fn forward(network: &Network, images: Tensor<4>) -> anyhow::Result<(Tensor<4>, Logits)> {
     let shape = images.dims();
     check_size(network, shape)?;
@@ -258,11 +319,15 @@ pub fn forward(network: &Network, images: Tensor<4>) -> anyhow::Result<(Tensor<4
 }
 
 /// What is said when a network panics on images of a shape.
-pub fn cannot_take([_, channels, height, width]: [usize; 4]) -> String {
-    format!("the network can't take images of {channels} channels, {height}x{width} pixels")
+pub fn cannot_take([_, count, height, width]: [usize; 4]) -> String {
+    format!("the network can't take images of {}, {height}x{width} pixels", channels(count))
 }
 
 /// Refuses images that are too small for a network.
+///
+/// # Errors
+///
+/// When they are; it says how large they have to be.
 pub fn check_size(network: &Network, [.., height, width]: [usize; 4]) -> anyhow::Result<()> {
     let smallest = network.min_size();
     ensure!(

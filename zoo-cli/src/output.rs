@@ -29,6 +29,16 @@ pub fn channels(count: usize) -> String {
     format!("{count} channel{}", if count == 1 { "" } else { "s" })
 }
 
+/// `1 class`, `10 classes`.
+pub fn classes(count: usize) -> String {
+    format!("{count} class{}", if count == 1 { "" } else { "es" })
+}
+
+/// What an error says, for those who have a better hint.
+pub fn without_hint(error: &str) -> &str {
+    error.split("\nhint: ").next().unwrap_or(error)
+}
+
 /// Writes a JSON object for each row, on a line of its own.
 ///
 /// # Errors

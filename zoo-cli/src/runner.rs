@@ -39,7 +39,7 @@ impl<'n> Runner<'n> {
     }
 
     /// What computes: `engine` or `burn`.
-    pub fn path(&self) -> &'static str {
+    pub fn computed_by(&self) -> &'static str {
         match self.way {
             Way::Engine(_) => "engine",
             Way::Burn { .. } => "burn",

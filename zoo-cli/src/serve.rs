@@ -5,11 +5,7 @@ use crate::device;
 
 /// Runs the command, until Ctrl-C.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
-    if let Some(threads) = args.run.threads {
-        device::set_threads(threads.into());
-    }
-    let device = args.run.backend.device()?;
-    serve(args, device)
+    serve(args, device::of(&args.run)?)
 }
 
 #[cfg(feature = "remote")]

@@ -284,7 +284,7 @@ fn a_record_goes_back_to_where_it_came_from() {
         let values = |tensor: zoo_import::Tensor| tensor.to_bytes().unwrap().to_vec();
         tensors.map(|(key, tensor)| (key, values(tensor))).collect::<Vec<_>>()
     };
-    for (target, name) in [("safetensors", "digits.safetensors"), ("pth-keys", "digits.pth")] {
+    for (target, name) in [("safetensors", "digits.safetensors"), ("pth", "digits.pth")] {
         let done = run(&["export", "digits.bpk", "--to", target, "-o", name]);
         assert_eq!((done.code, &*done.stdout), (0, ""), "{}", done.stderr);
         assert_eq!(values(&folder.path().join(name)), values(&origin), "{target}");
@@ -333,6 +333,7 @@ fn a_backbone_is_exported_without_a_classifier() {
     let run = |arguments: &[&str]| zoo_in(folder.path(), arguments);
     assert_eq!(run(&["import", "trunk.safetensors", "-o", "trunk.bpk"]).code, 0);
     let export = ["export", "trunk.bpk", "-o", "out", "--to"];
+    // What `pth` was called before.
     assert_eq!(run(&[&export[..], &["pth-keys"]].concat()).code, 0);
     let exported = Checkpoint::open(&folder.path().join("out")).unwrap().tensors;
     assert!(exported.keys().eq(tensors.keys()));
@@ -406,6 +407,20 @@ fn bench_prints_one_object() {
     let result: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert!(result["median_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(result["params"], 61_706);
+    assert_eq!(result["computed_by"], "engine");
+}
+
+#[test]
+fn each_step_of_a_plan_is_a_line() {
+    let info = zoo(&["info", "lenet5", "--plan", "--format", "json"]).ok();
+    let bench = ["bench", "lenet5", "--profile", "--runs", "2", "--threads", "1", "-f", "json"];
+    for lines in [info, zoo(&bench).ok()] {
+        assert!(lines.lines().count() > 1, "{lines}");
+        for line in lines.lines() {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(row["step"].is_string() && row["output"].is_string(), "{line}");
+        }
+    }
 }
 
 #[test]

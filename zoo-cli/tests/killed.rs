@@ -76,9 +76,7 @@ fn kills_leave_no_half_of_a_file() {
     let record = fs::read_dir(embedded).unwrap().next().unwrap().unwrap().path();
     let record = record.to_string_lossy();
     let export = |target, name| ["export", &*record, "--to", target, "-o", name].map(str::to_owned);
-    for (target, name) in
-        [("safetensors", "x.safetensors"), ("pth-keys", "x.pth"), ("onnx", "x.onnx")]
-    {
+    for (target, name) in [("safetensors", "x.safetensors"), ("pth", "x.pth"), ("onnx", "x.onnx")] {
         let arguments = export(target, name);
         is_whole_after_kills(folder, &arguments.each_ref().map(String::as_str), name);
     }

@@ -26,7 +26,7 @@ pub struct Match {
 impl Match {
     /// The spelling of [`Self::checkpoint`].
     pub const LAYOUTS: &[KeyLayout] =
-        &[KeyLayout { name: "the model", rules: &[("{part}", "{part}")], ..KeyLayout::EMPTY }];
+        &[KeyLayout { name: "the model's", rules: &[("{part}", "{part}")], ..KeyLayout::EMPTY }];
 }
 
 /// Why no network's layers are those of a graph.
