@@ -110,7 +110,9 @@ impl Geometry {
 
     /// The same where rows don't matter: an input that is read place by place is one long row.
     pub(crate) fn flattened(mut self) -> Self {
-        if self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0] {
+        let is_by_place = self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0];
+        // Padding may also be behind the last row or column.
+        if is_by_place && self.input == self.output {
             self.input = [1, self.inputs()];
             self.output = [1, self.outputs()];
         }

@@ -17,9 +17,11 @@ impl Isa {
     /// Those that this machine has, the best first.
     pub(crate) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
+        let has_fma = is_x86_feature_detected!("fma");
+        #[cfg(target_arch = "x86_64")]
         let (avx512, avx2) = (
-            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") && has_fma,
+            is_x86_feature_detected!("avx2") && has_fma,
         );
         [
             #[cfg(target_arch = "x86_64")]

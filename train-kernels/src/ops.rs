@@ -97,7 +97,7 @@ fn flex(numbers: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
 /// A gradient to be overwritten: the same memory where nobody else has it.
 fn into_owned(grad: FlexTensor) -> FlexTensor {
     let grad = if grad.as_slice::<f32>().is_some() { grad } else { in_order(&grad) };
-    match grad.storage::<f32>().len() == grad.layout().num_elements() {
+    match grad.is_unique() && grad.storage::<f32>().len() == grad.layout().num_elements() {
         true => grad,
         false => flex(copied(numbers(&grad)), grad.shape()),
     }

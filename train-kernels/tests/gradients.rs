@@ -74,7 +74,10 @@ fn cases() -> impl Iterator<Item = ([usize; 4], Conv2dConfig)> {
 
 #[test]
 fn convolutions_are_burns() {
-    for (shape, config) in cases() {
+    // Each place is read as it is, but the rows are longer.
+    let behind = PaddingConfig2d::Explicit(0, 0, 1, 2);
+    let longer = ([2, 3, 9, 10], Conv2dConfig::new([3, 5], [1, 1]).with_padding(behind));
+    for (shape, config) in cases().chain([longer]) {
         let what = format!("{config} of {shape:?}");
         let conv = config.init(&device());
         let x = random(shape);
