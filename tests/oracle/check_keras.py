@@ -55,6 +55,7 @@ NETWORKS = {
     "EfficientNetB2": ("efficientnet_b2_keras", [224]),
     "EfficientNetB3": ("efficientnet_b3_keras", [224]),
     "EfficientNetB4": ("efficientnet_b4_keras", [224]),
+    # At 224 pixels this random network magnifies its own rounding to 15 %.
     "EfficientNetB5": ("efficientnet_b5_keras", [228]),
     "EfficientNetB6": ("efficientnet_b6_keras", [224]),
     "EfficientNetB7": ("efficientnet_b7_keras", [224]),

@@ -2,8 +2,9 @@
 
     python tests/oracle/training_step.py --zoo target/release/zoo [--threads 2] [--runs 5] [VARIANT ...]
 
-Forward, backward and an update by SGD with Nesterov's momentum and weight decay, batch 8 at 224 pixels, on the cpu. The two take turns, so that
-what else the machine does disturbs both; printed are the medians.
+Forward, backward and an update by SGD with Nesterov's momentum and weight decay, batch 8 at 224
+pixels, on the cpu. The two take turns, so that what else the machine does disturbs both; printed
+are the medians.
 """
 
 import argparse

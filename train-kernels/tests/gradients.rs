@@ -13,8 +13,8 @@ use zoo_train_kernels::{
     global_avg_pool2d, max_pool2d, scale,
 };
 
-mod common;
-use common::{ACTIVATIONS, assert_close, by_burn};
+mod reference;
+use reference::{ACTIVATIONS, assert_close, by_burn};
 
 fn device() -> Device {
     Device::flex().autodiff()

@@ -8,8 +8,8 @@ use burn::nn::{BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Distribution, Gradients, Tensor, activation};
 use zoo_train_kernels::{Activation, activate, batch_norm, conv_batch_norm, conv2d};
 
-mod common;
-use common::{ACTIVATIONS, assert_close, by_burn};
+mod reference;
+use reference::{ACTIVATIONS, assert_close, by_burn};
 
 fn device() -> Device {
     Device::libtorch().autodiff()

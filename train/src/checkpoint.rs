@@ -1,6 +1,8 @@
 //! Everything a run needs to go on, in one file.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Deref;
 use std::path::Path;
 
 use burn::lr_scheduler::LrSchedulerRecord;
@@ -50,6 +52,14 @@ pub(crate) struct State<M> {
 }
 
 const PROGRESS: &str = "zoo.progress";
+const CHECKSUM: &str = "zoo.crc32c";
+
+/// Over all that a checkpoint holds: Burn's readers take a damaged optimiser for one of another kind.
+fn checksum<B: Deref<Target = [u8]>>(progress: &str, parts: &BTreeMap<&str, B>) -> String {
+    let sum = crc32c::crc32c(progress.as_bytes());
+    let sum = parts.values().fold(sum, |sum, part| crc32c::crc32c_append(sum, part));
+    format!("{sum:08x}")
+}
 
 impl<M: Module> State<M> {
     /// Writes a checkpoint that replaces an older one only when it is whole.
@@ -62,24 +72,19 @@ impl<M: Module> State<M> {
         parts.push(("optimizer", self.optimizer.into_bytes()));
         parts.push(("schedule", self.schedule.to_record().into_bytes()));
         let failed = |reason: String| zoo_import::Error::Write { path: path.to_owned(), reason };
-        let tensors: Result<Vec<_>, _> = parts
+        let parts = parts
             .into_iter()
-            .map(|(name, bytes)| {
-                let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-                let shape = Shape::new([bytes.len()]);
-                Ok::<_, zoo_import::Error>(Tensor::new(
-                    name.to_owned(),
-                    DType::U8,
-                    shape,
-                    None,
-                    bytes,
-                ))
-            })
-            .collect();
+            .map(|(name, bytes)| Ok((name, bytes.map_err(|error| failed(error.to_string()))?)))
+            .collect::<Result<BTreeMap<_, _>, zoo_import::Error>>()?;
         let progress =
             toml::to_string(&self.progress).map_err(|error| failed(error.to_string()))?;
-        let bytes = Writer::new(tensors?)
+        let checksum = checksum(&progress, &parts);
+        let tensor = |(name, bytes): (&str, Bytes)| {
+            Tensor::new(name.to_owned(), DType::U8, Shape::new([bytes.len()]), None, bytes)
+        };
+        let bytes = Writer::new(parts.into_iter().map(tensor).collect())
             .with_metadata(PROGRESS, &progress)
+            .with_metadata(CHECKSUM, &checksum)
             .into_bytes()
             .map_err(|error| failed(error.to_string()))?;
         write_atomically(path, |file| file.write_all(&bytes))?;
@@ -95,35 +100,42 @@ impl<M: Module> State<M> {
     ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
         let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
-        let progress = reader.metadata().get(PROGRESS);
-        let progress: Progress = progress
-            .and_then(|text| toml::from_str(text).ok())
-            .ok_or_else(|| broken("it is not a checkpoint of a training run".to_owned()))?;
+        let text = reader.metadata().get(PROGRESS).map_or("", |text| text);
+        let progress: Progress = toml::from_str(text)
+            .map_err(|_| broken("it is not a checkpoint of a training run".to_owned()))?;
         if progress.run != self.progress.run {
             return Err(broken(
                 "it was written with other images or another configuration".to_owned(),
             ));
         }
-        let part = |name: &str| {
-            let bytes = reader.tensor_data(name).map_err(|error| broken(error.to_string()))?;
-            Ok::<_, Error>(Bytes::from_bytes_vec(bytes))
-        };
-        let model = |model: M, name: &str| {
-            let record = ModuleRecord::from_bytes(part(name)?);
+        let mut parts = ["model", "ema", "optimizer", "schedule"]
+            .into_iter()
+            .filter(|name| self.ema.is_some() || *name != "ema")
+            .map(|name| {
+                let part = reader.tensor_data(name).map_err(|error| broken(error.to_string()))?;
+                Ok((name, part))
+            })
+            .collect::<Result<BTreeMap<_, _>, Error>>()?;
+        if reader.metadata().get(CHECKSUM) != Some(&checksum(text, &parts)) {
+            return Err(broken("it is damaged".to_owned()));
+        }
+        let mut part = |name: &str| Bytes::from_bytes_vec(parts.remove(name).unwrap_or_default());
+        let mut model = |model: M, name: &str| {
+            let record = ModuleRecord::from_bytes(part(name));
             let record = record.map_err(|error| broken(error.to_string()))?;
             model.try_load_record(record).map_err(|error| broken(error.to_string()))
         };
         let ema = self.ema.map(|ema| model(ema, "ema")).transpose()?;
         let model = model(self.model, "model")?;
         let (optimizer, schedule) = rebuild(&model)?;
-        let record = OptimizerRecord::from_bytes(part("optimizer")?);
+        let record = OptimizerRecord::from_bytes(part("optimizer"));
         let record = record.map_err(|error| broken(error.to_string()))?;
         let has_state = !record.is_empty();
         let optimizer = optimizer.load_record(record);
         if has_state && optimizer.to_record().is_empty() {
             return Err(broken("its optimiser is another backend's; resume there".to_owned()));
         }
-        let record = LrSchedulerRecord::from_bytes(part("schedule")?);
+        let record = LrSchedulerRecord::from_bytes(part("schedule"));
         let schedule = schedule.load_record(record.map_err(|error| broken(error.to_string()))?);
         Ok(Self { model, ema, optimizer, schedule, progress })
     }

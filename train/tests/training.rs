@@ -317,6 +317,28 @@ fn another_runs_checkpoint_is_refused() {
 }
 
 #[test]
+fn a_damaged_checkpoint_is_refused() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let out = TempDir::new().unwrap();
+    let config = config(data.path(), &["recipe.epochs=1", "recipe.optimizer=adamw"]);
+    run(out.path(), &config);
+    let path = out.path().join(CHECKPOINT);
+    let whole = fs::read(&path).unwrap();
+    let moment = whole.windows(7).position(|bytes| bytes == b"moment2").unwrap();
+    // A name that Burn takes for nobody's, numbers, and the file's end.
+    for at in [moment, whole.len() / 2, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        let stop = AtomicBool::new(false);
+        let error = run_in(out.path(), &config, true, &stop, &mut Silent).unwrap_err();
+        assert!(matches!(error, Error::Resume { .. }), "{at}: {error}");
+    }
+}
+
+#[test]
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_good() {
     let _alone = alone();
     let data = TempDir::new().unwrap();

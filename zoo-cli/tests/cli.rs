@@ -106,6 +106,8 @@ fn broken_images_say_what_is_wrong() {
         ("empty.png", &[][..]),
         ("cut.png", &png[..png.len() / 2]),
         ("cut.jpg", &jpeg[..600]),
+        ("half.jpg", &jpeg[..jpeg.len() / 2]),
+        ("almost.jpg", &jpeg[..jpeg.len() - 2]),
         ("header.png", &png[..20]),
     ] {
         let (folder, path) = file(name, content);

@@ -6,14 +6,15 @@
 //! LeNet's plan made large enough for photographs, and possible to train by ReLU, dropout and
 //! graphics cards.
 //!
-//! | part         | output for `[N, 3, 224, 224]` | paper, §3.5               |
-//! |--------------|-------------------------------|---------------------------|
-//! | `stages.0`   | `[N, 64, 27, 27]`             | layer 1, max pool 3×3/2   |
-//! | `stages.1`   | `[N, 192, 13, 13]`            | layer 2, max pool 3×3/2   |
-//! | `stages.2`   | `[N, 256, 6, 6]`              | layers 3–5, max pool 3×3/2|
-//! | `hidden.0`   | `[N, 4096]`                   | layer 6                   |
-//! | `hidden.1`   | `[N, 4096]`                   | layer 7                   |
-//! | `classifier` | `[N, num_classes]`            | layer 8                   |
+//! | part         | output for `[N, 3, 224, 224]` | paper, §3.5                |
+//! |--------------|-------------------------------|----------------------------|
+//! | `stages.0`   | `[N, 64, 55, 55]`             | layer 1                    |
+//! | `stages.1`   | `[N, 192, 27, 27]`            | max pool 3×3/2, layer 2    |
+//! | `stages.2`   | `[N, 256, 13, 13]`            | max pool 3×3/2, layers 3–5 |
+//! | pool         | `[N, 256, 6, 6]`              | max pool 3×3/2             |
+//! | `hidden.0`   | `[N, 4096]`                   | layer 6                    |
+//! | `hidden.1`   | `[N, 4096]`                   | layer 7                    |
+//! | `classifier` | `[N, num_classes]`            | layer 8                    |
 //!
 //! As in torchvision and much as in the later report, the paper's two halves, each on a card of
 //! its own, are one network with fewer filters, and responses are not normalised. Images of

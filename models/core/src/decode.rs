@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::Filter;
 
@@ -67,8 +67,12 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(image::ImageError::IoError)?;
-    if reader.format().is_none() {
-        return Err(DecodeError::UnknownFormat);
+    match reader.format() {
+        None => return Err(DecodeError::UnknownFormat),
+        Some(ImageFormat::Jpeg) if !has_end(bytes) => {
+            return Err(DecodeError::Broken("the file ends before the image does".to_owned()));
+        }
+        Some(_) => {}
     }
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
@@ -83,6 +87,26 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
+}
+
+/// Whether a JPEG has its end. The decoder makes what is missing of one grey, and says nothing; those
+/// of other formats complain, as PIL does of all.
+///
+/// Goes from marker to marker (ITU-T T.81, B.1.1), since a thumbnail in a segment has an end, too.
+fn has_end(jpeg: &[u8]) -> bool {
+    let mut rest = jpeg;
+    loop {
+        // Behind a segment may be a scan, in which 0xff is followed by 0 or counts intervals.
+        let is_marker =
+            |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xd0..=0xd8 | 0xff);
+        let Some(at) = rest.windows(2).position(is_marker) else { return false };
+        if rest[at + 1] == 0xd9 {
+            return true;
+        }
+        let Some(&[high, low]) = rest[at + 2..].first_chunk() else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        rest = rest.get(at + 2 + length..).unwrap_or_default();
+    }
 }
 
 /// Resizes an image as PIL's `Image.resize` does, bit for bit.

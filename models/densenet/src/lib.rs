@@ -5,14 +5,14 @@
 //! A layer sees what all layers before it found and adds a little of its own, so that nothing
 //! has to be found twice and a layer needs only a few filters.
 //!
-//! | part         | DenseNet-121, `[N, 3, 224, 224]` | paper, table 1                          |
-//! |--------------|----------------------------------|-----------------------------------------|
-//! | `stem`       | `[N, 64, 56, 56]`                | convolution 7×7/2, max pool 3×3/2       |
-//! | `blocks.0`   | `[N, 128, 28, 28]`               | dense block (1), transition layer (1)   |
-//! | `blocks.1`   | `[N, 256, 14, 14]`               | dense block (2), transition layer (2)   |
-//! | `blocks.2`   | `[N, 512, 7, 7]`                 | dense block (3), transition layer (3)   |
-//! | `blocks.3`   | `[N, 1024, 7, 7]`                | dense block (4)                         |
-//! | `classifier` | `[N, num_classes]`               | average pool 7×7, fully connected       |
+//! | part         | DenseNet-121, `[N, 3, 224, 224]` | paper, table 1                                        |
+//! |--------------|----------------------------------|-------------------------------------------------------|
+//! | `stem`       | `[N, 64, 112, 112]`              | convolution 7×7/2                                     |
+//! | `blocks.0`   | `[N, 128, 28, 28]`               | max pool 3×3/2, dense block (1), transition layer (1) |
+//! | `blocks.1`   | `[N, 256, 14, 14]`               | dense block (2), transition layer (2)                 |
+//! | `blocks.2`   | `[N, 512, 7, 7]`                 | dense block (3), transition layer (3)                 |
+//! | `blocks.3`   | `[N, 1024, 7, 7]`                | dense block (4)                                       |
+//! | `classifier` | `[N, num_classes]`               | average pool 7×7, fully connected                     |
 //!
 //! All are of the paper's type BC, with bottlenecks and with half the channels after a block.
 //! Those for CIFAR (§3) have a plain 3×3 convolution for a stem and three blocks of the same
@@ -75,7 +75,7 @@ pub enum Stem {
 pub struct DenseNet {
     stem: Conv2d,
     stem_norm: Option<BatchNorm>,
-    stem_pool: Option<MaxPool2d>,
+    pool: Option<MaxPool2d>,
     blocks: Vec<DenseBlock>,
     norm: BatchNorm,
     classifier: ClassifierHead,
@@ -123,7 +123,7 @@ impl DenseNetConfig {
 
         let mut channels = 2 * self.growth_rate;
         let stem_channels = [self.in_channels, channels];
-        let (stem, stem_norm, stem_pool, min_size) = match self.stem {
+        let (stem, stem_norm, pool, min_size) = match self.stem {
             Stem::ImageNet => {
                 let pool = MaxPool2dConfig::new([3, 3])
                     .with_strides([2, 2])
@@ -152,7 +152,7 @@ impl DenseNetConfig {
         DenseNet {
             stem: stem.init(device),
             stem_norm,
-            stem_pool,
+            pool,
             blocks,
             norm: self.norm(channels).init(device),
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
@@ -216,7 +216,7 @@ impl ImageClassifier for DenseNet {
         if let Some(norm) = &self.stem_norm {
             x = batch_norm(norm, Activation::Relu, x);
         }
-        if let Some(pool) = &self.stem_pool {
+        if let Some(pool) = &self.pool {
             x = pool.apply(x);
         }
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));

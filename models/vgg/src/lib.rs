@@ -7,11 +7,12 @@
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, table 1                |
 //! |--------------|-------------------------------|-------------------------------|
-//! | `stages.0`   | `[N, 64, 112, 112]`           | conv3-64, maxpool             |
-//! | `stages.1`   | `[N, 128, 56, 56]`            | conv3-128, maxpool            |
-//! | `stages.2`   | `[N, 256, 28, 28]`            | conv3-256, maxpool            |
-//! | `stages.3`   | `[N, 512, 14, 14]`            | conv3-512, maxpool            |
-//! | `stages.4`   | `[N, 512, 7, 7]`              | conv3-512, maxpool            |
+//! | `stages.0`   | `[N, 64, 224, 224]`           | conv3-64                      |
+//! | `stages.1`   | `[N, 128, 112, 112]`          | maxpool, conv3-128            |
+//! | `stages.2`   | `[N, 256, 56, 56]`            | maxpool, conv3-256            |
+//! | `stages.3`   | `[N, 512, 28, 28]`            | maxpool, conv3-512            |
+//! | `stages.4`   | `[N, 512, 14, 14]`            | maxpool, conv3-512            |
+//! | pool         | `[N, 512, 7, 7]`              | maxpool                       |
 //! | `hidden.0`   | `[N, 4096]`                   | FC-4096                       |
 //! | `hidden.1`   | `[N, 4096]`                   | FC-4096                       |
 //! | `classifier` | `[N, num_classes]`            | FC-1000                       |
