@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use burn::module::Module;
 use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Deserializer};
@@ -13,7 +12,8 @@ use zoo_core::{KeyLayout, count_trainable};
 use zoo_import::{Checkpoint, has_auxiliary};
 use zoo_models::Network;
 
-use zoo_cli::runner::compile;
+use zoo_cli::device::Backend;
+use zoo_cli::runner::Runner;
 
 use crate::{formula, local};
 
@@ -148,21 +148,35 @@ impl Fixture {
     ///
     /// What differs: the parameters' number, the keys, the features or, by more than `slack`
     /// times the tolerance, the logits.
-    pub fn check(&self, way: Way, device: &Device, slack: f32) -> Result<f32, String> {
+    pub fn check(&self, way: Way, slack: f32) -> Result<f32, String> {
+        let device = &Backend::Cpu.device().map_err(|error| error.to_string())?;
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
         let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
-        let home = match way {
-            Way::HeadOnCpu => &Device::flex(),
-            Way::Burn | Way::Engine => device,
-        };
-        let model = self.load(config.init(home), variant.layouts, home)?;
+        let model = self.load(config.init(device), variant.layouts, device)?;
         let params = count_trainable(&model);
         if params != self.num_params {
             return Err(format!("{params} parameters, the reference has {}", self.num_params));
         }
 
-        self.compare(way.forward(&model, self.images(device))?, slack)
+        let images = self.images(device);
+        let outputs = match way {
+            Way::Burn => {
+                let features = model.forward_features(images);
+                let logits = model.forward_head(features.clone());
+                (features.into_data(), logits.into_data())
+            }
+            Way::Program(backend) => {
+                let device = backend.device().map_err(|error| error.to_string())?;
+                let mut runner = Runner::new(model, backend, &device);
+                let outputs = runner.forward(values(images.into_data()), self.input_shape);
+                if let Some(reason) = runner.reason() {
+                    return Err(format!("the engine does not run it: {reason}"));
+                }
+                outputs.map_err(|error| format!("{error:#}"))?
+            }
+        };
+        self.compare(outputs, slack)
     }
 
     /// Compares features and logits with the reference's.
@@ -194,41 +208,10 @@ impl Fixture {
 /// What runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Burn's backend.
+    /// Burn's own kernels, on the processor.
     Burn,
-    /// A plan of zoo-engine.
-    Engine,
-    /// Burn's backend up to the features, and the classifier on the processor.
-    HeadOnCpu,
-}
-
-impl Way {
-    /// Computes features and logits.
-    fn forward(
-        self,
-        model: &Network,
-        images: Tensor<4>,
-    ) -> Result<(TensorData, TensorData), String> {
-        match self {
-            Self::Burn => {
-                let features = model.forward_features(images);
-                let logits = model.forward_head(features.clone());
-                Ok((features.into_data(), logits.into_data()))
-            }
-            Self::HeadOnCpu => {
-                let features = model.clone().to_device(&images.device()).forward_features(images);
-                let logits = model.forward_head(features.clone().to_device(&Device::flex()));
-                Ok((features.into_data(), logits.into_data()))
-            }
-            Self::Engine => {
-                let error = |error: zoo_engine::Error| error.to_string();
-                let mut plan = compile(model, images.dims(), 2, true).map_err(error)?;
-                let mut outputs = plan.run_tensor(images).map_err(error)?.into_iter();
-                let mut next = || outputs.next().ok_or("an output is missing");
-                Ok((next()?, next()?))
-            }
-        }
-    }
+    /// The program, on a backend.
+    Program(Backend),
 }
 
 impl Features {

@@ -15,10 +15,10 @@ use zoo_train::{Config, Preset, optimizer};
 
 use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
-use crate::device;
+use crate::device::{self, Backend};
 use crate::model::published;
 use crate::output::{csv_records, json_lines};
-use crate::runner::Runner;
+use crate::runner::{Runner, ensure_held};
 
 #[derive(Serialize)]
 struct Measurement {
@@ -58,16 +58,20 @@ pub fn run(args: &Bench) -> anyhow::Result<()> {
     let anatomy = anatomy(&variant.config, size)?;
 
     let start = Instant::now();
-    let network = fill_with_noise(variant.config.init(&device), &device);
+    let cpu = Backend::Cpu.device()?;
+    let network = fill_with_noise(variant.config.init(&cpu), &cpu);
     let init_ms = start.elapsed().as_secs_f64() * 1e3;
     let shape = [args.batch, variant.config.in_channels(), size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let mut training = match args.training {
-        true => Some(TrainingStep::new(network.clone().into_classifier()?)),
+        true => {
+            ensure_held(&network, args.run.backend)?;
+            Some(TrainingStep::new(network.clone().to_device(&device).into_classifier()?))
+        }
         false => None,
     };
     let pixels: Vec<f32> = images.clone().into_data().convert::<f32>().iter().collect();
-    let mut runner = Runner::new(&network, args.run.backend, &device);
+    let mut runner = Runner::new(network, args.run.backend, &device);
     let start = Instant::now();
     let plan = if args.training { None } else { runner.plan(shape, false)? };
     let compile_ms = plan.map(|_| start.elapsed().as_secs_f64() * 1e3);

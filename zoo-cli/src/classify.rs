@@ -17,9 +17,10 @@ use zoo_import::ModelCard;
 use zoo_models::{Network, NotAClassifier};
 
 use crate::args::{Classify, Format};
+use crate::device::{self, Backend};
 use crate::model::{self, Model};
 use crate::runner::Runner;
-use crate::{Outcome, device, lines};
+use crate::{Outcome, lines};
 
 /// One class and how sure the network is of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,18 +37,18 @@ pub struct Prediction {
 pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
     let paths = collect(args)?;
     let device = device::of(&args.run)?;
-    let model = model::load(&args.model, &device)?;
-    if !matches!(model.network, Network::Classifier(_)) {
+    let Model { network, card } = model::load(&args.model, &Backend::Cpu.device()?)?;
+    if !matches!(network, Network::Classifier(_)) {
         return Err(NotAClassifier.into());
     }
     ensure!(
-        model.card.has_classifier,
+        card.has_classifier,
         "the record of {} has no classifier, only the layers before it\nhint: `zoo finetune` \
          teaches it classes",
-        model.card.variant
+        card.variant
     );
-    let mut runner = Runner::new(&model.network, args.run.backend, &device);
-    let preprocess = model.card.preprocess;
+    let mut runner = Runner::new(network, args.run.backend, &device);
+    let preprocess = card.preprocess;
 
     let progress = progress_bar(paths.len());
     let mut printer = Printer::new(args.format)?;
@@ -67,7 +68,7 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
         // The first plan is made while the first images are decoded.
         runner.plan(images_shape(&preprocess, paths.len().min(args.batch_size)), false)?;
         for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
-            let predictions = predict(&model, &mut runner, images, args.top_k)?;
+            let predictions = predict(&card, &mut runner, images, args.top_k)?;
             progress.suspend(|| {
                 chunk.iter().zip(predictions).try_for_each(|(path, result)| {
                     if result.is_err() {
@@ -99,8 +100,8 @@ fn read(path: &Path, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
 
 /// Classifies a batch; an image that could not be read keeps its place.
 fn predict(
-    model: &Model,
-    runner: &mut Runner<'_>,
+    card: &ModelCard,
+    runner: &mut Runner,
     images: Vec<anyhow::Result<Vec<f32>>>,
     top_k: usize,
 ) -> anyhow::Result<Vec<anyhow::Result<Vec<Prediction>>>> {
@@ -108,18 +109,18 @@ fn predict(
     let batch = images.iter().flatten().count();
     let mut rows = Vec::new();
     if batch > 0 {
-        let shape = images_shape(&model.card.preprocess, batch);
+        let shape = images_shape(&card.preprocess, batch);
         let logits = runner.logits(pixels, shape)?.try_into_vec::<f32>();
         rows = logits
             .map_err(|error| anyhow::anyhow!("{error:?}"))?
-            .chunks_exact(model.card.num_classes)
+            .chunks_exact(card.num_classes)
             .map(|row| -> anyhow::Result<_> {
                 let probabilities = softmax(row);
                 ensure!(
                     probabilities.iter().all(|probability| probability.is_finite()),
                     "the network's answer is not a number\nhint: its weights are probably damaged"
                 );
-                Ok(top(&probabilities, top_k, &model.card))
+                Ok(top(&probabilities, top_k, card))
             })
             .collect();
     }

@@ -52,6 +52,15 @@ impl Backend {
         (self == Self::Cpu).then(threads)
     }
 
+    /// The bytes of the largest tensor that it holds, where that is less than its memory.
+    pub fn largest_tensor(self) -> Option<u64> {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => adapter().as_ref().ok().map(|adapter| adapter.largest_tensor),
+            _ => None,
+        }
+    }
+
     /// The command that builds a `zoo` with it.
     pub fn build_command(self) -> String {
         let features = match self {
@@ -74,7 +83,14 @@ impl Backend {
             #[expect(deprecated, reason = "kept for those who embed burn-ndarray")]
             Self::Ndarray => Ok(Device::ndarray()),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => wgpu(),
+            Self::Wgpu => match adapter() {
+                Ok(adapter) => Ok(adapter.device.clone()),
+                Err(reason) => bail!(
+                    "the backend wgpu finds no graphics card it can use: {reason}\nhint: install \
+                     the card's Vulkan, Metal or DirectX 12 driver; without a card, `apt-get \
+                     install mesa-vulkan-drivers libvulkan1` computes on the processor"
+                ),
+            },
             #[cfg(feature = "libtorch")]
             #[expect(deprecated, reason = "kept for those who have libtorch")]
             Self::Libtorch => Ok(Device::libtorch()),
@@ -229,20 +245,25 @@ pub fn keep_memory() {
     }
 }
 
+/// What wgpu found to compute on.
 #[cfg(feature = "wgpu")]
-fn wgpu() -> anyhow::Result<Device> {
+struct Adapter {
+    device: Device,
+    largest_tensor: u64,
+}
+
+#[cfg(feature = "wgpu")]
+fn adapter() -> &'static Result<Adapter, String> {
     use std::sync::OnceLock;
 
     // A process registers a wgpu device once.
-    static DEVICE: OnceLock<Result<Device, String>> = OnceLock::new();
-    let device =
-        DEVICE.get_or_init(|| Device::wgpu_options().init().map_err(|error| error.to_string()));
-    match device {
-        Ok(device) => Ok(device.clone()),
-        Err(reason) => bail!(
-            "the backend wgpu finds no graphics card it can use: {reason}\nhint: install the \
-             card's Vulkan, Metal or DirectX 12 driver; without a card, \
-             `apt-get install mesa-vulkan-drivers libvulkan1` computes on the processor"
-        ),
-    }
+    static ADAPTER: OnceLock<Result<Adapter, String>> = OnceLock::new();
+    ADAPTER.get_or_init(|| {
+        let (device, setup) =
+            Device::wgpu_options().init_with_setup().map_err(|error| error.to_string())?;
+        let limits = setup.device.limits();
+        // A kernel reads a tensor through one binding.
+        let largest_tensor = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Ok(Adapter { device, largest_tensor })
+    })
 }

@@ -12,12 +12,14 @@ use zoo_train::{
 use crate::args::{Eval, Format};
 use crate::finetune::Bars;
 use crate::output::{csv_records, json_lines};
+use crate::runner::ensure_held;
 use crate::{Outcome, device, model};
 
 /// Runs the command.
 pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let device = device::of(&args.run)?;
     let model = model::load(&args.model, &device)?;
+    ensure_held(&model.network, args.run.backend)?;
     let labels = model.card.labels;
     ensure!(
         !labels.is_empty(),

@@ -19,6 +19,7 @@ use zoo_train::{
 
 use crate::args::{self, Finetune};
 use crate::device::Place;
+use crate::runner::ensure_held;
 use crate::{Outcome, device, model};
 
 /// The name of the settings in a run's folder.
@@ -33,10 +34,8 @@ pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
         device::set_threads(threads.into());
     }
     device::keep_memory();
-    let devices: Vec<Device> = match &args.devices[..] {
-        [] => vec![args.run.backend.device()?],
-        places => places.iter().map(Place::device).collect::<anyhow::Result<_>>()?,
-    };
+    let devices: Vec<Device> =
+        places(args).iter().map(Place::device).collect::<anyhow::Result<_>>()?;
     let mut config = settings(args)?;
     if args.resume.is_none() {
         config.recipe.accumulate = config.recipe.accumulate.max(devices.len());
@@ -48,6 +47,14 @@ pub fn run(args: &Finetune) -> anyhow::Result<Outcome> {
     }
 }
 
+/// Where to train: on one device or several.
+fn places(args: &Finetune) -> Vec<Place> {
+    match &args.devices[..] {
+        [] => vec![Place::Here(args.run.backend)],
+        places => places.to_vec(),
+    }
+}
+
 /// Trains a network to name what is in images.
 fn classify(
     args: &Finetune,
@@ -56,7 +63,7 @@ fn classify(
     devices: &[Device],
 ) -> anyhow::Result<Outcome> {
     let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
-    let (network, card) = network(config, dataset.classes.len(), &devices[0])?;
+    let (network, card) = network(args, config, dataset.classes.len(), &devices[0])?;
     let network = network.into_classifier()?;
     let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
     let what = format!("{}, {layers}", card.variant);
@@ -86,10 +93,7 @@ fn in_folder<'r>(
     observer: &'r mut Bars,
 ) -> zoo_train::Run<'r> {
     let resume = args.resume.is_some();
-    let engine = match args.devices.first() {
-        Some(first) => first.engine(),
-        None => args.run.backend.engine(),
-    };
+    let engine = places(args)[0].engine();
     let (device, others) = (&devices[0], &devices[1..]);
     zoo_train::Run { folder, device, others, engine, resume, stop, observer }
 }
@@ -104,7 +108,7 @@ fn segment(
     let path = Path::new(&config.data.path);
     let masks = Masks::open(path, config.data.val_fraction, config.seed)?;
     let classes = masks.classes();
-    let (network, card) = network(config, classes.len(), &devices[0])?;
+    let (network, card) = network(args, config, classes.len(), &devices[0])?;
     let Network::Segmenter(network) = network else {
         bail!("{} names images, not pixels\nhint: --model unet", card.variant);
     };
@@ -282,6 +286,7 @@ fn folder(args: &Finetune, config: &Config) -> anyhow::Result<PathBuf> {
 
 /// The network to start from, and its card.
 fn network(
+    args: &Finetune,
     config: &Config,
     num_classes: usize,
     device: &Device,
@@ -332,6 +337,11 @@ fn network(
         };
         (network, card)
     };
+    for place in places(args) {
+        if let Place::Here(backend) = place {
+            ensure_held(&network, backend)?;
+        }
+    }
     if settings.image_size > 0 {
         card.preprocess = sized(card.preprocess, u32::try_from(settings.image_size)?);
     }

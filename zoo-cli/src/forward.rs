@@ -7,7 +7,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::args::Forward;
-use crate::device;
+use crate::device::{self, Backend};
 use crate::model::from_file;
 use crate::output::{channels, ensure_apart};
 use crate::runner::Runner;
@@ -17,7 +17,7 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
     ensure_apart(&args.weights, &args.output)?;
     ensure_apart(&args.input, &args.output)?;
     let device = device::of(&args.run)?;
-    let model = from_file(&args.weights, Some(&args.variant), &device)?;
+    let model = from_file(&args.weights, Some(&args.variant), &Backend::Cpu.device()?)?;
 
     let input = args.input.display();
     let bytes = std::fs::read(&args.input).with_context(|| format!("cannot read {input}"))?;
@@ -47,7 +47,7 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
         .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four bytes")))
         .collect();
     let shape = view.shape().try_into().expect("it has four dimensions");
-    let mut runner = Runner::new(&model.network, args.run.backend, &device);
+    let mut runner = Runner::new(model.network, args.run.backend, &device);
     let (features, logits) = runner.forward(values, shape)?;
     let mut outputs = vec![("features", features)];
     if model.card.has_classifier {

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
 use zoo_import::onnx::Match;
 use zoo_import::{
     Checkpoint, ModelCard, Normalization, Origin, Recognition, Record, Report, fit, has_auxiliary,
     is_record_file,
 };
-use zoo_models::{Config, Logits, Network, variant};
+use zoo_models::{Config, Network, variant};
 
-use crate::output::{channels, without_hint};
+use crate::output::without_hint;
 use crate::recognise::{Identified, candidate, identify, identify_as};
 use crate::{args, weights};
 
@@ -299,43 +299,6 @@ pub fn with_weights(name: &str) -> anyhow::Result<(Variant<Config>, &'static Wei
         )
     })?;
     Ok((variant, weights))
-}
-
-/// Runs the network, turning a panic about shapes into an error.
-///
-/// Returns the features `[N, num_features, h, w]` and the logits.
-///
-/// # Errors
-///
-/// When the network can't take images of that shape.
-pub fn forward(network: &Network, images: Tensor<4>) -> anyhow::Result<(Tensor<4>, Logits)> {
-    let shape = images.dims();
-    check_size(network, shape)?;
-    crate::catch(|| {
-        let features = network.forward_features(images);
-        (features.clone(), network.forward_head(features))
-    })
-    .with_context(|| cannot_take(shape))
-}
-
-/// What is said when a network panics on images of a shape.
-pub fn cannot_take([_, count, height, width]: [usize; 4]) -> String {
-    format!("the network can't take images of {}, {height}x{width} pixels", channels(count))
-}
-
-/// Refuses images that are too small for a network.
-///
-/// # Errors
-///
-/// When they are; it says how large they have to be.
-pub fn check_size(network: &Network, [.., height, width]: [usize; 4]) -> anyhow::Result<()> {
-    let smallest = network.min_size();
-    ensure!(
-        height.min(width) >= smallest,
-        "images of {height}x{width} pixels are too small for this network\n\
-         hint: it takes {smallest}x{smallest} and larger"
-    );
-    Ok(())
 }
 
 fn embedded(device: &Device) -> anyhow::Result<Model> {
