@@ -6,6 +6,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use zip::ZipArchive;
+use zip::read::ArchiveOffset;
 
 use crate::keras::WEIGHTS;
 use crate::onnx::is_onnx;
@@ -154,7 +155,10 @@ fn archive(path: &Path) -> Result<Kind, Fault> {
     let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
     let foreign = |found: Cow<'static, str>, hint: Cow<'static, str>| Fault::Foreign((found, hint));
     let file = File::open(path).map_err(|error| broken(&error))?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| broken(&error))?;
+    // Nothing is before an archive that anybody saved; else all of it would be searched.
+    let config = zip::read::Config { archive_offset: ArchiveOffset::Known(0) };
+    let archive = ZipArchive::with_config(config, BufReader::new(file));
+    let mut archive = archive.map_err(|error| broken(&error))?;
     if archive.has_overlapping_files().map_err(|error| broken(&error))? {
         return Err(Fault::Broken("parts of it lie over one another".to_owned()));
     }

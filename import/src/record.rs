@@ -3,14 +3,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::store::burn_pack::{
-    self, Bytes, HEADER_SIZE, MAGIC_NUMBER, MAX_CBOR_RECURSION_DEPTH, Reader, Tensor, Writer,
+    self, Bytes, HEADER_SIZE, MAGIC_NUMBER, MAX_CBOR_RECURSION_DEPTH, Reader, Writer,
 };
-use burn::store::{FloatCastAdapter, HalfPrecisionAdapter, ModuleAdapter, ModuleSnapshot};
-use burn::tensor::{AllocationProperty, DType};
+use burn::store::{FloatCastAdapter, ModuleAdapter, ModuleSnapshot, bridge};
+use burn::tensor::{AllocationProperty, DType, Tensor, TensorData};
 use serde::Deserialize;
-use zoo_core::root_prefix;
+use zoo_core::{Parameter, parameters, root_prefix};
 
 use crate::{Error, ModelCard, atomic};
 
@@ -28,7 +28,7 @@ pub struct Record {
     path: PathBuf,
     /// What the record says about itself.
     pub card: ModelCard,
-    tensors: Vec<Tensor>,
+    tensors: Vec<burn_pack::Tensor>,
 }
 
 /// How exactly a record keeps weights.
@@ -103,7 +103,7 @@ fn check_places(head: &[u8]) -> Result<(), String> {
 
 impl Record {
     /// The tensors, their values still on disk.
-    pub fn tensors(&self) -> &[Tensor] {
+    pub fn tensors(&self) -> &[burn_pack::Tensor] {
         &self.tensors
     }
 
@@ -187,8 +187,8 @@ impl Record {
         }
     }
 
-    /// Writes a model and its card to a record. The model is taken, so that the memory of each
-    /// tensor that is written can be given back.
+    /// Writes a model and its card to a record. The model is taken, so that no value has to be
+    /// copied.
     ///
     /// The file appears whole or not at all, and replaces an older one only when it is whole.
     ///
@@ -201,18 +201,19 @@ impl Record {
         precision: Precision,
         path: &Path,
     ) -> Result<(), Error> {
-        let adapter: Option<Box<dyn ModuleAdapter>> = match precision {
-            Precision::Single => None,
-            Precision::Half => Some(Box::new(HalfPrecisionAdapter::new())),
-        };
-        let mut tensors = model.collect(None, adapter, false);
-        let root = root_prefix(&model);
-        drop(model);
-        for tensor in &mut tensors {
-            tensor.name.drain(..root.len());
-            // Identities are drawn at random; without them equal weights make equal files.
-            tensor.param_id = None;
-        }
+        let names = parameters(&model);
+        let mut values = Values(Vec::with_capacity(names.len()));
+        model.map(&mut values);
+        let tensors =
+            names.into_iter().zip(values.0).map(|(Parameter { path, layer, .. }, data)| {
+                let data = match precision {
+                    Precision::Half if layer != "BatchNorm" => data.convert_dtype(DType::F16),
+                    _ => data,
+                };
+                // Without an identity, which is drawn at random, so that equal weights make equal files.
+                bridge::from_data(data, path, None)
+            });
+        let tensors = tensors.collect();
         let write = |reason: String| Error::Write { path: path.to_owned(), reason };
         let card = serde_json::to_string(card).map_err(|error| write(error.to_string()))?;
         Writer::new(tensors)
@@ -220,5 +221,24 @@ impl Record {
             .auto_extension(false)
             .write_to_file(atomic::target(path)?)
             .map_err(|error| write(error.to_string()))
+    }
+}
+
+/// The values that are taken out of a model, in the order of its parameters.
+struct Values(Vec<TensorData>);
+
+impl ModuleMapper for Values {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, _) = param.transform_for_save().consume();
+        // BatchNorm's statistics are also those of the model's clones.
+        if D == 1 {
+            self.0.push(tensor.into_data());
+            return param;
+        }
+        // Else there were two owners, and the values copied.
+        drop(param);
+        let nothing = Tensor::empty([0; D], &tensor.device());
+        self.0.push(tensor.into_data());
+        Param::initialized(id, nothing)
     }
 }

@@ -234,8 +234,9 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
-/// Keeps the memory that a training step gives back for the next one, which asks for as much: else
-/// it comes anew from the system, page by page. Only glibc can be told.
+/// Keeps the memory that is given back for what asks for as much again, the next training step or
+/// the next copy of a matrix: else it comes anew from the system, page by page. Only glibc can be
+/// told.
 pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: these set numbers of the allocator, under its own lock.

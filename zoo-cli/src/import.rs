@@ -7,7 +7,7 @@ use zoo_models::variant;
 
 use crate::agreement::agreement;
 use crate::args::Import;
-use crate::device::Backend;
+use crate::device::{self, Backend};
 use crate::lines;
 use crate::model::{Model, from_checkpoint};
 use crate::output::{channels, classes, ensure_apart};
@@ -15,6 +15,7 @@ use crate::output::{channels, classes, ensure_apart};
 /// Runs the command.
 pub fn run(args: &Import) -> anyhow::Result<()> {
     ensure_apart(&args.checkpoint, &args.output)?;
+    device::keep_memory();
     let labels = match &args.labels {
         Some(path) => {
             ensure_apart(path, &args.output)?;

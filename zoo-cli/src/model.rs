@@ -132,11 +132,14 @@ pub fn from_checkpoint(
     if has_auxiliary {
         network.attach_auxiliary(device);
     }
-    let (network, report) =
-        zoo_import::load_but(&absent, network, variant.name, checkpoint, layouts)?;
+    let (loaded, sha256) = rayon::join(
+        || zoo_import::load_but(&absent, network, variant.name, checkpoint, layouts),
+        || checkpoint.sha256(),
+    );
+    let (network, report) = loaded?;
 
     // The file's hash says best which weights these are.
-    let sha256 = checkpoint.sha256()?;
+    let sha256 = sha256?;
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     let (mut preprocess, known_labels) =
         training(&variant, known, tagged, report.layout, in_channels);
