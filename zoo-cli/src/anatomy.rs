@@ -63,7 +63,9 @@ pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
         let Some((weight, output, macs)) = layer(operation) else {
             if let (Some(index), Some(output)) = (current, maps(operation)) {
                 let part: &mut Part = &mut parts[index];
-                part.output = output.shape.to_vec();
+                if normed(operation, paths).is_none_or(|name| name == part.name) {
+                    part.output = output.shape.to_vec();
+                }
             }
             continue;
         };
@@ -138,6 +140,16 @@ fn maps(operation: &OperationIr) -> Option<&TensorIr> {
         _ => None,
     }
     .filter(|output| output.shape.num_dims() > 1)
+}
+
+/// The part that a BatchNorm is of, which may be the next one already, behind a pooling.
+fn normed<'p>(operation: &OperationIr, paths: &'p HashMap<TensorId, String>) -> Option<&'p str> {
+    match operation {
+        OperationIr::Module(ModuleOperationIr::BatchNorm(norm)) => {
+            paths.get(&norm.gamma.id).map(|path| part_of(path))
+        }
+        _ => None,
+    }
 }
 
 /// The first segment of a path, with the second one where that is a number.
