@@ -1,6 +1,7 @@
 //! Layers that three architectures or more share, or that have a training kernel of their own.
 
 mod activation;
+mod bias;
 mod branches;
 mod classifier_head;
 mod compute;
@@ -9,6 +10,7 @@ mod squeeze_excite;
 mod stochastic_depth;
 
 pub use activation::Activation;
+pub use bias::{conv_with_bias, linear_with_bias};
 pub use branches::{Branches, BranchesConfig, Step};
 pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadKind};
 pub use compute::{

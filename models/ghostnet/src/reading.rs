@@ -6,8 +6,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, LinearConfig};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, SqueezeExciteConfig, he_by_group, make_divisible,
-    torch_uniform,
+    Activation, ConvNormAct, ConvNormActConfig, SqueezeExciteConfig, conv_with_bias, he_by_group,
+    make_divisible, torch_uniform,
 };
 
 use crate::{Block, Classifier, GhostModule, HIDDEN_CHANNELS};
@@ -109,18 +109,15 @@ impl Reading {
     }
 
     pub(crate) fn classifier(self, num_classes: usize, device: &Device) -> Classifier {
-        let channels = [HIDDEN_CHANNELS, num_classes];
         match self {
             Self::Authors => Classifier::FullyConnected(
                 LinearConfig::new(HIDDEN_CHANNELS, num_classes).init(device),
             ),
-            Self::Pytorchcv => Classifier::Pointwise(Conv2d {
-                bias: Some(Initializer::Zeros.init([num_classes], device)),
-                ..Conv2dConfig::new(channels, [1, 1])
-                    .with_bias(false)
-                    .with_initializer(he_by_group())
-                    .init(device)
-            }),
+            Self::Pytorchcv => {
+                let conv = Conv2dConfig::new([HIDDEN_CHANNELS, num_classes], [1, 1])
+                    .with_initializer(he_by_group());
+                Classifier::Pointwise(conv_with_bias(conv, &Initializer::Zeros, device))
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
     ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, fork,
-    global_avg_pool2d, he_by_group, make_divisible,
+    global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
 };
 
 mod pretrained;
@@ -238,11 +238,7 @@ fn conv(channels: [usize; 2], kernel_size: usize, activation: Activation) -> Con
 }
 
 fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
-    Linear {
-        bias: Some(Initializer::Zeros.init([out_channels], device)),
-        ..LinearConfig::new(channels, out_channels)
-            .with_bias(false)
-            .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
-            .init(device)
-    }
+    let linear = LinearConfig::new(channels, out_channels)
+        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 });
+    linear_with_bias(linear, &Initializer::Zeros, device)
 }

@@ -294,8 +294,8 @@ fn apply(operation: Option<&Operation>, x: Tensor<4>) -> Tensor<4> {
         Some(Operation::Average(pool)) => pool.apply(x),
         Some(Operation::Max(pool)) => pool.apply(x),
         Some(Operation::MaxOfPadded(pool)) => {
-            // TensorFlow's SAME padding for 3×3 and stride 2: one pixel after, and one before where the
-            // side is odd.
+            // TensorFlow's SAME padding for 3×3 and stride 2: one pixel after, and one before
+            // where the side is odd.
             let [_, _, height, width] = x.dims();
             pool.apply(x.pad((width % 2, 1, height % 2, 1), 0.0))
         }

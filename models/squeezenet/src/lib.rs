@@ -25,7 +25,7 @@ use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{Apply, cat, global_avg_pool2d, relu};
+use zoo_core::layers::{Apply, cat, conv_with_bias, global_avg_pool2d, relu};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -188,7 +188,5 @@ fn classifier(channels: usize, num_classes: usize, device: &Device) -> Conv2d {
 
 /// Builds a convolution with a bias of zeros.
 fn init(conv: Conv2dConfig, device: &Device) -> Conv2d {
-    let [_, out_channels] = conv.channels;
-    let bias = Initializer::Zeros.init([out_channels], device);
-    Conv2d { bias: Some(bias), ..conv.with_bias(false).init(device) }
+    conv_with_bias(conv, &Initializer::Zeros, device)
 }

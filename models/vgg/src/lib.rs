@@ -32,7 +32,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{Activation, Apply, batch_norm, he, relu};
+use zoo_core::layers::{Activation, Apply, batch_norm, conv_with_bias, he, linear_with_bias, relu};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -126,10 +126,9 @@ impl VggConfig {
         let [_, out_channels] = channels;
         let conv = Conv2dConfig::new(channels, [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            .with_initializer(he(channels, [3, 3]))
-            .init(device);
+            .with_initializer(he(channels, [3, 3]));
         Layer {
-            conv: Conv2d { bias: Some(Initializer::Zeros.init([out_channels], device)), ..conv },
+            conv: conv_with_bias(conv, &Initializer::Zeros, device),
             norm: match self.normalization {
                 Normalization::None => None,
                 Normalization::Batch => Some(BatchNormConfig::new(out_channels).init(device)),
@@ -141,9 +140,8 @@ impl VggConfig {
 /// A fully connected layer with small weights and a bias of zeros (§3.1).
 fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
     let linear = LinearConfig::new(channels, out_channels)
-        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
-        .init(device);
-    Linear { bias: Some(Initializer::Zeros.init([out_channels], device)), ..linear }
+        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 });
+    linear_with_bias(linear, &Initializer::Zeros, device)
 }
 
 impl ImageClassifier for Vgg {

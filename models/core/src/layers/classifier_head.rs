@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::conv_norm_act::weight_and_bias;
-use super::global_avg_pool2d;
+use super::{global_avg_pool2d, linear_with_bias};
 
 /// What a classifier head does first.
 ///
@@ -73,14 +73,8 @@ fn linear(
     [weight, bias]: &[Initializer; 2],
     device: &Device,
 ) -> Linear {
-    let bias = bias.init_with([num_classes], Some(num_features), Some(num_classes), device);
-    Linear {
-        bias: Some(bias),
-        ..LinearConfig::new(num_features, num_classes)
-            .with_bias(false)
-            .with_initializer(weight.clone())
-            .init(device)
-    }
+    let linear = LinearConfig::new(num_features, num_classes).with_initializer(weight.clone());
+    linear_with_bias(linear, bias, device)
 }
 
 impl ClassifierHead {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::compute::scale;
 use super::conv_norm_act::weight_and_bias;
-use super::{Activation, Apply, fork, global_avg_pool2d};
+use super::{Activation, Apply, conv_with_bias, fork, global_avg_pool2d};
 
 /// How to build a [`SqueezeExcite`].
 #[derive(Config, Debug)]
@@ -52,16 +52,10 @@ impl SqueezeExciteConfig {
     }
 
     fn conv(&self, channels: [usize; 2], device: &Device) -> Conv2d {
-        let [inputs, outputs] = channels;
         let [weight, bias] =
             weight_and_bias(self.initializer.clone(), self.bias_initializer.clone());
-        Conv2d {
-            bias: Some(bias.init_with([outputs], Some(inputs), Some(outputs), device)),
-            ..Conv2dConfig::new(channels, [1, 1])
-                .with_bias(false)
-                .with_initializer(weight)
-                .init(device)
-        }
+        let conv = Conv2dConfig::new(channels, [1, 1]).with_initializer(weight);
+        conv_with_bias(conv, &bias, device)
     }
 }
 
