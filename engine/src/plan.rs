@@ -3,6 +3,7 @@
 pub(crate) mod buffers;
 pub(crate) mod conv;
 mod lower;
+mod make;
 mod steps;
 #[cfg(test)]
 mod tests;

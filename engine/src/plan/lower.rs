@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::buffers::{Buffer, BufferId, Buffers, Format, Images};
-use super::conv::{Conv, Description};
-use super::{Kind, Program, Step, steps, winograd};
+use super::buffers::{Buffer, BufferId, Buffers, Format};
+use super::make::Target;
+use super::{Program, winograd};
 use crate::graph::{Activation, Binary, Graph, Node, Op, Source, ValueId, Window};
 use crate::kernels::{Isa, LANES};
 use crate::memory::Aligned;
@@ -13,13 +13,13 @@ use crate::memory::Aligned;
 const PLANAR: usize = 4;
 
 /// A step whose buffers have no places yet.
-struct Draft {
-    task: Task,
-    inputs: Vec<BufferId>,
-    output: BufferId,
+pub(super) struct Draft {
+    pub(super) task: Task,
+    pub(super) inputs: Vec<BufferId>,
+    pub(super) output: BufferId,
 }
 
-enum Task {
+pub(super) enum Task {
     Import,
     Export,
     /// A node, by a kernel for blocks.
@@ -111,7 +111,7 @@ pub(super) fn lower(
         outputs: outputs.into_iter().map(|id| buffers.place_of(id)).collect(),
     };
     for (index, draft) in drafts.iter().enumerate() {
-        program.steps.extend(step(&target, draft, items_of(index)));
+        program.steps.extend(target.step(draft, items_of(index)));
         if index < in_turn {
             program.in_turn = program.steps.len();
         }
@@ -373,7 +373,7 @@ impl Lowering<'_> {
 }
 
 /// Where all of an input's channels are in a gathering, in their order, if they fill blocks.
-fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> {
+pub(super) fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> {
     let is_of = |source: &Source| matches!(source, Source::Channel { input: i, .. } if *i == input);
     let start = sources.iter().position(is_of)?;
     let is_whole = sources.iter().filter(|source| is_of(source)).count() == channels
@@ -407,241 +407,4 @@ fn blocked(shape: [usize; 4], data: &[f32]) -> Vec<f32> {
         }
     }
     out
-}
-
-/// What steps are made for.
-struct Target<'a> {
-    isa: Isa,
-    graph: &'a Graph,
-    buffers: &'a Buffers,
-    batch: usize,
-}
-
-/// Makes a step of a draft that is run for so many items at once, unless there is nothing to be
-/// done.
-fn step(target: &Target<'_>, draft: &Draft, items: usize) -> Option<Step> {
-    let Target { isa, graph, buffers, batch } = *target;
-    let output = draft.output;
-    let mut shape = buffers.0[output].shape.clone();
-    let place = |id: BufferId| buffers.place_of(id);
-    let images = |id: BufferId| buffers.images(id);
-    let size = |id: BufferId| buffers.0[id].shape.iter().product::<usize>() as u64;
-    let numbers = draft.inputs.iter().chain([&output]).map(|&id| size(id)).sum::<u64>();
-    let mut parameters = 0;
-    let mut operations = 0;
-    let constant = |value: ValueId| graph.data(value).expect("it was checked");
-    let (kind, label) = match &draft.task {
-        Task::Import => (Kind::Import(place(draft.inputs[0]), images(output)), "import".to_owned()),
-        Task::Export => (Kind::Export(images(draft.inputs[0]), place(output)), "export".to_owned()),
-        Task::Plain(node) => {
-            let mut made = draft.inputs.iter();
-            let inputs = node.inputs.iter().map(|&value| match &graph.values[value].constant {
-                Some(constant) => Err((graph.shape(value).to_vec(), constant.clone())),
-                None => Ok(place(*made.next().expect("it was drafted"))),
-            });
-            let inputs = inputs.collect();
-            let step = steps::Plain { op: node.op.clone(), inputs, output: place(output) };
-            (Kind::Plain(step), format!("{} (plain)", node.op.name()))
-        }
-        Task::Tap { node, tap } => {
-            let Op::ConvTranspose { stride, .. } = &node.op else { unreachable!() };
-            let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
-            let from = images(draft.inputs[0]);
-            let to = images(output);
-            // Every so many rows and places of the output.
-            let to = Images {
-                shape: [to.shape[0], to.shape[1], from.shape[2], from.shape[3]],
-                offset: to.offset + tap[0] * to.row + tap[1] * to.place,
-                row: to.row * stride[0],
-                place: to.place * stride[1],
-                // Only the first tap clears them.
-                margins: [0; 4],
-                ..to
-            };
-            let taps = stride[0] * stride[1];
-            let one = tap[0] * stride[1] + tap[1];
-            // [in, out, taps] → [in, out]
-            let weights: Vec<f32> = weights.iter().skip(one).step_by(taps).copied().collect();
-            let description = Description {
-                window: Window::whole([1, 1]),
-                groups: 1,
-                weights: &weights,
-                out_last: true,
-                bias,
-                activation: Activation::Identity,
-            };
-            operations = 2 * size(output) / taps as u64 * from.shape[1] as u64;
-            let mut conv = Conv::new(isa, items, &description, from, to, None);
-            if *tap == [0, 0] {
-                conv.clears(images(output));
-            }
-            (Kind::Conv(Box::new(conv)), format!("conv transpose, tap {} {}", tap[0], tap[1]))
-        }
-        Task::Winograd { node, scratch } => {
-            let Op::Conv { window, groups, out_last, residual, activation } = node.op else {
-                unreachable!()
-            };
-            let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
-            let description = Description { window, groups, weights, out_last, bias, activation };
-            operations = 2 * size(output) * (weights.len() / shape[1]) as u64;
-            parameters = (weights.len() + bias.len()) as u64;
-            let conv = winograd::Winograd::new(
-                isa,
-                items,
-                &description,
-                images(draft.inputs[0]),
-                images(output),
-                draft.inputs.get(1).map(|&id| images(id)),
-                place(*scratch).offset,
-            );
-            let add = if residual { " + add" } else { "" };
-            (
-                Kind::Winograd(Box::new(conv)),
-                format!("winograd conv 3x3{add}{}", suffix(activation)),
-            )
-        }
-        Task::Binary { op, activation, is_flipped } => {
-            operations = size(output);
-            let whole = Op::Binary { op: *op, activation: *activation };
-            let [input, operand] = [0, 1].map(|i| images(draft.inputs[i]));
-            let step = steps::Elementwise::binary(
-                isa,
-                (*op, *is_flipped),
-                *activation,
-                input,
-                operand,
-                images(output),
-            );
-            (Kind::Elementwise(step), format!("{}{}", whole.name(), suffix(*activation)))
-        }
-        Task::Blocked(node) => {
-            let mut label = node.op.name().to_owned();
-            let input = images(draft.inputs[0]);
-            let to = images(output);
-            let kind = match &node.op {
-                Op::Conv { window, groups, out_last, residual, activation } => {
-                    let (weights, bias) = (constant(node.inputs[1]), constant(node.inputs[2]));
-                    let [height, width] = window.kernel;
-                    label = format!("{label} {height}x{width}");
-                    if window.stride != [1, 1] {
-                        label = format!("{label} /{}", window.stride[0]);
-                    }
-                    operations = 2 * size(output) * (weights.len() / to.shape[1]) as u64;
-                    parameters = (weights.len() + bias.len()) as u64;
-                    let is_depthwise =
-                        *groups > 1 && *groups == input.shape[1] && *groups == to.shape[1];
-                    if *residual {
-                        label.push_str(" + add");
-                    }
-                    label.push_str(suffix(*activation));
-                    if is_depthwise {
-                        label = format!("depthwise {label}");
-                        let parameters = [weights, bias];
-                        Kind::Depthwise(steps::Depthwise::new(
-                            isa,
-                            *window,
-                            parameters,
-                            *activation,
-                            input,
-                            to,
-                        ))
-                    } else {
-                        if *groups > 1 {
-                            label = format!("{label}, {groups} groups");
-                        }
-                        let description = Description {
-                            window: *window,
-                            groups: *groups,
-                            weights,
-                            out_last: *out_last,
-                            bias,
-                            activation: *activation,
-                        };
-                        let residual = draft.inputs.get(1).map(|&id| images(id));
-                        Kind::Conv(Box::new(Conv::new(
-                            isa,
-                            items,
-                            &description,
-                            input,
-                            to,
-                            residual,
-                        )))
-                    }
-                }
-                Op::Affine { activation } => {
-                    label.push_str(suffix(*activation));
-                    operations = 2 * size(output);
-                    let affine = [constant(node.inputs[1]), constant(node.inputs[2])];
-                    Kind::Elementwise(steps::Elementwise::affine(
-                        isa,
-                        affine,
-                        *activation,
-                        input,
-                        to,
-                    ))
-                }
-                Op::Activation(activation) => {
-                    label = suffix(*activation).trim_start_matches(" + ").to_owned();
-                    operations = size(output);
-                    Kind::Elementwise(steps::Elementwise::activation(isa, *activation, input, to))
-                }
-                Op::Pool { kind, window } => {
-                    let [height, width] = window.kernel;
-                    label = format!("{label} {height}x{width}");
-                    operations = size(output) * (height * width) as u64;
-                    Kind::Pool(steps::Pool::new(isa, *kind, *window, input, to))
-                }
-                Op::Gather { sources } => {
-                    let inputs: Vec<Images> = draft.inputs.iter().map(|&id| images(id)).collect();
-                    let (root, first) = buffers.root(output);
-                    let in_place: Vec<bool> = draft
-                        .inputs
-                        .iter()
-                        .enumerate()
-                        .map(|(index, &id)| {
-                            let start = whole_at(sources, index, buffers.0[id].shape[1]);
-                            start.is_some_and(|start| {
-                                buffers.root(id) == (root, first + start / LANES)
-                            })
-                        })
-                        .collect();
-                    let gather = steps::Gather::new(sources, &inputs, &in_place, to);
-                    if gather.is_nothing() {
-                        return None;
-                    }
-                    Kind::Gather(gather)
-                }
-                Op::Slice { start, step, fill } => Kind::Shift(steps::Shift {
-                    input,
-                    output: to,
-                    start: [start[2], start[3]],
-                    step: [step[2], step[3]],
-                    fill: *fill,
-                }),
-                Op::Resize { align_corners } => {
-                    operations = 6 * size(output);
-                    Kind::Resize(steps::Resize::new(*align_corners, input, to))
-                }
-                _ => unreachable!("{} has no kernel", node.op.name()),
-            };
-            (kind, label)
-        }
-    };
-    shape[0] *= batch;
-    let bytes = 4 * (numbers * batch as u64 + parameters);
-    Some(Step { kind, label, shape, operations: operations * batch as u64, bytes })
-}
-
-/// How a fused activation is called.
-fn suffix(activation: Activation) -> &'static str {
-    match activation {
-        Activation::Identity => "",
-        Activation::Clamp { low: 0.0, high: f32::INFINITY } => " + relu",
-        Activation::Clamp { .. } => " + clamp",
-        Activation::Sigmoid => " + sigmoid",
-        Activation::Silu => " + silu",
-        Activation::HardSigmoid { .. } => " + hard sigmoid",
-        Activation::HardSwish { .. } => " + hard swish",
-        Activation::Tanh => " + tanh",
-    }
 }
