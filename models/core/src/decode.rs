@@ -18,6 +18,9 @@ pub enum DecodeError {
         "not an image\nhint: PNG, JPEG, WebP, GIF, BMP and TIFF are read; convert others first"
     )]
     UnknownFormat,
+    /// The bytes are an image of a known format, but of a kind that is not read.
+    #[error("{0}\nhint: convert it to PNG first")]
+    UnknownKind(String),
     /// The bytes claim to be an image, but something in them is broken, missing or too large.
     #[error("not a readable image: {0}")]
     Broken(String),
@@ -32,20 +35,18 @@ pub enum DecodeError {
 impl From<image::ImageError> for DecodeError {
     fn from(error: image::ImageError) -> Self {
         use image::error::{ImageError, UnsupportedErrorKind};
+        // Some decoders repeat themselves on further lines.
+        let text = error.to_string().lines().next().unwrap_or_default().to_owned();
         match &error {
             ImageError::Limits(_) => {
-                return Self::Broken("decoding it would take more than 512 MiB".to_owned());
+                Self::Broken("decoding it would take more than 512 MiB".to_owned())
             }
-            ImageError::Unsupported(reason)
-                if matches!(reason.kind(), UnsupportedErrorKind::Format(_)) =>
-            {
-                return Self::UnknownFormat;
-            }
-            _ => {}
+            ImageError::Unsupported(reason) => match reason.kind() {
+                UnsupportedErrorKind::Format(_) => Self::UnknownFormat,
+                _ => Self::UnknownKind(text),
+            },
+            _ => Self::Broken(text),
         }
-        // Some decoders repeat themselves on further lines.
-        let text = error.to_string();
-        Self::Broken(text.lines().next().unwrap_or_default().to_owned())
     }
 }
 
