@@ -14,6 +14,8 @@ impl Activation {
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         match self {
             Self::Identity => x,
+            // Rust's `max` and `min` would make a number of a NaN.
+            Self::Clamp { .. } if x.is_nan() => x,
             Self::Clamp { low, high } => x.max(low).min(high),
             Self::Sigmoid => sigmoid(x),
             Self::Silu => x * sigmoid(x),
@@ -238,7 +240,9 @@ fn pool(op: &Op, (from, x): View<'_>, shape: &[usize]) -> Vec<f32> {
                 .clone()
                 .flat_map(|y| columns.clone().map(move |column| x[plane + y * width + column]));
             match kind {
-                PoolKind::Max => values.fold(f32::NEG_INFINITY, f32::max),
+                PoolKind::Max => values.fold(f32::NEG_INFINITY, |largest, x| {
+                    if x > largest || x.is_nan() { x } else { largest }
+                }),
                 PoolKind::Average => {
                     values.sum::<f32>() / (rows.count() * columns.count()).max(1) as f32
                 }

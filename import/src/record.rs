@@ -16,7 +16,7 @@ use crate::{Error, ModelCard, atomic};
 
 /// Where the model card lies in the record's metadata.
 const CARD: &str = "zoo.card";
-/// What the largest number of a record asks of its address.
+/// Alignment that lets values be read where they lie.
 const ALIGN: usize = 16;
 
 /// A Burn record (burnpack) with a model card inside.

@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When there is no such folder.
+    /// When `ZOO_CACHE` is not set and the system has no folder for caches.
     pub fn from_env() -> Result<Self, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
         let cache = set("ZOO_CACHE")

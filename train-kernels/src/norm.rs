@@ -32,7 +32,7 @@ impl Channel {
     }
 }
 
-/// How the numbers lie: images, channels and places of a channel.
+/// Channels of an image and places of a channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) channels: usize,

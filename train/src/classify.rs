@@ -237,8 +237,12 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
 }
 
 /// How images are classified in a run.
-pub(crate) fn batching(config: &Config, engine: Option<usize>) -> Batching {
-    Batching { batch_size: config.recipe.batch_size.min(64), workers: config.workers(), engine }
+pub(crate) fn batching(config: &Config, engine_threads: Option<usize>) -> Batching {
+    Batching {
+        batch_size: config.recipe.batch_size.min(64),
+        workers: config.workers(),
+        engine_threads,
+    }
 }
 
 /// The inverse of each class's share of the images, with a mean of one over the images.
@@ -339,7 +343,7 @@ impl<M: ImageClassifier> Features<'_, M> {
         shape: &mut [usize; 3],
     ) -> Vec<Option<Box<[f32]>>> {
         let count = images.samples().len();
-        let Batching { batch_size, workers, engine } = self.batching;
+        let Batching { batch_size, workers, engine_threads } = self.batching;
         self.observer.on(&Event::Pass { name: "computing features", images: count });
         let range = |batch: usize| batch * batch_size..((batch + 1) * batch_size).min(count);
         let load = |batch: usize| {
@@ -355,10 +359,10 @@ impl<M: ImageClassifier> Features<'_, M> {
         let mut rows = vec![None; count];
         let Self { model, device, observer, .. } = self;
         let mut forward = match pooled {
-            true => Forward::new(*model, device, engine, |model: &M, images| {
+            true => Forward::new(*model, device, engine_threads, |model: &M, images| {
                 adaptive_avg_pool2d(model.forward_features(images), [1, 1])
             }),
-            false => Forward::new(*model, device, engine, M::forward_features),
+            false => Forward::new(*model, device, engine_threads, M::forward_features),
         };
         prefetch(0..count.div_ceil(batch_size), workers, load, |loaded| {
             for (batch, (read, values)) in loaded.enumerate() {

@@ -139,7 +139,7 @@ pub struct Recipe {
     pub ema: f64,
     /// Epochs without a better result after which to stop; 0 for never.
     pub early_stopping: usize,
-    /// The last part that stays as it is when all others are trained; empty for none.
+    /// Everything up to and including this part stays as it is; empty for none.
     pub freeze_until: String,
     /// What BatchNorm does when all layers are trained.
     pub batch_norm: BatchNormMode,

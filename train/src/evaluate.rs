@@ -68,7 +68,7 @@ pub struct Batching {
     pub workers: usize,
     /// Threads of zoo-engine, which runs the network if the device is the processor; none where
     /// Burn does.
-    pub engine: Option<usize>,
+    pub engine_threads: Option<usize>,
 }
 
 /// Classifies images with a network in validation mode, and compares.
@@ -103,7 +103,7 @@ pub fn evaluate<M: ImageClassifier>(
         (read, values)
     };
     let mut answers = Vec::with_capacity(count);
-    let mut forward = Forward::new(model, device, batching.engine, M::forward);
+    let mut forward = Forward::new(model, device, batching.engine_threads, M::forward);
     prefetch(0..batches, batching.workers, load, |loaded| {
         for (batch, (read, values)) in loaded.enumerate() {
             if !read.is_empty() {

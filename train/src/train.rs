@@ -127,7 +127,7 @@ fn stage<M: ImageClassifier>(
     run: &mut Run<'_>,
 ) -> Result<(Fitted, Option<Evaluation>), Error> {
     let template = model.valid();
-    let batching = batching(config, run.engine);
+    let batching = batching(config, run.engine_threads);
     let task = Classification::new(config, names, train, val, batching);
     let task = if config.recipe.do_fine_tuning {
         task

@@ -102,7 +102,7 @@ fn discs_are_found() {
         folder: out.path(),
         device: &device,
         others: &[],
-        engine: None,
+        engine_threads: None,
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Silent,

@@ -136,8 +136,15 @@ fn run_in(
     let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
     let model = mobilenet(&device);
     let card = card("mobilenet_v2_w0_1", 32);
-    let mut run =
-        Run { folder, device: &device, others: &[], engine: Some(2), resume, stop, observer };
+    let mut run = Run {
+        folder,
+        device: &device,
+        others: &[],
+        engine_threads: Some(2),
+        resume,
+        stop,
+        observer,
+    };
     train(model, &card, &dataset, config, &mut run)
 }
 
@@ -441,7 +448,7 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
             folder: out.path(),
             device: &device,
             others: &[],
-            engine: None,
+            engine_threads: None,
             resume: false,
             stop: &stop,
             observer: &mut Silent,
@@ -460,7 +467,7 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
         folder: again.path(),
         device: &device,
         others: &[],
-        engine: None,
+        engine_threads: None,
         resume: false,
         stop: &stop,
         observer: &mut Silent,
@@ -492,7 +499,7 @@ fn several_devices_share_the_batches_of_a_step() {
             folder: folder.path(),
             device: &device,
             others,
-            engine: None,
+            engine_threads: None,
             resume: false,
             stop: &AtomicBool::new(false),
             observer: &mut Silent,

@@ -1,4 +1,4 @@
-//! Whether a network computes what the graph computes that its weights came from.
+//! Whether a network agrees with the graph that its weights came from.
 
 use anyhow::{anyhow, ensure};
 use burn::tensor::{Tensor, TensorData};

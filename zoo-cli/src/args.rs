@@ -506,7 +506,7 @@ pub struct Forward {
 /// `zoo bench`
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// The model's name; its weights are drawn at random
+    /// The model's name; its weights are noise, the same each time
     pub variant: String,
 
     /// Images in a batch

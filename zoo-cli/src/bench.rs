@@ -47,7 +47,7 @@ struct Measurement {
 
 /// Runs the command.
 pub fn run(args: &Bench) -> anyhow::Result<()> {
-    // Said to be so many, so also those that libtorch would choose otherwise.
+    // Set in any case, since libtorch would choose its own number.
     device::set_threads(args.run.threads.map_or_else(device::threads, usize::from));
     if args.training {
         device::keep_memory();

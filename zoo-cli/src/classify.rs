@@ -54,7 +54,7 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
     let mut printer = Printer::new(args.format)?;
     let mut outcome = Outcome::Done;
     std::thread::scope(|scope| {
-        // Two batches wait at most, so that memory does not grow with the number of images.
+        // Two batches wait at most, while a third is decoded, so that memory does not grow with the number of images.
         let (sender, receiver) = sync_channel(2);
         let paths = &paths;
         scope.spawn(move || {

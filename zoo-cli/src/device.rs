@@ -48,7 +48,7 @@ impl Backend {
     }
 
     /// The threads of zoo-engine, where that runs networks in place of Burn.
-    pub fn engine(self) -> Option<usize> {
+    pub fn engine_threads(self) -> Option<usize> {
         (self == Self::Cpu).then(threads)
     }
 
@@ -133,9 +133,9 @@ impl FromStr for Place {
 
 impl Place {
     /// The threads of zoo-engine, where that runs networks in place of Burn.
-    pub fn engine(&self) -> Option<usize> {
+    pub fn engine_threads(&self) -> Option<usize> {
         match self {
-            Self::Here(backend) => backend.engine(),
+            Self::Here(backend) => backend.engine_threads(),
             Self::There(_) => None,
         }
     }

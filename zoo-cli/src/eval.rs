@@ -10,7 +10,7 @@ use zoo_train::{
 };
 
 use crate::args::{Eval, Format};
-use crate::finetune::Bars;
+use crate::bars::Bars;
 use crate::output::{csv_records, json_lines};
 use crate::runner::ensure_held;
 use crate::{Outcome, device, model};
@@ -37,7 +37,7 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     let batching = Batching {
         batch_size: args.batch_size,
         workers: device::threads(),
-        engine: args.run.backend.engine(),
+        engine_threads: args.run.backend.engine_threads(),
     };
     let evaluation = evaluate(&network, &images, &labels, batching, &device, &mut bars);
     for complaint in images.complaints() {

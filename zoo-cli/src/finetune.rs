@@ -1,23 +1,23 @@
 //! `zoo finetune`: from photographs of one's own to a record that knows them.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail, ensure};
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use toml::{Table, Value};
 use zoo_core::{Preprocess, parameters};
 use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, EpochRow, Event, Fitted, LINEAR, MODEL, Masks, Observer, Source,
-    TaskKind, duration, train, train_segmenter,
+    CHECKPOINT, Config, Dataset, Fitted, LINEAR, MODEL, Masks, Source, TaskKind, duration, train,
+    train_segmenter,
 };
 
 use crate::args::{self, Finetune};
+use crate::bars::Bars;
 use crate::device::Place;
 use crate::runner::ensure_held;
 use crate::{Outcome, device, model};
@@ -93,9 +93,9 @@ fn in_folder<'r>(
     observer: &'r mut Bars,
 ) -> zoo_train::Run<'r> {
     let resume = args.resume.is_some();
-    let engine = places(args)[0].engine();
+    let engine_threads = places(args)[0].engine_threads();
     let (device, others) = (&devices[0], &devices[1..]);
-    zoo_train::Run { folder, device, others, engine, resume, stop, observer }
+    zoo_train::Run { folder, device, others, engine_threads, resume, stop, observer }
 }
 
 /// Trains a network to tell pixels apart.
@@ -115,7 +115,7 @@ fn segment(
     announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
     prepare(args, config, folder)?;
     let stop = stop_on_interrupt()?;
-    let mut bars = Bars { segments: true, ..Bars::default() };
+    let mut bars = Bars::of_segments();
     let mut run = in_folder(folder, args, devices, &stop, &mut bars);
     let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
@@ -366,99 +366,4 @@ fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     })
     .context("cannot listen to Ctrl-C")?;
     Ok(stop)
-}
-
-/// Shows a run on standard error: bars on a terminal, and a line for each epoch.
-#[derive(Default)]
-pub(crate) struct Bars {
-    bar: Option<ProgressBar>,
-    epochs: usize,
-    /// Whether what is validated is the mean IoU, not the share of images that are right.
-    segments: bool,
-}
-
-impl Bars {
-    fn show(&mut self, length: usize, template: &str) {
-        if stderr().is_terminal() {
-            let style = ProgressStyle::with_template(template).expect("the template is valid");
-            self.bar = Some(ProgressBar::new(length as u64).with_style(style));
-        }
-    }
-
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        }
-    }
-}
-
-impl Observer for Bars {
-    fn on(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Warning(text) => self.line(&format!("zoo: {text}")),
-            Event::Stage(name) => self.line(name),
-            Event::Pass { name, images } => {
-                let template = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} left";
-                self.show(*images, template);
-                if let Some(bar) = &self.bar {
-                    bar.set_message((*name).to_owned());
-                }
-            }
-            Event::Progress(images) => {
-                if let Some(bar) = &self.bar {
-                    bar.inc(*images as u64);
-                }
-            }
-            Event::PassDone => {
-                if let Some(bar) = self.bar.take() {
-                    bar.finish_and_clear();
-                }
-            }
-            Event::Epoch { epoch, epochs, batches, done } => {
-                self.epochs = *epochs;
-                self.show(*batches, "{prefix} {bar:30} {pos}/{len}, {msg}, {eta} left");
-                if let Some(bar) = &self.bar {
-                    bar.set_prefix(format!("epoch {epoch}/{epochs}"));
-                    bar.set_position(*done as u64);
-                    bar.reset_eta();
-                }
-            }
-            Event::Batch { images, loss, accuracy, .. } => {
-                if let Some(bar) = &self.bar {
-                    bar.inc(1);
-                    let speed = bar.per_sec() * *images as f64;
-                    let percent = 100.0 * accuracy;
-                    bar.set_message(format!(
-                        "loss {loss:.3}, {percent:.1} % right, {speed:.0} images/s"
-                    ));
-                }
-            }
-            Event::EpochDone(row) => {
-                if let Some(bar) = self.bar.take() {
-                    bar.finish_and_clear();
-                }
-                eprintln!("{}", line(row, self.epochs, self.segments));
-            }
-        }
-    }
-}
-
-/// An epoch in a line.
-fn line(row: &EpochRow, epochs: usize, segments: bool) -> String {
-    let mut text = format!(
-        "epoch {}/{epochs}: loss {:.3}, {:.1} % right",
-        row.epoch,
-        row.train_loss,
-        100.0 * row.train_accuracy
-    );
-    if let (Some(loss), Some(accuracy)) = (row.val_loss, row.val_accuracy) {
-        text += &format!("; validation: loss {loss:.3}, ");
-        text += &if segments {
-            format!("mean IoU {accuracy:.3}")
-        } else {
-            format!("{:.1} % right", 100.0 * accuracy)
-        };
-    }
-    text + &format!("; {:.0} images/s", row.images_per_second)
 }

@@ -1,6 +1,7 @@
 //! `zoo forward`: raw tensors in and out, to compare with other implementations.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use anyhow::{Context, ensure};
 use safetensors::tensor::TensorView;
@@ -63,6 +64,5 @@ pub fn run(args: &Forward) -> anyhow::Result<()> {
         })
         .collect::<Result<_, _>>()?;
     let bytes = safetensors::serialize(views, None)?;
-    use std::io::Write;
     Ok(zoo_import::write_atomically(&args.output, |file| file.write_all(&bytes))?)
 }

@@ -3,7 +3,7 @@
 //! One file a command: [`classify`] is the one to read first.
 
 use std::any::Any;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +12,7 @@ use anyhow::anyhow;
 pub mod agreement;
 pub mod anatomy;
 pub mod args;
+pub mod bars;
 pub mod bench;
 pub mod capture;
 pub mod classify;
@@ -83,7 +84,8 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     use zoo_import::Error;
 
-    let is_failure = error.is::<Failure>()
+    let is_failure = io_kinds(error)
+        .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
         || matches!(
             error.downcast_ref(),
             Some(Error::Write { .. } | Error::Download { .. } | Error::Altered { .. })
@@ -95,14 +97,15 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if is_failure { 2 } else { 1 }
 }
 
-/// Marks an error as the machine's, not the input's.
-#[derive(Debug)]
-pub struct Failure(pub &'static str);
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
-    }
+/// What the system refused, on the way to an error.
+pub fn io_kinds(error: &anyhow::Error) -> impl Iterator<Item = ErrorKind> {
+    error.chain().filter_map(|cause| {
+        let error = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+            Some(csv::ErrorKind::Io(error)) => Some(error),
+            _ => cause.downcast_ref::<std::io::Error>(),
+        };
+        error.map(std::io::Error::kind)
+    })
 }
 
 /// How many calls of [`catch`] are under way.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use zoo_cli::args::Zoo;
-use zoo_cli::{Outcome, exit_code, is_catching, run};
+use zoo_cli::{Outcome, exit_code, io_kinds, is_catching, run};
 
 fn main() -> ExitCode {
     // SAFETY: this is the program's first statement.
@@ -27,21 +27,13 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeInputWasBad) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // The reader of our output went away, as `head` does.
+        Err(error) if io_kinds(&error).any(|kind| kind == ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "zoo: {error:#}");
             ExitCode::from(exit_code(&error))
         }
     }
-}
-
-/// Whether the reader of our output went away, as `head` does.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let error = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
-            Some(csv::ErrorKind::Io(error)) => Some(error),
-            _ => cause.downcast_ref::<std::io::Error>(),
-        };
-        error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-    })
 }

@@ -120,12 +120,13 @@ impl Runner {
         read: impl FnOnce(Tensor<4>, Logits) -> T,
     ) -> anyhow::Result<T> {
         check_size(&self.network, shape)?;
+        let cpu = Backend::Cpu.device()?;
         // A backend that computes on its own time says at the reading what went wrong.
         let result = crate::catch(|| {
             let images = Tensor::<4>::from_data(TensorData::new(images, shape), &self.device);
             let features = self.network.forward_features(images);
             let logits = match &self.head {
-                Some(head) => head.forward_head(features.clone().to_device(&Device::flex())),
+                Some(head) => head.forward_head(features.clone().to_device(&cpu)),
                 None => self.network.forward_head(features.clone()),
             };
             read(features, logits)

@@ -388,8 +388,9 @@ fn weights_that_are_no_numbers_answer_nothing() {
         .iter()
         .map(|(key, tensor)| (key, tensor.shape.to_vec(), tensor.to_bytes().unwrap().to_vec()))
         .collect();
-    let (.., bias) = values.iter_mut().find(|(key, ..)| *key == "fc3.bias").unwrap();
-    bias[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    // What comes behind it must not make a number of it.
+    let (.., kernel) = values.iter_mut().find(|(key, ..)| *key == "conv1.weight").unwrap();
+    kernel[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     let views = values.iter().map(|(key, shape, bytes)| {
         (*key, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
@@ -399,8 +400,22 @@ fn weights_that_are_no_numbers_answer_nothing() {
     let image = image.to_string_lossy();
     let run = zoo_in(folder.path(), &["classify", &image, "--weights", "nan.safetensors"]);
     assert_eq!((run.code, &*run.stdout), (1, ""));
-    assert!(run.stderr.contains("not finite in fc3.bias"), "{}", run.stderr);
+    assert!(run.stderr.contains("not finite in conv1.weight"), "{}", run.stderr);
     assert!(run.stderr.contains("the network's answer is not a number"), "{}", run.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_the_machines_fault() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [&["list"][..], &["list", "--format", "csv"], &["list", "--format", "json"]] {
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_zoo"))
+            .args(arguments)
+            .stdout(full())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -20,8 +20,12 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
+    /// The larger one; a NaN of `self` stays one.
     unsafe fn max(self, other: Self) -> Self;
+    /// The smaller one; a NaN of `self` stays one.
     unsafe fn min(self, other: Self) -> Self;
+    /// The larger one; a NaN of either stays one.
+    unsafe fn largest(self, other: Self) -> Self;
     /// `self · factor + summand`
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
     /// To the nearest whole number.
@@ -143,12 +147,21 @@ impl Lanes for [f32; LANES] {
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        std::array::from_fn(|i| if self[i] > other[i] { self[i] } else { other[i] })
+        std::array::from_fn(|i| if other[i] > self[i] { other[i] } else { self[i] })
     }
 
     #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
-        std::array::from_fn(|i| if self[i] < other[i] { self[i] } else { other[i] })
+        std::array::from_fn(|i| if other[i] < self[i] { other[i] } else { self[i] })
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        std::array::from_fn(
+            |i| {
+                if self[i] > other[i] || self[i].is_nan() { self[i] } else { other[i] }
+            },
+        )
     }
 
     #[inline(always)]

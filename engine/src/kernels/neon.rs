@@ -69,6 +69,12 @@ impl Lanes for [float32x4_t; 4] {
     }
 
     #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        // SAFETY: see above. The instruction keeps every NaN.
+        unsafe { self.max(other) }
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
         // SAFETY: see above.
         four(|i| unsafe { vfmaq_f32(summand[i], self[i], factor[i]) })

@@ -62,7 +62,7 @@ unsafe fn largest<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
             for x in 0..taps[0].count {
                 for (value, taps) in values.iter_mut().zip(&taps) {
                     let place = y * row.to_row + taps.first * LANES + x * row.to_column;
-                    *value = value.max(V::load(row.input.add(place)));
+                    *value = value.largest(V::load(row.input.add(place)));
                 }
             }
         }

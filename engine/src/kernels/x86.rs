@@ -51,14 +51,23 @@ impl Lanes for __m512 {
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: see above.
-        unsafe { _mm512_max_ps(self, other) }
+        // SAFETY: see above. Where one is a NaN, the second operand is the result.
+        unsafe { _mm512_max_ps(other, self) }
     }
 
     #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         // SAFETY: see above.
-        unsafe { _mm512_min_ps(self, other) }
+        unsafe { _mm512_min_ps(other, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(other, other);
+            _mm512_mask_mov_ps(self.max(other), is_nan, other)
+        }
     }
 
     #[inline(always)]
@@ -138,13 +147,22 @@ impl Lanes for [__m256; 2] {
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
         // SAFETY: see above.
-        both(|i| unsafe { _mm256_max_ps(self[i], other[i]) })
+        both(|i| unsafe { _mm256_max_ps(other[i], self[i]) })
     }
 
     #[inline(always)]
     unsafe fn min(self, other: Self) -> Self {
         // SAFETY: see above.
-        both(|i| unsafe { _mm256_min_ps(self[i], other[i]) })
+        both(|i| unsafe { _mm256_min_ps(other[i], self[i]) })
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        // SAFETY: see above.
+        both(|i| unsafe {
+            let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(other[i], other[i]);
+            _mm256_blendv_ps(_mm256_max_ps(other[i], self[i]), other[i], is_nan)
+        })
     }
 
     #[inline(always)]

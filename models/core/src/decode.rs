@@ -24,10 +24,10 @@ pub enum DecodeError {
     /// The bytes claim to be an image, but something in them is broken, missing or too large.
     #[error("not a readable image: {0}")]
     Broken(String),
-    /// The image has no pixels, or is so long and thin that resizing it makes no sense.
+    /// The image is so long and thin that resizing it makes no sense, or has no pixels.
     #[error(
-        "an image of {0}x{1} pixels can't be classified: one side is more than {MAX_ASPECT} times \
-         the other"
+        "an image of {0}x{1} pixels is too thin\nhint: crop it; one side may be {MAX_ASPECT} times \
+         the other at most"
     )]
     Size(u32, u32),
 }
@@ -90,8 +90,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     Ok(image.into_rgb8())
 }
 
-/// Whether a JPEG has its end. The decoder makes what is missing of one grey, and says nothing; those
-/// of other formats complain, as PIL does of all.
+/// Whether a JPEG has its end. The decoder fills what is missing with grey without an error; those of
+/// other formats complain, as PIL always does.
 ///
 /// Goes from marker to marker (ITU-T T.81, B.1.1), since a thumbnail in a segment has an end, too.
 fn has_end(jpeg: &[u8]) -> bool {

@@ -6,7 +6,8 @@
 //! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: what is known about a network, as data.
 //! - [`parameters`]: the names and shapes of a module's parameters, without their values.
 //!
-//! This crate names no architecture, does no input or output, and asks for no backend.
+//! This crate names no architecture, does no input or output, and asks for no backend, but for its
+//! feature `cpu-training`.
 
 mod classifier;
 mod keys;

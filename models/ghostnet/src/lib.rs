@@ -224,9 +224,8 @@ impl GhostBottleneck {
 
 impl GhostModule {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let maps = self.primary.forward(x);
-        let ghosts = self.cheap.forward(maps.clone());
-        cat(vec![maps, ghosts])
+        let [maps, seen] = fork(self.primary.forward(x));
+        cat(vec![maps, self.cheap.forward(seen)])
     }
 }
 

@@ -30,7 +30,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, cat,
-    relu, torch_uniform,
+    linear_with_bias, relu, torch_uniform,
 };
 use zoo_core::{TrainingOutput, check_size};
 
@@ -198,10 +198,9 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         .with_initializer(Some(NARROW))
 }
 
-fn linear(channels: [usize; 2], device: &Device) -> Linear {
-    let [inputs, outputs] = channels;
-    let linear = LinearConfig::new(inputs, outputs).init(device);
-    Linear { weight: NARROW.init(channels, device), ..linear }
+fn linear([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
+    let linear = LinearConfig::new(inputs, outputs).with_initializer(NARROW);
+    linear_with_bias(linear, &torch_uniform(), device)
 }
 
 impl GoogLeNet {

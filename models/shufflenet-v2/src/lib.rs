@@ -24,7 +24,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, cat, channel_shuffle, torch_uniform,
+    HeadKind, cat, channel_shuffle, fork, torch_uniform,
 };
 
 mod pretrained;
@@ -159,7 +159,10 @@ impl ShuffleUnit {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (passed, x) = match &self.shortcut {
-            Some(shortcut) => (shortcut.forward(x.clone()), x),
+            Some(shortcut) => {
+                let [passed, x] = fork(x);
+                (shortcut.forward(passed), x)
+            }
             None => {
                 let [_, channels, _, _] = x.dims();
                 let half = channels / 2;

@@ -25,7 +25,7 @@ use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{Apply, cat, conv_with_bias, global_avg_pool2d, relu};
+use zoo_core::layers::{Apply, cat, conv_with_bias, fork, global_avg_pool2d, relu};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -164,12 +164,8 @@ impl ImageClassifier for SqueezeNet {
 
 impl Fire {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let squeezed = relu(self.squeeze.apply(x));
-        let halves = vec![
-            relu(self.expand1x1.apply(squeezed.clone())),
-            relu(self.expand3x3.apply(squeezed)),
-        ];
-        cat(halves)
+        let [a, b] = fork(relu(self.squeeze.apply(x)));
+        cat(vec![relu(self.expand1x1.apply(a)), relu(self.expand3x3.apply(b))])
     }
 }
 

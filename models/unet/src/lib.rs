@@ -30,7 +30,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageSegmenter;
-use zoo_core::layers::{Apply, ConvNormAct, ConvNormActConfig, cat};
+use zoo_core::layers::{Apply, ConvNormAct, ConvNormActConfig, cat, fork};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -68,12 +68,14 @@ pub struct UNet {
     classifier: Conv2d,
 }
 
+/// 3×3 convolution → BatchNorm → ReLU, twice.
 #[derive(Module, Debug)]
 struct DoubleConv {
     first: ConvNormAct,
     second: ConvNormAct,
 }
 
+/// Doubles a map's sides, puts the skipped map of that size before it, and convolves both.
 #[derive(Module, Debug)]
 struct Up {
     /// Without it, interpolation.
@@ -132,8 +134,9 @@ impl ImageSegmenter for UNet {
         let mut x = self.stem.forward(images);
         let mut skipped = Vec::with_capacity(self.down.len());
         for down in &self.down {
-            skipped.push(x.clone());
-            x = down.forward(self.pool.apply(x));
+            let [skip, more] = fork(x);
+            skipped.push(skip);
+            x = down.forward(self.pool.apply(more));
         }
         self.up.iter().zip(skipped.into_iter().rev()).fold(x, |x, (up, skip)| up.forward(x, skip))
     }

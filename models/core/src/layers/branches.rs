@@ -163,7 +163,10 @@ impl Layer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv(conv) => conv.forward(x),
-            Self::Fork(fork) => cat(vec![fork.wide.forward(x.clone()), fork.tall.forward(x)]),
+            Self::Fork(Fork { wide, tall }) => {
+                let [a, b] = fork(x);
+                cat(vec![wide.forward(a), tall.forward(b)])
+            }
             Self::AvgPool(pool) => pool.apply(x),
             Self::MaxPool(pool) => pool.apply(x),
         }

@@ -1,0 +1,106 @@
+//! What training and evaluation show while they run.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use zoo_train::{EpochRow, Event, Observer};
+
+/// Shows a run on standard error: bars on a terminal, and a line for each epoch.
+#[derive(Default)]
+pub struct Bars {
+    bar: Option<ProgressBar>,
+    epochs: usize,
+    /// Whether what is validated is the mean IoU, not the share of images that are right.
+    segments: bool,
+}
+
+impl Bars {
+    /// For a run that tells pixels apart.
+    pub fn of_segments() -> Self {
+        Self { segments: true, ..Self::default() }
+    }
+
+    fn show(&mut self, length: usize, template: &str) {
+        if stderr().is_terminal() {
+            let style = ProgressStyle::with_template(template).expect("the template is valid");
+            self.bar = Some(ProgressBar::new(length as u64).with_style(style));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Observer for Bars {
+    fn on(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Warning(text) => self.line(&format!("zoo: {text}")),
+            Event::Stage(name) => self.line(name),
+            Event::Pass { name, images } => {
+                let template = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} left";
+                self.show(*images, template);
+                if let Some(bar) = &self.bar {
+                    bar.set_message((*name).to_owned());
+                }
+            }
+            Event::Progress(images) => {
+                if let Some(bar) = &self.bar {
+                    bar.inc(*images as u64);
+                }
+            }
+            Event::PassDone => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Epoch { epoch, epochs, batches, done } => {
+                self.epochs = *epochs;
+                self.show(*batches, "{prefix} {bar:30} {pos}/{len}, {msg}, {eta} left");
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+                    bar.set_position(*done as u64);
+                    bar.reset_eta();
+                }
+            }
+            Event::Batch { images, loss, accuracy, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.inc(1);
+                    let speed = bar.per_sec() * *images as f64;
+                    let percent = 100.0 * accuracy;
+                    bar.set_message(format!(
+                        "loss {loss:.3}, {percent:.1} % right, {speed:.0} images/s"
+                    ));
+                }
+            }
+            Event::EpochDone(row) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                eprintln!("{}", line(row, self.epochs, self.segments));
+            }
+        }
+    }
+}
+
+/// An epoch in a line.
+fn line(row: &EpochRow, epochs: usize, segments: bool) -> String {
+    let mut text = format!(
+        "epoch {}/{epochs}: loss {:.3}, {:.1} % right",
+        row.epoch,
+        row.train_loss,
+        100.0 * row.train_accuracy
+    );
+    if let (Some(loss), Some(accuracy)) = (row.val_loss, row.val_accuracy) {
+        text += &format!("; validation: loss {loss:.3}, ");
+        text += &if segments {
+            format!("mean IoU {accuracy:.3}")
+        } else {
+            format!("{:.1} % right", 100.0 * accuracy)
+        };
+    }
+    text + &format!("; {:.0} images/s", row.images_per_second)
+}
