@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Device};
 use memchr::memmem;
+use zoo_cli::agreement::agreement;
 use zoo_cli::capture::capture;
 use zoo_cli::device::Backend;
 use zoo_cli::recognise::identify;
@@ -119,9 +120,15 @@ fn every_architecture_has_an_onnx_model() {
             assert!(memmem::find(&model, name.as_bytes()).is_some(), "{}: {name}", variant.name);
         }
         // And back, with all weights.
-        let found = identify(&Checkpoint::open(&path).unwrap());
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let found = identify(&checkpoint);
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name)).recognition;
         assert!(!found.is_headless, "{} came back without a classifier", variant.name);
         assert_eq!(found.name, variant.name);
+        // What it computes is what the network computes.
+        let graph = checkpoint.graph.as_ref().unwrap();
+        let found = agreement(graph, &network, config.in_channels(), size);
+        let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name));
+        assert!(found.is_close(), "{}: {found:?}", variant.name);
     }
 }

@@ -17,7 +17,7 @@ mod arrange;
 mod value;
 mod windows;
 
-use value::{Value, arithmetic, check, image};
+use value::{Value, arithmetic, check, choose, image};
 
 /// Why a graph was not computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,7 +245,8 @@ impl Run<'_> {
                 x()?.map(|x| x.clamp(low, high))
             }
             "Softmax" => self.softmax(node)?,
-            "Add" | "Sum" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" => {
+            "Where" => choose(&x()?, &self.value(node, 1)?, &self.value(node, 2)?)?,
+            "Add" | "Sum" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Equal" => {
                 let mut value = x()?;
                 for index in 1..node.inputs.len() {
                     value = arithmetic(&node.operator, &value, &self.value(node, index)?)?;

@@ -114,6 +114,17 @@ fn combine<const D: usize>(operator: &str, a: Tensor<D>, b: Tensor<D>) -> Tensor
         "Div" => a / b,
         "Pow" => a.powf(b),
         "Min" => a.min_pair(b),
-        _ => a.max_pair(b),
+        "Max" => a.max_pair(b),
+        _ => a.equal(b).float(),
     }
+}
+
+/// The numbers of `a` where `condition` is not 0, those of `b` elsewhere.
+pub(super) fn choose(condition: &Value, a: &Value, b: &Value) -> Result<Value, Fault> {
+    let dims = broadcast(&broadcast(&condition.dims, &a.dims)?, &b.dims)?;
+    let mut shape = [1; RANK];
+    shape[RANK - dims.len()..].copy_from_slice(&dims);
+    let is_not = condition.ranked::<RANK>()?.equal_elem(0.0).expand(shape);
+    let [a, b] = [a.ranked::<RANK>()?, b.ranked::<RANK>()?].map(|x| x.expand(shape));
+    Value::of(a.mask_where(is_not, b), dims)
 }
