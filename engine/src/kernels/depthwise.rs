@@ -50,6 +50,10 @@ pub(crate) unsafe fn row<V: Lanes>(row: &Row) {
 }
 
 /// Computes `M` places.
+///
+/// # Safety
+///
+/// As for [`row`]; there are so many places from `at` on.
 #[inline(always)]
 unsafe fn places<V: Lanes, const M: usize>(row: &Row, at: usize) {
     // SAFETY: the caller's promise.

@@ -77,6 +77,9 @@ pub(crate) unsafe fn row<V: Lanes>(row: &Row) {
     }
 }
 
+/// # Safety
+///
+/// The machine has the instructions of `V`.
 #[inline(always)]
 unsafe fn binary<V: Lanes>(row: &Row, x: V, y: V) -> V {
     let (x, y) = if row.is_flipped { (y, x) } else { (x, y) };

@@ -52,6 +52,10 @@ pub(crate) unsafe fn row<V: Lanes>(row: &Row<'_>) {
 }
 
 /// The largest values of `M` windows with as many columns.
+///
+/// # Safety
+///
+/// As for [`row`]; there are so many windows from `at` on.
 #[inline(always)]
 unsafe fn largest<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
     let taps: [Taps; M] = std::array::from_fn(|i| row.columns[at + i]);
@@ -73,6 +77,10 @@ unsafe fn largest<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
 }
 
 /// The sums of `M` windows with as many columns, each times its factor.
+///
+/// # Safety
+///
+/// As for [`row`]; there are so many windows from `at` on.
 #[inline(always)]
 unsafe fn average<V: Lanes, const M: usize>(row: &Row<'_>, factors: &[f32], at: usize) {
     let taps: [Taps; M] = std::array::from_fn(|i| row.columns[at + i]);

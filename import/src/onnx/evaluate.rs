@@ -20,21 +20,14 @@ mod windows;
 use value::{Value, arithmetic, check, choose, image};
 
 /// Why a graph was not computed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{node}: {reason}")]
 pub struct NotRun {
     /// The node that could not be, as its exporter named it.
     pub node: String,
     /// What about it.
     pub reason: String,
 }
-
-impl std::fmt::Display for NotRun {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.node, self.reason)
-    }
-}
-
-impl std::error::Error for NotRun {}
 
 /// What a node says it lacks.
 type Fault = String;

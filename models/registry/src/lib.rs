@@ -355,7 +355,7 @@ impl std::fmt::Display for NotAClassifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
             "this network classifies each pixel, not an image as a whole\n\
-             hint: `zoo list` shows the networks that name images",
+             hint: any other than U-Net does; `zoo list` shows them",
         )
     }
 }
