@@ -89,17 +89,19 @@ fn windows() -> impl Strategy<Value = Window> {
     )
 }
 
+const ACTIVATIONS: [Activation; 8] = [
+    Activation::Identity,
+    Activation::RELU,
+    Activation::Clamp { low: 0.0, high: 6.0 },
+    Activation::Sigmoid,
+    Activation::Silu,
+    Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 },
+    Activation::HardSwish { slope: 1.0 / 6.0, offset: 0.5 },
+    Activation::Tanh,
+];
+
 fn activations() -> impl Strategy<Value = Activation> {
-    prop::sample::select(vec![
-        Activation::Identity,
-        Activation::RELU,
-        Activation::Clamp { low: 0.0, high: 6.0 },
-        Activation::Sigmoid,
-        Activation::Silu,
-        Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 },
-        Activation::HardSwish { slope: 1.0 / 6.0, offset: 0.5 },
-        Activation::Tanh,
-    ])
+    prop::sample::select(&ACTIVATIONS[..])
 }
 
 /// A weight that is no number.
@@ -107,17 +109,8 @@ fn activations() -> impl Strategy<Value = Activation> {
 fn what_is_no_number_stays_none() {
     let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
     let pool = Op::Pool { kind: PoolKind::Max, window };
-    let activations = [
-        Activation::RELU,
-        Activation::Clamp { low: 0.0, high: 6.0 },
-        Activation::Sigmoid,
-        Activation::Silu,
-        Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 },
-        Activation::HardSwish { slope: 1.0 / 6.0, offset: 0.5 },
-        Activation::Tanh,
-    ];
     for channels in [3, 20] {
-        for activation in activations {
+        for activation in ACTIVATIONS {
             let shape = [1, channels, 6, 7];
             let mut graph = graph(shape);
             let mut offsets = noise(1, shape.iter().product());
