@@ -224,6 +224,7 @@ fn a_record_gives_the_same_answers() {
             in_channels: variant.config.in_channels(),
             has_auxiliary: false,
             has_classifier: true,
+            hidden: Vec::new(),
             labels: vec![],
             preprocess: zoo_core::Preprocess::IMAGENET,
             origin: Origin {

@@ -110,7 +110,7 @@ fn every_architecture_has_an_onnx_model() {
         let small = if has_map { 224 } else { network.min_size().max(64) };
         let size = variant.size.min(small);
         let captured =
-            |images| capture(config, [images, config.in_channels(), size, size]).unwrap().1;
+            |images| capture(config, &[], [images, config.in_channels(), size, size]).unwrap().1;
         let (two, three) = (captured(2), captured(3));
         state
             .save_onnx([&two, &three], *OPSETS.end(), &path)

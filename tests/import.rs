@@ -10,7 +10,7 @@ use safetensors::tensor::TensorView;
 use zoo_cli::device::Backend;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
 use zoo_import::{
-    Candidate, Checkpoint, Error, Precision, Record, Report, Tensor, Unrecognised, fit, recognise,
+    Candidate, Checkpoint, Choice, Error, Precision, Record, Report, Tensor, Unrecognised, fit, recognise,
 };
 use zoo_models::{Config, Network, VARIANTS, variant};
 use zoo_tests::fixture::Fixture;
@@ -97,7 +97,7 @@ fn training_state_beside_a_model_is_left_out_and_layers_are_not() {
         load(&Checkpoint::open(&path).unwrap(), "lenet5")
     };
     assert!(open("optimizer.state.0.exp_avg").is_ok() && open("model_ema.weight").is_ok());
-    assert!(open("head.weight").is_err() && open("upsample.weight").is_err());
+    assert!(open("model.head.weight").is_err() && open("model.upsample.weight").is_err());
 }
 
 #[test]
@@ -202,8 +202,7 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
     Checkpoint {
         path: format!("{}{}", layout.file_prefix, variant.name).into(),
         tensors: tensors.collect(),
-        graph: None,
-        normalization: None,
+        ..Checkpoint::default()
     }
 }
 
@@ -215,6 +214,7 @@ fn every_variant_is_recognised_in_every_spelling() {
         .iter()
         .map(|variant| Candidate {
             name: variant.name,
+            family: variant.config.family().name,
             layouts: variant.layouts,
             usual: (variant.config.num_classes(), variant.config.in_channels()),
             build: Box::new(|classes, channels| {
@@ -229,10 +229,13 @@ fn every_variant_is_recognised_in_every_spelling() {
             capture: Box::new(|_, _| None),
         })
         .collect();
+    let recognise = |checkpoint: &Checkpoint| {
+        recognise(checkpoint, &candidates, &Choice::default()).map(|found| found.recognition)
+    };
     for (variant, candidate) in VARIANTS.iter().zip(&candidates) {
         for layout in variant.layouts {
             let mut checkpoint = hollow(variant, layout, 7);
-            let found = recognise(&checkpoint, &candidates).unwrap_or_else(|error| {
+            let found = recognise(&checkpoint).unwrap_or_else(|error| {
                 panic!("{} as {} has it: {error}", variant.name, layout.name)
             });
             assert_eq!((found.name.as_str(), found.num_classes), (variant.name, 7));
@@ -241,7 +244,7 @@ fn every_variant_is_recognised_in_every_spelling() {
             if !layout.file_prefix.is_empty() {
                 let nameless =
                     Checkpoint { path: "checkpoint".into(), ..hollow(variant, layout, 7) };
-                match recognise(&nameless, &candidates) {
+                match recognise(&nameless) {
                     Ok(found) => assert_ne!(found.name, variant.name),
                     Err(error) => assert!(matches!(error, Unrecognised::Ambiguous(_)), "{error}"),
                 }
@@ -254,7 +257,7 @@ fn every_variant_is_recognised_in_every_spelling() {
                     checkpoint.tensors.remove(&key.unwrap());
                 }
             }
-            let found = recognise(&checkpoint, &candidates).unwrap_or_else(|error| {
+            let found = recognise(&checkpoint).unwrap_or_else(|error| {
                 panic!("{} as {} has it, without a classifier: {error}", variant.name, layout.name)
             });
             assert_eq!((found.name.as_str(), found.is_headless), (variant.name, true));

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use zoo_core::Preprocess;
+use zoo_core::{HiddenLayer, Preprocess};
 
 /// What a record says about itself: everything that is needed to classify with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct ModelCard {
     /// Whether the classifier was trained, and not only the layers before it.
     #[serde(default = "yes")]
     pub has_classifier: bool,
+    /// The hidden layers of a classifier that has several layers where the network has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<HiddenLayer>,
     /// The classes' names in order, or none at all.
     pub labels: Vec<String>,
     /// How an image becomes the network's input.
@@ -38,6 +41,8 @@ impl ModelCard {
             Some("it has no classes or no channels")
         } else if self.num_classes.max(self.in_channels) > MANY {
             Some("it has more classes or channels than any network")
+        } else if self.hidden.iter().any(|layer| !(1..=MANY).contains(&layer.width)) {
+            Some("a hidden layer has no outputs, or more than any network")
         } else if !self.labels.is_empty() && self.labels.len() != self.num_classes {
             Some("it does not have a name for each class")
         } else if !(1..=MAX_SIDE).contains(&crop) || resize > MAX_SIDE {

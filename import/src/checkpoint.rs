@@ -10,15 +10,18 @@ use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
 use crate::keras::{self, Normalization};
 use crate::kind::Kind;
 use crate::onnx::Graph;
-use crate::{Error, pytorch};
+use crate::reparametrized::merged;
+use crate::{Error, Facts, packed, pytorch};
 
 /// The tensors of a foreign file, by key, their values still on disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Checkpoint {
     /// The file.
     pub path: PathBuf,
-    /// The tensors, without the prefixes that training code wraps around a model's keys.
+    /// All tensors of the file. A key is the way to a tensor through the dictionaries and modules that it is in.
     pub tensors: BTreeMap<String, Tensor>,
+    /// What the file says beside its tensors.
+    pub facts: Facts,
     /// The network that they are of, where the file says that too, as ONNX does.
     pub graph: Option<Graph>,
     /// What the network does to images before its first layer, where the file says that, as
@@ -26,26 +29,14 @@ pub struct Checkpoint {
     pub normalization: Option<Normalization>,
 }
 
-/// Entries of a training checkpoint that hold the model, in the order of preference.
-const ENTRIES: [&str; 6] =
-    ["state_dict", "model_state_dict", "model_state", "model", "net", "params"];
-
-/// Those of them that a module may have for a name too: they count only if nothing but training
-/// state is beside them, so that no layer is taken for it.
-const MODULES: [&str; 3] = ["model", "net", "params"];
-
-/// Words that the names of entries with training state begin with: `optimizer`, `lr_schedulers`.
-const STATE: [&str; 8] = ["optim", "sched", "ema", "scaler", "amp", "loss", "criterion", "rng"];
-
-/// Wrappers around wrappers that are looked into.
-const NESTED: usize = 8;
-
-/// What wrappers put before every key.
-const PREFIXES: [&str; 5] = ["module", "model", "net", "backbone", "_orig_mod"];
+/// Steps in keys that stand for wrappers around modules, wherever they are: `DataParallel`, `torch.compile`,
+/// `FullyShardedDataParallel`.
+const WRAPPERS: [&str; 4] =
+    ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 impl Checkpoint {
-    /// Opens a `.pt`, `.pth`, `.safetensors`, `.onnx`, `.h5` or `.keras` file; what it is, its first bytes
-    /// tell, not its name.
+    /// Opens a `.pt`, `.pth`, `.pt2`, `.safetensors`, `.onnx`, `.h5` or `.keras` file, or the only one in a folder or an
+    /// archive; what it is, its first bytes tell, not its name.
     ///
     /// PyTorch's pickles are read as data: nothing in one is ever executed.
     ///
@@ -53,21 +44,28 @@ impl Checkpoint {
     ///
     /// When the file can't be read, is of another kind, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (mut graph, mut normalization) = (None, None);
+        let mut checkpoint = Self { path: path.to_owned(), ..Self::default() };
         let tensors = match Kind::of(path)? {
-            Kind::Pytorch => pytorch::read(path)?,
+            Kind::Folder => return packed::open_folder(path),
+            Kind::Tape => return packed::open_tape(path),
+            Kind::Archive => return packed::open_zip(path),
+            Kind::Pytorch => {
+                let (tensors, facts) = pytorch::read(path)?;
+                checkpoint.facts = facts;
+                tensors
+            }
+            Kind::Exported => pytorch::read_exported(path)?,
             Kind::Safetensors => read_safetensors(path)?,
-            Kind::Onnx => graph.insert(Graph::open(path)?).tensors(),
+            Kind::Onnx => checkpoint.graph.insert(Graph::open(path)?).tensors(),
             kind @ (Kind::Hdf5 | Kind::Keras) => {
                 let contents = match kind {
                     Kind::Hdf5 => keras::read_hdf5(path)?,
                     _ => keras::read_archive(path)?,
                 };
-                normalization = contents.normalization;
+                checkpoint.normalization = contents.normalization;
                 contents.tensors
             }
         };
-        let tensors = unwrap(tensors);
         if tensors.is_empty() {
             let hint = "save the model's `state_dict()`";
             return Err(unsupported(path, "a file without tensors", hint));
@@ -75,7 +73,9 @@ impl Checkpoint {
         if is_quantised(&tensors) {
             return Err(unsupported(path, QUANTISED, NOT_QUANTISED));
         }
-        Ok(Self { path: path.to_owned(), tensors, graph, normalization })
+        checkpoint.tensors = merged(without_wrappers(tensors));
+        checkpoint.facts.add_neighbours(path);
+        Ok(checkpoint)
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -136,33 +136,18 @@ fn is_quantised(tensors: &BTreeMap<String, Tensor>) -> bool {
     tensors.values().any(|tensor| is_integer(tensor) && tensor.shape.len() > 1)
 }
 
-/// Takes the model out of a training checkpoint and the wrappers off its keys.
-fn unwrap(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-    let is_inside =
-        |key: &str, outer: &str| key.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
-    let is_state = |key: &str| {
-        let name = key.split('.').next().unwrap_or_default();
-        name.split('_').any(|word| STATE.iter().any(|state| word.starts_with(state)))
-    };
-    let entry = ENTRIES.iter().find(|entry| {
-        tensors.keys().any(|key| is_inside(key, entry))
-            && (!MODULES.contains(entry)
-                || tensors.keys().all(|key| is_inside(key, entry) || is_state(key)))
-    });
-    if let Some(entry) = entry {
-        tensors.retain(|key, _| is_inside(key, entry));
-        tensors = strip(tensors, entry);
-    }
-    for _ in 0..NESTED {
-        let is_around = |prefix: &&&str| tensors.keys().all(|key| is_inside(key, prefix));
-        match PREFIXES.iter().find(is_around) {
-            Some(prefix) if !tensors.is_empty() => tensors = strip(tensors, prefix),
-            _ => break,
+/// Takes wrappers out of keys, unless two tensors would have the same one.
+fn without_wrappers(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let mut unwrapped = BTreeMap::new();
+    let mut others = Vec::new();
+    for (key, tensor) in tensors {
+        let steps: Vec<&str> = key.split('.').filter(|step| !WRAPPERS.contains(step)).collect();
+        let inner = steps.join(".");
+        match inner.is_empty() || unwrapped.contains_key(&inner) {
+            true => others.push((key, tensor)),
+            false => drop(unwrapped.insert(inner, tensor)),
         }
     }
-    tensors
-}
-
-fn strip(tensors: BTreeMap<String, Tensor>, outer: &str) -> BTreeMap<String, Tensor> {
-    tensors.into_iter().map(|(key, tensor)| (key[outer.len() + 1..].to_owned(), tensor)).collect()
+    unwrapped.extend(others);
+    unwrapped
 }

@@ -13,7 +13,8 @@ use burn::store::{
 use burn::tensor::{DType, TensorData};
 use safetensors::Dtype;
 use safetensors::tensor::View;
-use zoo_core::{KeyLayout, parameters, root_prefix};
+use zoo_core::layers::Activation;
+use zoo_core::{HiddenLayer, KeyLayout, parameters, root_prefix};
 
 use crate::load::keys_of;
 use crate::{Error, Precision, write_atomically};
@@ -92,6 +93,35 @@ impl StateDict {
             }
         }
         state
+    }
+
+    /// Spells a classifier with hidden layers as `torch.nn.Sequential` does: fully connected layers and activations in
+    /// turn, with numbers.
+    ///
+    /// `classifier` are the paths of the network's own classifier, which is the first layer.
+    #[must_use]
+    pub fn with_hidden(mut self, hidden: &[HiddenLayer], classifier: &BTreeSet<String>) -> Self {
+        let part = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
+        let own = classifier.iter().find_map(|path| {
+            let key = &self.tensors[self.places.get(path)?.index].name;
+            Some(key[..key.len() - part(path).len()].to_owned())
+        });
+        let (Some(own), false) = (own, hidden.is_empty()) else { return self };
+        let mut numbers = vec![0];
+        for layer in hidden {
+            let steps = if layer.activation == Activation::Identity { 1 } else { 2 };
+            numbers.push(numbers[numbers.len() - 1] + steps);
+        }
+        for (path, place) in &self.places {
+            let tail = path.strip_prefix("tail.").and_then(|rest| rest.split('.').next());
+            let layer = match tail.and_then(|index| index.parse::<usize>().ok()) {
+                Some(index) => index + 1,
+                None if classifier.contains(path) => 0,
+                None => continue,
+            };
+            self.tensors[place.index].name = format!("{own}{}.{}", numbers[layer], part(path));
+        }
+        self
     }
 
     /// The tensors, named by their keys.

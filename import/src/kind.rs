@@ -10,6 +10,8 @@ use zip::read::ArchiveOffset;
 
 use crate::keras::WEIGHTS;
 use crate::onnx::is_onnx;
+use crate::packed::ENDINGS;
+use crate::pytorch::EXPORTED;
 use crate::{Error, is_record};
 
 /// The kinds of files that tensors are read from.
@@ -19,6 +21,12 @@ pub(crate) enum Kind {
     Onnx,
     Hdf5,
     Keras,
+    /// What `torch.export.save` writes.
+    Exported,
+    /// A folder or an archive, in which a checkpoint may be.
+    Folder,
+    Tape,
+    Archive,
 }
 
 impl Kind {
@@ -30,7 +38,7 @@ impl Kind {
         let open = |source| Error::Open { path: path.to_owned(), source };
         let refuse = |(found, hint): Refusal| Error::Unsupported { path: path.into(), found, hint };
         if path.is_dir() {
-            return Err(refuse(folder(path)));
+            return folder(path).map_or(Ok(Self::Folder), |refusal| Err(refuse(refusal)));
         }
         let mut head = Vec::new();
         File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)).map_err(open)?;
@@ -50,6 +58,8 @@ impl Kind {
             Ok(Self::Hdf5)
         } else if is_onnx(&head) {
             Ok(Self::Onnx)
+        } else if is_tape(&head) && !is_pytorch_tape(path).map_err(open)? {
+            Ok(Self::Tape)
         } else {
             Ok(Self::Pytorch)
         }
@@ -131,13 +141,24 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
     }
 }
 
-fn folder(path: &Path) -> Refusal {
-    if path.join("saved_model.pb").exists() {
+/// What a folder as a whole is, if it is of no use.
+fn folder(path: &Path) -> Option<Refusal> {
+    path.join("saved_model.pb").exists().then(|| {
         let found = "a TensorFlow SavedModel, which is a program";
         let hint = "export it to ONNX with tf2onnx, or save its weights from Keras";
-        return (found.into(), hint.into());
-    }
-    ("a folder".into(), "give one file, the one with the weights".into())
+        (found.into(), hint.into())
+    })
+}
+
+fn is_tape(head: &[u8]) -> bool {
+    head.get(257..).is_some_and(|rest| rest.starts_with(b"ustar"))
+}
+
+/// Whether a tape archive is one of PyTorch's before 2017, which have their storages in an entry.
+fn is_pytorch_tape(path: &Path) -> std::io::Result<bool> {
+    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+    let mut entries = archive.entries_with_seek()?.map_while(Result::ok);
+    Ok(entries.any(|entry| entry.path_bytes().ends_with(b"storages")))
 }
 
 /// What is wrong with an archive.
@@ -145,10 +166,6 @@ enum Fault {
     Foreign(Refusal),
     Broken(String),
 }
-
-/// How the names of files end that hold weights.
-const ENDINGS: [&str; 8] =
-    [".pth", ".pt", ".safetensors", ".onnx", ".bin", ".ckpt", ".pth.tar", ".h5"];
 
 /// Whose archive it is, if none of its entries lies over another one.
 fn archive(path: &Path) -> Result<Kind, Fault> {
@@ -167,24 +184,17 @@ fn archive(path: &Path) -> Result<Kind, Fault> {
         name.strip_suffix(entry).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
     };
     let has = |entry: &str| names.iter().any(|name| is_entry(name, entry));
-    if has("constants.pkl") && has("data.pkl") {
-        return Err(foreign(
-            "a TorchScript archive, a program together with its weights".into(),
-            "in Python, `torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')`".into(),
-        ));
-    }
     if has("data.pkl") {
         return Ok(Kind::Pytorch);
     }
     if names.iter().any(|name| name == WEIGHTS) {
         return Ok(Kind::Keras);
     }
-    if let Some(name) = names.iter().find(|name| ENDINGS.iter().any(|end| name.ends_with(end))) {
-        let kind = if has("METADATA") || has("WHEEL") { "a Python wheel" } else { "an archive" };
-        return Err(foreign(
-            format!("{kind} with `{name}` in it").into(),
-            format!("take that out, `unzip FILE '{name}'`, and give it").into(),
-        ));
+    if has(EXPORTED) {
+        return Ok(Kind::Exported);
+    }
+    if names.iter().any(|name| ENDINGS.iter().any(|end| name.ends_with(end))) {
+        return Ok(Kind::Archive);
     }
     if names.iter().any(|name| name.ends_with(".npy")) {
         let found = "an archive of NumPy arrays";

@@ -21,13 +21,19 @@ mod digest;
 mod download;
 mod error;
 mod export;
+mod facts;
+mod head;
 mod keras;
 mod kind;
 mod load;
 pub mod onnx;
+mod packed;
+mod place;
 mod pytorch;
 mod recognise;
 mod record;
+mod reparametrized;
+mod resemblance;
 #[cfg(feature = "download")]
 mod store;
 
@@ -40,9 +46,11 @@ pub use checkpoint::Checkpoint;
 pub use download::{Event, Limits};
 pub use error::Error;
 pub use export::{OPSETS, StateDict};
+pub use facts::Facts;
 pub use keras::Normalization;
-pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load, load_but};
-pub use recognise::{Candidate, Recognition, Resemblance, Unrecognised, recognise};
+pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, is_of, keys, load, load_but};
+pub use recognise::{Candidate, Choice, Found, Recognition, Unrecognised, recognise};
+pub use resemblance::Resemblance;
 pub use record::{Precision, Record, is_record, is_record_file};
 #[cfg(feature = "download")]
 pub use store::{Entry, State, Store};

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +8,7 @@ use burn::store::{FloatCastAdapter, ModuleSnapshot, bridge};
 use burn::tensor::{DType, Shape, TensorData};
 use zoo_core::{KeyLayout, Parameter, parameters, root_prefix};
 
+use crate::place::Index;
 use crate::{Checkpoint, Error};
 
 /// How a checkpoint's tensors and a model's parameters came together.
@@ -109,7 +110,7 @@ pub fn load_but<M: Module>(
     layouts: &[KeyLayout],
 ) -> Result<(M, Report), Error> {
     let slots = parameters(&model);
-    let (layout, keys) = spelling(&slots, checkpoint, layouts);
+    let Spelling { layout, keys, tensors: found } = spelling(&slots, checkpoint, layouts);
     let root = root_prefix(&model);
 
     let mut report = Report { layout: layout.name, ..Report::default() };
@@ -117,7 +118,7 @@ pub fn load_but<M: Module>(
     let mut tensors: Vec<Tensor> = Vec::with_capacity(slots.len());
     for (slot, key) in slots.iter().zip(&keys) {
         let expected = pytorch_shape(slot);
-        match checkpoint.tensors.get(key) {
+        match found.get(key) {
             None if absent.contains(&slot.path) => {}
             None => {
                 report.missing.push(Missing { key: key.clone(), shape: expected, nearest: None })
@@ -137,14 +138,13 @@ pub fn load_but<M: Module>(
         }
     }
     let wanted: BTreeSet<&String> = keys.iter().collect();
-    report.unused = checkpoint
-        .tensors
+    report.unused = found
         .keys()
         .filter(|key| !wanted.contains(key) && !is_counter(key) && !layout.is_optional(key))
         .cloned()
         .collect();
     for missing in &mut report.missing {
-        missing.nearest = nearest(missing, &report.unused, checkpoint);
+        missing.nearest = nearest(missing, &report.unused, &found);
     }
 
     if report.is_clean() {
@@ -204,7 +204,7 @@ pub fn keys(
     checkpoint: &Checkpoint,
     layouts: &[KeyLayout],
 ) -> Vec<String> {
-    spelling(parameters, checkpoint, layouts).1
+    spelling(parameters, checkpoint, layouts).keys
 }
 
 /// Finds out how many classes and input channels a checkpoint was trained with.
@@ -218,13 +218,13 @@ pub fn fit(
     layouts: &[KeyLayout],
 ) -> (usize, usize) {
     let usual = build(classes, channels);
-    let (_, keys) = spelling(&usual, checkpoint, layouts);
+    let Spelling { keys, tensors, .. } = spelling(&usual, checkpoint, layouts);
     // The dimension that grows with the number is the one to read in the checkpoint.
     let read = |grown: Vec<Parameter>| {
         usual.iter().zip(&grown).zip(&keys).find_map(|((usual, grown), key)| {
             let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
             let dimension = (0..usual.len()).find(|&d| usual[d] != grown[d])?;
-            let found = &checkpoint.tensors.get(key)?.shape;
+            let found = &tensors.get(key)?.shape;
             let per_unit = grown[dimension] - usual[dimension];
             let number = *found.get(dimension)? / per_unit;
             (found.len() == usual.len() && number > 0).then_some(number)
@@ -236,23 +236,37 @@ pub fn fit(
     )
 }
 
-/// The layout that knows most of the checkpoint's keys, and its key for each parameter.
+/// How a checkpoint spells a network's parameters.
+struct Spelling<'l> {
+    layout: &'l KeyLayout,
+    /// The key of each parameter.
+    keys: Vec<String>,
+    /// The tensors at the place where most of these keys are, without what they begin with there.
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// The layout that knows most of the checkpoint's keys.
 fn spelling<'l>(
     slots: &[Parameter],
     checkpoint: &Checkpoint,
     layouts: &'l [KeyLayout],
-) -> (&'l KeyLayout, Vec<String>) {
+) -> Spelling<'l> {
+    let index = Index::new(&checkpoint.tensors);
     layouts
         .iter()
         // `max_by_key` takes the last of equals; reversed, that is the first in the list.
         .rev()
         .map(|layout| {
             let keys = keys_of(layout, slots);
-            let known = keys.iter().filter(|key| checkpoint.tensors.contains_key(*key)).count();
-            (known, layout, keys)
+            let tensors = match index.likely(&keys) {
+                Some(place) => place.split(&checkpoint.tensors).0,
+                None => checkpoint.tensors.clone(),
+            };
+            let known = keys.iter().filter(|key| tensors.contains_key(*key)).count();
+            (known, Spelling { layout, keys, tensors })
         })
         .max_by_key(|(known, ..)| *known)
-        .map(|(_, layout, keys)| (layout, keys))
+        .map(|(_, spelling)| spelling)
         .expect("an architecture has a layout")
 }
 
@@ -296,6 +310,11 @@ pub(crate) fn has_shape(tensor: &Tensor, expected: &[usize]) -> bool {
     }
 }
 
+/// Whether a tensor of PyTorch's can be the values of a parameter.
+pub fn is_of(tensor: &Tensor, parameter: &Parameter) -> bool {
+    has_shape(tensor, &pytorch_shape(parameter))
+}
+
 fn is_linear(parameter: &Parameter) -> bool {
     parameter.layer == "Linear"
 }
@@ -336,10 +355,14 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// The unused key of the same shape that looks most like a missing one.
-fn nearest(missing: &Missing, unused: &[String], checkpoint: &Checkpoint) -> Option<String> {
+fn nearest(
+    missing: &Missing,
+    unused: &[String],
+    tensors: &BTreeMap<String, Tensor>,
+) -> Option<String> {
     unused
         .iter()
-        .filter(|key| checkpoint.tensors[*key].shape.to_vec() == missing.shape)
+        .filter(|key| tensors[*key].shape.to_vec() == missing.shape)
         .map(|key| (strsim::normalized_levenshtein(key, &missing.key), key))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, key)| key.clone())
@@ -377,9 +400,9 @@ impl Report {
         if !self.unreadable.is_empty() {
             "the file is damaged; copy or download it again"
         } else if self.missing.is_empty() && self.unused.is_empty() {
-            "the names are right but the sizes are another variant's; see `zoo list`"
+            "the names are right but the sizes are another network's"
         } else {
-            "this is another network, or another spelling of its keys; see `zoo list`"
+            "this is another network, or its keys are spelled in a way that is not known"
         }
     }
 }

@@ -1,84 +1,189 @@
 //! Tensors out of PyTorch's files, of every age.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::store::bridge;
 use burn::store::burn_pack::Tensor;
-use burn::store::pytorch_reader::{PickleError, PytorchError, PytorchReader};
+use burn::store::pytorch_reader::PytorchReader;
 
-use crate::Error;
 use crate::checkpoint::check_claim;
 use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
+use crate::{Error, Facts};
 
-/// The tensors of a `.pth` file by key, their values still on disk.
+use self::contents::{Contents, Unsupported, contents, dtype_of, key_of};
+pub(crate) use self::exported::WEIGHTS as EXPORTED;
+use self::pickle::{Pickle, Value};
+use self::storages::{Archive, BIG_ENDIAN, Storages, Stream};
+
+mod contents;
+mod exported;
+mod pickle;
+mod storages;
+
+/// The tensors of a `.pth` file by key, their values still on disk, and what else it says.
 ///
-/// A pickled module is read as its state dict. Nothing in a pickle is ever called.
-pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    let size = check_tar(path)?;
-    let reader = PytorchReader::new(path).map_err(|error| refusal(path, error))?;
-    let mut tensors = BTreeMap::new();
-    for tensor in reader.into_tensors().into_values() {
-        // The reader compares a storage with the file, but a view may repeat its elements.
-        check_claim(&tensor.name, tensor.dtype().size(), tensor.shape(), size)
-            .map_err(|reason| Error::Broken { path: path.to_owned(), reason })?;
-        tensors.insert(tensor.name.clone(), bridge::from_pytorch(tensor));
-    }
-    Ok(tensors)
-}
-
-/// The oldest files are tape archives, which are read into memory: none of their entries may be
-/// larger than the file, as a sparse one would be. Returns the file's size.
-fn check_tar(path: &Path) -> Result<u64, Error> {
+/// A key is the way to a tensor through dictionaries and lists. A pickled module is read as its state dict. Nothing in a
+/// pickle is ever called, and what it has beside tensors is of no interest.
+pub(crate) fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, Facts), Error> {
+    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let open = |source| Error::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(open)?;
+    let mut file = File::open(path).map_err(open)?;
     let size = file.metadata().map_err(open)?.len();
-    let mut archive = tar::Archive::new(BufReader::new(file));
-    // In other files the first header is none, and the iteration ends.
-    for entry in archive.entries_with_seek().map_err(open)?.map_while(Result::ok) {
-        if entry.size() > size {
-            let reason = "an entry would be larger than the file".to_owned();
-            return Err(Error::Broken { path: path.to_owned(), reason });
-        }
-    }
-    Ok(size)
-}
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head).map_err(open)?;
+    file.rewind().map_err(open)?;
 
-/// Says in our words why a file could not be read.
-fn refusal(path: &Path, error: PytorchError) -> Error {
-    const SAVE: &str = "in Python, load it where its classes are known and save the model's \
-                        `state_dict()`";
-    match &error {
-        PytorchError::InvalidFormat(reason) if reason.starts_with("not a PyTorch") => unsupported(
+    let (class, contents) = if head.starts_with(b"PK") {
+        archive(path).map_err(broken)?
+    } else if head.get(USTAR..).is_some_and(|rest| rest.starts_with(b"ustar")) {
+        return Ok((tape(path, size)?, Facts::default()));
+    } else if is_stream(&head) {
+        stream(file).map_err(broken)?
+    } else if matches!(head.first(), Some(0x80 | b'(' | b'}' | b']' | b'c')) {
+        plain(file).map_err(broken)?
+    } else {
+        return Err(unsupported(
             path,
             "neither a PyTorch checkpoint nor a safetensors file",
             "save the model's `state_dict()` with `torch.save` or as safetensors",
-        ),
-        PytorchError::InvalidFormat(reason) => match reason.split_once("found ") {
-            Some((before, class)) if before.starts_with("Expected a dictionary") => {
-                unsupported(path, format!("a pickled {class}, not a dictionary of tensors"), SAVE)
-            }
-            _ => broken(path, &error),
-        },
-        PytorchError::Pickle(PickleError::UnsupportedType(class)) => {
-            if class.starts_with("torch.Q") || class.contains("_rebuild_qtensor") {
-                unsupported(path, QUANTISED, NOT_QUANTISED)
-            } else if class.contains("_rebuild_sparse") {
-                unsupported(
-                    path,
-                    "a checkpoint with sparse tensors",
-                    "in Python, save them with `to_dense()`",
-                )
-            } else {
-                unsupported(path, format!("a pickle of objects, `{class}`, with tensors"), SAVE)
-            }
+        ));
+    };
+
+    let Contents { tensors, facts, unsupported: kind } = contents;
+    match kind {
+        Some(Unsupported::Quantised) => return Err(unsupported(path, QUANTISED, NOT_QUANTISED)),
+        Some(Unsupported::Sparse) => {
+            return Err(unsupported(
+                path,
+                "a checkpoint with sparse tensors",
+                "in Python, save them with `to_dense()`",
+            ));
         }
-        error => broken(path, error),
+        Some(Unsupported::Numbers(name)) => {
+            return Err(unsupported(
+                path,
+                format!("a checkpoint with numbers of the type {name}"),
+                "convert it to float16 or float32",
+            ));
+        }
+        None => {}
+    }
+    if tensors.is_empty() {
+        return Err(unsupported(
+            path,
+            format!("a pickled {class} without tensors"),
+            "save the model's `state_dict()`",
+        ));
+    }
+    for (key, tensor) in &tensors {
+        // A view may repeat the elements of its storage.
+        check_claim(key, tensor.dtype.size(), &tensor.shape, size).map_err(broken)?;
+    }
+    Ok((tensors, facts))
+}
+
+/// The tensors of what `torch.export.save` writes, by key, their values still on disk.
+pub(crate) fn read_exported(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
+    exported::tensors(path).map_err(|reason| Error::Broken { path: path.to_owned(), reason })
+}
+
+/// Bytes that tell what a file is.
+const HEAD: u64 = 512;
+
+/// Where a tape archive has its name.
+const USTAR: usize = 257;
+
+/// The class of what was pickled, and what is in it.
+type Unpickled = (String, Contents);
+
+/// A zip archive, as since PyTorch 1.6.
+fn archive(path: &Path) -> Result<Unpickled, String> {
+    let (archive, bytes) = Archive::open(path, "data.pkl", "data/")?;
+    let pickle = Pickle::read(&mut &bytes[..])?;
+    drop(bytes);
+    let storages = Arc::new(Storages::Archive(archive));
+    Ok((pickle.class(pickle.root()), contents(&pickle, &storages)?))
+}
+
+/// The number that files before PyTorch 1.6 begin with, in the binary and in the text protocol.
+const MAGIC: [&[u8]; 2] =
+    [b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"119547037146038801333356"];
+
+fn is_stream(head: &[u8]) -> bool {
+    let start = &head[..head.len().min(64)];
+    MAGIC.iter().any(|magic| memchr::memmem::find(start, magic).is_some())
+}
+
+/// A stream of pickles: the magic number, the version, facts about the machine, what was saved, the names of the
+/// storages; then the storages.
+fn stream(file: File) -> Result<Unpickled, String> {
+    let mut reader = BufReader::new(file);
+    Pickle::read(&mut reader)?;
+    Pickle::read(&mut reader)?;
+    let machine = Pickle::read(&mut reader)?;
+    let is_little = machine.entry(machine.root(), "little_endian");
+    if is_little.and_then(|value| machine.int(value)) == Some(0) {
+        return Err(BIG_ENDIAN.to_owned());
+    }
+    let pickle = Pickle::read(&mut reader)?;
+    let keys = Pickle::read(&mut reader)?;
+    let keys = keys.sequence(keys.root()).map(|list| list.iter().map(|id| key_of(&keys, *id)));
+    let keys: Vec<String> =
+        keys.and_then(Iterator::collect::<Option<_>>).ok_or("it lacks the names of its storages")?;
+    let place = reader.stream_position().map_err(|error| error.to_string())?;
+
+    let mut widths = HashMap::new();
+    for value in pickle.values() {
+        if let Value::Persistent(id) = value
+            && let Some([_, kind, key, ..]) = pickle.sequence(*id)
+            && let (Some(kind), Some(key)) = (pickle.global(*kind), key_of(&pickle, *key))
+        {
+            widths.insert(key, width_of(kind));
+        }
+    }
+    let storages = Stream::new(reader.into_inner(), place, &keys, &widths)?;
+    let storages = Arc::new(Storages::Stream(storages));
+    Ok((pickle.class(pickle.root()), contents(&pickle, &storages)?))
+}
+
+/// The width of a storage's elements in bytes, those included that are not read.
+fn width_of(kind: &str) -> u64 {
+    match dtype_of(kind) {
+        Ok(dtype) => dtype.size() as u64,
+        Err(_) if kind.ends_with("QInt32Storage") => 4,
+        Err(None) if kind.contains("Double") => 16,
+        Err(None) => 8,
+        Err(_) => 1,
     }
 }
 
-fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Broken { path: path.to_owned(), reason: error.to_string() }
+/// A pickle alone, such as one of NumPy arrays.
+fn plain(file: File) -> Result<Unpickled, String> {
+    let pickle = Pickle::read(&mut BufReader::new(file))?;
+    Ok((pickle.class(pickle.root()), contents(&pickle, &Arc::new(Storages::Nothing))?))
+}
+
+/// The oldest files are tape archives, which are read into memory: none of their entries may be larger than the file, as
+/// a sparse one would be.
+fn tape(path: &Path, size: u64) -> Result<BTreeMap<String, Tensor>, Error> {
+    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+    let open = |source| Error::Open { path: path.to_owned(), source };
+    let file = File::open(path).map_err(open)?;
+    let mut archive = tar::Archive::new(BufReader::new(file));
+    for entry in archive.entries_with_seek().map_err(open)?.map_while(Result::ok) {
+        if entry.size() > size {
+            return Err(broken("an entry would be larger than the file".to_owned()));
+        }
+    }
+    let reader = PytorchReader::new(path).map_err(|error| broken(error.to_string()))?;
+    let mut tensors = BTreeMap::new();
+    for tensor in reader.into_tensors().into_values() {
+        check_claim(&tensor.name, tensor.dtype().size(), tensor.shape(), size).map_err(broken)?;
+        tensors.insert(tensor.name.clone(), bridge::from_pytorch(tensor));
+    }
+    Ok(tensors)
 }

@@ -1,14 +1,22 @@
-use std::collections::BTreeSet;
+//! Which network a checkpoint is of, and where in the checkpoint its tensors are.
 
-use zoo_core::{KeyLayout, Parameter};
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::store::burn_pack::Tensor;
+use zoo_core::layers::Activation;
+use zoo_core::{HiddenLayer, KeyLayout, Parameter};
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
-use crate::{Capture, Checkpoint, fit};
+use crate::place::{Index, Place};
+use crate::resemblance::{Resemblance, nearest};
+use crate::{Capture, Checkpoint, Facts, fit, head};
 
 /// A network that a checkpoint may be of.
 pub struct Candidate<'a> {
     /// Its name.
     pub name: &'a str,
+    /// The architecture that it is of.
+    pub family: &'a str,
     /// The spellings of its checkpoints.
     pub layouts: &'static [KeyLayout],
     /// The classes and channels that it usually has.
@@ -33,6 +41,19 @@ impl Candidate<'_> {
     }
 }
 
+/// What is to be taken from a checkpoint that has more than one thing to take.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// What the keys of the network begin with, where there are several networks.
+    pub prefix: Option<String>,
+    /// Averaged weights instead of those that were trained.
+    pub is_averaged: bool,
+    /// The layers before the classifier, without the classifier.
+    pub is_trunk: bool,
+    /// What is between the fully connected layers of a classifier that has several; ReLU where nothing is said.
+    pub activation: Option<Activation>,
+}
+
 /// What a checkpoint is of, as its keys and shapes tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recognition {
@@ -46,8 +67,21 @@ pub struct Recognition {
     pub in_channels: usize,
     /// Whether the classifier is missing, as in a backbone's checkpoint.
     pub is_headless: bool,
-    /// The networks with the same keys and shapes, of which the file's name would speak.
+    /// The classifier's hidden layers, if it has more than one layer where the network has one.
+    pub hidden: Vec<HiddenLayer>,
+    /// The networks with the same keys and shapes, where nothing says which of them it is.
     pub others: Vec<String>,
+    /// What is to be known about how the checkpoint was read.
+    pub notes: Vec<String>,
+}
+
+/// A network that was found in a checkpoint.
+#[derive(Debug)]
+pub struct Found {
+    /// What it is.
+    pub recognition: Recognition,
+    /// Its tensors alone, as the layout spells them.
+    pub checkpoint: Checkpoint,
 }
 
 /// Why it is not known what a checkpoint is of.
@@ -56,39 +90,42 @@ pub enum Unrecognised {
     /// Several networks have these keys and shapes, or one whose files have names that begin
     /// otherwise.
     Ambiguous(Vec<Recognition>),
+    /// There are several networks in the file, with these prefixes and names.
+    Several(Vec<(String, String)>),
+    /// There is no network whose keys begin with this; there are ones with these.
+    NoPrefix(String, Vec<String>),
+    /// There are no averaged weights in the file.
+    NotAveraged,
+    /// The file says that it is of a network that is not known, whose keys and shapes are those of some others.
+    Other {
+        /// What it says.
+        architecture: String,
+        /// Where it says so.
+        source: &'static str,
+        /// The networks with the same keys and shapes.
+        names: Vec<String>,
+    },
     /// No network has; these are the nearest, the best first.
     Unknown(Vec<Resemblance>),
 }
 
-/// How much of a network a checkpoint has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resemblance {
-    /// The network's name.
-    pub name: String,
-    /// Whose spelling of the keys it would be.
-    pub layout: &'static str,
-    /// Parameters that have a tensor of their key and shape.
-    pub matched: usize,
-    /// All parameters of the network.
-    pub parameters: usize,
-    /// Tensors of the checkpoint that the network has no place for.
-    pub unused: usize,
-}
+/// Words in prefixes of weights that are averages of those that are trained, or of a copy that follows them.
+const AVERAGED: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "polyak", "shadow"];
 
-/// How a network and a checkpoint's keys go together in one spelling.
-struct Match<'c> {
-    candidate: &'c Candidate<'c>,
-    layout: &'static KeyLayout,
-    keys: Vec<String>,
-    /// Parameters whose key the checkpoint has.
-    known: usize,
-    resemblance: Resemblance,
+/// Words in prefixes of copies that training needs.
+const COPIES: [&str; 6] = ["teacher", "momentum", "target", "k", "old", "key"];
+
+/// Whether one of some words is in a prefix.
+fn speaks_of(prefix: &str, words: &[&str]) -> bool {
+    let prefix = prefix.to_lowercase();
+    prefix.split(['.', '_', '-']).any(|word| words.contains(&word))
 }
 
 /// Finds out what a checkpoint is of.
 ///
-/// The whole of the keys and shapes decides, not a name or a number: the network must have a place
-/// for each tensor and the checkpoint a tensor for each parameter, except those of the classifier.
+/// The whole of the keys and shapes decides, not a name or a number: the checkpoint must have a tensor for each of the
+/// network's parameters, except those of the classifier, under whatever prefix, and nothing else within the network.
+/// What is beside it, such as a loss, a queue or a projection, is left out and noted.
 ///
 /// # Errors
 ///
@@ -96,175 +133,521 @@ struct Match<'c> {
 pub fn recognise(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
-) -> Result<Recognition, Unrecognised> {
-    // Most networks can be told apart by how many parameters they have.
-    let fitting = fitting(checkpoint, &matches(checkpoint, candidates, CLASSIFIER));
-    let (fitting, is_clear) = match checkpoint.graph {
-        Some(_) => (fitting, true),
-        None => named(checkpoint, candidates, fitting),
-    };
-    match fitting.len() {
-        0 => {
-            let mut nearest = matches(checkpoint, candidates, usize::MAX);
-            // The same network of another size has the same keys, if not the shapes.
-            nearest.sort_by_key(Match::keys_apart);
-            nearest.dedup_by(|a, b| a.candidate.name == b.candidate.name);
-            let nearest = nearest.into_iter().take(3).map(|found| found.resemblance);
-            Err(Unrecognised::Unknown(nearest.collect()))
-        }
-        1 if is_clear => Ok(fitting.into_iter().next().expect("there is one")),
-        _ => Err(Unrecognised::Ambiguous(fitting)),
-    }
-}
-
-/// The most parameters that a classifier has, which a checkpoint may lack.
-const CLASSIFIER: usize = 8;
-
-/// The networks that have anything in common with a checkpoint, the best first, of those that
-/// have at most so many parameters more or fewer than the checkpoint has tensors.
-fn matches<'c>(
-    checkpoint: &Checkpoint,
-    candidates: &'c [Candidate<'c>],
-    difference: usize,
-) -> Vec<Match<'c>> {
-    let mut matches = Vec::new();
+    choice: &Choice,
+) -> Result<Found, Unrecognised> {
+    let index = Index::new(&checkpoint.tensors);
+    let mut fits: Vec<Fit<'_>> = Vec::new();
     for candidate in candidates {
-        let (classes, channels) = candidate.usual;
-        let parameters = (candidate.build)(classes, channels);
-        for layout in candidate.layouts {
-            let is_part = |key: &&String| !is_counter(key) && !layout.is_optional(key);
-            let tensors = checkpoint.tensors.keys().filter(is_part).count();
-            if tensors.abs_diff(parameters.len()) <= difference {
-                matches.extend(Match::new(candidate, layout, &parameters, checkpoint));
-            }
-        }
+        fits.extend(Fit::all(checkpoint, &index, candidate, choice));
     }
-    // What differs only in the classifier comes before what differs elsewhere.
-    matches.sort_by_key(|found| std::cmp::Reverse(found.score()));
-    matches
+    // What lies within the place of a larger network is a part of it.
+    let places: Vec<(String, usize)> =
+        fits.iter().map(|fit| (fit.place.prefix.clone(), fit.keys.len())).collect();
+    fits.retain(|fit| {
+        let here = (fit.place.prefix.as_str(), fit.keys.len());
+        !places.iter().any(|(prefix, count)| prefix == here.0 && *count > here.1)
+    });
+    if fits.is_empty() {
+        return Err(Unrecognised::Unknown(nearest(checkpoint, &index, candidates)));
+    }
+
+    let mut by_prefix: BTreeMap<String, Vec<Fit<'_>>> = BTreeMap::new();
+    for fit in fits {
+        by_prefix.entry(fit.place.prefix.clone()).or_default().push(fit);
+    }
+    let (prefix, copies) = choose(&by_prefix, choice)?;
+    let fits = by_prefix.remove(&prefix).expect("it was chosen among them");
+    let mut found = decide(checkpoint, fits, candidates.len() == 1)?;
+    if let Some(copies) = copies {
+        found.recognition.notes.insert(0, copies);
+    }
+    Ok(found)
 }
 
-/// The networks that a checkpoint is of; more than one where they can't be told apart.
-fn fitting(checkpoint: &Checkpoint, matches: &[Match<'_>]) -> Vec<Recognition> {
-    let best = matches.first().map_or(0, Match::score);
-    let fitting: Vec<Recognition> = matches
-        .iter()
-        .take_while(|found| found.score() + SLACK >= best)
-        .filter_map(|found| found.fit(checkpoint))
-        .collect();
-    // A whole network is preferred to the backbone of one.
-    let whole: Vec<_> = fitting.iter().filter(|found| !found.is_headless).cloned().collect();
-    let mut fitting = if whole.is_empty() { fitting } else { whole };
+/// The prefix of the network that is meant, and a note about others that are in the file.
+fn choose(
+    by_prefix: &BTreeMap<String, Vec<Fit<'_>>>,
+    choice: &Choice,
+) -> Result<(String, Option<String>), Unrecognised> {
+    let prefixes: Vec<&String> = by_prefix.keys().collect();
+    if let Some(asked) = &choice.prefix {
+        let asked = asked.trim_end_matches('.');
+        let is_meant = |prefix: &&&String| {
+            let prefix = prefix.trim_end_matches('.');
+            prefix == asked
+                || prefix.strip_prefix(asked).is_some_and(|rest| rest.starts_with('.'))
+                || asked.is_empty()
+        };
+        return match prefixes.iter().find(is_meant) {
+            Some(prefix) => Ok(((**prefix).clone(), None)),
+            None => {
+                let known = prefixes.into_iter().cloned().collect();
+                Err(Unrecognised::NoPrefix(asked.to_owned(), known))
+            }
+        };
+    }
+    let (averaged, trained): (Vec<&String>, Vec<&String>) =
+        prefixes.iter().partition(|prefix| speaks_of(prefix, &AVERAGED));
+    let (copies, trained): (Vec<&String>, Vec<&String>) =
+        trained.into_iter().partition(|prefix| speaks_of(prefix, &COPIES));
+    let pick = |among: &[&String]| match among {
+        [one] => Ok((*one).clone()),
+        several => {
+            let name = |prefix: &&String| by_prefix[*prefix][0].candidate.name.to_owned();
+            let several = several.iter().map(|prefix| ((*prefix).clone(), name(prefix)));
+            Err(Unrecognised::Several(several.collect()))
+        }
+    };
+    if choice.is_averaged {
+        return match averaged.is_empty() {
+            true => Err(Unrecognised::NotAveraged),
+            false => pick(&averaged).map(|prefix| (prefix, None)),
+        };
+    }
+    let among = [&trained, &copies, &averaged].into_iter().find(|list| !list.is_empty());
+    let among = among.expect("a network was found");
+    let prefix = pick(among)?;
+    let note = match averaged.first().filter(|_| among != &averaged) {
+        Some(averaged) => {
+            let (averaged, taken) = (shown(averaged), shown(&prefix));
+            Some(format!("the weights {taken} were taken; averaged ones are in `{averaged}`, --ema takes those"))
+        }
+        None => copies.first().filter(|_| among != &copies).map(|copy| {
+            format!("a copy of the network in `{}` is left out, --key takes it", shown(copy))
+        }),
+    };
+    Ok((prefix, note))
+}
+
+/// A prefix without its last dot.
+fn shown(prefix: &str) -> &str {
+    match prefix.trim_end_matches('.') {
+        "" => "at the top",
+        prefix => prefix,
+    }
+}
+
+/// Decides between networks with the same keys and shapes at the same place.
+fn decide(
+    checkpoint: &Checkpoint,
+    mut fits: Vec<Fit<'_>>,
+    is_asked: bool,
+) -> Result<Found, Unrecognised> {
+    // A whole network is preferred to one without a classifier, and that to one with another classifier.
+    let best = fits.iter().map(Fit::completeness).max().expect("there is one");
+    fits.retain(|fit| fit.completeness() == best);
     // Spellings that differ only in the classifier are one without it.
     let mut names = BTreeSet::new();
-    fitting.retain(|found| names.insert(found.name.clone()));
-    fitting
-}
-
-/// Of networks that can't be told apart, the one that the file's name speaks of, and whether it
-/// does: another network than those may have the same keys.
-fn named(
-    checkpoint: &Checkpoint,
-    candidates: &[Candidate<'_>],
-    fitting: Vec<Recognition>,
-) -> (Vec<Recognition>, bool) {
-    let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = |found: &Recognition| {
-        let candidate = candidates.iter().find(|candidate| candidate.name == found.name);
-        let mut layouts = candidate.map_or(&[][..], |candidate| candidate.layouts).iter();
-        layouts.find(|layout| layout.name == found.layout).map_or("", |layout| layout.file_prefix)
-    };
-    let spoken = fitting.iter().map(prefix).filter(|prefix| file.starts_with(prefix));
-    let spoken = spoken.max_by_key(|prefix| prefix.len());
-    let (mut meant, others): (Vec<_>, Vec<_>) =
-        fitting.into_iter().partition(|found| Some(prefix(found)) == spoken);
-    match &mut meant[..] {
-        [meant] => meant.others = others.into_iter().map(|other| other.name).collect(),
-        _ => meant.extend(others),
+    fits.retain(|fit| names.insert(fit.candidate.name));
+    if is_asked {
+        let fit = fits.swap_remove(0);
+        return Ok(fit.into_found(checkpoint));
     }
-    (meant, spoken.is_some() || candidates.len() == 1)
+
+    let facts = &checkpoint.facts;
+    let all = || fits.iter().map(|fit| fit.candidate.name.to_owned()).collect::<Vec<_>>();
+    if let (Some(architecture), Some(source)) = (&facts.architecture, facts.source)
+        && !fits.iter().any(|fit| fit.is_meant_by(architecture))
+    {
+        let architecture = architecture.clone();
+        return Err(Unrecognised::Other { architecture, source, names: all() });
+    }
+    let spoken = texts(checkpoint).into_iter().find_map(|text| {
+        let best = fits.iter().map(|fit| fit.spoken_of(&text)).max().filter(|best| *best > 0)?;
+        let mut meant = (0..fits.len()).filter(|&fit| fits[fit].spoken_of(&text) == best);
+        let one = meant.next()?;
+        meant.next().is_none().then_some(one)
+    });
+    if let Some(meant) = spoken {
+        return Ok(fits.swap_remove(meant).into_found(checkpoint));
+    }
+    // Those that nothing has to speak of.
+    let usual = fits.iter().position(|fit| fit.layout.file_prefix.is_empty());
+    let usuals = fits.iter().filter(|fit| fit.layout.file_prefix.is_empty()).count();
+    match usual {
+        Some(usual) if usuals == 1 || checkpoint.graph.is_some() => {
+            let fit = fits.swap_remove(usual);
+            let others = match checkpoint.graph {
+                Some(_) => Vec::new(),
+                None => fits.iter().map(|fit| fit.candidate.name.to_owned()).collect(),
+            };
+            let mut found = fit.into_found(checkpoint);
+            found.recognition.others = others;
+            Ok(found)
+        }
+        _ => {
+            let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
+            Err(Unrecognised::Ambiguous(fits.collect()))
+        }
+    }
 }
 
-/// How many tensors a fitting network may match less than the best one: those whose shapes
-/// change with the classes and the channels.
-const SLACK: usize = 16;
+/// What may speak of the network, the most reliable first.
+fn texts(checkpoint: &Checkpoint) -> Vec<String> {
+    let Facts { architecture, entry, .. } = &checkpoint.facts;
+    let path = &checkpoint.path;
+    let name = |part: Option<&std::ffi::OsStr>| {
+        part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let entry = entry.as_ref().map(|entry| name(std::path::Path::new(entry).file_name()));
+    // On model hubs all files have the same name, and the folder has the network's.
+    let folder = path.parent().filter(|_| Facts::is_from_hub(path));
+    let folder = folder.map(|folder| name(folder.file_name()));
+    let file = Some(name(path.file_name()));
+    [architecture.clone(), entry, file, folder].into_iter().flatten().collect()
+}
 
-impl<'c> Match<'c> {
-    /// None where they have nothing in common.
-    fn new(
+/// A network that a checkpoint has at a place.
+struct Fit<'c> {
+    candidate: &'c Candidate<'c>,
+    layout: &'static KeyLayout,
+    place: Place,
+    /// The network's keys, without those of the classifier.
+    keys: Vec<String>,
+    tensors: BTreeMap<String, Tensor>,
+    recognition: Recognition,
+}
+
+impl<'c> Fit<'c> {
+    /// All places where a checkpoint has a network.
+    fn all(
+        checkpoint: &Checkpoint,
+        index: &Index<'_>,
+        candidate: &'c Candidate<'c>,
+        choice: &Choice,
+    ) -> Vec<Self> {
+        let mut fits: Vec<Self> = Vec::new();
+        let (classes, channels) = candidate.usual;
+        let parameters = (candidate.build)(classes, channels);
+        let mut classifier = None;
+        for layout in candidate.layouts {
+            for place in index.places(layout, &parameters) {
+                let classifier = classifier.get_or_insert_with(|| candidate.classifier());
+                fits.extend(Self::at(checkpoint, candidate, layout, &parameters, classifier, place, choice));
+            }
+        }
+        fits
+    }
+
+    /// The network at a place, if it is there.
+    fn at(
+        checkpoint: &Checkpoint,
         candidate: &'c Candidate<'c>,
         layout: &'static KeyLayout,
         parameters: &[Parameter],
-        checkpoint: &Checkpoint,
+        classifier: &BTreeSet<String>,
+        place: Place,
+        choice: &Choice,
     ) -> Option<Self> {
-        let keys = keys_of(layout, parameters);
-        let found = |key: &String| checkpoint.tensors.get(key);
-        let known = keys.iter().filter_map(found).count();
-        let matched = keys
-            .iter()
-            .zip(parameters)
-            .filter(|(key, parameter)| {
-                found(key).is_some_and(|tensor| has_shape(tensor, &pytorch_shape(parameter)))
-            })
-            .count();
-        let resemblance = Resemblance {
-            name: candidate.name.to_owned(),
-            layout: layout.name,
-            matched,
-            parameters: parameters.len(),
-            unused: unused(checkpoint, layout, &keys),
-        };
-        (known > 0).then_some(Self { candidate, layout, keys, known, resemblance })
-    }
+        let all = keys_of(layout, parameters);
+        let is_head = |path: &String| classifier.contains(path);
+        let (head, trunk): (Vec<_>, Vec<_>) =
+            parameters.iter().zip(all).partition(|(parameter, _)| is_head(&parameter.path));
+        let (mut inside, outside) = place.split(&checkpoint.tensors);
 
-    /// Keys that only one of the two has.
-    fn keys_apart(&self) -> usize {
-        self.resemblance.unused + (self.resemblance.parameters - self.known)
-    }
-
-    fn score(&self) -> usize {
-        (self.resemblance.matched + self.known).saturating_sub(self.resemblance.unused)
-    }
-
-    /// The recognition, if nothing but a classifier is missing and nothing is left over.
-    fn fit(&self, checkpoint: &Checkpoint) -> Option<Recognition> {
-        if self.resemblance.unused > 0 {
-            return None;
+        // The layers before the classifier, each of which has to be there.
+        let mut tensors = BTreeMap::new();
+        for (_, key) in &trunk {
+            tensors.insert(key.clone(), inside.remove(key)?);
         }
-        let build = |classes, channels| (self.candidate.build)(classes, channels);
-        let layouts = std::slice::from_ref(self.layout);
-        let (num_classes, in_channels) = fit(build, self.candidate.usual, checkpoint, layouts);
-        let fitted = build(num_classes, in_channels);
-        let classifier = self.candidate.classifier();
-        let is_headless = self
-            .keys
-            .iter()
-            .zip(&fitted)
-            .filter(|(_, parameter)| classifier.contains(&parameter.path))
-            .all(|(key, _)| !checkpoint.tensors.contains_key(key));
-        for (key, parameter) in self.keys.iter().zip(&fitted) {
-            match checkpoint.tensors.get(key) {
+        let firsts: BTreeSet<&str> = trunk.iter().map(|(_, key)| first(key)).collect();
+        let optional: Vec<String> =
+            inside.keys().filter(|key| layout.is_optional(key)).cloned().collect();
+        for key in optional {
+            let tensor = inside.remove(&key)?;
+            tensors.insert(key, tensor);
+        }
+        inside.retain(|key, _| !is_counter(key));
+
+        let mut notes = Vec::new();
+        let mut hidden = Vec::new();
+        let keys: Vec<&str> = head.iter().map(|(_, key)| key.as_str()).collect();
+        let is_whole = keys.iter().all(|key| inside.contains_key(*key));
+        let mut is_headless = true;
+        if is_whole && !choice.is_trunk && !head.is_empty() {
+            is_headless = false;
+            for key in &keys {
+                tensors.extend(inside.remove_entry(*key));
+            }
+        } else if let [(weight, weight_key), (_, bias_key)] = &head[..] {
+            let inputs = *pytorch_shape(weight).get(1)?;
+            let names = [weight_key.as_str(), bias_key.as_str()];
+            let activation = choice.activation.unwrap_or(Activation::Relu);
+            let found = classifiers(&mut inside, &outside, &firsts, &place, inputs, names, activation);
+            match found {
+                Heads::One(found) if !choice.is_trunk => {
+                    is_headless = false;
+                    notes.extend(describe(&found, choice.activation));
+                    hidden.clone_from(&found.hidden);
+                    tensors.extend(found.tensors);
+                }
+                Heads::One(_) | Heads::None => {}
+                Heads::Several(names) => notes.push(format!(
+                    "there are several classifiers, {}: none was taken",
+                    names.join(" and ")
+                )),
+            }
+        } else {
+            for key in &keys {
+                inside.remove(*key);
+            }
+        }
+        if choice.is_trunk {
+            inside.retain(|key, _| firsts.contains(first(key)) || !is_beside(key, &keys));
+        }
+        let left = leftovers(&inside, &firsts)?;
+        if !left.is_empty() {
+            notes.push(ignored(&left));
+        }
+        let beside = beside(&outside);
+        if !beside.is_empty() {
+            notes.push(ignored(&beside));
+        }
+
+        let layouts = std::slice::from_ref(layout);
+        let narrowed = Checkpoint { tensors, ..Checkpoint::default() };
+        // The network's own classifier is the first of several layers.
+        let (outputs, in_channels) = fit(&candidate.build, candidate.usual, &narrowed, layouts);
+        let fitted = (candidate.build)(outputs, in_channels);
+        let keys = keys_of(layout, &fitted);
+        for (key, parameter) in keys.iter().zip(&fitted) {
+            match narrowed.tensors.get(key) {
                 Some(tensor) if has_shape(tensor, &pytorch_shape(parameter)) => {}
-                None if is_headless && classifier.contains(&parameter.path) => {}
+                None if is_headless && is_head(&parameter.path) => {}
                 _ => return None,
             }
         }
-        Some(Recognition {
-            name: self.candidate.name.to_owned(),
-            layout: self.layout.name,
+        let last = format!("tail.{}.linear.bias", hidden.len().wrapping_sub(1));
+        let num_classes = narrowed.tensors.get(&last).map_or(outputs, |bias| bias.shape[0]);
+        let recognition = Recognition {
+            name: candidate.name.to_owned(),
+            layout: layout.name,
             num_classes,
             in_channels,
             is_headless,
+            hidden,
             others: Vec::new(),
-        })
+            notes,
+        };
+        Some(Self { candidate, layout, place, keys, tensors: narrowed.tensors, recognition })
+    }
+
+    /// How much of a classifier there is: the network's own, another one, none.
+    fn completeness(&self) -> usize {
+        match (self.recognition.is_headless, self.recognition.hidden.is_empty()) {
+            (true, _) => 0,
+            (false, false) => 1,
+            (false, true) => 2,
+        }
+    }
+
+    /// How clearly a text, such as a file's name, speaks of the network; 0 if it does not.
+    fn spoken_of(&self, text: &str) -> usize {
+        let text = plain(text);
+        let prefix = plain(self.layout.file_prefix);
+        let name = plain(self.candidate.name);
+        match (!prefix.is_empty() && text.contains(&prefix), text.contains(&name)) {
+            (true, is_named) => 1000 + prefix.len() + usize::from(is_named),
+            (false, true) => name.len(),
+            (false, false) => 0,
+        }
+    }
+
+    /// Whether the name that an author gave to a network can be this one's: it is that of the architecture, with a size
+    /// and nothing that is not known.
+    fn is_meant_by(&self, architecture: &str) -> bool {
+        if self.spoken_of(architecture) > 0 {
+            return true;
+        }
+        let text = plain(architecture);
+        let text = text.split("for").next().unwrap_or_default();
+        let Some((before, after)) = text.split_once(&plain(self.candidate.family)) else {
+            return false;
+        };
+        let letters = |text: &str| text.chars().filter(char::is_ascii_alphabetic).collect::<String>();
+        let is_known = |text: &str| SAME.contains(&text);
+        self.layout.file_prefix.is_empty() && is_known(&letters(before)) && is_known(&letters(after))
+    }
+
+    fn into_found(self, checkpoint: &Checkpoint) -> Found {
+        let checkpoint = Checkpoint {
+            path: checkpoint.path.clone(),
+            tensors: self.tensors,
+            facts: checkpoint.facts.clone(),
+            graph: None,
+            ..Checkpoint::default()
+        };
+        Found { recognition: self.recognition, checkpoint }
     }
 }
 
-/// Tensors of a checkpoint that a network has no place for.
-fn unused(checkpoint: &Checkpoint, layout: &KeyLayout, keys: &[String]) -> usize {
-    let keys: BTreeSet<&String> = keys.iter().collect();
-    let has_place = |key: &String| keys.contains(key) || is_counter(key) || layout.is_optional(key);
-    checkpoint.tensors.keys().filter(|key| !has_place(key)).count()
+/// What authors add to the name of an architecture without changing what it computes.
+const SAME: [&str; 12] =
+    ["", "tv", "gluon", "legacy", "v", "x", "d", "w", "large", "small", "bn", "lite"];
+
+/// A name without what people write in different ways.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The first step of a key.
+pub(crate) fn first(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
+}
+
+/// What there is of classifiers beside a network's layers.
+enum Heads {
+    None,
+    One(head::Head),
+    /// Their names.
+    Several(Vec<String>),
+}
+
+/// Finds a classifier beside the layers of a network: under the network's own name for it, under any name that the
+/// network does not have, or beside the network as a whole. What was found is taken out of `inside`.
+fn classifiers(
+    inside: &mut BTreeMap<String, Tensor>,
+    outside: &BTreeMap<String, Tensor>,
+    firsts: &BTreeSet<&str>,
+    place: &Place,
+    inputs: usize,
+    [weight, bias]: [&str; 2],
+    activation: Activation,
+) -> Heads {
+    let own = weight.rsplit_once('.').map_or("", |(name, _)| name);
+    let named = |name: &str, found: &mut head::Head| {
+        let join = |rest: &String| match rest.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}.{rest}"),
+        };
+        found.names = found.names.iter().map(join).collect();
+    };
+    // Under the classifier's name, and under the name of the module that it is in.
+    for name in [own, first(own)] {
+        if name.is_empty() || (name == first(own) && firsts.contains(name) && name != own) {
+            continue;
+        }
+        let (group, rest) = under(inside, name);
+        if let Some(mut found) = head::chain(&group, inputs, [weight, bias], activation) {
+            *inside = rest;
+            named(name, &mut found);
+            return Heads::One(found);
+        }
+    }
+    let mut found: Vec<(String, head::Head)> = Vec::new();
+    let names: BTreeSet<String> = inside.keys().map(|key| first(key).to_owned()).collect();
+    for name in names.iter().filter(|name| !firsts.contains(name.as_str())) {
+        let (group, _) = under(inside, name);
+        if let Some(head) = head::chain(&group, inputs, [weight, bias], activation) {
+            found.push((name.clone(), head));
+        }
+    }
+    if found.is_empty() {
+        let siblings = place.siblings(outside);
+        let names: BTreeSet<&str> = siblings.keys().map(|key| first(key)).collect();
+        for name in names {
+            let (group, _) = under(&siblings, name);
+            if let Some(head) = head::chain(&group, inputs, [weight, bias], activation) {
+                found.push((name.to_owned(), head));
+            }
+        }
+    }
+    match found.len() {
+        0 => Heads::None,
+        1 => {
+            let (name, mut head) = found.swap_remove(0);
+            inside.retain(|key, _| first(key) != name);
+            named(&name, &mut head);
+            Heads::One(head)
+        }
+        _ => Heads::Several(found.into_iter().map(|(name, _)| name).collect()),
+    }
+}
+
+/// The tensors under a name, without it, and the others.
+fn under(
+    tensors: &BTreeMap<String, Tensor>,
+    name: &str,
+) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
+    let (mut group, mut rest) = (BTreeMap::new(), BTreeMap::new());
+    for (key, tensor) in tensors {
+        match key.strip_prefix(name).and_then(|key| key.strip_prefix('.')) {
+            Some(inner) => group.insert(inner.to_owned(), tensor.clone()),
+            None => rest.insert(key.clone(), tensor.clone()),
+        };
+    }
+    (group, rest)
+}
+
+/// What is to be known about a classifier that is not the network's own.
+fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
+    let names = head.names.join("`, `");
+    match (&head.hidden[..], head.is_assumed, chosen) {
+        ([], ..) => None,
+        (_, true, None) => Some(format!(
+            "its classifier has {} layers, `{names}`; the file does not say what is between them: ReLU was assumed, \
+             --activation names another one",
+            head.names.len()
+        )),
+        _ => Some(format!("its classifier has {} layers, `{names}`", head.names.len())),
+    }
+}
+
+/// Whether a key is of the module that the classifier is in.
+fn is_beside(key: &str, classifier: &[&str]) -> bool {
+    classifier.iter().any(|known| first(known) == first(key))
+}
+
+/// Words in the names of what training keeps beside a network.
+const TRAINING: [&str; 16] = [
+    "optim", "sched", "ema", "scaler", "amp", "loss", "criterion", "rng", "metric", "queue", "proj", "pred",
+    "momentum", "teacher", "aux", "swa",
+];
+
+/// The modules that are left over in a network's place; `None` if they are a part of a network: beside layers of the
+/// same module, or with convolutions.
+fn leftovers(
+    inside: &BTreeMap<String, Tensor>,
+    firsts: &BTreeSet<&str>,
+) -> Option<BTreeMap<String, usize>> {
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for (key, tensor) in inside {
+        let name = first(key);
+        let is_training = name
+            .split('_')
+            .any(|word| TRAINING.iter().any(|known| word.to_lowercase().starts_with(known)));
+        if firsts.contains(name) || (tensor.shape.len() > 2 && !is_training) {
+            return None;
+        }
+        *left.entry(name.to_owned()).or_default() += 1;
+    }
+    Some(left)
+}
+
+/// The modules beside a network's place.
+fn beside(outside: &BTreeMap<String, Tensor>) -> BTreeMap<String, usize> {
+    let mut beside: BTreeMap<String, usize> = BTreeMap::new();
+    for key in outside.keys().filter(|key| !is_counter(key)) {
+        *beside.entry(first(key).to_owned()).or_default() += 1;
+    }
+    beside
+}
+
+/// A note about modules that were left out.
+fn ignored(modules: &BTreeMap<String, usize>) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = modules
+        .iter()
+        .take(SHOWN)
+        .map(|(name, count)| match count {
+            1 => format!("`{name}`"),
+            count => format!("`{name}` ({count} tensors)"),
+        })
+        .collect();
+    if modules.len() > SHOWN {
+        names.push(format!("{} more", modules.len() - SHOWN));
+    }
+    format!("ignored, since it is not the network's: {}", names.join(", "))
 }
 
 impl std::fmt::Display for Unrecognised {
@@ -280,23 +663,45 @@ impl std::fmt::Display for Unrecognised {
                 }
                 write!(f, "hint: say which it is with --variant")
             }
+            Self::Several(found) => {
+                writeln!(f, "there are several networks in it")?;
+                for (prefix, name) in found {
+                    writeln!(f, "  {}: {name}", shown(prefix))?;
+                }
+                let last = found.last().map_or("", |(prefix, _)| prefix.trim_end_matches('.'));
+                write!(f, "hint: say which one with --key, such as --key {last}")
+            }
+            Self::NoPrefix(asked, known) => {
+                let known: Vec<_> = known.iter().map(|prefix| shown(prefix)).collect();
+                write!(
+                    f,
+                    "there is no network in `{asked}`\nhint: there is one in {}; leave --key out or correct it",
+                    known.join(" and one in ")
+                )
+            }
+            Self::NotAveraged => {
+                write!(f, "there are no averaged weights in it\nhint: leave --ema out")
+            }
+            Self::Other { architecture, source, names } => {
+                let names = names.join(" or ");
+                write!(
+                    f,
+                    "{source} says that it is a {architecture}, which zoo does not have; its keys and shapes are those of \
+                     {names}, which may compute something else\nhint: if it computes the same, say so with --variant"
+                )
+            }
             Self::Unknown(nearest) if nearest.is_empty() => {
                 write!(
                     f,
-                    "no model has any of its keys\nhint: `zoo inspect` shows them; `zoo list` shows \
-                     the models"
+                    "no model is in it\nhint: `zoo inspect` shows its tensors; `zoo list` shows the models"
                 )
             }
             Self::Unknown(nearest) => {
                 writeln!(f, "no model has its keys and shapes; the nearest are")?;
                 for one in nearest {
-                    writeln!(
-                        f,
-                        "  {}: {} of its {} tensors match, {} of the file's have no place",
-                        one.name, one.matched, one.parameters, one.unused
-                    )?;
+                    writeln!(f, "  {one}")?;
                 }
-                write!(f, "hint: name one with --variant to see all that differs")
+                write!(f, "hint: --variant NAME shows all that differs")
             }
         }
     }

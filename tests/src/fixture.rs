@@ -94,7 +94,7 @@ impl Fixture {
                 (key.clone(), bridge::from_data(data, key.clone(), None))
             })
             .collect();
-        Checkpoint { path: self.variant.clone().into(), tensors, graph: None, normalization: None }
+        Checkpoint { path: self.variant.clone().into(), tensors, ..Checkpoint::default() }
     }
 
     fn values(&self, key: &str, shape: &[usize]) -> Vec<f32> {

@@ -60,7 +60,7 @@ pub fn train<M: ImageClassifier>(
     };
     check_size(card, smallest)?;
     run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
-    let is_fresh = !card.has_classifier || card.labels != *names;
+    let is_fresh = is_fresh(card, names);
     if is_fresh {
         model.reset_classifier(names.len(), run.device);
         if config.model.pretrained {
@@ -228,12 +228,18 @@ fn check_size(card: &ModelCard, smallest: usize) -> Result<(), Error> {
     )))
 }
 
+/// Whether a network needs a new classifier for these classes.
+fn is_fresh(card: &ModelCard, names: &[String]) -> bool {
+    !card.has_classifier || card.labels != names
+}
+
 /// The card of what a network becomes.
 fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
     ModelCard {
         tag: None,
         num_classes: names.len(),
         has_classifier: true,
+        hidden: if is_fresh(card, names) { Vec::new() } else { card.hidden.clone() },
         labels: names.to_vec(),
         origin: Origin {
             file: format!("trained with zoo {}", env!("CARGO_PKG_VERSION")),

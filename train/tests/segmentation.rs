@@ -77,6 +77,7 @@ fn card() -> ModelCard {
         in_channels: 3,
         has_auxiliary: false,
         has_classifier: true,
+        hidden: Vec::new(),
         labels: Vec::new(),
         preprocess: Preprocess::IMAGENET.sized(32, 32),
         origin: Origin { file: text(), sha256: text(), layout: text(), url: None, licence: None },

@@ -53,6 +53,7 @@ fn card(variant: &str, side: u32) -> ModelCard {
         in_channels: 3,
         has_auxiliary: false,
         has_classifier: true,
+        hidden: Vec::new(),
         labels: Vec::new(),
         preprocess: Preprocess::IMAGENET.sized(side, side),
         origin: Origin {

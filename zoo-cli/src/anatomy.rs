@@ -46,7 +46,7 @@ pub struct Part {
 ///
 /// When the network can't take images of that size.
 pub fn anatomy(config: &Config, size: usize) -> anyhow::Result<Anatomy> {
-    let (model, mut capture) = capture(config, [1, config.in_channels(), size, size])?;
+    let (model, mut capture) = capture(config, &[], [1, config.in_channels(), size, size])?;
     let paths = &mut capture.parameters;
     let mut parts: Vec<Part> = Vec::new();
     let mut current = None;

@@ -341,7 +341,7 @@ pub struct Serve {
 /// `zoo import`
 #[derive(Debug, Args)]
 pub struct Import {
-    /// A .pt, .pth, .safetensors, .onnx, .h5 or .keras file
+    /// A .pt, .pth, .pt2, .safetensors, .onnx, .h5 or .keras file, or a folder or an archive with one
     pub checkpoint: PathBuf,
 
     /// The model it is of, with a tag where several weights are published [default: what the
@@ -357,9 +357,59 @@ pub struct Import {
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
+    /// What the network's keys begin with, where the file has several networks: encoder_q
+    #[arg(long, value_name = "PREFIX")]
+    pub key: Option<String>,
+
+    /// Take averaged weights, where the file has them beside those that were trained
+    #[arg(long)]
+    pub ema: bool,
+
+    /// Take the layers before the classifier, for fine-tuning
+    #[arg(long)]
+    pub trunk: bool,
+
+    /// What is between the layers of a classifier that has several, which files do not say
+    /// [default: relu]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub activation: Option<Activation>,
+
     /// Keep the weights in half precision: half the size, a difference in the third digit
     #[arg(long)]
     pub half: bool,
+}
+
+/// What is between two fully connected layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Activation {
+    /// Nothing
+    None,
+    /// max(x, 0)
+    Relu,
+    /// min(max(x, 0), 6)
+    Relu6,
+    /// x sigmoid(x), also called swish
+    Silu,
+    /// x relu6(x + 3) / 6
+    HardSwish,
+    /// The hyperbolic tangent
+    Tanh,
+    /// The logistic function
+    Sigmoid,
+}
+
+impl From<Activation> for zoo_core::layers::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::None => Self::Identity,
+            Activation::Relu => Self::Relu,
+            Activation::Relu6 => Self::Relu6,
+            Activation::Silu => Self::Silu,
+            Activation::HardSwish => Self::HardSwish,
+            Activation::Tanh => Self::Tanh,
+            Activation::Sigmoid => Self::Sigmoid,
+        }
+    }
 }
 
 /// `zoo export`

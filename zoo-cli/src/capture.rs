@@ -10,23 +10,27 @@ use burn::backend::Capture as CaptureBackend;
 use burn::backend::ir::TensorId;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use zoo_core::root_prefix;
+use zoo_core::{HiddenLayer, root_prefix};
 use zoo_import::Capture;
 use zoo_models::{Config, Logits, Network};
 
-/// Records what a network does with images of a shape.
+/// Records what a network does with images of a shape; `hidden` are the hidden layers of its classifier, if it has such.
 ///
 /// The network that comes with it tells names and shapes; it has no values.
 ///
 /// # Errors
 ///
 /// When the network can't take images of that shape.
-pub fn capture(config: &Config, shape: [usize; 4]) -> anyhow::Result<(Network, Capture)> {
+pub fn capture(
+    config: &Config,
+    hidden: &[HiddenLayer],
+    shape: [usize; 4],
+) -> anyhow::Result<(Network, Capture)> {
     let device = Device::capture();
     let mut built = None;
     let recorded = crate::catch(|| {
         device.capture_scope(|scope| {
-            let network = config.init(&device);
+            let network = config.init_with_hidden(hidden, &device);
             let mut parameters = Parameters::new(root_prefix(&network).matches('.').count());
             network.visit(&mut parameters);
             let images = Tensor::<4>::zeros(shape, &device);

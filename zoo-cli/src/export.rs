@@ -27,10 +27,11 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
     let variant = variant(&card.variant)?;
     let layout = layout(&variant, card, args.layout.as_deref())?;
     // A fresh classifier is no weight that anyone wants.
-    let absent =
-        if card.has_classifier { BTreeSet::new() } else { candidate(&variant).classifier() };
+    let classifier = candidate(&variant).classifier();
+    let absent = if card.has_classifier { BTreeSet::new() } else { classifier.clone() };
     let precision = if args.half { Precision::Half } else { Precision::Single };
-    let state = StateDict::of(&model.network, layout, &absent, precision);
+    let state = StateDict::of(&model.network, layout, &absent, precision)
+        .with_hidden(&card.hidden, &classifier);
 
     match args.to {
         Target::Safetensors => state.save_safetensors(&args.output)?,
@@ -45,7 +46,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
             let config = variant.config.with_num_classes(card.num_classes);
             let config = config.with_in_channels(card.in_channels);
             let size = args.size.unwrap_or(card.preprocess.crop as usize);
-            let captured = |images| capture(&config, [images, card.in_channels, size, size]);
+            let captured = |images| capture(&config, &card.hidden, [images, card.in_channels, size, size]);
             let ((_, two), (_, three)) = (captured(2)?, captured(3)?);
             state.save_onnx([&two, &three], args.opset.unwrap_or(OPSET), &args.output)?;
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use burn::tensor::Device;
 use toml::{Table, Value};
 use zoo_core::{Preprocess, parameters};
-use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
+use zoo_import::{Checkpoint, Choice, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
     CHECKPOINT, Config, Dataset, Fitted, LINEAR, MODEL, Masks, Source, TaskKind, duration, train,
@@ -299,7 +299,10 @@ fn network(
         let model = match weights {
             // A checkpoint without a classifier is as good as one with.
             Some(path) if !is_record_file(&path)? => {
-                model::from_checkpoint(&Checkpoint::open(&path)?, name, None, device)?.0
+                {
+                    let checkpoint = Checkpoint::open(&path)?;
+                    model::from_checkpoint(&checkpoint, name, None, &Choice::default(), device)?.0
+                }
             }
             weights => {
                 let model = name.map(str::to_owned);
@@ -319,6 +322,7 @@ fn network(
         let without = parameters(&network).len();
         network.attach_auxiliary(device);
         let card = ModelCard {
+            hidden: Vec::new(),
             variant: variant.name.to_owned(),
             tag: None,
             num_classes,

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use zoo_import::onnx::{Graph, Match};
-use zoo_import::{Checkpoint, Precision, Record};
+use zoo_import::{Checkpoint, Choice, Precision, Record};
 use zoo_models::variant;
 
 use crate::agreement::agreement;
@@ -27,7 +27,14 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     };
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let device = Backend::Cpu.device()?;
-    let (model, report) = from_checkpoint(&checkpoint, args.variant.as_deref(), labels, &device)?;
+    let choice = Choice {
+        prefix: args.key.clone(),
+        is_averaged: args.ema,
+        is_trunk: args.trunk,
+        activation: args.activation.map(Into::into),
+    };
+    let (model, report) =
+        from_checkpoint(&checkpoint, args.variant.as_deref(), labels, &choice, &device)?;
     let checked = match &checkpoint.graph {
         Some(graph) => Some(check(graph, &model)?),
         None => None,

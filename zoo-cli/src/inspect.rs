@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use zoo_core::Preprocess;
-use zoo_import::{Checkpoint, ModelCard, Record, is_record_file};
+use zoo_import::onnx::Match;
+use zoo_import::{Checkpoint, Choice, ModelCard, Record, is_record_file};
 
 use crate::args::{Format, Inspect};
 use crate::output::{channels, classes, json_lines, without_hint};
@@ -61,7 +62,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             entry
         });
         let entries: Vec<Entry> = entries.collect();
-        let identified = identify(&checkpoint);
+        let identified = identify(&checkpoint, &Choice::default());
         let whole = Whole {
             tensors: entries.len(),
             model: identified.as_ref().ok().map(|found| found.recognition.name.clone()),
@@ -112,16 +113,16 @@ fn describe_card(card: &ModelCard) -> String {
 /// The recognition as a phrase.
 fn describe(identified: anyhow::Result<Identified>) -> String {
     match identified {
-        Ok(Identified { recognition: found, translated }) => format!(
+        Ok(Identified { recognition: found, .. }) => format!(
             "{}{}, {}, {}, {}",
             found.name,
             match &found.others[..] {
                 [] => String::new(),
                 others => format!(" (or {}, by keys and shapes alone)", others.join(" or ")),
             },
-            match translated {
-                Some(_) => "matched by the graph's structure".to_owned(),
-                None => format!("keys: {}", found.layout),
+            match found.layout == Match::LAYOUTS[0].name {
+                true => "matched by the graph's structure".to_owned(),
+                false => format!("keys: {}", found.layout),
             },
             if found.is_headless { "no classifier".to_owned() } else { classes(found.num_classes) },
             channels(found.in_channels)

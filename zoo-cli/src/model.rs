@@ -5,11 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use burn::tensor::Device;
-use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
-use zoo_import::onnx::Match;
+use zoo_core::{
+    Colour, KeyLayout, Labels, Parameter, Preprocess, Variant, Weights, parameters,
+};
 use zoo_import::{
-    Checkpoint, ModelCard, Normalization, Origin, Recognition, Record, Report, fit, has_auxiliary,
-    is_record_file,
+    Checkpoint, Choice, ModelCard, Normalization, Origin, Recognition, Record, Report,
+    Unrecognised, fit, has_auxiliary, is_record_file,
 };
 use zoo_models::{Config, Network, variant};
 
@@ -76,7 +77,7 @@ pub fn from_file(path: &Path, name: Option<&str>, device: &Device) -> anyhow::Re
         return from_record(record, device);
     }
     let checkpoint = Checkpoint::open(path)?;
-    let (model, report) = from_checkpoint(&checkpoint, name, None, device)?;
+    let (model, report) = from_checkpoint(&checkpoint, name, None, &Choice::default(), device)?;
     if let Some(warning) = report.warning() {
         eprintln!("zoo: warning: {} has {warning}", path.display());
     }
@@ -114,27 +115,39 @@ pub fn from_checkpoint(
     checkpoint: &Checkpoint,
     name: Option<&str>,
     labels: Option<Vec<String>>,
+    choice: &Choice,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let Chosen { variant, tagged, recognition, translated } = choose(checkpoint, name)?;
-    let layouts = if translated.is_some() { Match::LAYOUTS } else { variant.layouts };
-    let checkpoint = translated.as_ref().unwrap_or(checkpoint);
+    let (original, Chosen { variant, tagged, identified }) =
+        (checkpoint, choose(checkpoint, name, choice)?);
+    let (recognition, found, layouts) = match &identified {
+        Some(one) => (Some(&one.recognition), &one.checkpoint, one.layouts),
+        None => (None, checkpoint, variant.layouts),
+    };
     let candidate = candidate(&variant);
-    let (num_classes, in_channels) = match &recognition {
+    let (num_classes, in_channels) = match recognition {
         Some(found) => (found.num_classes, found.in_channels),
-        None => fit(&candidate.build, candidate.usual, checkpoint, layouts),
+        None => fit(&candidate.build, candidate.usual, found, layouts),
     };
     let has_classifier = !recognition.is_some_and(|found| found.is_headless);
+    let hidden = recognition.map_or(&[][..], |found| &found.hidden);
     let absent = if has_classifier { BTreeSet::new() } else { candidate.classifier() };
-    let config = variant.config.clone().with_num_classes(num_classes);
-    let mut network = config.with_in_channels(in_channels).init(device);
-    let has_auxiliary = has_auxiliary(checkpoint, layouts);
+    let config = variant.config.clone().with_num_classes(num_classes).with_in_channels(in_channels);
+    let mut network = config.init_with_hidden(hidden, device);
+    let mut has_auxiliary = hidden.is_empty() && has_auxiliary(found, layouts);
     if has_auxiliary {
-        network.attach_auxiliary(device);
+        let mut whole = network.clone();
+        whole.attach_auxiliary(device);
+        has_auxiliary = fits(&parameters(&whole), found, layouts);
+        if has_auxiliary {
+            network = whole;
+        } else {
+            eprintln!("note: its auxiliary classifiers, which only training uses, do not fit and are left out");
+        }
     }
     let (loaded, sha256) = rayon::join(
-        || zoo_import::load_but(&absent, network, variant.name, checkpoint, layouts),
-        || checkpoint.sha256(),
+        || zoo_import::load_but(&absent, network, variant.name, found, layouts),
+        || original.sha256(),
     );
     let (network, report) = loaded?;
 
@@ -143,11 +156,19 @@ pub fn from_checkpoint(
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     let (mut preprocess, known_labels) =
         training(&variant, known, tagged, report.layout, in_channels);
-    if let Some(Normalization { mean, std }) = checkpoint.normalization {
+    let facts = &original.facts;
+    if let Some(theirs) = facts.preprocess.filter(|_| known.is_none() && in_channels == 3) {
+        preprocess = theirs;
+    }
+    if let Some(Normalization { mean, std }) = original.normalization {
         preprocess = Preprocess { mean, std, ..preprocess };
     }
+    let labels = match (labels, facts.names(num_classes)) {
+        (None, Some(names)) if has_classifier && known.is_none() => Some(names.to_vec()),
+        (labels, _) => labels,
+    };
     let known_labels = known_labels.filter(|_| has_classifier);
-    let file = checkpoint.path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let file = original.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let card = ModelCard {
         variant: variant.name.to_owned(),
         tag: known.map(|weights| weights.tag.to_owned()),
@@ -155,6 +176,7 @@ pub fn from_checkpoint(
         in_channels,
         has_auxiliary,
         has_classifier,
+        hidden: hidden.to_vec(),
         labels: class_names(labels, known_labels, num_classes)?,
         preprocess,
         origin: Origin {
@@ -168,43 +190,63 @@ pub fn from_checkpoint(
     Ok((Model { network, card }, report))
 }
 
+/// Whether a checkpoint has a tensor of the right shape for each parameter.
+fn fits(parameters: &[Parameter], checkpoint: &Checkpoint, layouts: &[KeyLayout]) -> bool {
+    let keys = zoo_import::keys(parameters, checkpoint, layouts);
+    parameters.iter().zip(keys).all(|(parameter, key)| {
+        let tensor = checkpoint.tensors.get(&key);
+        tensor.is_some_and(|tensor| zoo_import::is_of(tensor, parameter))
+    })
+}
+
 /// What a checkpoint is loaded as.
 struct Chosen {
     variant: Variant<Config>,
     /// The weights whose tag was asked for.
     tagged: Option<&'static Weights>,
     /// What the tensors tell, where they are the variant's and no others.
-    recognition: Option<Recognition>,
-    /// The checkpoint under the model's own names, where it has a graph instead of names.
-    translated: Option<Checkpoint>,
+    identified: Option<Identified>,
 }
 
 /// The variant with a name, or the one that a checkpoint is recognised as.
-fn choose(checkpoint: &Checkpoint, name: Option<&str>) -> anyhow::Result<Chosen> {
+fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> anyhow::Result<Chosen> {
     let path = checkpoint.path.display();
-    let Some(name) = name else {
-        let Identified { recognition, translated } =
-            identify(checkpoint).with_context(|| format!("can't tell which model {path} is of"))?;
-        if !recognition.others.is_empty() {
+    let (variant, tagged, identified) = match name {
+        None => {
+            let identified = identify(checkpoint, choice)
+                .with_context(|| format!("can't tell which model {path} is of"))?;
+            (variant(&identified.recognition.name)?, None, Some(identified))
+        }
+        Some(name) => {
+            let (variant, tagged) = published(name)?;
+            match identify_as(checkpoint, &variant, choice) {
+                Ok(identified) => (variant, tagged, Some(identified)),
+                // What are not the network's tensors is said best when they are loaded.
+                Err(error)
+                    if checkpoint.graph.is_none()
+                        && matches!(error.downcast_ref(), Some(Unrecognised::Unknown(_))) =>
+                {
+                    (variant, tagged, None)
+                }
+                Err(error) => {
+                    return Err(error.context(format!("{path} does not fit {}", variant.name)));
+                }
+            }
+        }
+    };
+    let recognition = identified.as_ref().map(|identified| &identified.recognition);
+    if let Some(Recognition { name, others, notes, .. }) = recognition {
+        if !others.is_empty() {
             eprintln!(
-                "note: taken for {}; {} has the same keys, say --variant if it is that",
-                recognition.name,
-                recognition.others.join(" or ")
+                "note: taken for {name}; {} has the same keys, say --variant if it is that",
+                others.join(" or ")
             );
         }
-        let variant = variant(&recognition.name)?;
-        return Ok(Chosen { variant, tagged: None, recognition: Some(recognition), translated });
-    };
-    let (variant, tagged) = published(name)?;
-    let (recognition, translated) = match identify_as(checkpoint, &variant) {
-        Ok(Identified { recognition, translated }) => (Some(recognition), translated),
-        // What are not the network's tensors is said best when they are loaded.
-        Err(_) if checkpoint.graph.is_none() => (None, None),
-        Err(error) => {
-            return Err(error.context(format!("{path} does not fit {}", variant.name)));
+        for note in notes {
+            eprintln!("note: {note}");
         }
-    };
-    Ok(Chosen { variant, tagged, recognition, translated })
+    }
+    Ok(Chosen { variant, tagged, identified })
 }
 
 /// How images were prepared for weights whose keys are spelled in a layout, and what they were
@@ -316,7 +358,7 @@ fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
         .config
         .with_num_classes(card.num_classes)
         .with_in_channels(card.in_channels);
-    let mut network = config.init(device);
+    let mut network = config.init_with_hidden(&card.hidden, device);
     if card.has_auxiliary {
         network.attach_auxiliary(device);
     }

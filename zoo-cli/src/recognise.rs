@@ -1,9 +1,9 @@
 //! Which of the zoo's models a checkpoint is of.
 
 use anyhow::Context;
-use zoo_core::{Variant, parameters};
+use zoo_core::{KeyLayout, Variant, parameters};
 use zoo_import::onnx::{self, Graph, Match};
-use zoo_import::{Candidate, Checkpoint, Recognition, Unrecognised};
+use zoo_import::{Candidate, Checkpoint, Choice, Found, Recognition, Unrecognised};
 use zoo_models::{Config, VARIANTS, unlisted, variant};
 
 use crate::agreement::{Agreement, agreement};
@@ -14,8 +14,10 @@ use crate::device::Backend;
 pub struct Identified {
     /// The model, as the checkpoint's tensors tell.
     pub recognition: Recognition,
-    /// The checkpoint under the model's own names, where it has a graph instead of names.
-    pub translated: Option<Checkpoint>,
+    /// The model's tensors alone.
+    pub checkpoint: Checkpoint,
+    /// How they are spelled there.
+    pub layouts: &'static [KeyLayout],
 }
 
 /// Finds out which model a checkpoint is of, among those in the tables first.
@@ -23,27 +25,26 @@ pub struct Identified {
 /// # Errors
 ///
 /// When that is not clear.
-pub fn identify(checkpoint: &Checkpoint) -> anyhow::Result<Identified> {
+pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> anyhow::Result<Identified> {
     let listed: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
-    let error = match identify_among(checkpoint, &listed) {
+    let error = match identify_among(checkpoint, &listed, choice) {
         Ok(identified) => return Ok(identified),
         Err(error) => error,
     };
     // It may be of another size than those in the tables.
-    let near: Vec<&str> = match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(Unrecognised::Unknown(nearest)), _) => {
-            nearest.iter().map(|near| near.name.as_str()).collect()
-        }
-        (_, Some(onnx::Unmatched { nearest: Some(nearest), .. })) => vec![nearest],
+    let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
+    let near = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(Unrecognised::Unknown(_)), _) => None,
+        (_, Some(onnx::Unmatched { nearest: Some(nearest), .. })) => family(nearest),
         _ => return Err(error),
     };
-    let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
-    let families: Vec<_> = near.into_iter().map(family).collect();
-    let relatives: Vec<_> = unlisted()
-        .filter(|relative| families.contains(&Some(relative.config.family().name)))
-        .collect();
+    let is_near = |relative: &Variant<Config>| match near {
+        Some(near) => relative.config.family().name == near,
+        None => true,
+    };
+    let relatives: Vec<_> = unlisted().filter(is_near).collect();
     let relatives: Vec<Candidate<'_>> = relatives.iter().map(candidate).collect();
-    identify_among(checkpoint, &relatives).or(Err(error))
+    identify_among(checkpoint, &relatives, choice).or(Err(error))
 }
 
 /// Finds out whether a checkpoint is of a model.
@@ -54,17 +55,22 @@ pub fn identify(checkpoint: &Checkpoint) -> anyhow::Result<Identified> {
 pub fn identify_as(
     checkpoint: &Checkpoint,
     variant: &Variant<Config>,
+    choice: &Choice,
 ) -> anyhow::Result<Identified> {
-    identify_among(checkpoint, &[candidate(variant)])
+    identify_among(checkpoint, &[candidate(variant)], choice)
 }
 
 /// By the names of the tensors, or else by the graph.
 fn identify_among(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
+    choice: &Choice,
 ) -> anyhow::Result<Identified> {
-    let unrecognised = match zoo_import::recognise(checkpoint, candidates) {
-        Ok(recognition) => return Ok(Identified { recognition, translated: None }),
+    let unrecognised = match zoo_import::recognise(checkpoint, candidates, choice) {
+        Ok(Found { recognition, checkpoint }) => {
+            let layouts = variant(&recognition.name)?.layouts;
+            return Ok(Identified { recognition, checkpoint, layouts });
+        }
         Err(unrecognised) => unrecognised,
     };
     let Some(graph) = &checkpoint.graph else {
@@ -92,7 +98,8 @@ fn identify_among(
     // More than one compute the same where they differ in a rounding, or in the BatchNorm that the
     // exporter put into the convolutions; the one whose crate has it first will do.
     let found = matches.into_iter().next().context("a graph without a match is an error")?;
-    Ok(Identified { recognition: found.recognition, translated: Some(found.checkpoint) })
+    let Match { recognition, checkpoint } = found;
+    Ok(Identified { recognition, checkpoint, layouts: Match::LAYOUTS })
 }
 
 /// How near a model with a graph's weights comes to the graph.
@@ -112,6 +119,7 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
     };
     Candidate {
         name: variant.name,
+        family: variant.config.family().name,
         layouts: variant.layouts,
         usual: (variant.config.num_classes(), variant.config.in_channels()),
         build: Box::new(move |num_classes, in_channels| {
@@ -121,7 +129,7 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
         }),
         capture: Box::new(move |num_classes, in_channels| {
             let images = [1, in_channels, variant.size, variant.size];
-            let captured = capture(&sized(num_classes, in_channels), images);
+            let captured = capture(&sized(num_classes, in_channels), &[], images);
             captured.ok().map(|(_, capture)| capture)
         }),
     }

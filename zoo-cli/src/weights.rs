@@ -7,7 +7,7 @@ use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use zoo_core::Variant;
-use zoo_import::{Checkpoint, Entry, Event, Precision, Record, State, Store};
+use zoo_import::{Choice, Checkpoint, Entry, Event, Precision, Record, State, Store};
 use zoo_models::{Config, VARIANTS};
 
 use crate::Outcome;
@@ -100,7 +100,7 @@ fn progress_bar(total: Option<u64>, received: u64) -> ProgressBar {
 fn import(name: &str, checkpoint: &Path, record: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(checkpoint)?;
     let device = Backend::Cpu.device()?;
-    let (model, _) = from_checkpoint(&checkpoint, Some(name), None, &device)?;
+    let (model, _) = from_checkpoint(&checkpoint, Some(name), None, &Choice::default(), &device)?;
     Ok(Record::save(model.network, &model.card, Precision::Single, record)?)
 }
 

@@ -155,11 +155,14 @@ impl Attempt<'_> {
             num_classes: self.classes,
             in_channels: self.channels,
             is_headless: self.is_headless,
+            hidden: Vec::new(),
             others: Vec::new(),
+            notes: Vec::new(),
         };
         let checkpoint = Checkpoint {
             tensors,
             path: checkpoint.path.clone(),
+            facts: checkpoint.facts.clone(),
             graph: checkpoint.graph.clone(),
             normalization: None,
         };

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use crate::deepened::TAIL;
 use crate::{Parameter, Preprocess};
 
 /// How a family of checkpoints spells the parameters of an architecture.
@@ -12,6 +13,8 @@ use crate::{Parameter, Preprocess};
 ///   `a` for 0,
 /// - `{#}` counts: 0 for the first combination of captures met in module order, then 1, …; it
 ///   flattens stages of blocks into one list. `{#+1}` counts from 1.
+///
+/// The layers that a [`Deepened`](crate::Deepened) network has behind its own keep their paths.
 ///
 /// PyTorch's names for BatchNorm's scale and shift (`weight`, `bias`) are put in by themselves.
 ///
@@ -84,6 +87,9 @@ impl KeyLayout {
         ordinals: &mut HashMap<Vec<&'p str>, usize>,
     ) -> Option<String> {
         let path: Vec<&str> = parameter.path.split('.').collect();
+        if path.first() == Some(&TAIL) {
+            return Some(parameter.path.clone());
+        }
         let (captures, rest, template) = self.rules.iter().find_map(|(pattern, template)| {
             let (captures, rest) = match_prefix(pattern, &path)?;
             Some((captures, rest, template))

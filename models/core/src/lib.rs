@@ -10,6 +10,7 @@
 //! feature `cpu-training`.
 
 mod classifier;
+mod deepened;
 mod keys;
 pub mod layers;
 mod parameters;
@@ -21,6 +22,7 @@ mod variant;
 pub mod decode;
 
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
+pub use deepened::{Deepened, HiddenLayer};
 pub use keys::KeyLayout;
 pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,

@@ -19,7 +19,9 @@ use std::sync::LazyLock;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use zoo_core::{Family, ImageClassifier, ImageSegmenter, TrainingOutput, Variant};
+use zoo_core::{
+    Deepened, Family, HiddenLayer, ImageClassifier, ImageSegmenter, TrainingOutput, Variant,
+};
 
 macro_rules! architectures {
     (
@@ -32,7 +34,7 @@ macro_rules! architectures {
         pub enum Classifier {
             $(
                 #[doc = concat!("See the crate `", stringify!($classifier), "`.")]
-                $model($classifier::$model),
+                $model(Deepened<$classifier::$model>),
             )*
         }
 
@@ -81,7 +83,7 @@ macro_rules! architectures {
             pub fn init(&self, device: &Device) -> Network {
                 match self {
                     $(Self::$model(config) => {
-                        Network::Classifier(Classifier::$model(config.init(device)))
+                        Network::Classifier(Classifier::$model(Deepened::new(config.init(device))))
                     })*
                     $(Self::$seg_model(config) => {
                         Network::Segmenter(Segmenter::$seg_model(config.init(device)))
@@ -130,6 +132,17 @@ macro_rules! architectures {
                 match self {
                     $(Self::$model(_) => &$classifier::FAMILY,)*
                     $(Self::$seg_model(_) => &$segmenter::FAMILY,)*
+                }
+            }
+        }
+
+        impl Classifier {
+            /// The same with fresh hidden layers behind its own classifier.
+            fn with_hidden(self, hidden: &[HiddenLayer], num_classes: usize, device: &Device) -> Self {
+                match self {
+                    $(Self::$model(model) => {
+                        Self::$model(model.with_hidden(hidden, num_classes, device))
+                    })*
                 }
             }
         }
@@ -252,6 +265,19 @@ architectures! {
     }
     segmenters {
         zoo_unet: UNet, UNetConfig;
+    }
+}
+
+impl Config {
+    /// Builds the network with a classifier that has hidden layers, if there are any.
+    pub fn init_with_hidden(&self, hidden: &[HiddenLayer], device: &Device) -> Network {
+        let Some(first) = hidden.first() else { return self.init(device) };
+        match self.clone().with_num_classes(first.width).init(device) {
+            Network::Classifier(network) => {
+                Network::Classifier(network.with_hidden(hidden, self.num_classes(), device))
+            }
+            segmenter @ Network::Segmenter(_) => segmenter,
+        }
     }
 }
 

@@ -1,0 +1,195 @@
+//! What a checkpoint says beside its tensors, and what lies beside the checkpoint.
+
+use std::path::Path;
+
+use serde_json::Value;
+use zoo_core::{Filter, Preprocess};
+
+/// What is known about a checkpoint's network beside its tensors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The network's name in its author's words: `tf_efficientnet_b0`, `ResNetForImageClassification`.
+    pub architecture: Option<String>,
+    /// Where [`architecture`](Self::architecture) is from: `config.json`, or the checkpoint itself where there is none.
+    pub source: Option<&'static str>,
+    /// The name of the checkpoint in the archive that it is from.
+    pub entry: Option<String>,
+    /// Lists that look like the names of classes.
+    pub class_names: Vec<Vec<String>>,
+    /// How images are prepared.
+    pub preprocess: Option<Preprocess>,
+}
+
+/// The names of files on model hubs, beside which lies what the file is of.
+const HUB: [&str; 3] = ["model", "pytorch_model", "tf_model"];
+
+impl Facts {
+    /// What those who keep the names of classes in a checkpoint call them.
+    pub(crate) const NAMES: [&str; 15] = [
+        "classes", "class_names", "classnames", "class_labels", "class_to_idx", "class_to_index",
+        "class2idx", "idx_to_class", "idx2class", "categories", "labels", "label_names", "names",
+        "id2label", "label2id",
+    ];
+
+    /// The names of so many classes.
+    pub fn names(&self, num_classes: usize) -> Option<&[String]> {
+        self.class_names.iter().find(|names| names.len() == num_classes).map(Vec::as_slice)
+    }
+
+    /// Whether a file has the name that model hubs give to all weights.
+    pub(crate) fn is_from_hub(path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.split(['.', '-']).next().is_some_and(|stem| HUB.contains(&stem))
+    }
+
+    /// Adds what `config.json` and `preprocessor_config.json` say, in the words of timm or transformers, where a file has
+    /// the name that model hubs give to all weights. What cannot be read says nothing.
+    pub(crate) fn add_neighbours(&mut self, path: &Path) {
+        if !Self::is_from_hub(path) {
+            return;
+        }
+        let read = |name: &str| -> Option<Value> {
+            let text = std::fs::read(path.with_file_name(name)).ok()?;
+            serde_json::from_slice(&text).ok()
+        };
+        if let Some(config) = read("config.json") {
+            self.add_config(&config);
+        }
+        if let Some(config) = read("preprocessor_config.json") {
+            self.preprocess = self.preprocess.or(transformers_preprocess(&config));
+        }
+    }
+
+    fn add_config(&mut self, config: &Value) {
+        let architecture = config.get("architecture").or_else(|| config.pointer("/architectures/0"));
+        if let Some(architecture) = architecture.and_then(Value::as_str) {
+            self.architecture = Some(architecture.to_owned());
+            self.source = Some("config.json");
+        }
+        let listed = config.get("label_names").and_then(Value::as_array).map(|names| {
+            let description = |name: &str| {
+                let description = config.get("label_descriptions")?.get(name)?.as_str()?;
+                Some(description.to_owned())
+            };
+            let name = |name: &Value| {
+                let name = name.as_str()?;
+                Some(description(name).unwrap_or_else(|| name.to_owned()))
+            };
+            names.iter().map(name).collect::<Option<Vec<_>>>()
+        });
+        let numbered = config.get("id2label").and_then(Value::as_object).map(|names| {
+            let name = |index: usize| names.get(&index.to_string())?.as_str().map(str::to_owned);
+            let names: Option<Vec<_>> = (0..names.len()).map(name).collect();
+            // What transformers writes where nobody gave names.
+            names.filter(|names| names.first().is_none_or(|name| name != "LABEL_0"))
+        });
+        self.class_names.extend([listed, numbered].into_iter().flatten().flatten());
+        let timm = config.get("pretrained_cfg").unwrap_or(config);
+        self.preprocess = self.preprocess.or(timm_preprocess(timm));
+    }
+}
+
+fn triple(value: Option<&Value>) -> Option<[f32; 3]> {
+    let values = value?.as_array()?;
+    let number = |index: usize| values.get(index)?.as_f64().map(|value| value as f32);
+    Some([number(0)?, number(1)?, number(2)?])
+}
+
+/// The side of the image before it is cropped.
+fn enlarged(crop: u32, share: f64) -> Option<u32> {
+    (share > 0.0).then(|| (f64::from(crop) / share).floor() as u32)
+}
+
+/// timm's `input_size`, `crop_pct`, `interpolation`, `mean` and `std`.
+fn timm_preprocess(config: &Value) -> Option<Preprocess> {
+    let crop = u32::try_from(config.get("input_size")?.as_array()?.get(1)?.as_u64()?).ok()?;
+    let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(0.875);
+    let filter = match config.get("interpolation").and_then(Value::as_str) {
+        Some("bicubic") => Filter::Bicubic,
+        _ => Filter::Bilinear,
+    };
+    let (mean, std) = (triple(config.get("mean"))?, triple(config.get("std"))?);
+    let usual = Preprocess::IMAGENET.sized(enlarged(crop, share)?, crop);
+    checked(Preprocess { filter, mean, std, ..usual })
+}
+
+/// The settings of transformers' image processors.
+fn transformers_preprocess(config: &Value) -> Option<Preprocess> {
+    let side = |size: &Value| {
+        let side = size.get("shortest_edge").or_else(|| size.get("height")).unwrap_or(size);
+        side.as_u64().and_then(|side| u32::try_from(side).ok())
+    };
+    let size = config.get("size").and_then(side)?;
+    let (resize, crop) = match config.get("crop_size").and_then(side) {
+        Some(crop) => (size, crop),
+        // ConvNext's processor, which ResNet uses: small images are enlarged and cropped.
+        None => match config.get("crop_pct").and_then(Value::as_f64) {
+            Some(share) if size < 384 => (enlarged(size, share)?, size),
+            _ => (size, size),
+        },
+    };
+    let filter = match config.get("resample").and_then(Value::as_u64) {
+        // `PIL.Image.BICUBIC`
+        Some(3) => Filter::Bicubic,
+        _ => Filter::Bilinear,
+    };
+    let (mean, std) = (triple(config.get("image_mean"))?, triple(config.get("image_std"))?);
+    checked(Preprocess { filter, mean, std, ..Preprocess::IMAGENET.sized(resize, crop) })
+}
+
+/// A recipe that can be carried out.
+fn checked(preprocess: Preprocess) -> Option<Preprocess> {
+    let Preprocess { resize, crop, std, .. } = preprocess;
+    let is_sound = crop > 0 && crop <= resize && resize <= 4096 && std.iter().all(|std| *std > 0.0);
+    is_sound.then_some(preprocess)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn timm_says_what_a_file_is_of() {
+        let mut facts = Facts::default();
+        facts.add_config(&json!({
+            "architecture": "tf_efficientnet_b0", "num_classes": 2,
+            "label_names": ["n01", "n02"], "label_descriptions": {"n01": "tench, Tinca"},
+            "pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.875, "interpolation": "bicubic",
+                "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+        }));
+        assert_eq!(facts.architecture.as_deref(), Some("tf_efficientnet_b0"));
+        assert_eq!(facts.names(2).unwrap(), ["tench, Tinca", "n02"]);
+        let preprocess = facts.preprocess.unwrap();
+        assert_eq!((preprocess.resize, preprocess.crop), (256, 224));
+        assert_eq!((preprocess.filter, preprocess.mean), (Filter::Bicubic, [0.5; 3]));
+    }
+
+    #[test]
+    fn transformers_says_what_a_file_is_of() {
+        let mut facts = Facts::default();
+        facts.add_config(&json!({
+            "architectures": ["ResNetForImageClassification"], "id2label": {"1": "dog", "0": "cat"},
+        }));
+        assert_eq!(facts.names(2).unwrap(), ["cat", "dog"]);
+        let preprocess = transformers_preprocess(&json!({
+            "size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3,
+            "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
+        }));
+        assert_eq!(preprocess, Some(Preprocess::IMAGENET.bicubic()));
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_say_nothing() {
+        for config in [
+            json!({}),
+            json!({"input_size": [3, 0, 0], "mean": [0, 0, 0], "std": [1, 1, 1]}),
+            json!({"input_size": [3, 224, 224], "mean": [0, 0, 0], "std": [1, 0, 1]}),
+            json!({"input_size": [3, 224, 224], "crop_pct": 0, "mean": [0, 0, 0], "std": [1, 1, 1]}),
+            json!({"input_size": "224", "mean": 3}),
+        ] {
+            assert_eq!(timm_preprocess(&config), None, "{config}");
+        }
+    }
+}

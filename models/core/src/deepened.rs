@@ -1,0 +1,171 @@
+use burn::module::{
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
+};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::layers::Activation;
+use crate::{ImageClassifier, TrainingOutput};
+
+/// A hidden layer of a classifier that is a multi-layer perceptron.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenLayer {
+    /// Outputs of the fully connected layer.
+    pub width: usize,
+    /// What follows it.
+    pub activation: Activation,
+}
+
+/// A network whose classifier may be a multi-layer perceptron.
+///
+/// The network's own classifier is the perceptron's first layer, the others follow it. Without others it is the network
+/// alone, with the same parameters at the same paths.
+#[derive(Debug, Clone)]
+pub struct Deepened<M> {
+    network: M,
+    tail: Vec<TailLayer>,
+}
+
+/// An activation and the fully connected layer behind it.
+#[derive(Module, Debug)]
+struct TailLayer {
+    #[module(skip)]
+    activation: Activation,
+    linear: Linear,
+}
+
+/// What the paths of the layers behind the network begin with.
+pub(crate) const TAIL: &str = "tail";
+
+impl<M> Deepened<M> {
+    /// The network alone.
+    pub fn new(network: M) -> Self {
+        Self { network, tail: Vec::new() }
+    }
+
+    /// Puts fresh layers behind the network, whose classifier has as many outputs as the first hidden layer.
+    #[must_use]
+    pub fn with_hidden(self, hidden: &[HiddenLayer], num_classes: usize, device: &Device) -> Self {
+        let outputs = hidden.iter().skip(1).map(|layer| layer.width).chain([num_classes]);
+        let layer = |(layer, outputs): (&HiddenLayer, usize)| TailLayer {
+            activation: layer.activation,
+            linear: LinearConfig::new(layer.width, outputs).init(device),
+        };
+        Self { tail: hidden.iter().zip(outputs).map(layer).collect(), ..self }
+    }
+
+    /// The network without the layers behind it.
+    pub fn network(&self) -> &M {
+        &self.network
+    }
+}
+
+impl<M: ImageClassifier> Module for Deepened<M> {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.tail.collect_devices(self.network.collect_devices(devices))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self { network: self.network.fork(device), tail: self.tail.fork(device) }
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self { network: self.network.to_device(device), tail: self.tail.to_device(device) }
+    }
+
+    fn train(self) -> Self {
+        Self { network: self.network.train(), tail: self.tail.train() }
+    }
+
+    fn valid(&self) -> Self {
+        Self { network: self.network.valid(), tail: self.tail.valid() }
+    }
+
+    fn materialize(self) -> Self {
+        Self { network: self.network.materialize(), tail: self.tail.materialize() }
+    }
+
+    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
+        self.network.visit(visitor);
+        if !self.tail.is_empty() {
+            visitor.enter_module(TAIL, "Vec");
+            self.tail.visit(visitor);
+            visitor.exit_module(TAIL, "Vec");
+        }
+    }
+
+    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
+        let network = self.network.map(mapper);
+        if self.tail.is_empty() {
+            return Self { network, tail: self.tail };
+        }
+        mapper.enter_module(TAIL, "Vec");
+        let tail = self.tail.map(mapper);
+        mapper.exit_module(TAIL, "Vec");
+        Self { network, tail }
+    }
+}
+
+impl<M: ImageClassifier + ModuleDisplay> ModuleDisplayDefault for Deepened<M> {
+    fn content(&self, content: Content) -> Option<Content> {
+        Some(content.add("network", &self.network).add(TAIL, &self.tail))
+    }
+
+    fn num_params(&self) -> usize {
+        Module::num_params(self)
+    }
+}
+
+impl<M: ImageClassifier + ModuleDisplay> ModuleDisplay for Deepened<M> {}
+
+impl<M: ImageClassifier> Deepened<M> {
+    fn forward_tail(&self, logits: Tensor<2>) -> Tensor<2> {
+        self.tail
+            .iter()
+            .fold(logits, |x, layer| layer.linear.forward(layer.activation.forward(x)))
+    }
+}
+
+impl<M: ImageClassifier> ImageClassifier for Deepened<M> {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        self.network.forward_features(images)
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.forward_tail(self.network.forward_head(features))
+    }
+
+    fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
+        let output = self.network.forward_training(images);
+        TrainingOutput { logits: self.forward_tail(output.logits), ..output }
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        self.network.class_maps(features).filter(|_| self.tail.is_empty())
+    }
+
+    fn min_size(&self) -> usize {
+        self.network.min_size()
+    }
+
+    fn min_training_size(&self) -> usize {
+        self.network.min_training_size()
+    }
+
+    fn num_features(&self) -> usize {
+        self.network.num_features()
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.network.reset_classifier(num_classes, device);
+        self.tail.clear();
+    }
+
+    fn attach_auxiliary(&mut self, device: &Device) {
+        // Auxiliary classifiers tell the same classes apart as the network's own, which here is a hidden layer.
+        if self.tail.is_empty() {
+            self.network.attach_auxiliary(device);
+        }
+    }
+}
