@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use zoo_core::decode::{decode, decode_over, is_drawn_in_transparency};
+use zoo_core::decode::{decode, decode_over, is_drawn_in_transparency, resize};
 use zoo_core::{Background, Colour, Filter, Preprocess};
 use zoo_tests::fixture::decode_floats;
 use zoo_tests::{local, workspace};
@@ -107,6 +107,31 @@ fn pixels_are_torchvisions() {
         }
     }
     assert_eq!(checked, 56);
+}
+
+/// `oracle/resize.py` has the sizes, and the same generator of pixels.
+#[test]
+fn resizing_is_pillows_for_every_shape() {
+    let goldens = std::fs::read_to_string(local("fixtures/preprocess/resize.csv")).unwrap();
+    let mut checked = 0;
+    for line in goldens.lines().filter(|line| !line.starts_with('#')) {
+        let cells: Vec<_> = line.split(',').collect();
+        let &[.., filter, expected] = &cells[..] else { panic!("{line}") };
+        let size = |cell: usize| cells[cell].parse::<u32>().unwrap();
+        let (width, height) = (size(0), size(1));
+        let mut state = width * 65536 + height;
+        let image = image::RgbImage::from_fn(width, height, |_, _| {
+            image::Rgb(std::array::from_fn(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            }))
+        });
+        let filter = if filter == "bilinear" { Filter::Bilinear } else { Filter::Bicubic };
+        let resized = resize(&image, size(2), size(3), filter);
+        assert_eq!(sha256(resized.as_raw())[..16], *expected, "{line}");
+        checked += 1;
+    }
+    assert_eq!(checked, 182);
 }
 
 /// A picture whose left half is red and whose right half is blue, however it is stored.

@@ -184,33 +184,48 @@ fn has_end(jpeg: &[u8]) -> bool {
     }
 }
 
-/// Resizes an image as PIL's `Image.resize` does, bit for bit.
+/// Resizes an image as Pillow 13's `Image.resize` does, bit for bit.
 ///
-/// Two passes, rows then columns, each rounded to 8 bits; the filter widens when the image
-/// shrinks. The weights have 22 fractional bits, so that every conforming implementation comes
-/// to the same pixels.
+/// Two passes, each rounded to 8 bits; the filter widens when the image shrinks. Rows come first, but
+/// where the height loses more than twice what the width does, columns do. The weights have 22
+/// fractional bits, so that every conforming implementation comes to the same pixels.
 pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
-    let (source_width, source_height) = image.dimensions();
-    let rows = if width == source_width {
-        image.clone()
+    let loss = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    let (less_width, less_height) = (loss(image.width(), width), loss(image.height(), height));
+    if less_height > 0 && less_height > 2 * less_width {
+        resize_rows(&resize_columns(image, height, filter), width, filter)
     } else {
-        let taps = Taps::new(source_width, width, filter);
-        let mut output = Vec::with_capacity((width * source_height * 3) as usize);
-        for row in image.as_raw().chunks_exact(source_width as usize * 3) {
-            for (start, weights) in taps.iter() {
-                let mut sums = [HALF; 3];
-                for (pixel, &weight) in row[start * 3..].chunks_exact(3).zip(weights) {
-                    for (sum, &value) in sums.iter_mut().zip(pixel) {
-                        *sum += i32::from(value) * weight;
-                    }
+        resize_columns(&resize_rows(image, width, filter), height, filter)
+    }
+}
+
+/// Gives an image another width.
+fn resize_rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
+    let (source_width, height) = image.dimensions();
+    if width == source_width {
+        return image.clone();
+    }
+    let taps = Taps::new(source_width, width, filter);
+    let mut output = Vec::with_capacity(width as usize * height as usize * 3);
+    for row in image.as_raw().chunks_exact(source_width as usize * 3) {
+        for (start, weights) in taps.iter() {
+            let mut sums = [HALF; 3];
+            for (pixel, &weight) in row[start * 3..].chunks_exact(3).zip(weights) {
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum += i32::from(value) * weight;
                 }
-                output.extend(sums.map(round));
             }
+            output.extend(sums.map(round));
         }
-        RgbImage::from_raw(width, source_height, output).expect("a value for each pixel")
-    };
+    }
+    RgbImage::from_raw(width, height, output).expect("a value for each pixel")
+}
+
+/// Gives an image another height.
+fn resize_columns(image: &RgbImage, height: u32, filter: Filter) -> RgbImage {
+    let (width, source_height) = image.dimensions();
     if height == source_height {
-        return rows;
+        return image.clone();
     }
     let taps = Taps::new(source_height, height, filter);
     let stride = width as usize * 3;
@@ -218,7 +233,7 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbI
     let mut sums = vec![HALF; stride];
     for (start, weights) in taps.iter() {
         sums.fill(HALF);
-        for (row, &weight) in rows.as_raw()[start * stride..].chunks_exact(stride).zip(weights) {
+        for (row, &weight) in image.as_raw()[start * stride..].chunks_exact(stride).zip(weights) {
             for (sum, &value) in sums.iter_mut().zip(row) {
                 *sum += i32::from(value) * weight;
             }
@@ -247,6 +262,8 @@ impl Taps {
     fn new(source: u32, target: u32, filter: Filter) -> Self {
         let scale = f64::from(source) / f64::from(target);
         let stretch = scale.max(1.0);
+        // Multiplied by, since dividing rounds otherwise.
+        let shrink = 1.0 / stretch;
         let support = filter.support() * stretch;
         let stride = support.ceil() as usize * 2 + 1;
         let mut taps = Self {
@@ -260,7 +277,7 @@ impl Taps {
             let start = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(source as usize);
             let values: Vec<f64> =
-                (start..end).map(|x| filter.weight((x as f64 - centre + 0.5) / stretch)).collect();
+                (start..end).map(|x| filter.weight((x as f64 - centre + 0.5) * shrink)).collect();
             let total: f64 = values.iter().sum();
             for (weight, value) in weights.iter_mut().zip(&values) {
                 *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;
