@@ -1,5 +1,7 @@
 //! From the bytes of an image file to upright 8-bit RGB pixels, and to another size.
 
+mod jpeg;
+
 use std::io::Cursor;
 
 use image::metadata::Orientation;
@@ -117,21 +119,18 @@ pub fn is_drawn_in_transparency(bytes: &[u8]) -> Result<bool, DecodeError> {
 }
 
 /// Reads an image's header, and refuses what is too large.
-fn open(bytes: &[u8]) -> Result<impl ImageDecoder, DecodeError> {
+fn open(bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(image::ImageError::IoError)?;
-    match reader.format() {
+    let decoder: Box<dyn ImageDecoder + '_> = match reader.format() {
         None => return Err(DecodeError::UnknownFormat),
-        Some(ImageFormat::Jpeg) if !has_end(bytes) => {
-            return Err(DecodeError::Broken("the file ends before the image does".to_owned()));
-        }
-        Some(_) => {}
-    }
-    let decoder = reader.into_decoder()?;
+        Some(ImageFormat::Jpeg) => Box::new(jpeg::Decoder::new(bytes)?),
+        Some(_) => Box::new(reader.into_decoder()?),
+    };
     let (width, height) = decoder.dimensions();
     let (short, long) = (width.min(height), width.max(height));
     if short == 0 || long / short > MAX_ASPECT {
@@ -143,7 +142,7 @@ fn open(bytes: &[u8]) -> Result<impl ImageDecoder, DecodeError> {
 }
 
 /// Decodes an image and turns it as EXIF says.
-fn upright(mut decoder: impl ImageDecoder) -> Result<DynamicImage, DecodeError> {
+fn upright(mut decoder: Box<dyn ImageDecoder + '_>) -> Result<DynamicImage, DecodeError> {
     // An EXIF block that can't be read leaves a picture that can.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
@@ -162,26 +161,6 @@ fn lay_over(image: &RgbaImage, color: [u8; 3]) -> RgbImage {
             ((sum + (sum >> 8)) >> 8) as u8
         }))
     })
-}
-
-/// Whether a JPEG has its end. The decoder fills what is missing with grey without an error; those of
-/// other formats complain, as PIL always does.
-///
-/// Goes from marker to marker (ITU-T T.81, B.1.1), since a thumbnail in a segment has an end, too.
-fn has_end(jpeg: &[u8]) -> bool {
-    let mut rest = jpeg;
-    loop {
-        // Behind a segment may be a scan, in which 0xff is followed by 0 or counts intervals.
-        let is_marker =
-            |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xd0..=0xd8 | 0xff);
-        let Some(at) = rest.windows(2).position(is_marker) else { return false };
-        if rest[at + 1] == 0xd9 {
-            return true;
-        }
-        let Some(&[high, low]) = rest[at + 2..].first_chunk() else { return false };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        rest = rest.get(at + 2 + length..).unwrap_or_default();
-    }
 }
 
 /// Resizes an image as Pillow 13's `Image.resize` does, bit for bit.
