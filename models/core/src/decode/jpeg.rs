@@ -149,7 +149,8 @@ impl<'a> Decoder<'a> {
         };
         let decoder = Self { data, scan, position, tables, frame, space, exif };
         let units = decoder.frame.units;
-        let blocks = decoder.frame.components.iter().map(|c| c.all_blocks(units).iter().product::<usize>());
+        let blocks =
+            decoder.frame.components.iter().map(|c| c.all_blocks(units).iter().product::<usize>());
         let bytes = if decoder.is_whole() { 64 } else { 64 + size_of::<Block>() };
         let samples = blocks.sum::<usize>() as u64 * bytes as u64;
         Limits::default().reserve(decoder.total_bytes() + samples)?;
@@ -193,7 +194,7 @@ impl<'a> Decoder<'a> {
                 Some(next) => self.scan = next,
                 None if is_whole => return Ok(()),
                 None => {
-                    self.frame.transform(last_row);
+                    self.frame.transform(last_row, is_first);
                     return Ok(());
                 }
             }
@@ -333,8 +334,9 @@ impl Frame {
         Ok(Self { is_progressive, size, components, units })
     }
 
-    /// Turns all coefficients into samples. `last_row` is that of the last scan's units.
-    fn transform(&mut self, last_row: usize) {
+    /// Turns all coefficients into samples. `last_row` is that of the last scan's units, which is the
+    /// `only` one or one of several.
+    fn transform(&mut self, last_row: usize, is_only: bool) {
         let tables = self.components.iter().map(|component| {
             component.quantization.as_ref().map(|quantization| (&component.known, quantization))
         });
@@ -342,21 +344,24 @@ impl Frame {
             && tables.collect::<Option<Vec<_>>>().is_some_and(|tables| smooth::is_useful(&tables));
         let units = self.units;
         for component in &mut self.components {
-            let [across, down] = component.all_blocks(units);
+            let [across, _] = component.all_blocks(units);
             let Some(quantization) = component.quantization else { continue };
             let coefficients = std::mem::take(&mut component.coefficients);
             for y in 0..component.blocks[1] {
                 let row = y / component.sampling[1];
-                let known = if row > last_row { component.known_before } else { component.known };
-                let bottom = if row + 1 == units[1] { component.blocks[1] } else { down } - 1;
+                let known = match row > last_row {
+                    false => component.known,
+                    true if is_only => [-1; ESTIMATED],
+                    true => component.known_before,
+                };
+                let rows = component.rows_around(y, units[1]);
                 for x in 0..component.blocks[0] {
                     let mut block = coefficients[y * across + x];
                     if smooths {
                         let right = component.blocks[0] - 1;
                         let means = std::array::from_fn(|i| {
                             let x = (x + i % 5).saturating_sub(2).min(right);
-                            let y = (y + i / 5).saturating_sub(2).min(bottom);
-                            coefficients[y * across + x][0]
+                            coefficients[rows[i / 5] * across + x][0]
                         });
                         smooth::estimate(&mut block, &means, &known, &quantization);
                     }
@@ -407,15 +412,26 @@ impl Component {
         [0, 1].map(|axis| units[axis] * self.sampling[axis])
     }
 
+    /// The rows of blocks from two above a row to two below it, within the image.
+    fn rows_around(&self, y: usize, units: usize) -> [usize; 5] {
+        let (row, rest) = (y / self.sampling[1], y % self.sampling[1]);
+        // In the last unit libjpeg counts as if all units had as few rows as that one.
+        let (above, bottom) = if row + 1 == units {
+            (row * (self.blocks[1] - row * self.sampling[1]) + rest, self.blocks[1] - 1)
+        } else {
+            (y, units * self.sampling[1] - 1)
+        };
+        let below = |distance: usize| (y + distance).min(bottom);
+        [y - above.min(2), y - above.min(1), y, below(1), below(2)]
+    }
+
     /// Takes the factors that count from its first scan on, and notes what a scan brings.
     fn begin_scan(&mut self, tables: &Tables, band: &Band, is_first: bool) -> Result<(), Damage> {
         if self.quantization.is_none() {
             let table = tables.quantization.get(self.table).copied().flatten();
             self.quantization = Some(table.ok_or(Damage("a table of factors is missing"))?);
         }
-        if !is_first {
-            self.known_before = self.known;
-        }
+        self.known_before = if is_first { [0; ESTIMATED] } else { self.known };
         for known in self.known.iter_mut().take(band.last + 1).skip(band.first) {
             *known = band.low as i8;
         }

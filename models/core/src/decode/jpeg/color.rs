@@ -36,9 +36,10 @@ pub(super) fn convert(space: Space, components: &[Vec<u8>], output: &mut [u8]) {
                 over_black(channel, &black, space);
             }
         }
-        let [red, green, blue] = &pixels;
-        for (i, pixel) in output.chunks_exact_mut(3).enumerate() {
-            pixel.copy_from_slice(&[red[i], green[i], blue[i]]);
+        let [red, green, blue] = pixels;
+        let (output, _) = output.as_chunks_mut::<3>();
+        for (i, pixel) in output.iter_mut().enumerate() {
+            *pixel = [red[i % LANES], green[i % LANES], blue[i % LANES]];
         }
     }
 }
@@ -46,15 +47,20 @@ pub(super) fn convert(space: Space, components: &[Vec<u8>], output: &mut [u8]) {
 /// The tables of `jdcolor.c` as arithmetic: factors have 16 fractional bits, and their whole part,
 /// which is 1 or 2, apart from them, so that products are of 16-bit numbers.
 fn to_rgb(pixels: &mut [[u8; LANES]; 3]) {
-    let product = |a: i16, b: i16| i32::from(a) * i32::from(b);
-    let rounded = |sum: i32| ((sum + (1 << 15)) >> 16) as i16;
+    let product = |a: i16, b: i16| i32::from(a).wrapping_mul(i32::from(b));
+    let rounded = |sum: i32| (sum.wrapping_add(1 << 15) >> 16) as i16;
     let clamped = |value: i16| value.clamp(0, 255) as u8;
-    for i in 0..LANES {
-        let [y, blue, red] = [0, 1, 2].map(|channel| i16::from(pixels[channel][i]));
-        let (blue, red) = (blue - 128, red - 128);
-        pixels[0][i] = clamped(y + red + rounded(product(red, 26345)));
-        pixels[1][i] = clamped(y - red + rounded(product(blue, -22554) + product(red, 18734)));
-        pixels[2][i] = clamped(y + 2 * blue + rounded(product(blue, -14942)));
+    let [first, second, third] = pixels;
+    for ((first, second), third) in first.iter_mut().zip(second).zip(third) {
+        let y = i16::from(*first);
+        let (blue, red) =
+            (i16::from(*second).wrapping_sub(128), i16::from(*third).wrapping_sub(128));
+        let more_red = rounded(product(red, 26345));
+        let more_green = rounded(product(blue, -22554).wrapping_add(product(red, 18734)));
+        let more_blue = rounded(product(blue, -14942));
+        *first = clamped(y.wrapping_add(red).wrapping_add(more_red));
+        *second = clamped(y.wrapping_sub(red).wrapping_add(more_green));
+        *third = clamped(y.wrapping_add(blue << 1).wrapping_add(more_blue));
     }
 }
 
@@ -63,7 +69,7 @@ fn over_black(channel: &mut [u8; LANES], black: &[u8; LANES], space: Space) {
     for (value, &black) in channel.iter_mut().zip(black) {
         let ink = u32::from(if space == Space::Ycck { *value } else { 255 - *value });
         let black = u32::from(black);
-        let product = ink * black + 128;
-        *value = (black - ((product + (product >> 8)) >> 8)) as u8;
+        let product = (ink * black).wrapping_add(128);
+        *value = black.wrapping_sub(product.wrapping_add(product >> 8) >> 8) as u8;
     }
 }

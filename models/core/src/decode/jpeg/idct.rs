@@ -42,7 +42,7 @@ pub(super) fn inverse_dct(
 
 /// A sample, which is stored from 0 on.
 fn level(sample: i32) -> u8 {
-    (sample + 128).clamp(0, 255) as u8
+    sample.wrapping_add(128).clamp(0, 255) as u8
 }
 
 fn transposed(rows: &[Lanes; 8]) -> [Lanes; 8] {

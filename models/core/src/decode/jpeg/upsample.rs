@@ -43,7 +43,10 @@ impl Plane {
     pub(super) fn upsample(&self, y: usize, sums: &mut Vec<u16>, output: &mut [u8]) {
         let near = self.row(y / 2);
         let far = self.row(if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
-        let both = near.iter().zip(far).map(|(&near, &far)| 3 * u16::from(near) + u16::from(far));
+        let both = near
+            .iter()
+            .zip(far)
+            .map(|(&near, &far)| (3 * u16::from(near)).wrapping_add(u16::from(far)));
         match self.upsampling {
             Upsampling::Width => {
                 repeat_ends(self.row(y).iter().map(|&sample| u16::from(sample)), sums);
@@ -51,7 +54,10 @@ impl Plane {
             }
             Upsampling::Height => {
                 let bias = 1 + (y % 2) as u16;
-                output.iter_mut().zip(both).for_each(|(x, sum)| *x = ((sum + bias) >> 2) as u8);
+                output
+                    .iter_mut()
+                    .zip(both)
+                    .for_each(|(x, sum)| *x = (sum.wrapping_add(bias) >> 2) as u8);
             }
             Upsampling::Both => {
                 repeat_ends(both, sums);
@@ -81,7 +87,8 @@ fn widen<const SHIFT: u32>(values: &[u16], bias: [u16; 2], output: &mut [u8]) {
     let middle = &values[1..values.len() - 1];
     let sides = values.iter().zip(&values[2..]);
     for ((pair, &value), (&left, &right)) in output.chunks_exact_mut(2).zip(middle).zip(sides) {
-        pair[0] = ((3 * value + left + bias[0]) >> SHIFT) as u8;
-        pair[1] = ((3 * value + right + bias[1]) >> SHIFT) as u8;
+        let three = value.wrapping_mul(3);
+        pair[0] = (three.wrapping_add(left).wrapping_add(bias[0]) >> SHIFT) as u8;
+        pair[1] = (three.wrapping_add(right).wrapping_add(bias[1]) >> SHIFT) as u8;
     }
 }
