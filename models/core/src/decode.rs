@@ -1,6 +1,7 @@
 //! From the bytes of an image file to upright 8-bit RGB pixels, and to another size.
 
 mod jpeg;
+mod unread;
 
 use std::io::Cursor;
 
@@ -20,6 +21,9 @@ pub enum DecodeError {
         "not an image\nhint: PNG, JPEG, WebP, GIF, BMP and TIFF are read; convert others first"
     )]
     UnknownFormat,
+    /// The bytes are something else that a camera, a phone or a drawing program writes.
+    #[error("{0} is not read\nhint: convert it to JPEG or PNG first")]
+    UnreadFormat(String),
     /// The bytes are an image of a known format, but of a kind that is not read.
     #[error("{0}\nhint: convert it to PNG first")]
     UnknownKind(String),
@@ -126,8 +130,15 @@ fn open(bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, DecodeError> {
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(image::ImageError::IoError)?;
+    if let Some(name) = unread::name(bytes) {
+        return Err(DecodeError::UnreadFormat(name.to_owned()));
+    }
     let decoder: Box<dyn ImageDecoder + '_> = match reader.format() {
         None => return Err(DecodeError::UnknownFormat),
+        Some(format) if !format.reading_enabled() => {
+            let name = format.extensions_str()[0].to_ascii_uppercase();
+            return Err(DecodeError::UnreadFormat(format!("an image of the format {name}")));
+        }
         Some(ImageFormat::Jpeg) => Box::new(jpeg::Decoder::new(bytes)?),
         Some(_) => Box::new(reader.into_decoder()?),
     };

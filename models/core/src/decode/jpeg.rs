@@ -130,9 +130,10 @@ impl<'a> Decoder<'a> {
                 (0xee, _) if segment.len() >= 12 && segment.starts_with(b"Adobe") => {
                     adobe = Some(segment[11]);
                 }
-                (0xc3 | 0xc7 | 0xcb | 0xcf, _) => return Err(unread("without loss")),
-                (0xc5 | 0xc6 | 0xcd | 0xce | 0xde, _) => return Err(unread("of several sizes")),
-                (0xc9 | 0xca, _) => return Err(unread("with arithmetic coding")),
+                (0xc3 | 0xcb, _) => return Err(unread("a lossless JPEG")),
+                (0xc5..=0xc7 | 0xcd..=0xcf | 0xde, _) => return Err(unread("a hierarchical JPEG")),
+                (0xc9 | 0xca, _) => return Err(unread("a JPEG with arithmetic coding")),
+                (0xf7, _) => return Err(unread("a JPEG-LS image")),
                 _ => tables.read(marker, segment)?,
             }
         };
@@ -306,10 +307,10 @@ impl Frame {
         };
         let [width, height] = [[x1, x0], [y1, y0]].map(u16::from_be_bytes);
         if bits != 8 {
-            return Err(unread(&format!("of {bits} bits")));
+            return Err(unread(&format!("a JPEG of {bits} bits a sample")));
         }
         if !matches!(count, 1 | 3 | 4) {
-            return Err(unread(&format!("of {count} components")));
+            return Err(unread(&format!("a JPEG of {count} components")));
         }
         if width == 0 || height == 0 {
             return Err(DecodeError::Size(width.into(), height.into()));
@@ -385,7 +386,7 @@ impl Component {
         }
         let [right, down] = [0, 1].map(|axis| most[axis] / sampling[axis]);
         if [right * sampling[0], down * sampling[1]] != most {
-            return Err(unread("whose colors have another size than a part of the image's"));
+            return Err(unread("a JPEG with fractional sampling"));
         }
         let [width, height] = [0, 1].map(|axis| (size[axis] * sampling[axis]).div_ceil(most[axis]));
         let upsampling = match (right, down) {
@@ -504,7 +505,7 @@ fn next_segment<'a>(data: &'a [u8], position: &mut usize) -> Result<(u8, &'a [u8
 }
 
 fn unread(kind: &str) -> DecodeError {
-    DecodeError::UnknownKind(format!("a JPEG {kind} is not read"))
+    DecodeError::UnknownKind(format!("{kind} is not read"))
 }
 
 impl ImageDecoder for Decoder<'_> {

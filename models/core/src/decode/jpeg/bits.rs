@@ -126,6 +126,7 @@ impl<'a> Bits<'a> {
                 return;
             }
         }
+        self.position = self.data.len();
     }
 }
 
