@@ -1,11 +1,14 @@
 //! From the bytes of an image file to upright 8-bit RGB pixels, and to another size.
 
+mod jpeg;
+mod unread;
+
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 
-use crate::Filter;
+use crate::{Background, Filter};
 
 /// Why the bytes of a file are not a usable image.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,9 @@ pub enum DecodeError {
         "not an image\nhint: PNG, JPEG, WebP, GIF, BMP and TIFF are read; convert others first"
     )]
     UnknownFormat,
+    /// The bytes are something else that a camera, a phone or a drawing program writes.
+    #[error("{0} is not read\nhint: convert it to JPEG or PNG first")]
+    UnreadFormat(String),
     /// The bytes are an image of a known format, but of a kind that is not read.
     #[error("{0}\nhint: convert it to PNG first")]
     UnknownKind(String),
@@ -62,20 +68,80 @@ const MAX_ASPECT: u32 = 200;
 ///
 /// See [`DecodeError`]. An image that would need more than 512 MiB to decode is refused.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+    decode_over(bytes, Background::None)
+}
+
+/// Decodes an image file as [`decode`] does, and lays what is transparent in it over a background.
+///
+/// A color is mixed in as PIL's `Image.paste` with the image as its own mask does, bit for bit.
+///
+/// # Errors
+///
+/// See [`decode`].
+pub fn decode_over(bytes: &[u8], background: Background) -> Result<RgbImage, DecodeError> {
+    let image = upright(open(bytes)?)?;
+    match background {
+        Background::Color(color) if image.color().has_alpha() => {
+            Ok(lay_over(&image.into_rgba8(), color))
+        }
+        _ => Ok(image.into_rgb8()),
+    }
+}
+
+/// Whether most of what is seen of an image is its transparency, so that [`decode`] loses it.
+///
+/// So it is with a black drawing whose transparent pixels are black, too: without transparency
+/// nothing is left. Then [`decode_over`] a color shows what a viewer does. Where neighbors
+/// differ more in opacity than in color, the difference would be lost; where they differ in
+/// color, it is kept. The image is drawn in its transparency if more is lost than kept.
+///
+/// An image of a kind without transparency costs no more than its header.
+///
+/// # Errors
+///
+/// See [`decode`].
+pub fn is_drawn_in_transparency(bytes: &[u8]) -> Result<bool, DecodeError> {
+    let decoder = open(bytes)?;
+    if !decoder.color_type().has_alpha() {
+        return Ok(false);
+    }
+    let image = upright(decoder)?.into_rgba8();
+    let width = image.width() as usize;
+    let (pixels, _) = image.as_raw().as_chunks::<4>();
+    let (mut lost, mut kept) = (0, 0);
+    let mut compare = |a: &[u8; 4], b: &[u8; 4]| {
+        let [red, green, blue, alpha] = std::array::from_fn(|i| u64::from(a[i].abs_diff(b[i])));
+        let color = red.max(green).max(blue);
+        lost += alpha.saturating_sub(color) * 255;
+        kept += color * u64::from(a[3].max(b[3]));
+    };
+    for row in pixels.chunks_exact(width) {
+        row.windows(2).for_each(|pair| compare(&pair[0], &pair[1]));
+    }
+    pixels.iter().zip(&pixels[width..]).for_each(|(above, below)| compare(above, below));
+    Ok(lost > kept)
+}
+
+/// Reads an image's header, and refuses what is too large.
+fn open(bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(image::ImageError::IoError)?;
-    match reader.format() {
-        None => return Err(DecodeError::UnknownFormat),
-        Some(ImageFormat::Jpeg) if !has_end(bytes) => {
-            return Err(DecodeError::Broken("the file ends before the image does".to_owned()));
-        }
-        Some(_) => {}
+    if let Some(name) = unread::name(bytes) {
+        return Err(DecodeError::UnreadFormat(name.to_owned()));
     }
-    let mut decoder = reader.into_decoder()?;
+    let decoder: Box<dyn ImageDecoder + '_> = match reader.format() {
+        None => return Err(DecodeError::UnknownFormat),
+        Some(format) if !format.reading_enabled() => {
+            let name = format.extensions_str()[0].to_ascii_uppercase();
+            return Err(DecodeError::UnreadFormat(format!("an image of the format {name}")));
+        }
+        Some(ImageFormat::Jpeg) => Box::new(jpeg::Decoder::new(bytes)?),
+        Some(_) => Box::new(reader.into_decoder()?),
+    };
     let (width, height) = decoder.dimensions();
     let (short, long) = (width.min(height), width.max(height));
     if short == 0 || long / short > MAX_ASPECT {
@@ -83,60 +149,73 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     }
     // Not all decoders ask before they allocate.
     Limits::default().reserve(decoder.total_bytes())?;
+    Ok(decoder)
+}
+
+/// Decodes an image and turns it as EXIF says.
+fn upright(mut decoder: Box<dyn ImageDecoder + '_>) -> Result<DynamicImage, DecodeError> {
     // An EXIF block that can't be read leaves a picture that can.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok(image)
 }
 
-/// Whether a JPEG has its end. The decoder fills what is missing with grey without an error; those of
-/// other formats complain, as PIL always does.
+/// Mixes each pixel with a color in proportion to its opacity.
+fn lay_over(image: &RgbaImage, color: [u8; 3]) -> RgbImage {
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let [pixel @ .., alpha] = image.get_pixel(x, y).0;
+        image::Rgb(std::array::from_fn(|channel| {
+            let [front, back, alpha] = [pixel[channel], color[channel], alpha].map(u32::from);
+            let sum = front * alpha + back * (255 - alpha) + 128;
+            // The sum divided by 255 and rounded.
+            ((sum + (sum >> 8)) >> 8) as u8
+        }))
+    })
+}
+
+/// Resizes an image as Pillow 13's `Image.resize` does, bit for bit.
 ///
-/// Goes from marker to marker (ITU-T T.81, B.1.1), since a thumbnail in a segment has an end, too.
-fn has_end(jpeg: &[u8]) -> bool {
-    let mut rest = jpeg;
-    loop {
-        // Behind a segment may be a scan, in which 0xff is followed by 0 or counts intervals.
-        let is_marker =
-            |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0x01 | 0xd0..=0xd8 | 0xff);
-        let Some(at) = rest.windows(2).position(is_marker) else { return false };
-        if rest[at + 1] == 0xd9 {
-            return true;
-        }
-        let Some(&[high, low]) = rest[at + 2..].first_chunk() else { return false };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        rest = rest.get(at + 2 + length..).unwrap_or_default();
+/// Two passes, each rounded to 8 bits; the filter widens when the image shrinks. Rows come first, but
+/// where the height loses more than twice what the width does, columns do. The weights have 22
+/// fractional bits, so that every conforming implementation comes to the same pixels.
+pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
+    let loss = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    let (less_width, less_height) = (loss(image.width(), width), loss(image.height(), height));
+    if less_height > 0 && less_height > 2 * less_width {
+        resize_rows(&resize_columns(image, height, filter), width, filter)
+    } else {
+        resize_columns(&resize_rows(image, width, filter), height, filter)
     }
 }
 
-/// Resizes an image as PIL's `Image.resize` does, bit for bit.
-///
-/// Two passes, rows then columns, each rounded to 8 bits; the filter widens when the image
-/// shrinks. The weights have 22 fractional bits, so that every conforming implementation comes
-/// to the same pixels.
-pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
-    let (source_width, source_height) = image.dimensions();
-    let rows = if width == source_width {
-        image.clone()
-    } else {
-        let taps = Taps::new(source_width, width, filter);
-        let mut output = Vec::with_capacity((width * source_height * 3) as usize);
-        for row in image.as_raw().chunks_exact(source_width as usize * 3) {
-            for (start, weights) in taps.iter() {
-                let mut sums = [HALF; 3];
-                for (pixel, &weight) in row[start * 3..].chunks_exact(3).zip(weights) {
-                    for (sum, &value) in sums.iter_mut().zip(pixel) {
-                        *sum += i32::from(value) * weight;
-                    }
+/// Gives an image another width.
+fn resize_rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
+    let (source_width, height) = image.dimensions();
+    if width == source_width {
+        return image.clone();
+    }
+    let taps = Taps::new(source_width, width, filter);
+    let mut output = Vec::with_capacity(width as usize * height as usize * 3);
+    for row in image.as_raw().chunks_exact(source_width as usize * 3) {
+        for (start, weights) in taps.iter() {
+            let mut sums = [HALF; 3];
+            for (pixel, &weight) in row[start * 3..].chunks_exact(3).zip(weights) {
+                for (sum, &value) in sums.iter_mut().zip(pixel) {
+                    *sum += i32::from(value) * weight;
                 }
-                output.extend(sums.map(round));
             }
+            output.extend(sums.map(round));
         }
-        RgbImage::from_raw(width, source_height, output).expect("a value for each pixel")
-    };
+    }
+    RgbImage::from_raw(width, height, output).expect("a value for each pixel")
+}
+
+/// Gives an image another height.
+fn resize_columns(image: &RgbImage, height: u32, filter: Filter) -> RgbImage {
+    let (width, source_height) = image.dimensions();
     if height == source_height {
-        return rows;
+        return image.clone();
     }
     let taps = Taps::new(source_height, height, filter);
     let stride = width as usize * 3;
@@ -144,7 +223,7 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbI
     let mut sums = vec![HALF; stride];
     for (start, weights) in taps.iter() {
         sums.fill(HALF);
-        for (row, &weight) in rows.as_raw()[start * stride..].chunks_exact(stride).zip(weights) {
+        for (row, &weight) in image.as_raw()[start * stride..].chunks_exact(stride).zip(weights) {
             for (sum, &value) in sums.iter_mut().zip(row) {
                 *sum += i32::from(value) * weight;
             }
@@ -173,6 +252,8 @@ impl Taps {
     fn new(source: u32, target: u32, filter: Filter) -> Self {
         let scale = f64::from(source) / f64::from(target);
         let stretch = scale.max(1.0);
+        // Multiplied by, since dividing rounds otherwise.
+        let shrink = 1.0 / stretch;
         let support = filter.support() * stretch;
         let stride = support.ceil() as usize * 2 + 1;
         let mut taps = Self {
@@ -186,7 +267,7 @@ impl Taps {
             let start = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(source as usize);
             let values: Vec<f64> =
-                (start..end).map(|x| filter.weight((x as f64 - centre + 0.5) / stretch)).collect();
+                (start..end).map(|x| filter.weight((x as f64 - centre + 0.5) * shrink)).collect();
             let total: f64 = values.iter().sum();
             for (weight, value) in weights.iter_mut().zip(&values) {
                 *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;
