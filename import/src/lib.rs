@@ -28,6 +28,7 @@ pub mod onnx;
 mod pytorch;
 mod recognise;
 mod record;
+mod seen;
 #[cfg(feature = "download")]
 mod store;
 
@@ -44,5 +45,6 @@ pub use keras::Normalization;
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, keys, load, load_but};
 pub use recognise::{Candidate, Recognition, Resemblance, Unrecognised, recognise};
 pub use record::{Precision, Record, is_record, is_record_file};
+pub use seen::{Fingerprint, Seen};
 #[cfg(feature = "download")]
 pub use store::{Entry, State, Store};
