@@ -148,9 +148,7 @@ fn read(source: &Source) -> Result<RgbImage, String> {
         }
         Source::Packed { images, index } => {
             let [width, height] = images.size;
-            let length = (width * height) as usize;
-            let pixels = images.pixels[index * length..][..length].iter();
-            let rgb = pixels.flat_map(|&value| [value; 3]).collect();
+            let rgb = images.of(*index).iter().flat_map(|&value| [value; 3]).collect();
             RgbImage::from_raw(width, height, rgb).ok_or_else(|| "it has no pixels".to_owned())
         }
     }
