@@ -62,7 +62,9 @@ fn classify(
     folder: &Path,
     devices: &[Device],
 ) -> anyhow::Result<Outcome> {
-    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let mut dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let mut bars = Bars::default();
+    dataset.compare(config.workers(), &mut bars);
     let (network, card) = network(args, config, dataset.classes.len(), &devices[0])?;
     let network = network.into_classifier()?;
     let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
@@ -74,7 +76,6 @@ fn classify(
         dataset.write_list(&folder.join(IMAGES))?;
     }
     let stop = stop_on_interrupt()?;
-    let mut bars = Bars::default();
     let mut run = in_folder(folder, args, devices, &stop, &mut bars);
     let trained = train(network, &card, &dataset, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
