@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use zoo_core::decode::decode;
-use zoo_core::{Colour, Filter, Preprocess};
+use zoo_core::decode::{decode, decode_over, is_drawn_in_transparency};
+use zoo_core::{Background, Colour, Filter, Preprocess};
 use zoo_tests::fixture::decode_floats;
 use zoo_tests::{local, workspace};
 
@@ -31,6 +31,10 @@ fn image(name: &str) -> Vec<u8> {
     std::fs::read(if sample.exists() { sample } else { derived }).expect(name)
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn check(path: &Path) {
     let name = path.file_name().unwrap().to_string_lossy();
     let golden: Golden = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
@@ -44,10 +48,7 @@ fn check(path: &Path) {
     };
     let image = decode(&image(&golden.image)).unwrap();
 
-    let hash: String = Sha256::digest(preprocess.crop(&image).as_raw())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = sha256(preprocess.crop(&image).as_raw());
     // JPEG decoders may differ by a level; where the decoder is not in play, no bit may.
     let is_exact = !golden.image.ends_with(".jpg");
     assert!(hash == golden.crop_rgb8_sha256 || !is_exact, "{name}: other pixels");
@@ -131,6 +132,92 @@ fn unusual_images_become_upright_rgb() {
             assert!(off.max() <= Some(4), "{file}: {found:?} is not {expected:?}");
         }
     }
+}
+
+fn unusual(file: &str) -> Vec<u8> {
+    std::fs::read(local("fixtures/images").join(file)).expect(file)
+}
+
+/// What `make.py` beside the pictures says.
+#[test]
+fn transparency_is_laid_over_a_color_as_pil_pastes() {
+    let glass = unusual("glass.png");
+    for (background, expected) in [
+        ("white", "f58c74015046254dbb3f80fe813119ef1b67f360262d58a66412d3c50695d40a"),
+        ("black", "c91c296dbd3ce09d47c770c1f7a88cde62a07e9d2824992a3446862eb29aab8e"),
+        ("#f06407", "fb21faf8ef10d2ba69ce2d1f557a9180abe15fe0e8f28954c2925ac1db356cc3"),
+    ] {
+        let image = decode_over(&glass, background.parse().unwrap()).unwrap();
+        assert_eq!(sha256(image.as_raw()), expected, "{background}");
+    }
+    let dropped = decode_over(&glass, Background::None).unwrap();
+    assert_eq!(dropped, decode(&glass).unwrap());
+    assert_eq!(dropped.get_pixel(3, 2).0, [24, 20, 233]);
+
+    for (file, middle) in
+        [("black_drawing.png", [0; 3]), ("white_drawing.png", [255; 3]), ("dark.gif", [20, 20, 30])]
+    {
+        let red = decode_over(&unusual(file), Background::Color([200, 10, 30])).unwrap();
+        assert_eq!(red.get_pixel(0, 0).0, [200, 10, 30], "{file}");
+        assert_eq!(red.get_pixel(12, 12).0, middle, "{file}");
+    }
+    for opaque in ["plain.bmp", "cmyk.jpg", "grey16.png", "palette.png"] {
+        let bytes = unusual(opaque);
+        let over = decode_over(&bytes, Background::WHITE).unwrap();
+        assert_eq!(over, decode(&bytes).unwrap(), "{opaque}");
+    }
+}
+
+#[test]
+fn drawings_that_only_transparency_shows_are_told_apart() {
+    for (file, expected) in [
+        ("black_drawing.png", true),
+        ("white_drawing.png", true),
+        ("dark_palette.png", true),
+        ("dark.gif", true),
+        ("cut_out.png", false),
+        ("black_on_white.png", false),
+        ("glass.png", false),
+        ("transparent.png", false),
+        ("plain.gif", false),
+        ("plain.webp", false),
+        ("grey16.png", false),
+        ("turned.jpg", false),
+    ] {
+        assert_eq!(is_drawn_in_transparency(&unusual(file)).unwrap(), expected, "{file}");
+    }
+    assert!(is_drawn_in_transparency(b"").is_err());
+    assert!(is_drawn_in_transparency(b"no picture").is_err());
+    let cut = unusual("black_drawing.png");
+    assert!(is_drawn_in_transparency(&cut[..cut.len() / 2]).is_err());
+}
+
+#[test]
+fn a_background_is_written_as_it_is_read() {
+    for text in ["none", "white", "black", "#f0a00b"] {
+        let background: Background = text.parse().unwrap();
+        assert_eq!(background.to_string(), text);
+        let json = serde_json::to_string(&background).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+        assert_eq!(serde_json::from_str::<Background>(&json).unwrap(), background);
+    }
+    assert_eq!("#FFFFFF".parse::<Background>().unwrap(), Background::WHITE);
+    for text in [
+        "",
+        "red",
+        "#",
+        "#fff",
+        "#ffffff0",
+        "ffffff",
+        "#+fffff",
+        "#fffffg",
+        "#\u{e9}\u{e9}\u{e9}",
+        "White",
+    ] {
+        let error = text.parse::<Background>().unwrap_err().to_string();
+        assert!(error.contains("hint: write none, white, black"), "{error}");
+    }
+    assert!(serde_json::from_str::<Background>("\"red\"").is_err());
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 
-use crate::Filter;
+use crate::{Background, Filter};
 
 /// Why the bytes of a file are not a usable image.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,62 @@ const MAX_ASPECT: u32 = 200;
 ///
 /// See [`DecodeError`]. An image that would need more than 512 MiB to decode is refused.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+    decode_over(bytes, Background::None)
+}
+
+/// Decodes an image file as [`decode`] does, and lays what is transparent in it over a background.
+///
+/// A color is mixed in as PIL's `Image.paste` with the image as its own mask does, bit for bit.
+///
+/// # Errors
+///
+/// See [`decode`].
+pub fn decode_over(bytes: &[u8], background: Background) -> Result<RgbImage, DecodeError> {
+    let image = upright(open(bytes)?)?;
+    match background {
+        Background::Color(color) if image.color().has_alpha() => {
+            Ok(lay_over(&image.into_rgba8(), color))
+        }
+        _ => Ok(image.into_rgb8()),
+    }
+}
+
+/// Whether most of what is seen of an image is its transparency, so that [`decode`] loses it.
+///
+/// So it is with a black drawing whose transparent pixels are black, too: without transparency
+/// nothing is left. Then [`decode_over`] a color shows what a viewer does. Where neighbors
+/// differ more in opacity than in color, the difference would be lost; where they differ in
+/// color, it is kept. The image is drawn in its transparency if more is lost than kept.
+///
+/// An image of a kind without transparency costs no more than its header.
+///
+/// # Errors
+///
+/// See [`decode`].
+pub fn is_drawn_in_transparency(bytes: &[u8]) -> Result<bool, DecodeError> {
+    let decoder = open(bytes)?;
+    if !decoder.color_type().has_alpha() {
+        return Ok(false);
+    }
+    let image = upright(decoder)?.into_rgba8();
+    let width = image.width() as usize;
+    let (pixels, _) = image.as_raw().as_chunks::<4>();
+    let (mut lost, mut kept) = (0, 0);
+    let mut compare = |a: &[u8; 4], b: &[u8; 4]| {
+        let [red, green, blue, alpha] = std::array::from_fn(|i| u64::from(a[i].abs_diff(b[i])));
+        let color = red.max(green).max(blue);
+        lost += alpha.saturating_sub(color) * 255;
+        kept += color * u64::from(a[3].max(b[3]));
+    };
+    for row in pixels.chunks_exact(width) {
+        row.windows(2).for_each(|pair| compare(&pair[0], &pair[1]));
+    }
+    pixels.iter().zip(&pixels[width..]).for_each(|(above, below)| compare(above, below));
+    Ok(lost > kept)
+}
+
+/// Reads an image's header, and refuses what is too large.
+fn open(bytes: &[u8]) -> Result<impl ImageDecoder, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -75,7 +131,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
         }
         Some(_) => {}
     }
-    let mut decoder = reader.into_decoder()?;
+    let decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     let (short, long) = (width.min(height), width.max(height));
     if short == 0 || long / short > MAX_ASPECT {
@@ -83,11 +139,29 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     }
     // Not all decoders ask before they allocate.
     Limits::default().reserve(decoder.total_bytes())?;
+    Ok(decoder)
+}
+
+/// Decodes an image and turns it as EXIF says.
+fn upright(mut decoder: impl ImageDecoder) -> Result<DynamicImage, DecodeError> {
     // An EXIF block that can't be read leaves a picture that can.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok(image)
+}
+
+/// Mixes each pixel with a color in proportion to its opacity.
+fn lay_over(image: &RgbaImage, color: [u8; 3]) -> RgbImage {
+    RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        let [pixel @ .., alpha] = image.get_pixel(x, y).0;
+        image::Rgb(std::array::from_fn(|channel| {
+            let [front, back, alpha] = [pixel[channel], color[channel], alpha].map(u32::from);
+            let sum = front * alpha + back * (255 - alpha) + 128;
+            // The sum divided by 255 and rounded.
+            ((sum + (sum >> 8)) >> 8) as u8
+        }))
+    })
 }
 
 /// Whether a JPEG has its end. The decoder fills what is missing with grey without an error; those of

@@ -25,6 +25,6 @@ pub use keys::KeyLayout;
 pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
 };
-pub use preprocess::{Colour, Filter, Preprocess};
+pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground};
 pub use segmenter::ImageSegmenter;
 pub use variant::{Family, Labels, Paper, Port, Variant, Weights, parse_number, parse_width};

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// How a photograph becomes a network's input.
@@ -41,6 +44,81 @@ pub enum Colour {
     Bgr,
     /// One channel of brightness; uses the first of `mean` and `std`.
     Grey,
+}
+
+/// What is seen where an image is transparent.
+///
+/// Its text is `none`, `white`, `black` or a color such as `#f0f0ff`, on a command line and in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Background {
+    /// The colors that the file has there: transparency is dropped, as PIL's `convert("RGB")` does.
+    #[default]
+    None,
+    /// One color, over which the image is laid.
+    Color([u8; 3]),
+}
+
+impl Background {
+    /// Red, green and blue at their most.
+    pub const WHITE: Self = Self::Color([255; 3]);
+
+    /// Red, green and blue at their least.
+    pub const BLACK: Self = Self::Color([0; 3]);
+}
+
+/// A text is no [`Background`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no background\nhint: write none, white, black or a color such as #f0f0ff")]
+pub struct UnknownBackground(String);
+
+impl FromStr for Background {
+    type Err = UnknownBackground;
+
+    fn from_str(text: &str) -> Result<Self, UnknownBackground> {
+        let color = |digits: &str| {
+            let is_color =
+                digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let [_, color @ ..] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
+            is_color.then_some(Self::Color(color))
+        };
+        match text {
+            "none" => Ok(Self::None),
+            "white" => Ok(Self::WHITE),
+            "black" => Ok(Self::BLACK),
+            _ => text
+                .strip_prefix('#')
+                .and_then(color)
+                .ok_or_else(|| UnknownBackground(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Background {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::None => formatter.write_str("none"),
+            Self::WHITE => formatter.write_str("white"),
+            Self::BLACK => formatter.write_str("black"),
+            Self::Color([red, green, blue]) => {
+                write!(formatter, "#{red:02x}{green:02x}{blue:02x}")
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Background {
+    type Error = UnknownBackground;
+
+    fn try_from(text: String) -> Result<Self, UnknownBackground> {
+        text.parse()
+    }
+}
+
+impl From<Background> for String {
+    fn from(background: Background) -> Self {
+        background.to_string()
+    }
 }
 
 impl Preprocess {
