@@ -12,7 +12,7 @@ use image::{GrayImage, RgbImage, imageops};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::Serialize;
-use zoo_core::decode::{decode, resize};
+use zoo_core::decode::{decode_over, resize};
 use zoo_core::{ImageSegmenter, Preprocess};
 
 use crate::config::Config;
@@ -230,7 +230,7 @@ impl Pairs {
 
     fn read(&self, pair: &Pair) -> Result<Loaded, String> {
         let bytes = std::fs::read(&pair.image).map_err(|error| error.to_string())?;
-        let image = decoded(|| decode(&bytes))?;
+        let image = decoded(|| decode_over(&bytes, self.preprocess.background))?;
         let mask = read_mask(&pair.mask).map_err(|error| error.to_string())?;
         if mask.dimensions() != image.dimensions() {
             return Err("its mask is of another size".to_owned());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use zoo_core::Background;
 
 use crate::device::{Backend, Place};
 
@@ -167,7 +168,7 @@ pub struct Finetune {
     pub output: Option<PathBuf>,
 
     /// Go on with an interrupted run
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "epochs", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "seed"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "epochs", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "background", "seed"])]
     pub resume: Option<PathBuf>,
 
     /// Start from the settings in a TOML or JSON file, such as another run's config.toml
@@ -235,6 +236,11 @@ pub struct Finetune {
     /// What makes up for uneven classes: none, weights, samples
     #[arg(long, value_name = "HOW")]
     pub balance: Option<String>,
+
+    /// What transparent images are laid over, here and by who uses the record: white, black, gray,
+    /// #f0f0ff; none drops transparency
+    #[arg(long, value_name = "COLOR")]
+    pub background: Option<Background>,
 
     /// What all random numbers come from
     #[arg(long, value_name = "N")]

@@ -1,6 +1,6 @@
 //! `zoo classify`: from files to the names of what is in them.
 //!
-//! file → [`decode`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → [`Runner::logits`] →
+//! file → [`decode_over`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → [`Runner::logits`] →
 //! logits `[N, K]` → softmax, or the sigmoid where K is 1 → the `k` most probable → [`Prediction`]
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
-use zoo_core::{Preprocess, decode::decode};
+use zoo_core::{Preprocess, decode::decode_over};
 use zoo_import::ModelCard;
 use zoo_models::{Network, NotAClassifier};
 use zoo_train::is_leftover;
@@ -100,7 +100,7 @@ fn read(path: &Path, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
         bytes = std::fs::read(path)?;
     }
     // A decoder that panics on a broken file costs that file, not the others.
-    let image = crate::catch(|| decode(&bytes))??;
+    let image = crate::catch(|| decode_over(&bytes, preprocess.background))??;
     Ok(preprocess.pixels(&image))
 }
 

@@ -10,7 +10,7 @@ use zoo_train::{
     Batching, Budget, ClassScore, Dataset, Evaluation, Event, Images, Observer, evaluate,
 };
 
-use crate::args::{self, Eval, Format};
+use crate::args::{Eval, Format};
 use crate::bars::Bars;
 use crate::output::{classes, csv_records, ensure_apart, images, json_lines};
 use crate::runner::ensure_held;
@@ -35,7 +35,7 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
     }
     let mut dataset = Dataset::open_for(&args.data, &labels)?;
     let mut bars = Bars::default();
-    dataset.leave_out(&seen(&args.model)?, device::threads(), &mut bars);
+    dataset.leave_out(&seen(args.model.weights.as_deref())?, device::threads(), &mut bars);
     for warning in &dataset.warnings {
         bars.on(&Event::Warning(warning));
     }
@@ -65,8 +65,12 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
 }
 
 /// What a record says that its network was trained on; nothing where the weights are no record.
-fn seen(model: &args::Model) -> anyhow::Result<Seen> {
-    match &model.weights {
+///
+/// # Errors
+///
+/// When it can't be read.
+pub fn seen(weights: Option<&Path>) -> anyhow::Result<Seen> {
+    match weights {
         Some(path) if is_record_file(path)? => Ok(Record::open(path)?.seen()?),
         _ => Ok(Seen::default()),
     }

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use burn::tensor::{Device, Tensor, TensorData};
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
 use serde_json::Value;
 use tempfile::TempDir;
-use zoo_core::Preprocess;
 use zoo_core::decode::decode;
+use zoo_core::{Background, Preprocess};
 use zoo_import::{ModelCard, Origin, Precision, Record};
 
 struct Run {
@@ -143,8 +143,8 @@ fn one_output_is_evaluated_on_two_classes() {
     assert_eq!(names, ["dog", "cat"]);
 
     // One name is the positive class's; without any, labels are numbers.
-    one_output(root, "positive.bpk", &["cat"]);
-    one_output(root, "nameless.bpk", &[]);
+    let _ = one_output(root, "positive.bpk", &["cat"]);
+    let _ = one_output(root, "nameless.bpk", &[]);
     fs::rename(root.join("data"), root.join("named")).unwrap();
     for (record, negative, positive) in
         [("positive.bpk", "not cat", "cat"), ("nameless.bpk", "0", "1")]
@@ -267,4 +267,65 @@ fn copies_are_told_of_before_anything_is_trained() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let first = run.stderr.lines().next().unwrap();
     assert!(first.contains("6 of the 6 images to validate with are to train on, too"), "{first}");
+}
+
+#[test]
+fn drawings_in_transparency_are_seen_on_a_background() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    // Black on transparent black: squares of two sizes.
+    for number in 0..20 {
+        let class = number % 2;
+        let side = [8, 24][class as usize] + number / 4;
+        let image = RgbaImage::from_fn(32, 32, |x, y| {
+            Rgba([0, 0, 0, if x < side && y < side { 255 } else { 0 }])
+        });
+        let path = root.join(format!("data/{}/{number}.png", ["small", "large"][class as usize]));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image.save(path).unwrap();
+    }
+    let finetune = |more: &[&str]| {
+        let model = ["--preset", "scratch", "-m", "resnet8_cifar", "--epochs", "8"];
+        zoo(root, &[&["finetune", "data", "--batch-size", "8"], &model[..], more].concat())
+    };
+    let run = finetune(&["-o", "dropped"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let told = run.stderr.lines().filter(|line| line.contains("transparency")).count();
+    assert_eq!(told, 1, "{}", run.stderr);
+    assert!(run.stderr.contains("20 of 20 images are drawn in transparency"), "{}", run.stderr);
+    assert!(run.stderr.contains("--background white"), "{}", run.stderr);
+
+    let run = finetune(&["-o", "white", "--background", "white"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stderr.contains("transparency"), "{}", run.stderr);
+    assert!(run.stdout.contains("100.0 % of 4 validation images are right"), "{}", run.stdout);
+    let config = fs::read_to_string(root.join("white/config.toml")).unwrap();
+    assert!(config.contains("background = \"white\""), "{config}");
+    // The record does the same without being told, also where it is trained further.
+    let card = Record::open(&root.join("white/model.bpk")).unwrap().card;
+    assert_eq!(card.preprocess.background, Background::WHITE);
+    for (file, class) in [("data/small/0.png", "small"), ("data/large/1.png", "large")] {
+        let line = json(root, &["classify", file, "--weights", "white/model.bpk"]);
+        assert_eq!(line["predictions"][0]["label"], class);
+    }
+    let evaluation = json(root, &["eval", "data", "--weights", "white/model.bpk"]);
+    assert_eq!(evaluation["top1"], 1.0);
+    let further =
+        ["finetune", "data", "--weights", "white/model.bpk", "--epochs", "1", "--seed", "1"];
+    let run = zoo(root, &[&further[..], &["-o", "further"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stderr.contains("transparency"), "{}", run.stderr);
+    assert!(run.stderr.contains("trained on by the weights to start from"), "{}", run.stderr);
+    let card = Record::open(&root.join("further/model.bpk")).unwrap().card;
+    assert_eq!(card.preprocess.background, Background::WHITE);
+
+    let run = zoo(root, &["finetune", "data", "--background", "mauve"]);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("mauve") && run.stderr.contains("#f0f0ff"), "{}", run.stderr);
+    assert_eq!(
+        finetune(&["-o", "gray", "--set", "data.background=#808080", "--epochs", "1"]).code,
+        0
+    );
+    let card = Record::open(&root.join("gray/model.bpk")).unwrap().card;
+    assert_eq!(card.preprocess.background, Background::GRAY);
 }

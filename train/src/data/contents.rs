@@ -2,20 +2,36 @@
 
 use std::collections::HashMap;
 
+use zoo_core::Background;
+use zoo_core::decode::is_drawn_in_transparency;
 use zoo_import::{Fingerprint, Seen};
 
 use super::{Dataset, Part, Sample, Source, images};
-use crate::images::prefetch;
+use crate::images::{decoded, prefetch};
 use crate::{Event, Observer};
 
 impl Dataset {
-    /// Reads all files once. Images that are to be trained on and validated with, and those that
-    /// are of two classes, become warnings; the record is told which images it is trained on.
-    pub fn compare(&mut self, workers: usize, observer: &mut dyn Observer) {
+    /// Reads all files once, and says what is strange: images that are validated with and also
+    /// trained on, or were by the weights to start from, which have `before`; images of two
+    /// classes; images that show nothing without a `background`. The record is told what it is
+    /// trained on.
+    pub fn compare(
+        &mut self,
+        before: &Seen,
+        background: Background,
+        workers: usize,
+        observer: &mut dyn Observer,
+    ) {
         let samples: Vec<&Sample> = self.train.iter().chain(&self.val).collect();
-        let fingerprints = fingerprints(&samples, workers, observer);
-        let of_train = &fingerprints[..self.train.len()];
-        self.seen = of_train.iter().copied().flatten().collect();
+        let is_lost = |bytes: &[u8]| {
+            background == Background::None
+                && decoded(|| is_drawn_in_transparency(bytes)).unwrap_or_default()
+        };
+        let contents = contents(&samples, is_lost, workers, observer);
+        let fingerprints: Vec<_> =
+            contents.iter().map(|read| Some(read.as_ref()?.fingerprint)).collect();
+        let (of_train, of_val) = fingerprints.split_at(self.train.len());
+        self.seen = of_train.iter().copied().flatten().collect::<Seen>().and(before);
 
         let mut first = HashMap::new();
         let (mut leaked, mut disputed) = (Vec::new(), Vec::new());
@@ -29,6 +45,10 @@ impl Dataset {
                 disputed.push((index, before));
             }
         }
+        let lost: Vec<usize> = (0..contents.len())
+            .filter(|&index| contents[index].as_ref().is_some_and(|read| read.is_lost))
+            .collect();
+        let known = of_val.iter().flatten().filter(|image| before.contains(**image)).count();
         let name = |index: usize| samples[index].source.name();
         let class = |index: usize| &self.classes[samples[index].class];
         if let Some(&(copy, original)) = leaked.first() {
@@ -56,6 +76,24 @@ impl Dataset {
                 class(original),
             ));
         }
+        if known > 0 {
+            self.warnings.push(format!(
+                "{known} of the {} to validate with {} trained on by the weights to start from; the \
+                 results will look better than they are",
+                images(self.val.len()),
+                if known == 1 { "was" } else { "were" },
+            ));
+        }
+        if let Some(&first) = lost.first() {
+            self.warnings.push(format!(
+                "{} of {} {} drawn in transparency, which is dropped, so that little or nothing is \
+                 seen: {}; --background white (or another color) puts them on it",
+                lost.len(),
+                images(samples.len()),
+                if lost.len() == 1 { "is" } else { "are" },
+                name(first),
+            ));
+        }
     }
 
     /// Takes what a network was trained on out of the images to evaluate it on, where the data does
@@ -65,9 +103,9 @@ impl Dataset {
             return;
         }
         let samples: Vec<&Sample> = self.val.iter().collect();
-        let known: Vec<bool> = fingerprints(&samples, workers, observer)
+        let known: Vec<bool> = contents(&samples, |_| false, workers, observer)
             .into_iter()
-            .map(|fingerprint| fingerprint.is_some_and(|image| seen.contains(image)))
+            .map(|read| read.is_some_and(|read| seen.contains(read.fingerprint)))
             .collect();
         let (count, all) = (known.iter().filter(|known| **known).count(), known.len());
         let warning = match (count, self.part) {
@@ -92,23 +130,36 @@ impl Dataset {
     }
 }
 
-/// The fingerprint of each image; none where it can't be read, which is said when it is to be
-/// decoded.
-fn fingerprints(
+/// What is known of an image's bytes.
+struct Contents {
+    fingerprint: Fingerprint,
+    /// Whether little of it is seen where transparency is dropped.
+    is_lost: bool,
+}
+
+/// Reads each image; none where it can't be read, which is said when it is to be decoded.
+fn contents(
     samples: &[&Sample],
+    is_lost: impl Fn(&[u8]) -> bool + Sync,
     workers: usize,
     observer: &mut dyn Observer,
-) -> Vec<Option<Fingerprint>> {
+) -> Vec<Option<Contents>> {
     observer.on(&Event::Pass { name: "comparing", images: samples.len() });
     let load = |index: usize| match &samples[index].source {
-        Source::File(path) => std::fs::read(path).ok().map(|bytes| Fingerprint::of(&bytes)),
-        Source::Packed { images, index } => Some(Fingerprint::of(images.of(*index))),
+        Source::File(path) => {
+            let bytes = std::fs::read(path).ok()?;
+            Some(Contents { fingerprint: Fingerprint::of(&bytes), is_lost: is_lost(&bytes) })
+        }
+        Source::Packed { images, index } => {
+            let fingerprint = Fingerprint::of(images.of(*index));
+            Some(Contents { fingerprint, is_lost: false })
+        }
     };
-    let fingerprints = prefetch(0..samples.len(), workers, load, |loaded| {
+    let contents = prefetch(0..samples.len(), workers, load, |loaded| {
         loaded.inspect(|_| observer.on(&Event::Progress(1))).collect()
     });
     observer.on(&Event::PassDone);
-    fingerprints
+    contents
 }
 
 #[cfg(test)]
@@ -131,7 +182,7 @@ mod tests {
 
     fn open(folder: &Path) -> Dataset {
         let mut dataset = Dataset::open(folder.to_str().unwrap(), 0.5, 0).unwrap();
-        dataset.compare(2, &mut Silent);
+        dataset.compare(&Seen::default(), Background::None, 2, &mut Silent);
         dataset
     }
 
@@ -201,5 +252,23 @@ mod tests {
         let (val, text) = evaluated(&root.join("all.csv"));
         assert_eq!(val.len(), 4);
         assert!(text.contains("was trained on all 4 images"), "{text}");
+    }
+
+    #[test]
+    fn what_the_weights_have_seen_is_no_validation() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        write(root, &[("train/a/1.png", "1"), ("train/b/2.png", "2")]);
+        write(root, &[("val/a/3.png", "3"), ("val/b/4.png", "4")]);
+        let mut dataset = Dataset::open(root.to_str().unwrap(), 0.5, 0).unwrap();
+        let before = [Fingerprint::of(b"3"), Fingerprint::of(b"9")].into_iter().collect();
+        dataset.compare(&before, Background::None, 2, &mut Silent);
+        let warnings = dataset.warnings.join("\n");
+        assert!(warnings.contains("1 of the 2 images to validate with was trained on by"));
+        assert!(
+            ["1", "2", "3", "9"]
+                .iter()
+                .all(|image| { dataset.seen.contains(Fingerprint::of(image.as_bytes())) })
+        );
     }
 }
