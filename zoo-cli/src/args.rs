@@ -377,7 +377,8 @@ pub struct Import {
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 
-    /// A text file with the name of a class on each line
+    /// A text file with the name of a class on each line; for one output, the negative and the
+    /// positive class's, or the latter alone
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 

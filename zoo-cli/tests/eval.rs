@@ -165,6 +165,15 @@ fn one_output_is_evaluated_on_two_classes() {
         assert_eq!(same["top1"], evaluation["top1"]);
     }
 
+    // A checkpoint gets its names from a file, of one class or of both.
+    ok(root, &["export", "nameless.bpk", "--to", "safetensors", "-o", "one.safetensors"]);
+    for (labels, names) in [("dog\ncat\n", &["dog", "cat"][..]), ("cat\n", &["cat"])] {
+        fs::write(root.join("labels.txt"), labels).unwrap();
+        let import = ["import", "one.safetensors", "--variant", "resnet8_cifar", "-o", "again.bpk"];
+        ok(root, &[&import[..], &["--labels", "labels.txt"]].concat());
+        assert_eq!(Record::open(&root.join("again.bpk")).unwrap().card.labels, names);
+    }
+
     // A classifier of two classes is trained in its place.
     let arguments = ["finetune", "named", "--weights", "one.bpk", "--epochs", "1", "-o", "out"];
     let run = zoo(root, &arguments);
