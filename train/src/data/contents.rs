@@ -11,10 +11,10 @@ use crate::images::{decoded, prefetch};
 use crate::{Event, Observer};
 
 impl Dataset {
-    /// Reads all files once, and says what is strange: images that are validated with and also
-    /// trained on, or were by the weights to start from, which have `before`; images of two
-    /// classes; images that show nothing without a `background`. The record is told what it is
-    /// trained on.
+    /// Reads all files once and fills [`seen`](Self::seen). Warnings are about images that are
+    /// validated with although they are trained on, too, or were, for the weights to start from
+    /// (`before`), about copies in two classes, and about drawings that are not seen unless a
+    /// `background` is laid under them.
     pub fn compare(
         &mut self,
         before: &Seen,
@@ -87,7 +87,7 @@ impl Dataset {
         if let Some(&first) = lost.first() {
             self.warnings.push(format!(
                 "{} of {} {} drawn in transparency, which is dropped, so that little or nothing is \
-                 seen: {}; --background white (or another color) puts them on it",
+                 seen: {}; --background white lays white under them",
                 lost.len(),
                 images(samples.len()),
                 if lost.len() == 1 { "is" } else { "are" },
