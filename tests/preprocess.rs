@@ -45,6 +45,7 @@ fn check(path: &Path) {
         colour: Colour::Rgb,
         mean: golden.norm_mean,
         std: golden.norm_std,
+        ..Preprocess::IMAGENET
     };
     let image = decode(&image(&golden.image)).unwrap();
 

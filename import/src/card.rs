@@ -8,7 +8,7 @@ pub struct ModelCard {
     pub variant: String,
     /// The published weights' tag, if they are such: `imagenet1k_v2`.
     pub tag: Option<String>,
-    /// Number of classes.
+    /// Number of the network's outputs. Each is a class; one alone tells two classes apart.
     pub num_classes: usize,
     /// Channels of the images.
     pub in_channels: usize,
@@ -21,7 +21,8 @@ pub struct ModelCard {
     /// The hidden layers of a classifier that has several layers where the network has one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<HiddenLayer>,
-    /// The classes' names in order, or none at all.
+    /// The classes' names in order, or none at all. With one output these are two, negative and
+    /// positive, or one, that of the positive class.
     pub labels: Vec<String>,
     /// How an image becomes the network's input.
     pub preprocess: Preprocess,
@@ -34,6 +35,27 @@ fn yes() -> bool {
 }
 
 impl ModelCard {
+    /// Number of classes that an answer may name: two where the network has one output, whose
+    /// sigmoid is the probability of the second, positive class.
+    pub fn num_answers(&self) -> usize {
+        self.num_classes.max(2)
+    }
+
+    /// The names of these classes in order, or none at all.
+    pub fn answers(&self) -> Vec<String> {
+        match &self.labels[..] {
+            [positive] if self.num_classes == 1 => {
+                vec![format!("not {positive}"), positive.clone()]
+            }
+            labels => labels.to_vec(),
+        }
+    }
+
+    /// Whether a network with so many outputs can have so many names of classes.
+    pub fn can_be_named(num_classes: usize, names: usize) -> bool {
+        names == 0 || names == num_classes || (num_classes, names) == (1, 2)
+    }
+
     /// What makes the card unusable, if anything does.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
         let Preprocess { resize, crop, std, .. } = self.preprocess;
@@ -43,7 +65,7 @@ impl ModelCard {
             Some("it has more classes or channels than any network")
         } else if self.hidden.iter().any(|layer| !(1..=MANY).contains(&layer.width)) {
             Some("a hidden layer has no outputs, or more than any network")
-        } else if !self.labels.is_empty() && self.labels.len() != self.num_classes {
+        } else if !Self::can_be_named(self.num_classes, self.labels.len()) {
             Some("it does not have a name for each class")
         } else if !(1..=MAX_SIDE).contains(&crop) || resize > MAX_SIDE {
             Some("its images are empty or too large")
@@ -74,4 +96,39 @@ pub struct Origin {
     pub url: Option<String>,
     /// Licence of the weights as an SPDX expression, if that is known.
     pub licence: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_output_tells_two_classes_apart() {
+        let card = |num_classes, labels: &[&str]| ModelCard {
+            variant: "resnet18".to_owned(),
+            tag: None,
+            num_classes,
+            in_channels: 3,
+            has_auxiliary: false,
+            has_classifier: true,
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            preprocess: Preprocess::IMAGENET,
+            origin: Origin {
+                file: String::new(),
+                sha256: String::new(),
+                layout: String::new(),
+                url: None,
+                licence: None,
+            },
+        };
+        assert_eq!(card(1, &["cat"]).answers(), ["not cat", "cat"]);
+        assert_eq!(card(1, &["dog", "cat"]).answers(), ["dog", "cat"]);
+        assert_eq!(card(3, &["a", "b", "c"]).answers(), ["a", "b", "c"]);
+        assert!(card(1, &[]).answers().is_empty());
+        assert_eq!((card(1, &[]).num_answers(), card(3, &[]).num_answers()), (2, 3));
+        assert_eq!(card(1, &["dog", "cat"]).flaw(), None);
+        for wrong in [card(1, &["a", "b", "c"]), card(2, &["a"]), card(3, &["a", "b"])] {
+            assert!(wrong.flaw().is_some(), "{wrong:?}");
+        }
+    }
 }

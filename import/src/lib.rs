@@ -34,6 +34,7 @@ mod recognise;
 mod record;
 mod reparametrized;
 mod resemblance;
+mod seen;
 #[cfg(feature = "download")]
 mod store;
 
@@ -52,5 +53,6 @@ pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, is_of, keys, load
 pub use recognise::{Candidate, Choice, Found, Recognition, Unrecognised, recognise};
 pub use resemblance::Resemblance;
 pub use record::{Precision, Record, is_record, is_record_file};
+pub use seen::{Fingerprint, Seen};
 #[cfg(feature = "download")]
 pub use store::{Entry, State, Store};

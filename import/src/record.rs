@@ -12,10 +12,12 @@ use burn::tensor::{AllocationProperty, DType, Tensor, TensorData};
 use serde::Deserialize;
 use zoo_core::{Parameter, parameters, root_prefix};
 
-use crate::{Error, ModelCard, atomic};
+use crate::{Error, ModelCard, Seen, atomic};
 
 /// Where the model card lies in the record's metadata.
 const CARD: &str = "zoo.card";
+/// Where the fingerprints of the images that it was trained on lie there, if it has them.
+const SEEN: &str = "zoo.seen";
 /// Alignment that lets values be read where they lie.
 const ALIGN: usize = 16;
 
@@ -28,6 +30,8 @@ pub struct Record {
     path: PathBuf,
     /// What the record says about itself.
     pub card: ModelCard,
+    /// The text of [`Seen`], if it has that.
+    seen: Option<String>,
     tensors: Vec<burn_pack::Tensor>,
 }
 
@@ -107,6 +111,19 @@ impl Record {
         &self.tensors
     }
 
+    /// The images that the network was trained on; none where the record does not say.
+    ///
+    /// # Errors
+    ///
+    /// When the list of them is damaged.
+    pub fn seen(&self) -> Result<Seen, Error> {
+        let Some(text) = &self.seen else { return Ok(Seen::default()) };
+        Seen::from_text(text).ok_or_else(|| Error::Broken {
+            path: self.path.clone(),
+            reason: "its list of the images that it was trained on can't be read".to_owned(),
+        })
+    }
+
     /// Opens a record, leaving its values on disk.
     ///
     /// # Errors
@@ -160,8 +177,9 @@ impl Record {
         if let Some(flaw) = card.flaw() {
             return Err(broken(format!("its model card can't be right: {flaw}")));
         }
+        let seen = reader.metadata().get(SEEN).cloned();
         let tensors = reader.into_tensors().map_err(|error| broken(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), card, tensors })
+        Ok(Self { path: path.to_owned(), card, seen, tensors })
     }
 
     /// Puts the record's values into the model that its card describes, in single precision.
@@ -201,6 +219,21 @@ impl Record {
         precision: Precision,
         path: &Path,
     ) -> Result<(), Error> {
+        Self::save_trained(model, card, &Seen::default(), precision, path)
+    }
+
+    /// The same for a network that was trained on images which `zoo eval` is to know again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`save`](Self::save).
+    pub fn save_trained<M: Module>(
+        model: M,
+        card: &ModelCard,
+        seen: &Seen,
+        precision: Precision,
+        path: &Path,
+    ) -> Result<(), Error> {
         let names = parameters(&model);
         let mut values = Values(Vec::with_capacity(names.len()));
         model.map(&mut values);
@@ -216,8 +249,11 @@ impl Record {
         let tensors = tensors.collect();
         let write = |reason: String| Error::Write { path: path.to_owned(), reason };
         let card = serde_json::to_string(card).map_err(|error| write(error.to_string()))?;
-        Writer::new(tensors)
-            .with_metadata(CARD, &card)
+        let mut writer = Writer::new(tensors).with_metadata(CARD, &card);
+        if !seen.is_empty() {
+            writer = writer.with_metadata(SEEN, &seen.to_text());
+        }
+        writer
             .auto_extension(false)
             .write_to_file(atomic::target(path)?)
             .map_err(|error| write(error.to_string()))

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use zoo_core::Background;
 
 use crate::{Augment, Error};
 
@@ -66,6 +67,9 @@ pub struct DataConfig {
     pub cache_mib: usize,
     /// Threads that decode, resize and augment; 0 for one a core.
     pub workers: usize,
+    /// What transparent images are laid over: a color such as `white` or `#f0f0ff`; `none` for what
+    /// the network was trained with, or else to drop transparency.
+    pub background: Background,
 }
 
 /// What is done where some classes have more images than others.
@@ -198,6 +202,7 @@ impl Config {
                 balance: Balance::None,
                 cache_mib: 1024,
                 workers: 0,
+                background: Background::None,
             },
             model: ModelConfig {
                 name: String::new(),

@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
-use zoo_import::write_atomically;
+use zoo_import::{Seen, write_atomically};
 
 use crate::Error;
 use crate::random::{Purpose, stream};
 
+mod contents;
 mod folder;
 mod idx;
+mod labels;
+mod leftovers;
 mod list;
 
+pub use leftovers::is_leftover;
+
 /// Labelled images, some to train on and some to validate with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// The names of the classes, in the order of the logits.
     pub classes: Vec<String>,
@@ -25,6 +30,10 @@ pub struct Dataset {
     pub val: Vec<Sample>,
     /// What was strange, as sentences for the user.
     pub warnings: Vec<String>,
+    /// The images to train on as a record remembers them, once they are [compared](Self::compare).
+    pub seen: Seen,
+    /// The part that is evaluated, where the source has parts.
+    part: Option<Part>,
 }
 
 /// One image and what it shows.
@@ -61,6 +70,15 @@ pub struct Packed {
     pub pixels: Vec<u8>,
 }
 
+impl Packed {
+    /// The pixels of an image.
+    pub(crate) fn of(&self, index: usize) -> &[u8] {
+        let [width, height] = self.size;
+        let length = (width * height) as usize;
+        &self.pixels[index * length..][..length]
+    }
+}
+
 impl Source {
     /// How the image is called in reports.
     pub fn name(&self) -> String {
@@ -87,6 +105,18 @@ enum Part {
     Test,
 }
 
+impl Part {
+    /// The part that a folder, or a field in a list, names in capitals or not.
+    fn named(name: &str) -> Option<Self> {
+        match name.to_lowercase().as_str() {
+            "train" | "training" => Some(Self::Train),
+            "val" | "valid" | "validation" => Some(Self::Val),
+            "test" | "testing" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
 /// What a source of data holds.
 #[derive(Default)]
 struct Listing {
@@ -94,21 +124,30 @@ struct Listing {
     /// The classes in their order, where the source has one; by name otherwise.
     classes: Option<Vec<String>>,
     warnings: Vec<String>,
+    /// What it looks like, if that is not images with classes.
+    doubt: Option<String>,
 }
 
 impl Dataset {
-    /// Finds the images of a folder of folders, a list (`.csv`, `.tsv`, `.jsonl`), or of
+    /// Finds the images of a folder of folders, a list (`.csv`, `.tsv`, `.txt`, `.jsonl`), or of
     /// `fashion-mnist:FOLDER` and `mnist:FOLDER`.
     ///
     /// A folder may have the parts `train` and `val`, a list a column `split`; otherwise
     /// `val_fraction` of each class is drawn for validation. Images of the part `test` are left
-    /// out.
+    /// out, and so is what [`is_leftover`] tells by its name. A table's columns are separated by
+    /// commas, semicolons or tabs, and may be called `file`, `filename` or `image`, `class` or
+    /// `category`, `set` or `subset`, too.
     ///
     /// # Errors
     ///
-    /// When the source can't be read, or holds nothing to learn from.
+    /// When the source can't be read, holds nothing to learn from, or looks like something else
+    /// than images with classes: masks, boxes, measurements.
     pub fn open(path: &str, val_fraction: f64, seed: u64) -> Result<Self, Error> {
-        let mut dataset = Self::list(path)?.split(val_fraction, seed);
+        let mut listing = Self::list(path)?;
+        if let Some(doubt) = listing.doubt.take() {
+            return Err(Error::Data(doubt));
+        }
+        let mut dataset = listing.split(val_fraction, seed)?;
         let (classes, train) = (dataset.classes.len(), dataset.train.len());
         if train == 0 {
             return Err(Error::Data(format!(
@@ -119,10 +158,17 @@ impl Dataset {
             let class = dataset.classes.first().map_or("", String::as_str);
             let warnings: String =
                 dataset.warnings.iter().map(|warning| format!("\n{warning}")).collect();
+            let inner = Path::new(path).join(class);
+            let hint = match folder::has_folders(&inner) {
+                true => format!("the classes may be the folders in {}", inner.display()),
+                false => "a classifier needs two classes; each class is a folder of its own".into(),
+            };
             return Err(Error::Data(format!(
-                "all images in {path} are of one class, {class}{warnings}\nhint: a classifier needs \
-                 two classes; each class is a folder of its own"
+                "all images in {path} are of one class, {class}{warnings}\nhint: {hint}"
             )));
+        }
+        if let Some(doubt) = labels::doubt(&dataset, path, val_fraction) {
+            return Err(Error::Data(doubt));
         }
         let counts = dataset.counts(&dataset.train);
         if let Some(class) = counts.iter().position(|&count| count == 0) {
@@ -132,18 +178,19 @@ impl Dataset {
                 dataset.classes[class]
             )));
         }
-        if let (Some(&fewest), Some(&most)) = (counts.iter().min(), counts.iter().max())
-            && most > 2 * fewest
+        if let (Some(fewest), Some(most)) = (counts.iter().min(), counts.iter().max())
+            && *most > 2 * fewest
         {
             let name = |count| {
                 let class = counts.iter().position(|&other| other == count);
                 &dataset.classes[class.expect("it is one of them")]
             };
             dataset.warnings.push(format!(
-                "the classes are uneven: {fewest} images of {}, {most} of {}; --balance weights or \
-                 samples makes up for it",
-                name(fewest),
-                name(most)
+                "the classes are uneven: {} of {}, {most} of {}; --balance weights or samples makes up \
+                 for it",
+                images(*fewest),
+                name(*fewest),
+                name(*most)
             ));
         }
         if dataset.val.is_empty() {
@@ -182,7 +229,7 @@ impl Dataset {
             return Err(Error::Data(format!("there are no images in {path}")));
         }
         let classes = classes.to_vec();
-        Ok(Self { classes, train: Vec::new(), val, warnings: listing.warnings })
+        Ok(Self { classes, val, warnings: listing.warnings, part: wanted, ..Self::default() })
     }
 
     /// Writes the images and the part each belongs to as a list that can be opened again.
@@ -232,15 +279,16 @@ impl Dataset {
 }
 
 impl Listing {
-    fn split(self, val_fraction: f64, seed: u64) -> Dataset {
-        let Self { images, classes, mut warnings } = self;
-        let images = without_duplicates(images, &mut warnings);
+    fn split(self, val_fraction: f64, seed: u64) -> Result<Dataset, Error> {
+        let Self { images, classes, mut warnings, .. } = self;
+        let images = without_duplicates(images, &mut warnings)?;
         let (test, images): (Vec<_>, Vec<_>) =
             images.into_iter().partition(|image| image.part == Some(Part::Test));
         if !test.is_empty() {
-            let count = test.len();
+            let (count, are) =
+                (self::images(test.len()), if test.len() == 1 { "is" } else { "are" });
             warnings.push(format!(
-                "{count} images of the part `test` are left out of training and validation"
+                "{count} of the part `test` {are} left out of training and validation"
             ));
         }
         let classes = classes.unwrap_or_else(|| {
@@ -278,41 +326,59 @@ impl Listing {
             train.extend(samples.split_off(count));
             val.extend(samples);
         }
-        Dataset { classes, train, val, warnings }
+        Ok(Dataset { classes, train, val, warnings, ..Dataset::default() })
     }
 }
 
+/// `1 image`, `10 images`.
+fn images(count: usize) -> String {
+    format!("{count} image{}", if count == 1 { "" } else { "s" })
+}
+
 /// Keeps the first of equal files.
-fn without_duplicates(images: Vec<Listed>, warnings: &mut Vec<String>) -> Vec<Listed> {
+///
+/// # Errors
+///
+/// When many of them are listed with several labels.
+fn without_duplicates(
+    images: Vec<Listed>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Listed>, Error> {
     let total = images.len();
-    let mut seen = HashMap::new();
-    let kept: Vec<_> = images
-        .into_iter()
-        .filter(|image| match &image.source {
-            Source::Packed { .. } => true,
-            Source::File(path) => match seen.entry(path.clone()) {
-                std::collections::hash_map::Entry::Occupied(first) => {
-                    if *first.get() != image.label {
-                        warnings.push(format!(
-                            "{} is listed as {} and as {}; the first counts",
-                            path.display(),
-                            first.get(),
-                            image.label
-                        ));
-                    }
-                    false
+    let mut first: HashMap<PathBuf, String> = HashMap::new();
+    let mut disputed: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(total);
+    for image in images {
+        if let Source::File(path) = &image.source {
+            if let Some(label) = first.get(path) {
+                if *label != image.label {
+                    disputed.entry(path.clone()).or_insert(image.label);
                 }
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(image.label.clone());
-                    true
-                }
-            },
-        })
-        .collect();
-    if kept.len() < total {
-        warnings.push(format!("{} images are listed more than once", total - kept.len()));
+                continue;
+            }
+            first.insert(path.clone(), image.label.clone());
+        }
+        kept.push(image);
     }
-    kept
+    if let Some((path, second)) = disputed.first_key_value() {
+        let (count, path, label) = (disputed.len(), path.display(), &first[path]);
+        if count > 1 && 2 * count > kept.len() {
+            return Err(Error::Data(format!(
+                "most images are listed with several labels: {path} as {label} and as {second}\nhint: a \
+                 classifier learns one class for each image; list each once"
+            )));
+        }
+        let others =
+            if count == 1 { String::new() } else { format!(", as {} more are", count - 1) };
+        warnings
+            .push(format!("{path} is listed as {label} and as {second}{others}; the first counts"));
+    }
+    match total - kept.len() {
+        0 => {}
+        1 => warnings.push("1 image is listed more than once".to_owned()),
+        count => warnings.push(format!("{count} images are listed more than once")),
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ pub struct Batching {
     pub engine_threads: Option<usize>,
 }
 
-/// Classifies images with a network in validation mode, and compares.
+/// Classifies images with a network in validation mode, and compares. A network with one output
+/// tells two classes apart, and has two `names`.
 ///
 /// # Errors
 ///
@@ -134,8 +135,13 @@ pub(crate) fn shape_of(count: usize, images: &Images) -> [usize; 4] {
     [count, preprocess.channels(), side, side]
 }
 
-/// What logits `[N, K]` say about images.
+/// What logits `[N, K]` say about images. One logit alone is the second class's, beside 0 for the
+/// first: the softmax of both is its sigmoid.
 pub(crate) fn compare(logits: Tensor<2>, indices: &[usize], images: &Images) -> Vec<Answer> {
+    let logits = match logits.dims() {
+        [_, 1] => Tensor::cat(vec![logits.zeros_like(), logits], 1),
+        _ => logits,
+    };
     let [_, classes] = logits.dims();
     let scores: Vec<f32> = log_softmax(logits, 1).into_data().iter::<f32>().collect();
     let answer = |(&index, row): (&usize, &[f32])| {

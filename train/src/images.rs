@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use image::RgbImage;
 use rand::rngs::StdRng;
-use zoo_core::Preprocess;
-use zoo_core::decode::{decode, resize};
+use zoo_core::decode::{decode_over, resize};
+use zoo_core::{Background, Preprocess};
 
 use crate::{Augment, Sample, Source};
 
@@ -124,7 +124,7 @@ impl Images {
         if let Some(kept) = self.kept[index].get() {
             return Some(Arc::clone(kept));
         }
-        match read(&self.samples[index].source) {
+        match read(&self.samples[index].source, self.preprocess.background) {
             Ok(image) => {
                 let image = Arc::new(make(image));
                 if self.budget.take(image.as_raw().len()) {
@@ -140,17 +140,15 @@ impl Images {
     }
 }
 
-fn read(source: &Source) -> Result<RgbImage, String> {
+fn read(source: &Source, background: Background) -> Result<RgbImage, String> {
     match source {
         Source::File(path) => {
             let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-            decoded(|| decode(&bytes))
+            decoded(|| decode_over(&bytes, background))
         }
         Source::Packed { images, index } => {
             let [width, height] = images.size;
-            let length = (width * height) as usize;
-            let pixels = images.pixels[index * length..][..length].iter();
-            let rgb = pixels.flat_map(|&value| [value; 3]).collect();
+            let rgb = images.of(*index).iter().flat_map(|&value| [value; 3]).collect();
             RgbImage::from_raw(width, height, rgb).ok_or_else(|| "it has no pixels".to_owned())
         }
     }

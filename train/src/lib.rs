@@ -1,7 +1,7 @@
 //! Fine-tunes image classifiers and segmenters on photographs of one's own, and says how good they are.
 //!
 //! ```text
-//! folder, list ── Dataset::open ──▶ samples ── Images ──▶ views ── Task::load ──▶ batches
+//! folder, list ── Dataset::open, compare ──▶ samples ── Images ──▶ views ── Task::load ──▶ batches
 //! model, batches ── fit ──▶ best weights ── Record::save ──▶ model.bpk
 //! model.bpk, samples ── evaluate ──▶ Evaluation ──▶ report.html
 //! ```
@@ -35,7 +35,7 @@ mod train;
 
 pub use augment::Augment;
 pub use config::{Config, Preset, TaskKind};
-pub use data::{Dataset, Packed, Sample, Source};
+pub use data::{Dataset, Packed, Sample, Source, is_leftover};
 pub use error::Error;
 pub use evaluate::{Answer, Batching, ClassScore, Evaluation, evaluate};
 pub use fit::{CHECKPOINT, Fitted, Run, fit};

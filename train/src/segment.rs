@@ -12,13 +12,13 @@ use image::{GrayImage, RgbImage, imageops};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::Serialize;
-use zoo_core::decode::{decode, resize};
+use zoo_core::decode::{decode_over, resize};
 use zoo_core::{ImageSegmenter, Preprocess};
 
 use crate::config::Config;
 use crate::images::{Broken, Budget, decoded, prefetch};
 use crate::random::{Purpose, stream};
-use crate::{Error, Event, Loss, Observer, Score, Task, parts};
+use crate::{Error, Event, Loss, Observer, Score, Task, is_leftover, parts};
 
 /// An image and the mask that says what each of its pixels is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,7 @@ fn pairs(root: &Path, warnings: &mut Vec<String>) -> Result<Vec<Pair>, Error> {
             let path = entry.map_err(|error| Error::read(&folder, error))?.path();
             if path.is_file()
                 && image::ImageFormat::from_path(&path).is_ok()
+                && !path.file_name().is_some_and(is_leftover)
                 && let Some(stem) = path.file_stem()
             {
                 files.insert(stem.to_owned(), path);
@@ -229,7 +230,7 @@ impl Pairs {
 
     fn read(&self, pair: &Pair) -> Result<Loaded, String> {
         let bytes = std::fs::read(&pair.image).map_err(|error| error.to_string())?;
-        let image = decoded(|| decode(&bytes))?;
+        let image = decoded(|| decode_over(&bytes, self.preprocess.background))?;
         let mask = read_mask(&pair.mask).map_err(|error| error.to_string())?;
         if mask.dimensions() != image.dimensions() {
             return Err("its mask is of another size".to_owned());

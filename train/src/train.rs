@@ -92,16 +92,17 @@ pub fn train<M: ImageClassifier>(
         let folder = make_folder(run.folder.join(LINEAR))?;
         let mut run = Run { folder: &folder, observer: run.observer, ..*run };
         let (fitted, evaluation) =
-            stage(model.clone(), &card, names, &images, &linear, None, &mut run)?;
+            stage(model.clone(), &card, dataset, &images, &linear, None, &mut run)?;
         start = evaluation.as_ref().map(Evaluation::score);
         if fitted.was_interrupted {
             return Ok(trained_on(images, fitted, path, evaluation));
         }
         model = Record::open(&folder.join(MODEL))?.load_into(model)?;
-        Record::save(model.clone(), &card, Precision::Single, &path)?;
+        let seen = &dataset.seen;
+        Record::save_trained(model.clone(), &card, seen, Precision::Single, &path)?;
         run.observer.on(&Event::Stage("all layers"));
     }
-    let (fitted, evaluation) = stage(model, &card, names, &images, config, start, run)?;
+    let (fitted, evaluation) = stage(model, &card, dataset, &images, config, start, run)?;
     Ok(trained_on(images, fitted, path, evaluation))
 }
 
@@ -120,12 +121,13 @@ fn trained_on(
 fn stage<M: ImageClassifier>(
     model: M,
     card: &ModelCard,
-    names: &[String],
+    dataset: &Dataset,
     [train, val]: &[Images; 2],
     config: &Config,
     start: Option<Score>,
     run: &mut Run<'_>,
 ) -> Result<(Fitted, Option<Evaluation>), Error> {
+    let names = &dataset.classes;
     let template = model.valid();
     let batching = batching(config, run.engine_threads);
     let task = Classification::new(config, names, train, val, batching);
@@ -135,7 +137,8 @@ fn stage<M: ImageClassifier>(
         task.freeze(&template, run.device, run.observer)?
     };
     let path = run.folder.join(MODEL);
-    let keep = |model| Ok(Record::save(model, card, Precision::Single, &path)?);
+    let keep =
+        |model| Ok(Record::save_trained(model, card, &dataset.seen, Precision::Single, &path)?);
     let samples = train.samples().iter().chain(val.samples());
     let samples = samples.map(|sample| (sample.source.name(), sample.class));
     let run_id = identity(config, card, samples);
@@ -184,7 +187,7 @@ pub fn train_segmenter<M: ImageSegmenter>(
     let names = masks.classes();
     check_size(card, model.min_size())?;
     run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
-    if !card.has_classifier || card.labels != names {
+    if !card.has_classifier || card.num_classes != names.len() || card.labels != names {
         model.reset_classifier(names.len(), run.device);
     }
     draw_parameters(&model);
@@ -230,7 +233,7 @@ fn check_size(card: &ModelCard, smallest: usize) -> Result<(), Error> {
 
 /// Whether a network needs a new classifier for these classes.
 fn is_fresh(card: &ModelCard, names: &[String]) -> bool {
-    !card.has_classifier || card.labels != names
+    !card.has_classifier || card.num_classes != names.len() || card.labels != names
 }
 
 /// The card of what a network becomes.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use zoo_core::Background;
 
 use crate::device::{Backend, Place};
 
@@ -91,7 +92,9 @@ pub struct Run {
 /// `zoo classify`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --model and --weights, the embedded EfficientNet-Lite0 answers, which knows the 1,000 classes of ImageNet.
+Without --model and --weights, the embedded EfficientNet-Lite0 answers, which knows the 1,000 classes of ImageNet. Where a
+network has one output, it tells two classes apart: the first, which is all else, and the second, which it is trained to find.
+What is in folders by itself, such as hidden files, __MACOSX and @eaDir, is no image.
 
 Exit codes: 0 all images were classified, 1 some input was unusable, 2 failure.")]
 pub struct Classify {
@@ -119,6 +122,11 @@ pub struct Classify {
     #[arg(long, short = 'k', value_name = "K", default_value_t = 5, value_parser = positive())]
     pub top_k: usize,
 
+    /// Where no class is as probable as this, from 0 to 1, answer `unknown`, without a class but
+    /// with the highest probability
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
+    pub min_probability: f32,
+
     /// How many images to compute at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive())]
     pub batch_size: usize,
@@ -135,7 +143,8 @@ pub struct Classify {
     after_help = "\
 DATA is one of
   FOLDER                a folder for each class, in it or in its folders `train` and `val`; `test` is left out
-  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split: train, val or test
+  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split: train, val or test;
+                        between columns are commas, semicolons or tabs; file, image, class, category, set are names, too
   fashion-mnist:FOLDER  the files that Fashion-MNIST is published in; mnist: too
   FOLDER                with --task segment: folders `images` and `masks` with files of the same names, a grey value a class
 
@@ -159,7 +168,7 @@ pub struct Finetune {
     pub output: Option<PathBuf>,
 
     /// Go on with an interrupted run
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "epochs", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "seed"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "epochs", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "background", "seed"])]
     pub resume: Option<PathBuf>,
 
     /// Start from the settings in a TOML or JSON file, such as another run's config.toml
@@ -228,6 +237,11 @@ pub struct Finetune {
     #[arg(long, value_name = "HOW")]
     pub balance: Option<String>,
 
+    /// What transparent images are laid over, here and by who uses the record: white, black, gray,
+    /// #f0f0ff; none drops transparency
+    #[arg(long, value_name = "COLOR")]
+    pub background: Option<Background>,
+
     /// What all random numbers come from
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -259,6 +273,12 @@ pub enum Task {
 
 /// `zoo eval`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Of the images of a record that `zoo finetune` has written, those that it was trained on are left out, unless DATA names the
+parts or has no others. A network with one output tells two classes apart, negative and positive; classes without names are
+labeled with their numbers, from 0.
+
+Exit codes: 0 done, 1 some input was unusable, 2 failure.")]
 pub struct Eval {
     /// Images with their classes, as `zoo finetune` takes them; of parts, `val` counts, else `test`
     pub data: String,
@@ -278,6 +298,10 @@ pub struct Eval {
     /// Draw the confusion matrix into a PNG file
     #[arg(long, value_name = "FILE")]
     pub confusion: Option<PathBuf>,
+
+    /// Write the answer to each image into a .csv or .jsonl file
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
 
     /// How to print the results
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
@@ -353,7 +377,8 @@ pub struct Import {
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 
-    /// A text file with the name of a class on each line
+    /// A text file with the name of a class on each line; for one output, the negative and the
+    /// positive class's, or the latter alone
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
 
@@ -592,4 +617,10 @@ fn positive() -> impl clap::builder::TypedValueParser<Value = usize> {
     use clap::builder::TypedValueParser;
 
     clap::value_parser!(u32).range(1..).map(|number| number as usize)
+}
+
+/// A number from 0 to 1.
+fn probability(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
 }

@@ -1,7 +1,7 @@
 //! `zoo classify`: from files to the names of what is in them.
 //!
-//! file → [`decode`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → [`Runner::logits`] →
-//! logits `[N, K]` → softmax → the `k` most probable → [`Prediction`]
+//! file → [`decode_over`] → [`Preprocess::pixels`] → images `[N, C, H, W]` → [`Runner::logits`] →
+//! logits `[N, K]` → softmax, or the sigmoid where K is 1 → the `k` most probable → [`Prediction`]
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
-use walkdir::WalkDir;
-use zoo_core::{Preprocess, decode::decode};
+use walkdir::{DirEntry, WalkDir};
+use zoo_core::{Preprocess, decode::decode_over};
 use zoo_import::ModelCard;
 use zoo_models::{Network, NotAClassifier};
+use zoo_train::is_leftover;
 
 use crate::args::{Classify, Format};
 use crate::device::{self, Backend};
@@ -25,13 +26,18 @@ use crate::{Outcome, lines};
 /// One class and how sure the network is of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Position of the class among the logits.
-    pub class: usize,
-    /// Its name, or `class 7` where the model does not know names.
+    /// Position of the class among the logits. Of one logit: 1 for what it is trained to find, 0
+    /// for all else. None where no class is probable enough.
+    pub class: Option<usize>,
+    /// Its name, `class 7` where the model does not know names, or [`UNKNOWN`].
     pub label: String,
-    /// In `[0, 1]`; those of all classes add up to 1.
+    /// In `[0, 1]`; those of all classes add up to 1. That of the most probable class where none is
+    /// probable enough.
     pub probability: f32,
 }
+
+/// The answer where no class is probable enough.
+pub const UNKNOWN: &str = "unknown";
 
 /// Runs the command.
 pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
@@ -68,7 +74,7 @@ pub fn run(args: &Classify) -> anyhow::Result<Outcome> {
         // The first plan is made while the first images are decoded.
         runner.plan(images_shape(&preprocess, paths.len().min(args.batch_size)), false)?;
         for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
-            let predictions = predict(&card, &mut runner, images, args.top_k)?;
+            let predictions = predict(&card, &mut runner, images, args)?;
             progress.suspend(|| {
                 chunk.iter().zip(predictions).try_for_each(|(path, result)| {
                     if result.is_err() {
@@ -94,7 +100,7 @@ fn read(path: &Path, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
         bytes = std::fs::read(path)?;
     }
     // A decoder that panics on a broken file costs that file, not the others.
-    let image = crate::catch(|| decode(&bytes))??;
+    let image = crate::catch(|| decode_over(&bytes, preprocess.background))??;
     Ok(preprocess.pixels(&image))
 }
 
@@ -103,11 +109,12 @@ fn predict(
     card: &ModelCard,
     runner: &mut Runner,
     images: Vec<anyhow::Result<Vec<f32>>>,
-    top_k: usize,
+    args: &Classify,
 ) -> anyhow::Result<Vec<anyhow::Result<Vec<Prediction>>>> {
     let pixels: Vec<f32> = images.iter().flatten().flatten().copied().collect();
     let batch = images.iter().flatten().count();
     let mut rows = Vec::new();
+    let names = card.answers();
     if batch > 0 {
         let shape = images_shape(&card.preprocess, batch);
         let logits = runner.logits(pixels, shape)?.try_into_vec::<f32>();
@@ -115,12 +122,12 @@ fn predict(
             .map_err(|error| anyhow::anyhow!("{error:?}"))?
             .chunks_exact(card.num_classes)
             .map(|row| -> anyhow::Result<_> {
-                let probabilities = softmax(row);
+                let probabilities = probabilities(row);
                 ensure!(
                     probabilities.iter().all(|probability| probability.is_finite()),
                     "the network's answer is not a number\nhint: its weights are probably damaged"
                 );
-                Ok(top(&probabilities, top_k, card))
+                Ok(answer(&probabilities, &names, args))
             })
             .collect();
     }
@@ -136,6 +143,15 @@ fn images_shape(preprocess: &Preprocess, batch: usize) -> [usize; 4] {
     [batch, preprocess.channels(), side, side]
 }
 
+/// The probability of each class. One logit alone is the second class's, beside 0 for the first:
+/// the softmax of both is its sigmoid.
+fn probabilities(logits: &[f32]) -> Vec<f32> {
+    match logits {
+        [logit] => softmax(&[0.0, *logit]),
+        logits => softmax(logits),
+    }
+}
+
 /// Probabilities in proportion to the exponentials of logits.
 fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -144,16 +160,21 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
     exponentials.into_iter().map(|x| x / sum).collect()
 }
 
-/// The `k` most probable classes, the most probable first.
-fn top(probabilities: &[f32], k: usize, card: &ModelCard) -> Vec<Prediction> {
+/// The most probable classes, the most probable first, or that no class is probable enough.
+fn answer(probabilities: &[f32], names: &[String], args: &Classify) -> Vec<Prediction> {
     let mut classes: Vec<usize> = (0..probabilities.len()).collect();
     classes.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    let highest = probabilities[classes[0]];
+    if highest < args.min_probability {
+        let label = UNKNOWN.to_owned();
+        return vec![Prediction { class: None, label, probability: highest }];
+    }
     classes
         .into_iter()
-        .take(k)
+        .take(args.top_k)
         .map(|class| Prediction {
-            class,
-            label: card.labels.get(class).map_or_else(|| format!("class {class}"), Clone::clone),
+            class: Some(class),
+            label: names.get(class).map_or_else(|| format!("class {class}"), Clone::clone),
             probability: probabilities[class],
         })
         .collect()
@@ -169,7 +190,9 @@ fn collect(args: &Classify) -> anyhow::Result<Vec<PathBuf>> {
         }
         let depth = if args.recursive { usize::MAX } else { 1 };
         let before = paths.len();
-        for entry in WalkDir::new(path).max_depth(depth).sort_by_file_name() {
+        let is_meant = |entry: &DirEntry| entry.depth() == 0 || !is_leftover(entry.file_name());
+        let entries = WalkDir::new(path).max_depth(depth).sort_by_file_name();
+        for entry in entries.into_iter().filter_entry(is_meant) {
             let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
             let is_image = image::ImageFormat::from_path(entry.path()).is_ok();
             // A pipe would be waited for; a broken link is an image that can't be read.
@@ -263,7 +286,7 @@ impl Printer {
                     writer.write_record([
                         &*path,
                         &(rank + 1).to_string(),
-                        &prediction.class.to_string(),
+                        &prediction.class.map_or_else(String::new, |class| class.to_string()),
                         &prediction.label,
                         &prediction.probability.to_string(),
                     ])?;

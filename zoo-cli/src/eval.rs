@@ -1,33 +1,41 @@
 //! `zoo eval`: how good a model is on images whose classes are known.
 
 use std::io::{Cursor, Write};
+use std::path::Path;
 
-use anyhow::ensure;
 use image::ImageFormat;
-use zoo_import::write_atomically;
+use serde::Serialize;
+use zoo_import::{Record, Seen, is_record_file, write_atomically};
 use zoo_train::{
     Batching, Budget, ClassScore, Dataset, Evaluation, Event, Images, Observer, evaluate,
 };
 
 use crate::args::{Eval, Format};
 use crate::bars::Bars;
-use crate::output::{csv_records, json_lines};
+use crate::output::{classes, csv_records, ensure_apart, images, json_lines};
 use crate::runner::ensure_held;
 use crate::{Outcome, device, model};
 
 /// Runs the command.
 pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
+    if let Some(path) = &args.predictions {
+        ensure_apart(Path::new(&args.data), path)?;
+    }
     let device = device::of(&args.run)?;
     let model = model::load(&args.model, &device)?;
     ensure_held(&model.network, args.run.backend)?;
-    let labels = model.card.labels;
-    ensure!(
-        !labels.is_empty(),
-        "the model does not know what its classes are called\n\
-         hint: `zoo import --labels FILE` gives them names"
-    );
-    let dataset = Dataset::open_for(&args.data, &labels)?;
+    let mut labels = model.card.answers();
+    if labels.is_empty() {
+        labels = (0..model.card.num_answers()).map(|class| class.to_string()).collect();
+        eprintln!(
+            "zoo: the model does not know what its classes are called: labels are their numbers, 0 to \
+             {}; `zoo import --labels FILE` gives them names",
+            labels.len() - 1
+        );
+    }
+    let mut dataset = Dataset::open_for(&args.data, &labels)?;
     let mut bars = Bars::default();
+    dataset.leave_out(&seen(args.model.weights.as_deref())?, device::threads(), &mut bars);
     for warning in &dataset.warnings {
         bars.on(&Event::Warning(warning));
     }
@@ -49,8 +57,58 @@ pub fn run(args: &Eval) -> anyhow::Result<Outcome> {
         evaluation.confusion_image().write_to(&mut png, ImageFormat::Png)?;
         write_atomically(path, |file| file.write_all(png.get_ref()))?;
     }
+    if let Some(path) = &args.predictions {
+        write_predictions(path, &evaluation, &images)?;
+    }
     print(&evaluation, args.format)?;
     Ok(if evaluation.unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
+}
+
+/// What a record says that its network was trained on; nothing where the weights are no record.
+///
+/// # Errors
+///
+/// When it can't be read.
+pub fn seen(weights: Option<&Path>) -> anyhow::Result<Seen> {
+    match weights {
+        Some(path) if is_record_file(path)? => Ok(Record::open(path)?.seen()?),
+        _ => Ok(Seen::default()),
+    }
+}
+
+/// What a network says about an image.
+#[derive(Serialize)]
+struct Row<'a> {
+    path: String,
+    label: &'a str,
+    predicted: &'a str,
+    probability: f32,
+    correct: bool,
+}
+
+/// Writes the answer to each image that could be read, as JSON lines where the file is called so.
+fn write_predictions(path: &Path, evaluation: &Evaluation, images: &Images) -> anyhow::Result<()> {
+    let name = |class: usize| evaluation.classes[class].name.as_str();
+    let rows: Vec<_> = evaluation
+        .answers
+        .iter()
+        .map(|answer| {
+            let (predicted, probability) = answer.best();
+            Row {
+                path: images.samples()[answer.index].source.name(),
+                label: name(answer.class),
+                predicted: name(predicted),
+                probability,
+                correct: answer.is_right(),
+            }
+        })
+        .collect();
+    let mut text = Vec::new();
+    match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("jsonl")) {
+        true => json_lines(&mut text, &rows)?,
+        false => csv_records(&mut text, &rows)?,
+    }
+    Ok(write_atomically(path, |file| file.write_all(&text))?)
 }
 
 fn print(evaluation: &Evaluation, format: Format) -> anyhow::Result<()> {
@@ -66,13 +124,13 @@ fn print(evaluation: &Evaluation, format: Format) -> anyhow::Result<()> {
 /// Results for people.
 fn text(evaluation: &Evaluation) -> String {
     let is_answer = |class: usize| evaluation.confusion.iter().any(|row| row[class] > 0);
-    let classes = evaluation.classes.iter().enumerate();
-    let seen = classes.filter(|(class, score)| score.images > 0 || is_answer(*class));
+    let seen = evaluation.classes.iter().enumerate();
+    let seen = seen.filter(|(class, score)| score.images > 0 || is_answer(*class));
     let seen: Vec<_> = seen.map(|(_, score)| score).collect();
     let width = width(seen.iter().copied());
     let mut text = format!(
-        "{} images: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}\n\n{:width$}  images  precision  recall     F1\n",
-        evaluation.images,
+        "{}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}\n\n{:width$}  images  precision  recall     F1\n",
+        images(evaluation.images),
         100.0 * evaluation.top1,
         100.0 * evaluation.top5,
         evaluation.loss,
@@ -90,8 +148,11 @@ fn text(evaluation: &Evaluation) -> String {
     }
     let others = evaluation.classes.len() - seen.len();
     if others > 0 {
-        text +=
-            &format!("{others} classes are left out: no image is of them or was taken for them\n");
+        let (are, them) = if others == 1 { ("is", "it") } else { ("are", "them") };
+        text += &format!(
+            "{} {are} left out: no image is of {them} or was taken for {them}\n",
+            classes(others)
+        );
     }
     if evaluation.classes.len() <= 30 {
         let width = self::width(evaluation.classes.iter());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail, ensure};
 use burn::tensor::Device;
 use toml::{Table, Value};
-use zoo_core::{Preprocess, parameters};
+use zoo_core::{Background, Preprocess, parameters};
 use zoo_import::{Checkpoint, Choice, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
@@ -20,7 +20,7 @@ use crate::args::{self, Finetune};
 use crate::bars::Bars;
 use crate::device::Place;
 use crate::runner::ensure_held;
-use crate::{Outcome, device, model};
+use crate::{Outcome, device, eval, model};
 
 /// The name of the settings in a run's folder.
 const CONFIG: &str = "config.toml";
@@ -62,9 +62,14 @@ fn classify(
     folder: &Path,
     devices: &[Device],
 ) -> anyhow::Result<Outcome> {
-    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let mut dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
     let (network, card) = network(args, config, dataset.classes.len(), &devices[0])?;
     let network = network.into_classifier()?;
+    let mut bars = Bars::default();
+    let weights = Path::new(&config.model.weights);
+    let has_weights = config.model.pretrained && weights.is_file();
+    let before = eval::seen(Some(weights).filter(|_| has_weights))?;
+    dataset.compare(&before, card.preprocess.background, config.workers(), &mut bars);
     let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
     let what = format!("{}, {layers}", card.variant);
     announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
@@ -74,7 +79,6 @@ fn classify(
         dataset.write_list(&folder.join(IMAGES))?;
     }
     let stop = stop_on_interrupt()?;
-    let mut bars = Bars::default();
     let mut run = in_folder(folder, args, devices, &stop, &mut bars);
     let trained = train(network, &card, &dataset, config, &mut run)?;
     let result = trained.evaluation.map(|evaluation| {
@@ -224,6 +228,7 @@ fn flags(args: &Finetune) -> anyhow::Result<Table> {
     set("data", "task", task.map(|task| Value::String(task.to_owned())));
     set("data", "val_fraction", args.val_fraction.map(Value::Float));
     set("data", "balance", text(&args.balance));
+    set("data", "background", args.background.map(|background| Value::String(background.into())));
     set("model", "name", text(&args.model.model));
     let weights = args.model.weights.as_ref().map(|path| path.to_string_lossy().into_owned());
     set("model", "weights", weights.map(Value::String));
@@ -345,6 +350,9 @@ fn network(
         if let Place::Here(backend) = place {
             ensure_held(&network, backend)?;
         }
+    }
+    if config.data.background != Background::None {
+        card.preprocess.background = config.data.background;
     }
     if settings.image_size > 0 {
         card.preprocess = sized(card.preprocess, u32::try_from(settings.image_size)?);

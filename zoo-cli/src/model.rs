@@ -288,7 +288,7 @@ fn class_names(
         (None, _) => Vec::new(),
     };
     ensure!(
-        names.is_empty() || names.len() == num_classes,
+        ModelCard::can_be_named(num_classes, names.len()),
         "{} names of classes were given, but the checkpoint tells {num_classes} classes apart\nhint: \
          --labels takes a file with a line for each",
         names.len()

@@ -34,6 +34,11 @@ pub fn classes(count: usize) -> String {
     format!("{count} class{}", if count == 1 { "" } else { "es" })
 }
 
+/// `1 image`, `10 images`.
+pub fn images(count: usize) -> String {
+    format!("{count} image{}", if count == 1 { "" } else { "s" })
+}
+
 /// What an error says, for those who have a better hint.
 pub fn without_hint(error: &str) -> &str {
     error.split("\nhint: ").next().unwrap_or(error)

@@ -110,7 +110,7 @@ fn from_a_folder_to_a_record_that_knows_its_classes() {
     assert_eq!(evaluation["top1"].as_f64(), Some(best));
     assert_eq!(evaluation["images"], 6);
     let text = ok(root, &["eval", "data", "--weights", "out/model.bpk", "--confusion", "c.png"]);
-    assert!(text.contains("30 images: top-1"), "{text}");
+    assert!(text.contains("6 images: top-1"), "{text}");
     assert!(image::open(root.join("c.png")).unwrap().width() > 60);
 
     // The report needs nothing but itself, and a browser makes of it what was meant.

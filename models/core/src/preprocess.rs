@@ -22,6 +22,9 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// Divides each channel after that.
     pub std: [f32; 3],
+    /// What is seen where an image is transparent.
+    #[serde(default, skip_serializing_if = "Background::is_none")]
+    pub background: Background,
 }
 
 /// How resizing weighs the source's pixels.
@@ -48,7 +51,7 @@ pub enum Colour {
 
 /// What is seen where an image is transparent.
 ///
-/// Its text is `none`, `white`, `black` or a color such as `#f0f0ff`, on a command line and in a file.
+/// Its text is `none`, `white`, `black`, `gray` or a color such as `#f0f0ff`, on a command line and in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Background {
@@ -60,16 +63,25 @@ pub enum Background {
 }
 
 impl Background {
+    /// Whether transparency is dropped.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
     /// Red, green and blue at their most.
     pub const WHITE: Self = Self::Color([255; 3]);
 
     /// Red, green and blue at their least.
     pub const BLACK: Self = Self::Color([0; 3]);
+
+    /// Between both.
+    pub const GRAY: Self = Self::Color([128; 3]);
 }
 
 /// A text is no [`Background`].
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no background\nhint: write none, white, black or a color such as #f0f0ff")]
+#[error("{0:?} is no background\nhint: write none, white, black, gray or a color such as #f0f0ff")]
 pub struct UnknownBackground(String);
 
 impl FromStr for Background {
@@ -86,6 +98,7 @@ impl FromStr for Background {
             "none" => Ok(Self::None),
             "white" => Ok(Self::WHITE),
             "black" => Ok(Self::BLACK),
+            "gray" => Ok(Self::GRAY),
             _ => text
                 .strip_prefix('#')
                 .and_then(color)
@@ -100,6 +113,7 @@ impl fmt::Display for Background {
             Self::None => formatter.write_str("none"),
             Self::WHITE => formatter.write_str("white"),
             Self::BLACK => formatter.write_str("black"),
+            Self::GRAY => formatter.write_str("gray"),
             Self::Color([red, green, blue]) => {
                 write!(formatter, "#{red:02x}{green:02x}{blue:02x}")
             }
@@ -130,6 +144,7 @@ impl Preprocess {
         colour: Colour::Rgb,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
+        background: Background::None,
     };
 
     /// TensorFlow's: values from -1 to 1. The mode `tf` of Keras.

@@ -4,28 +4,22 @@ use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Listed, Listing, Part, Source};
+use super::{Listed, Listing, Part, Source, is_leftover};
 use crate::Error;
-
-/// How a folder is called that holds a part.
-const PARTS: [(&str, Part); 6] = [
-    ("train", Part::Train),
-    ("training", Part::Train),
-    ("val", Part::Val),
-    ("valid", Part::Val),
-    ("validation", Part::Val),
-    ("test", Part::Test),
-];
 
 pub(super) fn list(root: &Path) -> Result<Listing, Error> {
     let mut listing = Listing::default();
     let folders = folders(root)?;
-    let part = |entry: &DirEntry| {
-        let name = entry.file_name().to_string_lossy().to_lowercase();
-        PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| *part)
-    };
+    let part = |entry: &DirEntry| Part::named(&name(entry));
     let parts: Vec<_> = folders.iter().filter_map(|entry| Some((entry, part(entry)?))).collect();
-    if parts.iter().any(|(_, part)| *part == Part::Train) && parts.len() == folders.len() {
+    let has = |wanted: Part| parts.iter().any(|(_, part)| *part == wanted);
+    // A class may be called `train`, but not beside another part.
+    let is_divided = has(Part::Val) || has(Part::Test) || parts.len() == folders.len();
+    if has(Part::Train) && is_divided {
+        for other in folders.iter().filter(|entry| part(entry).is_none()) {
+            let path = other.path().display();
+            listing.warnings.push(format!("{path} is left out: the others are parts, it is none"));
+        }
         for (folder, part) in parts {
             classes(folder.path(), Some(part), &mut listing)?;
         }
@@ -42,12 +36,20 @@ pub(super) fn list(root: &Path) -> Result<Listing, Error> {
     Ok(listing)
 }
 
+/// Whether there are several folders in a folder, which may be the classes.
+pub(super) fn has_folders(folder: &Path) -> bool {
+    folders(folder).is_ok_and(|folders| folders.len() > 1)
+}
+
 fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(), Error> {
-    for class in folders(root)? {
-        let label = class.file_name().to_string_lossy().into_owned();
+    let classes = folders(root)?;
+    let names: Vec<String> = classes.iter().map(name).collect();
+    for class in &classes {
+        let label = name(class);
         let before = listing.images.len();
         let files = WalkDir::new(class.path()).follow_links(true).sort_by_file_name();
-        for entry in files.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        let is_meant = |entry: &DirEntry| entry.depth() == 0 || !is_leftover(entry.file_name());
+        for entry in files.into_iter().filter_entry(is_meant) {
             let entry = entry.map_err(|error| unreadable(class.path(), error))?;
             let is_image = image::ImageFormat::from_path(entry.path()).is_ok();
             if is_image && entry.file_type().is_file() {
@@ -55,7 +57,11 @@ fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(),
                 listing.images.push(Listed { source, label: label.clone(), part });
             }
         }
-        if listing.images.len() == before {
+        let is_empty = listing.images.len() == before;
+        if let Some(doubt) = doubt(root, &names, &label, is_empty) {
+            listing.doubt.get_or_insert(doubt);
+        }
+        if is_empty {
             let path = class.path().display();
             listing.warnings.push(format!("{path} has no images; it is no class"));
         }
@@ -63,20 +69,73 @@ fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(),
     Ok(())
 }
 
+/// How the folder of images is called in data sets that have something else for each image.
+const IMAGES: [&str; 5] = ["images", "image", "imgs", "img", "jpegimages"];
+
+/// How the folder of what there is for each image is called.
+const TARGETS: [&str; 14] = [
+    "masks",
+    "mask",
+    "labels",
+    "label",
+    "annotations",
+    "annotation",
+    "segmentations",
+    "segmentation",
+    "segmentationclass",
+    "segmentationobject",
+    "imagesets",
+    "ground_truth",
+    "groundtruth",
+    "gt",
+];
+
+/// What a data set looks like that has not classes in its folders, but images and what there is for
+/// each of them: masks, boxes.
+fn doubt(root: &Path, names: &[String], target: &str, is_empty: bool) -> Option<String> {
+    let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    let of = |known: &[&str], name: &str| known.contains(&name);
+    let images = lower.iter().position(|name| of(&IMAGES, name))?;
+    let all_known = lower.iter().all(|name| of(&IMAGES, name) || of(&TARGETS, name));
+    let is_usual =
+        lower[images] == "images" && ["masks", "labels"].contains(&&*target.to_lowercase());
+    if !of(&TARGETS, &target.to_lowercase()) || !(all_known || is_usual) {
+        return None;
+    }
+    let (looks, hint) = if is_empty {
+        (
+            "object detection, which is not learned here",
+            "a classifier learns from a folder of images for each class",
+        )
+    } else {
+        (
+            "segmentation",
+            "--task segment learns from folders `images` and `masks` with files of the same names; \
+             if these are classes, give their folders other names",
+        )
+    };
+    let path = root.display();
+    let images = &names[images];
+    Some(format!(
+        "the folders {images} and {target} in {path} look like a data set for {looks}, not like \
+         classes\nhint: {hint}"
+    ))
+}
+
 fn folders(root: &Path) -> Result<Vec<DirEntry>, Error> {
     let entries = WalkDir::new(root).min_depth(1).max_depth(1).follow_links(true);
     let mut folders = Vec::new();
     for entry in entries.sort_by_file_name() {
         let entry = entry.map_err(|error| unreadable(root, error))?;
-        if entry.file_type().is_dir() && !is_hidden(&entry) {
+        if entry.file_type().is_dir() && !is_leftover(entry.file_name()) {
             folders.push(entry);
         }
     }
     Ok(folders)
 }
 
-fn is_hidden(entry: &DirEntry) -> bool {
-    entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.')
+fn name(entry: &DirEntry) -> String {
+    entry.file_name().to_string_lossy().trim().to_owned()
 }
 
 fn unreadable(root: &Path, error: walkdir::Error) -> Error {
@@ -84,5 +143,86 @@ fn unreadable(root: &Path, error: walkdir::Error) -> Error {
     match error.io_error() {
         Some(reason) => Error::read(path, reason),
         None => Error::read(path, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder with these files.
+    fn folder(files: &[&str]) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn what_computers_leave_behind_is_no_image() {
+        let folder = folder(&[
+            "a/1.png",
+            "a/._1.png",
+            "a/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg",
+            "a/inner/2.png",
+            "a/inner/.ipynb_checkpoints/2-checkpoint.png",
+            "a/Thumbs.db",
+            "b/1.jpg",
+            "b/.thumbnails/1.jpg",
+            "__MACOSX/a/._1.png",
+            "__MACOSX/a/1.png",
+            "@eaDir/a/1.png",
+            "$RECYCLE.BIN/1.png",
+            "#recycle/1.png",
+            "lost+found/1.png",
+            ".git/1.png",
+        ]);
+        let Listing { images, warnings, .. } = list(folder.path()).unwrap();
+        let labels: Vec<_> = images.iter().map(|image| image.label.as_str()).collect();
+        assert_eq!((labels, warnings.len()), (vec!["a", "a", "b"], 0));
+    }
+
+    #[test]
+    fn images_with_masks_or_boxes_are_no_classes() {
+        for (files, expected) in [
+            (&["images/1.jpg", "masks/1.png"][..], "a data set for segmentation"),
+            (&["Images/1.jpg", "labels/1.png"], "--task segment learns from"),
+            (&["train/images/1.jpg", "train/masks/1.png", "val/images/2.jpg"], "segmentation"),
+            (&["images/train/1.jpg", "masks/train/1.png", "other/1.png"], "segmentation"),
+            (&["JPEGImages/1.jpg", "SegmentationClass/1.png", "Annotations/1.xml"], "in "),
+            (&["train/images/1.jpg", "train/labels/1.txt"], "for object detection"),
+            (&["images/1.jpg", "annotations/1.xml"], "for object detection"),
+        ] {
+            let doubt = list(folder(files).path()).unwrap().doubt;
+            assert!(
+                doubt.as_ref().is_some_and(|text| text.contains(expected)),
+                "{files:?} {doubt:?}"
+            );
+        }
+        for files in [
+            &["mask/1.png", "no_mask/1.png"][..],
+            &["image/1.png", "label/1.png", "button/1.png"],
+            &["images/1.png", "drawings/1.png"],
+            &["labels/1.png", "tags/1.png"],
+        ] {
+            assert_eq!(list(folder(files).path()).unwrap().doubt, None, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn folders_beside_the_parts_are_no_classes() {
+        let files = ["train/a/1.png", "train/b/1.png", "valid/a/2.png", "raw/a/1.png"];
+        let Listing { images, warnings, .. } = list(folder(&files).path()).unwrap();
+        assert!(images.iter().all(|image| image.part.is_some()) && images.len() == 3);
+        assert!(warnings[0].contains("raw is left out"), "{warnings:?}");
+        // Vehicles.
+        let images = list(folder(&["train/1.png", "bus/1.png"]).path()).unwrap().images;
+        let labels: Vec<_> = images.iter().map(|image| image.label.as_str()).collect();
+        assert_eq!(labels, ["bus", "train"]);
     }
 }

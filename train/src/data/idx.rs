@@ -54,7 +54,7 @@ pub(super) fn list(folder: &Path, classes: [&str; 10]) -> Result<Listing, Error>
         }
     }
     let classes = Some(classes.map(str::to_owned).to_vec());
-    Ok(Listing { images, classes, warnings: Vec::new() })
+    Ok(Listing { images, classes, ..Listing::default() })
 }
 
 fn find(folder: &Path, name: &str) -> Result<PathBuf, Error> {
