@@ -196,6 +196,10 @@ def images(folder):
     image.save(folder / "turned.jpeg", exif=turned)
     image.save(folder / "lossless.webp", lossless=True)
     image.save(folder / "deflate.tiff", compression="tiff_deflate")
+    image.save(folder / "progressive.jpeg", progressive=True)
+    image.save(folder / "restarts.jpeg", restart_marker_blocks=1)
+    image.save(folder / "wide.jpeg", subsampling="4:4:4", keep_rgb=True)
+    image.convert("L").save(folder / "grey.jpeg", progressive=True)
 
 
 def main():

@@ -6,8 +6,10 @@
 
 mod bits;
 mod color;
+mod frame;
 mod huffman;
 mod idct;
+mod segments;
 mod smooth;
 mod standard;
 mod upsample;
@@ -17,12 +19,12 @@ use std::io;
 use image::{ColorType, ImageDecoder, ImageResult, Limits};
 
 use super::DecodeError;
-use bits::{Bits, next_marker};
+use bits::Bits;
 use color::Space;
-use huffman::{Band, Huffman, State, at};
+use frame::Frame;
+use huffman::State;
 use idct::Block;
-use smooth::{ESTIMATED, Known};
-use upsample::{Plane, Upsampling};
+use segments::{Scan, Tables, next_segment};
 
 /// How many blocks all scans together may have. A file that says the same again and again has more.
 const MAX_BLOCKS: u64 = 1 << 30;
@@ -53,70 +55,16 @@ pub(super) struct Decoder<'a> {
     tables: Tables,
     frame: Frame,
     space: Space,
+    /// Whether the first scan has all of the image, so that no coefficients need to be kept.
+    is_whole: bool,
     exif: Option<&'a [u8]>,
-}
-
-/// What scans refer to by number, and what may change between them.
-struct Tables {
-    /// Factors at their coefficient's place.
-    quantization: [Option<[u16; 64]>; 4],
-    means: [Option<Huffman>; 4],
-    coefficients: [Option<Huffman>; 4],
-    /// After how many units a marker stands in a scan; 0 for never.
-    restart_interval: usize,
-}
-
-/// What an image consists of.
-struct Frame {
-    is_progressive: bool,
-    /// Width and height.
-    size: [usize; 2],
-    components: Vec<Component>,
-    /// How many units of all components go across and down.
-    units: [usize; 2],
-}
-
-/// One of an image's colors.
-struct Component {
-    id: u8,
-    /// How many blocks of it a unit has, across and down.
-    sampling: [usize; 2],
-    /// How many blocks it has across and down, without what fills the last units.
-    blocks: [usize; 2],
-    table: usize,
-    /// The factors that its first scan found.
-    quantization: Option<[u16; 64]>,
-    /// All blocks, unless each is turned into samples as soon as it is read.
-    coefficients: Vec<Block>,
-    plane: Plane,
-    known: Known,
-    /// The same before the last scan.
-    known_before: Known,
-}
-
-/// The header of a scan.
-struct Scan {
-    parts: Vec<Part>,
-    band: Band,
-}
-
-/// A scan's component and the numbers of its Huffman codes.
-struct Part {
-    index: usize,
-    means: usize,
-    coefficients: usize,
 }
 
 impl<'a> Decoder<'a> {
     /// Reads the header, up to the first scan's. Takes no memory for the image yet.
     pub(super) fn new(data: &'a [u8]) -> Result<Self, DecodeError> {
         let mut position = 0;
-        let mut tables = Tables {
-            quantization: [None; 4],
-            means: standard::means(),
-            coefficients: standard::coefficients(),
-            restart_interval: 0,
-        };
+        let mut tables = Tables::new();
         let (mut frame, mut exif, mut is_jfif, mut adobe) = (None::<Frame>, None, false, None);
         let scan = loop {
             let (marker, segment) = next_segment(data, &mut position)?;
@@ -148,30 +96,26 @@ impl<'a> Decoder<'a> {
             (_, None | Some(0)) => Space::Cmyk,
             _ => Space::Ycck,
         };
-        let decoder = Self { data, scan, position, tables, frame, space, exif };
-        let units = decoder.frame.units;
-        let blocks =
-            decoder.frame.components.iter().map(|c| c.all_blocks(units).iter().product::<usize>());
-        let bytes = if decoder.is_whole() { 64 } else { 64 + size_of::<Block>() };
-        let samples = blocks.sum::<usize>() as u64 * bytes as u64;
+        let is_whole = !frame.is_progressive && scan.parts.len() == frame.components.len();
+        let blocks = frame.components.iter().map(|part| {
+            let [across, down] = part.all_blocks(frame.units);
+            across as u64 * down as u64
+        });
+        let bytes = if is_whole { 64 } else { 64 + size_of::<Block>() as u64 };
+        let samples = bytes * blocks.sum::<u64>();
+        let decoder = Self { data, scan, position, tables, frame, space, is_whole, exif };
         Limits::default().reserve(decoder.total_bytes() + samples)?;
         Ok(decoder)
     }
 
-    /// Whether the first scan has all of the image.
-    fn is_whole(&self) -> bool {
-        !self.frame.is_progressive && self.scan.parts.len() == self.frame.components.len()
-    }
-
     /// Reads all scans, and turns their coefficients into samples.
     fn read_scans(&mut self) -> Result<(), Damage> {
-        let is_whole = self.is_whole();
         for component in &mut self.frame.components {
             let [across, down] = component.all_blocks(self.frame.units);
             component.plane.stride = 8 * across;
             // What no scan brings is grey.
             component.plane.samples = vec![128; 64 * across * down];
-            if !is_whole {
+            if !self.is_whole {
                 component.coefficients = vec![[0; 64]; across * down];
             }
         }
@@ -186,14 +130,14 @@ impl<'a> Decoder<'a> {
                 match next_segment(self.data, &mut self.position)? {
                     (0xd9, _) => break None,
                     // What comes behind a whole image is none of it.
-                    (0xda, _) if is_whole => {}
+                    (0xda, _) if self.is_whole => {}
                     (0xda, segment) => break Some(Scan::new(segment, &self.frame)?),
                     (marker, segment) => self.tables.read(marker, segment)?,
                 }
             };
             match next {
                 Some(next) => self.scan = next,
-                None if is_whole => return Ok(()),
+                None if self.is_whole => return Ok(()),
                 None => {
                     self.frame.transform(last_row, is_first);
                     return Ok(());
@@ -205,8 +149,7 @@ impl<'a> Decoder<'a> {
 
     /// Reads a scan's blocks. Returns the last row of units for which there is data.
     fn read_scan(&mut self, is_first: bool) -> Result<usize, Damage> {
-        let is_whole = self.is_whole();
-        let Self { data, scan, position, tables, frame, .. } = self;
+        let Self { data, scan, position, tables, frame, is_whole, .. } = self;
         let is_interleaved = scan.parts.len() > 1;
         let mut codes = Vec::with_capacity(scan.parts.len());
         for part in &scan.parts {
@@ -216,10 +159,10 @@ impl<'a> Decoder<'a> {
             let needed = scan.band.codes(means, coefficients);
             codes.push(needed.ok_or(Damage("a Huffman code is missing"))?);
         }
-        let units =
-            if is_interleaved { frame.units } else { frame.components[scan.parts[0].index].blocks };
-        let rows_of_units =
-            if is_interleaved { 1 } else { frame.components[scan.parts[0].index].sampling[1] };
+        // A component on its own goes block by block and leaves out what fills its last units.
+        let first = &frame.components[scan.parts[0].index];
+        let (units, rows_of_units) =
+            if is_interleaved { (frame.units, 1) } else { (first.blocks, first.sampling[1]) };
         let mut bits = Bits::new(data, *position);
         let mut states = vec![State::default(); scan.parts.len()];
         let mut until_restart = tables.restart_interval;
@@ -248,259 +191,13 @@ impl<'a> Decoder<'a> {
                         let place = [column * across + x, row * down + y];
                         let read =
                             |block: &mut Block| scan.band.read(&mut bits, codes, state, block);
-                        component.read_block(place, is_whole, read);
+                        component.read_block(place, *is_whole, read);
                     }
                 }
             }
         }
         *position = bits.position();
         Ok(last_row)
-    }
-}
-
-impl Tables {
-    /// Reads a segment between scans, if it has to do with them.
-    fn read(&mut self, marker: u8, segment: &[u8]) -> Result<(), Damage> {
-        match marker {
-            0xdb => self.read_quantization(segment).ok_or(Damage("a table of factors is damaged")),
-            0xc4 => self.read_codes(segment).ok_or(Damage("a Huffman code is damaged")),
-            0xdd => {
-                let &interval = segment.first_chunk().ok_or(Damage("a segment is too short"))?;
-                self.restart_interval = u16::from_be_bytes(interval).into();
-                Ok(())
-            }
-            0xc0..=0xc2 => Err(Damage("it has two headers")),
-            _ => Ok(()),
-        }
-    }
-
-    fn read_quantization(&mut self, mut segment: &[u8]) -> Option<()> {
-        while let [kind, rest @ ..] = segment {
-            let size = if kind >> 4 == 0 { 1 } else { 2 };
-            let (values, rest) = rest.split_at_checked(64 * size)?;
-            let table = self.quantization.get_mut(usize::from(kind & 15))?.insert([0; 64]);
-            for (place, value) in values.chunks_exact(size).enumerate() {
-                table[at(place)] = value.iter().fold(0, |sum, &byte| sum << 8 | u16::from(byte));
-            }
-            segment = rest;
-        }
-        Some(())
-    }
-
-    fn read_codes(&mut self, mut segment: &[u8]) -> Option<()> {
-        while let [kind, rest @ ..] = segment {
-            let (counts, rest) = rest.split_first_chunk::<16>()?;
-            let total = counts.iter().map(|&count| usize::from(count)).sum();
-            let (symbols, rest) = rest.split_at_checked(total)?;
-            let codes = if kind >> 4 == 0 { &mut self.means } else { &mut self.coefficients };
-            *codes.get_mut(usize::from(kind & 15))? = Some(Huffman::new(counts, symbols)?);
-            segment = rest;
-        }
-        Some(())
-    }
-}
-
-impl Frame {
-    fn new(is_progressive: bool, segment: &[u8]) -> Result<Self, DecodeError> {
-        let Some((&[bits, y1, y0, x1, x0, count], rest)) = segment.split_first_chunk() else {
-            return Err(Damage("a segment is too short").into());
-        };
-        let [width, height] = [[x1, x0], [y1, y0]].map(u16::from_be_bytes);
-        if bits != 8 {
-            return Err(unread(&format!("a JPEG of {bits} bits a sample")));
-        }
-        if !matches!(count, 1 | 3 | 4) {
-            return Err(unread(&format!("a JPEG of {count} components")));
-        }
-        if width == 0 || height == 0 {
-            return Err(DecodeError::Size(width.into(), height.into()));
-        }
-        let (rows, []) = rest.as_chunks::<3>() else {
-            return Err(Damage("a segment is too long").into());
-        };
-        let sampling = |factors: u8| [factors >> 4, factors & 15].map(usize::from);
-        let most =
-            rows.iter().map(|row| sampling(row[1])).reduce(|a, b| [a[0].max(b[0]), a[1].max(b[1])]);
-        let most = most
-            .filter(|_| rows.len() == usize::from(count))
-            .ok_or(Damage("a segment is too short"))?;
-        let size = [width, height].map(usize::from);
-        let components = rows
-            .iter()
-            .map(|&[id, factors, table]| {
-                Component::new(id, sampling(factors), table.into(), size, most)
-            })
-            .collect::<Result<_, _>>()?;
-        let units = [0, 1].map(|axis| size[axis].div_ceil(8 * most[axis]));
-        Ok(Self { is_progressive, size, components, units })
-    }
-
-    /// Turns all coefficients into samples. `last_row` is that of the last scan's units, which is the
-    /// `only` one or one of several.
-    fn transform(&mut self, last_row: usize, is_only: bool) {
-        let tables = self.components.iter().map(|component| {
-            component.quantization.as_ref().map(|quantization| (&component.known, quantization))
-        });
-        let smooths = self.is_progressive
-            && tables.collect::<Option<Vec<_>>>().is_some_and(|tables| smooth::is_useful(&tables));
-        let units = self.units;
-        for component in &mut self.components {
-            let [across, _] = component.all_blocks(units);
-            let Some(quantization) = component.quantization else { continue };
-            let coefficients = std::mem::take(&mut component.coefficients);
-            for y in 0..component.blocks[1] {
-                let row = y / component.sampling[1];
-                let known = match row > last_row {
-                    false => component.known,
-                    true if is_only => [-1; ESTIMATED],
-                    true => component.known_before,
-                };
-                let rows = component.rows_around(y, units[1]);
-                for x in 0..component.blocks[0] {
-                    let mut block = coefficients[y * across + x];
-                    if smooths {
-                        let right = component.blocks[0] - 1;
-                        let means = std::array::from_fn(|i| {
-                            let x = (x + i % 5).saturating_sub(2).min(right);
-                            coefficients[rows[i / 5] * across + x][0]
-                        });
-                        smooth::estimate(&mut block, &means, &known, &quantization);
-                    }
-                    component.plane.write(&block, &quantization, [x, y]);
-                }
-            }
-        }
-    }
-}
-
-impl Component {
-    fn new(
-        id: u8,
-        sampling: [usize; 2],
-        table: usize,
-        size: [usize; 2],
-        most: [usize; 2],
-    ) -> Result<Self, DecodeError> {
-        if sampling.iter().any(|factor| !(1..=4).contains(factor)) {
-            return Err(Damage("a component has no size").into());
-        }
-        let [right, down] = [0, 1].map(|axis| most[axis] / sampling[axis]);
-        if [right * sampling[0], down * sampling[1]] != most {
-            return Err(unread("a JPEG with fractional sampling"));
-        }
-        let [width, height] = [0, 1].map(|axis| (size[axis] * sampling[axis]).div_ceil(most[axis]));
-        let upsampling = match (right, down) {
-            (2, 1) if width > 2 => Upsampling::Width,
-            (1, 2) => Upsampling::Height,
-            (2, 2) if width > 2 => Upsampling::Both,
-            (right, down) => Upsampling::Repeat(right, down),
-        };
-        Ok(Self {
-            id,
-            sampling,
-            blocks: [width, height].map(|samples| samples.div_ceil(8)),
-            table,
-            quantization: None,
-            coefficients: Vec::new(),
-            plane: Plane { samples: Vec::new(), stride: 0, width, height, upsampling },
-            known: [-1; ESTIMATED],
-            known_before: [-1; ESTIMATED],
-        })
-    }
-
-    /// How many blocks the component has with those that fill the last units.
-    fn all_blocks(&self, units: [usize; 2]) -> [usize; 2] {
-        [0, 1].map(|axis| units[axis] * self.sampling[axis])
-    }
-
-    /// The rows of blocks from two above a row to two below it, within the image.
-    fn rows_around(&self, y: usize, units: usize) -> [usize; 5] {
-        let (row, rest) = (y / self.sampling[1], y % self.sampling[1]);
-        // In the last unit libjpeg counts as if all units had as few rows as that one.
-        let (above, bottom) = if row + 1 == units {
-            (row * (self.blocks[1] - row * self.sampling[1]) + rest, self.blocks[1] - 1)
-        } else {
-            (y, units * self.sampling[1] - 1)
-        };
-        let below = |distance: usize| (y + distance).min(bottom);
-        [y - above.min(2), y - above.min(1), y, below(1), below(2)]
-    }
-
-    /// Takes the factors that count from its first scan on, and notes what a scan brings.
-    fn begin_scan(&mut self, tables: &Tables, band: &Band, is_first: bool) -> Result<(), Damage> {
-        if self.quantization.is_none() {
-            let table = tables.quantization.get(self.table).copied().flatten();
-            self.quantization = Some(table.ok_or(Damage("a table of factors is missing"))?);
-        }
-        self.known_before = if is_first { [0; ESTIMATED] } else { self.known };
-        for known in self.known.iter_mut().take(band.last + 1).skip(band.first) {
-            *known = band.low as i8;
-        }
-        Ok(())
-    }
-
-    /// Reads a block, whose place is its column and row, and writes its samples if it is `whole`.
-    #[inline(always)]
-    fn read_block(&mut self, [x, y]: [usize; 2], is_whole: bool, read: impl FnOnce(&mut Block)) {
-        if !is_whole {
-            return read(&mut self.coefficients[y * (self.plane.stride / 8) + x]);
-        }
-        let mut block = [0; 64];
-        read(&mut block);
-        if let Some(quantization) = &self.quantization {
-            self.plane.write(&block, quantization, [x, y]);
-        }
-    }
-}
-
-impl Scan {
-    fn new(segment: &[u8], frame: &Frame) -> Result<Self, Damage> {
-        const WRONG: Damage = Damage("a scan's header is damaged");
-        let (&count, rest) = segment.split_first().ok_or(WRONG)?;
-        let (list, rest) = rest.split_at_checked(2 * usize::from(count)).ok_or(WRONG)?;
-        let &[first, last, bits] = rest else { return Err(WRONG) };
-        let mut parts = Vec::<Part>::new();
-        for &[id, codes] in list.as_chunks().0 {
-            let is_new = |index: &usize| parts.iter().all(|part| part.index != *index);
-            let mut indices = (0..frame.components.len()).filter(is_new);
-            let index = indices.find(|&index| frame.components[index].id == id).ok_or(WRONG)?;
-            let [means, coefficients] = [codes >> 4, codes & 15].map(usize::from);
-            parts.push(Part { index, means, coefficients });
-        }
-        let band = if frame.is_progressive {
-            Band::new(first.into(), last.into(), bits).filter(|band| band.first == 0 || count == 1)
-        } else {
-            Some(Band::WHOLE)
-        };
-        let band = band.filter(|_| count > 0).ok_or(WRONG)?;
-        Ok(Self { parts, band })
-    }
-
-    /// How many blocks it has.
-    fn blocks(&self, frame: &Frame) -> u64 {
-        let of = |part: &Part| {
-            let [across, down] = frame.components[part.index].all_blocks(frame.units);
-            (across * down) as u64
-        };
-        self.parts.iter().map(of).sum()
-    }
-}
-
-/// The next marker and what stands behind it. Markers that nothing belongs to are passed over.
-fn next_segment<'a>(data: &'a [u8], position: &mut usize) -> Result<(u8, &'a [u8]), Damage> {
-    loop {
-        let (marker, start) = next_marker(data, *position).ok_or(CUT_OFF)?;
-        *position = start;
-        match marker {
-            0x01..=0xbf | 0xd0..=0xd8 => continue,
-            0xd9 => return Ok((marker, &[])),
-            _ => {}
-        }
-        let &length = data[start..].first_chunk().ok_or(CUT_OFF)?;
-        let length = usize::from(u16::from_be_bytes(length));
-        let segment = data.get(start + 2..start + length.max(2)).ok_or(CUT_OFF)?;
-        *position = start + length;
-        return Ok((marker, segment));
     }
 }
 

@@ -42,7 +42,7 @@ impl Plane {
     /// Writes the image's row `y` to `output`, which is longer than that. `sums` is room to compute in.
     pub(super) fn upsample(&self, y: usize, sums: &mut Vec<u16>, output: &mut [u8]) {
         let near = self.row(y / 2);
-        let far = self.row(if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
+        let far = self.row(if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
         let both = near
             .iter()
             .zip(far)
