@@ -13,8 +13,9 @@ use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 use zoo_core::{ImageClassifier, Preprocess, parameters};
 use zoo_import::{ModelCard, Origin, Record};
-use zoo_lenet::LeNetConfig;
+use zoo_lenet::{LeNet, LeNetConfig};
 use zoo_mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+use zoo_resnet::ResNet;
 use zoo_train::{
     CHECKPOINT, Config, Dataset, Error, Event, MODEL, Observer, Run, Silent, Trained, train,
 };
@@ -132,9 +133,19 @@ fn run_in(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Trained, Error> {
+    train_in(folder, mobilenet(&Device::flex()), config, resume, stop, observer)
+}
+
+fn train_in<M: ImageClassifier>(
+    folder: &Path,
+    model: M,
+    config: &Config,
+    resume: bool,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Trained, Error> {
     let device = Device::flex();
     let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
-    let model = mobilenet(&device);
     let card = card("mobilenet_v2_w0_1", 32);
     let mut run = Run {
         folder,
@@ -281,6 +292,93 @@ fn an_interrupted_run_comes_to_the_same_weights() {
     }
 }
 
+/// What a run comes to: its record, and steps and losses of its epochs.
+#[derive(PartialEq)]
+struct Outcome {
+    record: Vec<u8>,
+    epochs: Vec<(usize, f64, Option<f64>)>,
+}
+
+/// A run in sessions of so many batches, each with the next number of threads.
+fn in_sessions<M: ImageClassifier>(
+    network: fn(&Device) -> M,
+    config: &Config,
+    batches: usize,
+    threads: &[usize],
+) -> Outcome {
+    let out = TempDir::new().unwrap();
+    for (session, &threads) in threads.iter().cycle().take(20).enumerate() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let fitted = pool.install(|| {
+            let stop = AtomicBool::new(false);
+            let mut observer = StopAfter { batches, stop: &stop };
+            let model = network(&Device::flex());
+            let resumes = session > 0;
+            train_in(out.path(), model, config, resumes, &stop, &mut observer).unwrap().fitted
+        });
+        if !fitted.was_interrupted {
+            let epochs = fitted.history.iter();
+            return Outcome {
+                record: fs::read(out.path().join(MODEL)).unwrap(),
+                epochs: epochs.map(|row| (row.step, row.train_loss, row.val_loss)).collect(),
+            };
+        }
+    }
+    panic!("the run does not end");
+}
+
+fn neither_threads_nor_sessions_matter<M: ImageClassifier>(
+    network: fn(&Device) -> M,
+    config: &Config,
+) {
+    let whole = in_sessions(network, config, usize::MAX, &[1]);
+    assert_eq!(whole.epochs.len(), config.recipe.epochs);
+    // An epoch has two steps, of two batches and one: the second session ends with the epoch.
+    for (batches, threads) in [(usize::MAX, &[2][..]), (0, &[2, 1, 3]), (2, &[1])] {
+        let got = in_sessions(network, config, batches, threads);
+        let what = format!("{:?}, {batches} batches, {threads:?} threads", config.preset);
+        assert_eq!(got.epochs, whole.epochs, "{what}");
+        assert!(got == whole, "the records differ: {what}");
+    }
+}
+
+#[test]
+fn neither_threads_nor_interruptions_change_a_result() {
+    let _alone = alone();
+    /// BatchNorm and kernels with steps.
+    fn resnet(device: &Device) -> ResNet {
+        device.seed(7);
+        let model = zoo_resnet::variant("resnet8_cifar").unwrap().config.init(device);
+        values(&model);
+        model
+    }
+    /// No BatchNorm.
+    fn lenet(device: &Device) -> LeNet {
+        device.seed(7);
+        let model = LeNetConfig::new().with_in_channels(3).init(device);
+        values(&model);
+        model
+    }
+    let data = TempDir::new().unwrap();
+    images(data.path(), 6);
+    for preset in ["preset=linear", "preset=fine", "preset=scratch"] {
+        let settings = [
+            preset,
+            "recipe.linear_epochs=1",
+            "recipe.epochs=2",
+            "recipe.batch_size=5",
+            "recipe.accumulate=2",
+            "recipe.ema=0.9",
+            "data.val_fraction=0.25",
+        ];
+        let config = config(data.path(), &settings);
+        neither_threads_nor_sessions_matter(resnet, &config);
+        neither_threads_nor_sessions_matter(lenet, &config);
+        // Depthwise convolutions and dropout.
+        neither_threads_nor_sessions_matter(mobilenet, &config);
+    }
+}
+
 #[test]
 fn the_classifier_is_trained_before_all_layers_are() {
     let _alone = alone();
@@ -399,18 +497,20 @@ fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
     assert_eq!(trained.fitted.history.len(), 4);
 }
 
+/// Keeps what is said.
+#[derive(Default)]
+struct Warnings(Vec<String>);
+impl Observer for Warnings {
+    fn on(&mut self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.push((*text).to_owned());
+        }
+    }
+}
+
 #[test]
 fn broken_images_are_left_out_and_named() {
     let _alone = alone();
-    #[derive(Default)]
-    struct Warnings(Vec<String>);
-    impl Observer for Warnings {
-        fn on(&mut self, event: &Event<'_>) {
-            if let Event::Warning(text) = event {
-                self.0.push((*text).to_owned());
-            }
-        }
-    }
     let data = TempDir::new().unwrap();
     images(data.path(), 8);
     let broken = data.path().join(CLASSES[1]).join("3.png");
