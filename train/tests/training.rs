@@ -500,6 +500,7 @@ fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
 /// Keeps what is said.
 #[derive(Default)]
 struct Warnings(Vec<String>);
+
 impl Observer for Warnings {
     fn on(&mut self, event: &Event<'_>) {
         if let Event::Warning(text) = event {

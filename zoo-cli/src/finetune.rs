@@ -12,8 +12,8 @@ use zoo_core::{Preprocess, parameters};
 use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, Fitted, LINEAR, MODEL, Masks, Source, TaskKind, duration, train,
-    train_segmenter,
+    CHECKPOINT, Config, Dataset, Fitted, LINEAR, Lock, MODEL, Masks, Source, TaskKind, duration,
+    train, train_segmenter,
 };
 
 use crate::args::{self, Finetune};
@@ -68,7 +68,7 @@ fn classify(
     let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
     let what = format!("{}, {layers}", card.variant);
     announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
-    prepare(args, config, folder)?;
+    let _lock = prepare(args, config, folder)?;
     let has_files = matches!(dataset.train[0].source, Source::File(_));
     if args.resume.is_none() && has_files {
         dataset.write_list(&folder.join(IMAGES))?;
@@ -113,7 +113,7 @@ fn segment(
         bail!("{} names images, not pixels\nhint: --model unet", card.variant);
     };
     announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
-    prepare(args, config, folder)?;
+    let _lock = prepare(args, config, folder)?;
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::of_segments();
     let mut run = in_folder(folder, args, devices, &stop, &mut bars);
@@ -135,14 +135,29 @@ fn announce(warnings: &[String], classes: &[String], [train, val]: [usize; 2], w
     eprintln!("{classes} classes, {train} images to train on, {val} to validate with; {what}");
 }
 
-/// Makes the run's folder and writes its settings there.
-fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<()> {
+/// Makes the run's folder, keeps others from writing there, and writes the run's settings.
+fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<Lock> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let lock = Lock::of(folder)?;
     if args.resume.is_none() {
+        // Another process may have begun and ended in the meantime.
+        ensure_free(folder)?;
         let text = config.to_toml();
         write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
     }
+    Ok(lock)
+}
+
+/// Refuses a folder with another run in it.
+fn ensure_free(folder: &Path) -> anyhow::Result<()> {
+    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
+    ensure!(
+        !has_run(folder) && !has_run(&folder.join(LINEAR)),
+        "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
+         another folder",
+        folder.display()
+    );
     Ok(())
 }
 
@@ -273,14 +288,11 @@ fn folder(args: &Finetune, config: &Config) -> anyhow::Result<PathBuf> {
         };
         PathBuf::from(format!("{data}-{model}"))
     });
-    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
-    if has_run(&folder) || has_run(&folder.join(LINEAR)) {
-        bail!(
-            "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER \
-             names another folder",
-            folder.display()
-        );
+    if folder.join(CONFIG).exists() {
+        // A run that is going on is not to be resumed either.
+        Lock::of(&folder)?;
     }
+    ensure_free(&folder)?;
     Ok(folder)
 }
 

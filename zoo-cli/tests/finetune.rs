@@ -218,7 +218,7 @@ fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
     images(&root.join("data"), 10);
-    let arguments = |out| quick(&["data", "-o", out, "--epochs", "20"]);
+    let arguments = |out| quick(&["data", "-o", out, "--epochs", "20", "-t", "1"]);
     ok(root, &arguments("whole"));
     let whole = fs::read(root.join("whole/model.bpk")).unwrap();
     for signal in ["INT", "KILL"] {
@@ -235,10 +235,45 @@ fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
             assert!(stderr.contains("`zoo finetune --resume INT` goes on"), "{stderr}");
         }
         let table = fs::read_to_string(root.join(signal).join("metrics.csv")).unwrap();
-        assert!(table.lines().count() - 1 < 20, "no epochs were left: {table}");
-        ok(root, &["finetune", "--resume", signal]);
+        let done = table.lines().count() - 1;
+        assert!(done < 20, "no epochs were left: {table}");
+        let output = zoo(root, &["finetune", "--resume", signal, "-t", "2"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
         assert!(fs::read(root.join(signal).join("model.bpk")).unwrap() == whole, "{signal}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_runs_folder_is_its_own_while_it_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 10);
+    let endless = quick(&["data", "-o", "out", "--epochs", "100000"]);
+    let mut run = command(root, &endless).spawn().unwrap();
+    // The first of these moments is before the first checkpoint, as a rule.
+    for moment in ["config.toml", "checkpoint.bpk"] {
+        wait_for(&root.join("out").join(moment));
+        let settings = fs::read(root.join("out/config.toml")).unwrap();
+        for arguments in [vec!["finetune", "--resume", "out"], quick(&["data", "-o", "out"])] {
+            let text = complaint(root, &arguments);
+            assert!(text.contains("another process is training in out"), "{text}");
+            assert!(text.contains("hint: ") && text.contains("--output"), "{text}");
+        }
+        assert!(fs::read(root.join("out/config.toml")).unwrap() == settings);
+    }
+    assert!(run.try_wait().unwrap().is_none(), "it ended by itself");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // What was killed holds nothing.
+    let text = complaint(root, &quick(&["data", "-o", "out"]));
+    assert!(text.contains("there is a run in out already"), "{text}");
+    let mut run = command(root, &["finetune", "--resume", "out"]).spawn().unwrap();
+    sleep(Duration::from_millis(300));
+    assert!(run.try_wait().unwrap().is_none(), "it does not go on");
+    run.kill().unwrap();
+    run.wait().unwrap();
 }
 
 #[test]
