@@ -35,6 +35,7 @@ mod task;
 mod train;
 
 pub use augment::Augment;
+pub use checkpoint::epochs_done;
 pub use config::{Config, Preset, TaskKind};
 pub use data::{Dataset, Packed, Sample, Source};
 pub use error::Error;

@@ -243,14 +243,16 @@ fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
     }
 }
 
-/// Tells runs apart that can't go on from each other's checkpoints.
+/// Tells runs apart that can't go on from each other's checkpoints. A run may go on for more epochs
+/// than it was to have.
 fn identity(
     config: &Config,
     card: &ModelCard,
     images: impl Iterator<Item = (String, usize)>,
 ) -> String {
     let mut config = config.clone();
-    (config.data.workers, config.data.cache_mib, config.recipe.checkpoint_steps) = (0, 0, 0);
+    (config.data.workers, config.data.cache_mib) = (0, 0);
+    (config.recipe.checkpoint_steps, config.recipe.epochs) = (0, 0);
     let mut text = format!("{}\n{card:?}\n", config.to_toml());
     for (name, class) in images {
         text += &format!("{name} {class}\n");

@@ -17,7 +17,8 @@ use zoo_lenet::{LeNet, LeNetConfig};
 use zoo_mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 use zoo_resnet::ResNet;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, Error, Event, MODEL, Observer, Run, Silent, Trained, train,
+    CHECKPOINT, Config, Dataset, Error, Event, Fitted, MODEL, Observer, Run, Silent, Trained,
+    epochs_done, train,
 };
 
 const CLASSES: [&str; 3] = ["blau", "grün und rot", "赤"];
@@ -109,8 +110,9 @@ fn config(data: &Path, settings: &[&str]) -> Config {
 }
 
 /// Settings under which everything that has a state is in use.
-const FULL: [&str; 13] = [
+const FULL: [&str; 14] = [
     "preset=\"fine\"",
+    "recipe.batch_norm=train",
     "recipe.linear_epochs=2",
     "recipe.epochs=3",
     "recipe.batch_size=5",
@@ -210,7 +212,8 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
         let moves = "blocks.9.expand.conv.weight";
         assert!(before[moves] != after[moves], "{setting}");
     }
-    let settings = ["preset=fine", "recipe.linear_epochs=0", "recipe.epochs=1"];
+    let settings =
+        ["preset=fine", "recipe.linear_epochs=0", "recipe.epochs=1", "recipe.batch_norm=train"];
     let out = TempDir::new().unwrap();
     let after = saved(&run(out.path(), &config(data.path(), &settings)).model, &device);
     for (path, values) in after.iter().filter(|(path, _)| !path.starts_with("classifier")) {
@@ -380,6 +383,47 @@ fn neither_threads_nor_interruptions_change_a_result() {
 }
 
 #[test]
+fn a_run_goes_on_for_more_epochs() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 6);
+    let go_on = |folder: &Path, config: &Config| {
+        let stop = AtomicBool::new(false);
+        run_in(folder, config, true, &stop, &mut Silent).unwrap()
+    };
+    for (preset, schedule) in [("linear", "cosine"), ("fine", "constant"), ("fine", "step")] {
+        let of_epochs = |epochs: usize| {
+            let settings = [
+                format!("preset={preset}"),
+                format!("recipe.schedule={schedule}"),
+                format!("recipe.epochs={epochs}"),
+                "recipe.linear_epochs=1".to_owned(),
+                "recipe.step_epochs=1".to_owned(),
+                "recipe.batch_size=5".to_owned(),
+            ];
+            config(data.path(), &settings.each_ref().map(String::as_str))
+        };
+        let whole = TempDir::new().unwrap();
+        let expected = run(whole.path(), &of_epochs(4)).fitted;
+        let out = TempDir::new().unwrap();
+        assert_eq!(run(out.path(), &of_epochs(2)).fitted.history.len(), 2);
+        assert_eq!(epochs_done(out.path()).unwrap(), Some(2));
+        assert!(go_on(out.path(), &of_epochs(2)).fitted.was_finished);
+
+        // From there on, rates are those of a run that was to have as many from its start.
+        let got = go_on(out.path(), &of_epochs(4)).fitted;
+        assert!(!got.was_finished && got.history.len() == 4, "{got:?}");
+        let rates =
+            |fitted: &Fitted| fitted.history[2..].iter().map(|row| row.lr).collect::<Vec<_>>();
+        assert_eq!(rates(&got), rates(&expected), "{schedule}");
+        let bytes = |folder: &TempDir| fs::read(folder.path().join(MODEL)).unwrap();
+        if schedule != "cosine" {
+            assert!(bytes(&out) == bytes(&whole), "{schedule}");
+        }
+    }
+}
+
+#[test]
 fn the_classifier_is_trained_before_all_layers_are() {
     let _alone = alone();
     let device = Device::flex();
@@ -412,7 +456,7 @@ fn another_runs_checkpoint_is_refused() {
     images(data.path(), 4);
     let out = TempDir::new().unwrap();
     run(out.path(), &config(data.path(), &["recipe.epochs=1"]));
-    let other = config(data.path(), &["recipe.epochs=2"]);
+    let other = config(data.path(), &["recipe.epochs=1", "recipe.lr=0.1"]);
     let stop = AtomicBool::new(false);
     let error = run_in(out.path(), &other, true, &stop, &mut Silent).unwrap_err();
     assert!(matches!(error, Error::Resume { .. }), "{error}");
@@ -626,12 +670,44 @@ fn a_run_that_gets_no_better_stops() {
     let out = TempDir::new().unwrap();
     // Nothing is learned at this rate.
     let settings = ["recipe.epochs=30", "recipe.early_stopping=3", "recipe.lr=1e-30"];
-    let config = config(data.path(), &settings);
+    let mut config = config(data.path(), &settings);
     let trained = run(out.path(), &config);
     let epochs = trained.fitted.history.len();
     assert_eq!((epochs, trained.fitted.best_epoch), (4, Some(1)));
     let stop = AtomicBool::new(false);
     let again = run_in(out.path(), &config, true, &stop, &mut Silent).unwrap();
-    assert_eq!(again.fitted.history.len(), epochs);
+    assert!(again.fitted.was_finished && again.fitted.history.len() == epochs);
     assert_eq!(again.evaluation, trained.evaluation);
+
+    // Who asks for another number of epochs has new patience.
+    config.recipe.epochs = 40;
+    let mut warnings = Warnings::default();
+    let again = run_in(out.path(), &config, true, &stop, &mut warnings).unwrap();
+    assert!(!again.fitted.was_finished && again.fitted.history.len() == epochs + 3);
+    let [warning] = &warnings.0[..] else { panic!("{:?}", warnings.0) };
+    assert!(warning.contains("ends after epoch 7 of 40") && warning.contains("early_stopping"));
+}
+
+#[test]
+fn a_loss_that_can_not_come_from_learning_is_told_of() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let out = TempDir::new().unwrap();
+    let settings = [
+        "preset=scratch",
+        "recipe.epochs=2",
+        "recipe.warmup_epochs=0",
+        "recipe.lr=1.0",
+        "recipe.momentum=0.99",
+        "recipe.batch_size=1",
+    ];
+    let config = config(data.path(), &settings);
+    let stop = AtomicBool::new(false);
+    let mut warnings = Warnings::default();
+    let model = LeNetConfig::new().with_in_channels(3).init(&Device::flex());
+    let _ = train_in(out.path(), model, &config, false, &stop, &mut warnings);
+    let of_loss = warnings.0.iter().filter(|text| text.contains("the loss is"));
+    assert!(of_loss.clone().count() > 0, "{:?}", warnings.0);
+    assert!(of_loss.clone().all(|text| text.contains("hint: a lower learning rate (--lr)")));
 }

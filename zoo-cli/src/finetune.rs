@@ -13,7 +13,7 @@ use zoo_import::{Checkpoint, ModelCard, Origin, is_record_file, write_atomically
 use zoo_models::Network;
 use zoo_train::{
     CHECKPOINT, Config, Dataset, Fitted, LINEAR, Lock, MODEL, Masks, Source, TaskKind, duration,
-    train, train_segmenter,
+    epochs_done, train, train_segmenter,
 };
 
 use crate::args::{self, Finetune};
@@ -81,7 +81,7 @@ fn classify(
         let percent = 100.0 * evaluation.top1;
         format!("{percent:.1} % of {} validation images are right", evaluation.images)
     });
-    conclude(folder, &trained.fitted, result, trained.unreadable)
+    conclude(config, folder, &trained.fitted, result, trained.unreadable)
 }
 
 /// A run in a folder.
@@ -123,7 +123,7 @@ fn segment(
         let (mean, pixels) = (evaluation.mean_iou, 100.0 * evaluation.pixels);
         format!("mean IoU {mean:.3} ({}), {pixels:.1} % of pixels are right", iou.join(" "))
     });
-    conclude(folder, &trained.fitted, result, trained.unreadable)
+    conclude(config, folder, &trained.fitted, result, trained.unreadable)
 }
 
 /// Says what is about to be done.
@@ -143,6 +143,17 @@ fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<Lo
     if args.resume.is_none() {
         // Another process may have begun and ended in the meantime.
         ensure_free(folder)?;
+    } else if let Some(epochs) = args.epochs
+        && let Some(done) = epochs_done(folder)?
+    {
+        ensure!(
+            epochs >= done,
+            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
+            folder.display(),
+            2 * done
+        );
+    }
+    if args.resume.is_none() || args.epochs.is_some() {
         let text = config.to_toml();
         write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
     }
@@ -163,6 +174,7 @@ fn ensure_free(folder: &Path) -> anyhow::Result<()> {
 
 /// Says what came of it.
 fn conclude(
+    config: &Config,
     folder: &Path,
     fitted: &Fitted,
     result: Option<String>,
@@ -171,6 +183,15 @@ fn conclude(
     if fitted.was_interrupted {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
         return Ok(Outcome::Interrupted);
+    }
+    if fitted.was_finished {
+        eprintln!(
+            "zoo: the run in {0} is finished: it has {1} epochs\nhint: `zoo finetune --resume {0} \
+             --epochs {2}` goes on with it",
+            folder.display(),
+            fitted.history.len(),
+            2 * config.recipe.epochs
+        );
     }
     let epoch = fitted.best_epoch.map(|epoch| match epoch {
         0 => "the classifier alone".to_owned(),
@@ -191,7 +212,9 @@ fn settings(args: &Finetune) -> anyhow::Result<Config> {
             "{} is not the folder of a run\nhint: there is no {CONFIG} in it",
             folder.display()
         );
-        return Ok(Config::from_layers(&[Config::read_layer(&path)?])?);
+        let mut config = Config::from_layers(&[Config::read_layer(&path)?])?;
+        config.recipe.epochs = args.epochs.unwrap_or(config.recipe.epochs);
+        return Ok(config);
     }
     let mut layers = Vec::new();
     if let Some(path) = &args.config {

@@ -162,7 +162,7 @@ fn what_can_not_be_learned_from_is_refused() {
     }
     let text = complaint(root, &["finetune", "--resume", "data"]);
     assert!(text.contains("data is not the folder of a run"), "{text}");
-    let text = complaint(root, &["finetune", "--resume", "data", "--epochs", "3"]);
+    let text = complaint(root, &["finetune", "--resume", "data", "--lr", "0.1"]);
     assert!(text.contains("cannot be used with"), "{text}");
     // A run that was killed before it came to all layers.
     fs::create_dir_all(root.join("out/linear")).unwrap();
@@ -240,6 +240,7 @@ fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
         let output = zoo(root, &["finetune", "--resume", signal, "-t", "2"]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("resuming at epoch"), "{stderr}");
         assert!(fs::read(root.join(signal).join("model.bpk")).unwrap() == whole, "{signal}");
     }
 }
@@ -256,7 +257,11 @@ fn a_runs_folder_is_its_own_while_it_goes_on() {
     for moment in ["config.toml", "checkpoint.bpk"] {
         wait_for(&root.join("out").join(moment));
         let settings = fs::read(root.join("out/config.toml")).unwrap();
-        for arguments in [vec!["finetune", "--resume", "out"], quick(&["data", "-o", "out"])] {
+        for arguments in [
+            vec!["finetune", "--resume", "out"],
+            vec!["finetune", "--resume", "out", "--epochs", "3"],
+            quick(&["data", "-o", "out"]),
+        ] {
             let text = complaint(root, &arguments);
             assert!(text.contains("another process is training in out"), "{text}");
             assert!(text.contains("hint: ") && text.contains("--output"), "{text}");
@@ -274,6 +279,46 @@ fn a_runs_folder_is_its_own_while_it_goes_on() {
     assert!(run.try_wait().unwrap().is_none(), "it does not go on");
     run.kill().unwrap();
     run.wait().unwrap();
+}
+
+#[test]
+fn a_finished_run_goes_on_for_more_epochs() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 5);
+    ok(root, &quick(&["data", "-o", "out", "--epochs", "2"]));
+    let model = fs::read(root.join("out/model.bpk")).unwrap();
+    let resume = |arguments: &[&str]| {
+        let output = zoo(root, &[&["finetune", "--resume", "out"], arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr
+    };
+    let text = resume(&[]);
+    assert!(text.contains("the run in out is finished: it has 2 epochs"), "{text}");
+    assert!(text.contains("hint: `zoo finetune --resume out --epochs 4`"), "{text}");
+    assert!(fs::read(root.join("out/model.bpk")).unwrap() == model);
+
+    let text = resume(&["--epochs", "4"]);
+    assert!(text.contains("resuming at epoch 3/4") && text.contains("epoch 4/4"), "{text}");
+    assert!(!text.contains("finished"), "{text}");
+    let config = fs::read_to_string(root.join("out/config.toml")).unwrap();
+    assert!(config.contains("epochs = 4"), "{config}");
+    // The learning rate is that of a run that was to have four from its start.
+    ok(root, &quick(&["data", "-o", "whole", "--epochs", "4"]));
+    let rates = |folder: &str| {
+        let mut table = csv::Reader::from_path(root.join(folder).join("metrics.csv")).unwrap();
+        let column = table.headers().unwrap().iter().position(|name| name == "lr").unwrap();
+        table.records().map(|row| row.unwrap()[column].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(rates("out")[2..], rates("whole")[2..]);
+
+    // Fewer than there are can't be.
+    let text = complaint(root, &["finetune", "--resume", "out", "--epochs", "3"]);
+    assert!(text.contains("the run in out has 4 epochs already"), "{text}");
+    assert!(text.contains("hint: --epochs 8"), "{text}");
+    let config = fs::read_to_string(root.join("out/config.toml")).unwrap();
+    assert!(config.contains("epochs = 4"), "{config}");
 }
 
 #[test]
