@@ -322,6 +322,41 @@ fn a_finished_run_goes_on_for_more_epochs() {
 }
 
 #[test]
+fn settings_that_nobody_can_have_meant_are_named() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 3);
+    for (number, (arguments, named)) in [
+        (["--set", "augment.mixup=0.5"], Some("augment.mixup")),
+        (["--set", "augment.cutmix=1"], Some("augment.cutmix")),
+        (["--freeze-until", "stem"], Some("recipe.freeze_until")),
+        (["--backbone-lr-scale", "0.1"], Some("recipe.backbone_lr_scale")),
+        (["--set", "recipe.batch_norm=train"], None),
+        (["--set", "augment.erase=1"], None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let out = format!("out{number}");
+        let rest = ["finetune", "data", "--size", "32", "--epochs", "1", "-o", &out];
+        let output = zoo(root, &[&rest[..], &arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        match named {
+            Some(named) => {
+                let text = format!("zoo: {named} has no effect: only the classifier is trained");
+                assert!(stderr.contains(&text), "{stderr}");
+                assert!(stderr.contains("hint: --do-fine-tuning true"), "{stderr}");
+            }
+            None => assert!(!stderr.contains("no effect"), "{stderr}"),
+        }
+    }
+    let text = complaint(root, &quick(&["data", "--do-fine-tuning", "false"]));
+    assert!(text.contains("there are no features to train a classifier on"), "{text}");
+    assert!(text.contains("hint: --preset linear"), "{text}");
+}
+
+#[test]
 fn the_embedded_model_learns_new_classes() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
