@@ -497,12 +497,19 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.preset == Preset::Linear && recipe.do_fine_tuning {
-            warnings.push(
-                "all layers are trained with the preset linear, which is for the classifier alone\n\
-                 hint: --preset fine"
-                    .to_owned(),
-            );
+        let contradiction = match (self.preset, recipe.do_fine_tuning) {
+            (Preset::Linear, true) => {
+                Some(("all layers are trained", "linear", "the classifier alone", "fine"))
+            }
+            (Preset::Fine, false) => {
+                Some(("only the classifier is trained", "fine", "all layers", "linear"))
+            }
+            _ => None,
+        };
+        if let Some((what, preset, meant_for, other)) = contradiction {
+            warnings.push(format!(
+                "{what}, but the preset {preset} is for {meant_for}\nhint: --preset {other}"
+            ));
         }
         warnings
     }
@@ -731,6 +738,7 @@ mod tests {
             ("preset=segment augment.mixup=0.2", "augment.mixup", "augment.crop_scale"),
             ("preset=segment data.balance=weights", "data.balance", "leave it out"),
             ("preset=linear recipe.do_fine_tuning=true", "the preset linear", "--preset fine"),
+            ("preset=fine recipe.do_fine_tuning=false", "the preset fine", "--preset linear"),
             ("preset=scratch recipe.batch_norm=frozen", "recipe.batch_norm", "batch_norm=train"),
             ("preset=fine model.pretrained=false", "recipe.batch_norm", "--preset scratch"),
         ] {
@@ -751,7 +759,6 @@ mod tests {
             "augment.erase=1 augment.flip=0 recipe.dropout=0.9 data.balance=weights",
             "augment.mixup=0 recipe.backbone_lr_scale=1",
             "recipe.do_fine_tuning=true recipe.freeze_until=stem augment.mixup=0.2",
-            "preset=fine recipe.do_fine_tuning=false",
             "preset=scratch recipe.momentum=0.5 recipe.backbone_lr_scale=0.5",
             "recipe.schedule=step recipe.step_epochs=3",
             "preset=segment augment.flip=0 recipe.freeze_until=stem",

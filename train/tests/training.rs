@@ -220,16 +220,16 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
         assert!(before[path] != *values, "{path}");
     }
 
-    let settings = ["recipe.do_fine_tuning=true", "recipe.freeze_until=block"];
-    let result = run_in(
-        out.path(),
-        &config(data.path(), &settings),
-        false,
-        &AtomicBool::new(false),
-        &mut Silent,
-    );
-    let text = result.unwrap_err().to_string();
-    assert!(text.contains("no part `block`") && text.contains("blocks.0"), "{text}");
+    for (setting, expected) in [
+        ("recipe.freeze_until=block", ["no part `block`", "blocks.0"]),
+        ("recipe.freeze_until=classifier", ["nothing is left to train", "hint: --freeze-until"]),
+    ] {
+        let config = config(data.path(), &["recipe.do_fine_tuning=true", setting]);
+        let stop = AtomicBool::new(false);
+        let error = run_in(out.path(), &config, false, &stop, &mut Silent).unwrap_err();
+        let text = error.to_string();
+        assert!(expected.iter().all(|expected| text.contains(expected)), "{text}");
+    }
 }
 
 /// Stops a run after so many batches.
