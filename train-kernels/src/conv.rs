@@ -107,7 +107,9 @@ fn convolve(
         return out;
     }
     let steps = tiling.packed_steps(depth);
-    let block = block_len(depth, places, tiling.columns);
+    // Few enough to be shared: no sum goes over several blocks.
+    let shared = places.div_ceil(4 * rayon::current_num_threads());
+    let block = block_len(depth, shared, tiling.columns);
     let blocks = places.div_ceil(block);
     (0..g.groups * blocks).into_par_iter().for_each(|task| {
         let (group, first) = (task / blocks, task % blocks * block);
@@ -161,10 +163,9 @@ impl Output<'_> {
     }
 }
 
-/// Columns that are packed at once: as many as a block holds, and few enough to be shared.
-fn block_len(depth: usize, places: usize, columns: usize) -> usize {
-    let shared = places.div_ceil(4 * rayon::current_num_threads());
-    (BLOCK / depth.max(1)).min(shared).max(1).next_multiple_of(columns)
+/// Columns that are packed at once: as many as a block holds, of so many at most.
+fn block_len(depth: usize, most: usize, columns: usize) -> usize {
+    (BLOCK / depth.max(1)).min(most).max(1).next_multiple_of(columns)
 }
 
 /// What a tap reads for a run: from where in its channel, to where in its row of the panel.
@@ -245,6 +246,7 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
 
     let mut out = zeros(g.batch * g.channels[0] * g.inputs());
     let steps = tiling.packed_steps(group_out);
+    // A sum goes over several blocks, so these are no matter of how many threads there are.
     let block = block_len(group_out, places, tiling.columns);
     let part = group_in * g.inputs();
     out.par_chunks_mut(part).enumerate().for_each(|(task, out)| {

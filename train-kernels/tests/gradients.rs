@@ -336,23 +336,28 @@ fn views_are_read_in_their_order() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let x = random([3, 12, 17, 15]);
-    let convs = [1, 2, 12]
-        .map(|groups| Conv2dConfig::new([12, 12], [3, 3]).with_groups(groups).init(&device()));
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            convs.each_ref().map(|conv| {
-                let output = conv2d(conv, &x).unwrap();
-                let gradients = (output.clone() * output).sum().backward();
-                let weight = conv.weight.val().grad(&gradients).unwrap();
-                (weight.into_data(), x.grad(&gradients).unwrap().into_data())
+    let plain = [1, 2, 12]
+        .map(|groups| ([3, 12, 17, 15], Conv2dConfig::new([12, 12], [3, 3]).with_groups(groups)));
+    // Several blocks for each number of threads, also where kernels take steps.
+    let large = [([1, 1], 1), ([2, 2], 1), ([2, 3], 2), ([2, 2], 4)].map(|(stride, groups)| {
+        let config = Conv2dConfig::new([4, 8], [3, 3]).with_groups(groups).with_stride(stride);
+        ([2, 4, 40, 40], config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)))
+    });
+    for (shape, config) in cases().chain(plain).chain(large) {
+        let (conv, x) = (config.init(&device()), random(shape));
+        let factors = random(conv.forward(x.clone()).dims()).detach();
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let output = conv2d(&conv, &x).unwrap();
+                let (input, kernels, _) = gradients(&output, &factors, &conv, &x);
+                [output, input, kernels].map(Tensor::into_data)
             })
-        })
-    };
-    let alone = run(1);
-    for threads in [2, 3, 7] {
-        assert!(run(threads) == alone, "{threads} threads come to other gradients");
+        };
+        let alone = run(1);
+        for threads in [2, 3, 7] {
+            assert!(run(threads) == alone, "{config} of {shape:?} on {threads} threads");
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::ops::Deref;
 use std::path::Path;
 
-use burn::lr_scheduler::LrSchedulerRecord;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
@@ -15,7 +14,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use serde::{Deserialize, Serialize};
 use zoo_import::write_atomically;
 
-use crate::{EpochRow, Error, Score};
+use crate::{CHECKPOINT, EpochRow, Error, Score};
 
 /// How far a run is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +34,9 @@ pub(crate) struct Progress {
     /// How good the best epoch was, and which it is, from 1.
     pub(crate) best: Option<Score>,
     pub(crate) best_epoch: usize,
+    /// Epochs that there are to be, and how many were done when that was last said.
+    pub(crate) epochs: usize,
+    pub(crate) since: usize,
     /// Seconds that were spent.
     pub(crate) seconds: f64,
     pub(crate) history: Vec<EpochRow>,
@@ -61,6 +63,29 @@ fn checksum<B: Deref<Target = [u8]>>(progress: &str, parts: &BTreeMap<&str, B>) 
     format!("{sum:08x}")
 }
 
+/// A checkpoint, and how far its run is.
+fn open(path: &Path) -> Result<(Reader, Progress), Error> {
+    let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
+    let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
+    let text = reader.metadata().get(PROGRESS).map_or("", |text| text);
+    let progress = toml::from_str(text)
+        .map_err(|_| broken("it is not a checkpoint of a training run".to_owned()))?;
+    Ok((reader, progress))
+}
+
+/// The number of epochs that the run in a folder has done; none where it has no checkpoint yet.
+///
+/// # Errors
+///
+/// When its checkpoint can't be read.
+pub fn epochs_done(folder: &Path) -> Result<Option<usize>, Error> {
+    let path = folder.join(CHECKPOINT);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(open(&path)?.1.epoch))
+}
+
 impl<M: Module> State<M> {
     /// Writes a checkpoint that replaces an older one only when it is whole.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
@@ -70,7 +95,6 @@ impl<M: Module> State<M> {
             parts.push(("ema", ema.clone().into_record().into_bytes()));
         }
         parts.push(("optimizer", self.optimizer.into_bytes()));
-        parts.push(("schedule", self.schedule.to_record().into_bytes()));
         let failed = |reason: String| zoo_import::Error::Write { path: path.to_owned(), reason };
         let parts = parts
             .into_iter()
@@ -99,16 +123,14 @@ impl<M: Module> State<M> {
         rebuild: impl FnOnce(&M) -> Result<(ModuleOptimizer, ModuleLrScheduler), Error>,
     ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
-        let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
+        let (reader, progress) = open(path)?;
         let text = reader.metadata().get(PROGRESS).map_or("", |text| text);
-        let progress: Progress = toml::from_str(text)
-            .map_err(|_| broken("it is not a checkpoint of a training run".to_owned()))?;
         if progress.run != self.progress.run {
             return Err(broken(
                 "it was written with other images or another configuration".to_owned(),
             ));
         }
-        let mut parts = ["model", "ema", "optimizer", "schedule"]
+        let mut parts = ["model", "ema", "optimizer"]
             .into_iter()
             .filter(|name| self.ema.is_some() || *name != "ema")
             .map(|name| {
@@ -127,7 +149,10 @@ impl<M: Module> State<M> {
         };
         let ema = self.ema.map(|ema| model(ema, "ema")).transpose()?;
         let model = model(self.model, "model")?;
-        let (optimizer, schedule) = rebuild(&model)?;
+        let (optimizer, mut schedule) = rebuild(&model)?;
+        // A rate depends on the step's number and on how many there will be, which may be more than
+        // when this was written.
+        (0..progress.step).for_each(|_| drop(schedule.step()));
         let record = OptimizerRecord::from_bytes(part("optimizer"));
         let record = record.map_err(|error| broken(error.to_string()))?;
         let has_state = !record.is_empty();
@@ -135,8 +160,6 @@ impl<M: Module> State<M> {
         if has_state && optimizer.to_record().is_empty() {
             return Err(broken("its optimiser is another backend's; resume there".to_owned()));
         }
-        let record = LrSchedulerRecord::from_bytes(part("schedule"));
-        let schedule = schedule.load_record(record.map_err(|error| broken(error.to_string()))?);
         Ok(Self { model, ema, optimizer, schedule, progress })
     }
 }

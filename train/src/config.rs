@@ -32,7 +32,7 @@ pub struct Config {
 pub enum Preset {
     /// A new classifier on features that stay as they are.
     Linear,
-    /// All layers, starting from published weights.
+    /// All layers, starting from published weights. BatchNorm stays as it is.
     Fine,
     /// All layers, starting from nothing.
     Scratch,
@@ -246,8 +246,9 @@ impl Config {
                     epochs: 10,
                     batch_size: 16,
                     lr: 3e-4,
-                    backbone_lr_scale: 0.3,
+                    backbone_lr_scale: 0.5,
                     clip: 1.0,
+                    batch_norm: BatchNormMode::Frozen,
                     ..linear.recipe
                 },
                 ..linear
@@ -445,6 +446,18 @@ impl Config {
             "data.val_fraction is not in [0, 1)",
             "0.2 keeps a fifth of each class for validation",
         )?;
+        let Self { data, model, recipe, .. } = self;
+        ensure(
+            recipe.do_fine_tuning || data.task == TaskKind::Classify,
+            "recipe.do_fine_tuning is false, but what tells pixels apart is trained as a whole",
+            "leave --do-fine-tuning out",
+        )?;
+        ensure(
+            recipe.do_fine_tuning || model.pretrained,
+            "recipe.do_fine_tuning is false, but the network starts from nothing: there are no \
+             features to train a classifier on",
+            "--preset linear starts from published weights, --do-fine-tuning true trains all layers",
+        )?;
         self.augment.check()
     }
 
@@ -467,17 +480,158 @@ impl Config {
         }
     }
 
-    /// Settings that change nothing where the classifier alone is trained.
-    pub(crate) fn without_effect(&self) -> Vec<&'static str> {
+    /// A sentence, with what to do, about each setting that was given and changes nothing, and about
+    /// settings that don't go together.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let table = |config: &Self| Table::try_from(config).unwrap_or_default();
+        let [given, usual] = [table(self), table(&Self::preset(self.preset))];
+        let is_given = |setting: &str| {
+            let (section, key) = setting.split_once('.').unwrap_or_default();
+            get(&given, section, key) != get(&usual, section, key)
+        };
+        let idle = self.idle().into_iter().filter(|idle| is_given(idle.setting));
+        let mut warnings: Vec<String> = idle.map(|idle| idle.to_string()).collect();
+        let recipe = &self.recipe;
+        if recipe.do_fine_tuning
+            && !self.model.pretrained
+            && recipe.batch_norm == BatchNormMode::Frozen
+        {
+            warnings.push(
+                "recipe.batch_norm is frozen, but the network starts from nothing, so that there are \
+                 no statistics yet\nhint: --preset scratch, or --set recipe.batch_norm=train"
+                    .to_owned(),
+            );
+        }
+        let contradiction = match (self.preset, recipe.do_fine_tuning) {
+            (Preset::Linear, true) => {
+                Some(("all layers are trained", "linear", "the classifier alone", "fine"))
+            }
+            (Preset::Fine, false) => {
+                Some(("only the classifier is trained", "fine", "all layers", "linear"))
+            }
+            _ => None,
+        };
+        if let Some((what, preset, meant_for, other)) = contradiction {
+            warnings.push(format!(
+                "{what}, but the preset {preset} is for {meant_for}\nhint: --preset {other}"
+            ));
+        }
+        warnings
+    }
+
+    /// Settings that would change nothing.
+    fn idle(&self) -> Vec<Idle> {
         let Self { recipe, augment, .. } = self;
-        let settings = [
-            ("augment.mixup", augment.mixup > 0.0),
-            ("augment.cutmix", augment.cutmix > 0.0),
-            ("recipe.freeze_until", !recipe.freeze_until.is_empty()),
-        ];
-        let given =
-            settings.into_iter().filter(|(_, is_given)| *is_given && !recipe.do_fine_tuning);
-        given.map(|(name, _)| name).collect()
+        let segments = self.data.task == TaskKind::Segment;
+        let is_frozen = !recipe.do_fine_tuning && !segments;
+        let has_momentum = matches!(recipe.optimizer, OptimizerKind::Sgd | OptimizerKind::RmsProp);
+        let mut idle = Vec::new();
+        let mut add = |is_idle: bool, settings: &[&'static str], why, hint| {
+            if is_idle {
+                idle.extend(settings.iter().map(|&setting| Idle { setting, why, hint }));
+            }
+        };
+        add(
+            is_frozen,
+            &[
+                "recipe.backbone_lr_scale",
+                "recipe.batch_norm",
+                "recipe.freeze_until",
+                "recipe.linear_epochs",
+                "recipe.stochastic_depth",
+                "augment.mixup",
+                "augment.cutmix",
+            ],
+            "only the classifier is trained",
+            "--do-fine-tuning true trains all layers",
+        );
+        add(
+            is_frozen && recipe.views == 1,
+            &[
+                "augment.crop_scale",
+                "augment.crop_padding",
+                "augment.flip",
+                "augment.colour",
+                "augment.rotation",
+                "augment.rand_augment",
+                "augment.rand_magnitude",
+                "augment.erase",
+            ],
+            "there is one view of each image, the plain one",
+            "--set recipe.views=2 adds one that is augmented",
+        );
+        add(
+            segments,
+            &["data.balance", "recipe.label_smoothing", "recipe.linear_epochs", "recipe.views"],
+            "pixels are told apart",
+            "leave it out",
+        );
+        add(
+            segments,
+            &[
+                "augment.crop_padding",
+                "augment.colour",
+                "augment.rotation",
+                "augment.rand_augment",
+                "augment.rand_magnitude",
+                "augment.erase",
+                "augment.mixup",
+                "augment.cutmix",
+            ],
+            "images with masks are only cropped and mirrored",
+            "augment.crop_scale and augment.flip say how",
+        );
+        add(
+            recipe.do_fine_tuning && !segments,
+            &["recipe.views"],
+            "all layers are trained, with new views in each epoch",
+            "--do-fine-tuning false trains the classifier alone",
+        );
+        add(
+            recipe.do_fine_tuning && !segments && !self.model.pretrained,
+            &["recipe.linear_epochs"],
+            "the network starts from nothing",
+            "--preset fine starts from published weights",
+        );
+        add(
+            !has_momentum,
+            &["recipe.momentum"],
+            "the optimiser has none",
+            "--optimizer sgd or rmsprop has",
+        );
+        add(
+            recipe.schedule != Schedule::Step,
+            &["recipe.step_epochs"],
+            "the learning rate does not fall in steps",
+            "--set recipe.schedule=step lets it",
+        );
+        add(
+            augment.rand_augment == 0 && !segments,
+            &["augment.rand_magnitude"],
+            "RandAugment is off",
+            "--set augment.rand_augment=2 turns it on",
+        );
+        add(
+            augment.crop_scale < 1.0 && !segments,
+            &["augment.crop_padding"],
+            "images are cropped at random",
+            "--set augment.crop_scale=1 takes the plain view",
+        );
+        idle
+    }
+}
+
+/// A setting that changes nothing.
+struct Idle {
+    setting: &'static str,
+    why: &'static str,
+    hint: &'static str,
+}
+
+impl std::fmt::Display for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { setting, why, hint } = self;
+        write!(f, "{setting} has no effect: {why}\nhint: {hint}")
     }
 }
 
@@ -563,13 +717,74 @@ mod tests {
         assert!(text.contains("`recipe.weight_decay`"), "{text}");
     }
 
+    /// What is said of settings.
+    fn warnings(settings: &[&str]) -> Vec<String> {
+        let layers: Vec<_> =
+            settings.iter().map(|setting| Config::setting(setting).unwrap()).collect();
+        Config::from_layers(&layers).unwrap().warnings()
+    }
+
     #[test]
-    fn what_a_frozen_backbone_makes_idle_is_named() {
-        let settings = ["augment.mixup=0.2", "recipe.freeze_until=stem"];
-        let layers = settings.map(|setting| Config::setting(setting).unwrap());
-        let config = Config::from_layers(&layers).unwrap();
-        assert_eq!(config.without_effect(), ["augment.mixup", "recipe.freeze_until"]);
-        assert!(Config::preset(Preset::Fine).without_effect().is_empty());
+    fn settings_without_effect_are_named_with_what_to_do() {
+        for (settings, named, hint) in [
+            ("augment.mixup=0.2", "augment.mixup", "--do-fine-tuning true"),
+            ("augment.cutmix=1", "augment.cutmix", "--do-fine-tuning true"),
+            ("recipe.freeze_until=stem", "recipe.freeze_until", "--do-fine-tuning true"),
+            ("recipe.backbone_lr_scale=0.1", "recipe.backbone_lr_scale", "--do-fine-tuning true"),
+            ("recipe.linear_epochs=3", "recipe.linear_epochs", "--do-fine-tuning true"),
+            ("recipe.stochastic_depth=false", "recipe.stochastic_depth", "--do-fine-tuning true"),
+            ("recipe.views=1 augment.erase=1", "augment.erase", "recipe.views=2"),
+            ("recipe.momentum=0.5", "recipe.momentum", "--optimizer sgd"),
+            ("recipe.step_epochs=3", "recipe.step_epochs", "recipe.schedule=step"),
+            ("augment.rand_magnitude=3", "augment.rand_magnitude", "augment.rand_augment=2"),
+            ("augment.crop_padding=0.2", "augment.crop_padding", "augment.crop_scale=1"),
+            ("preset=fine recipe.views=3", "recipe.views", "--do-fine-tuning false"),
+            ("preset=scratch recipe.linear_epochs=3", "recipe.linear_epochs", "--preset fine"),
+            ("preset=segment augment.mixup=0.2", "augment.mixup", "augment.crop_scale"),
+            ("preset=segment data.balance=weights", "data.balance", "leave it out"),
+            ("preset=linear recipe.do_fine_tuning=true", "the preset linear", "--preset fine"),
+            ("preset=fine recipe.do_fine_tuning=false", "the preset fine", "--preset linear"),
+            ("preset=scratch recipe.batch_norm=frozen", "recipe.batch_norm", "batch_norm=train"),
+            ("preset=fine model.pretrained=false", "recipe.batch_norm", "--preset scratch"),
+        ] {
+            let warnings = warnings(&settings.split(' ').collect::<Vec<_>>());
+            let [warning] = &warnings[..] else { panic!("{settings}: {warnings:?}") };
+            let (what, to_do) = warning.split_once("\nhint: ").unwrap();
+            assert!(what.contains(named) && to_do.contains(hint), "{settings}: {warning}");
+        }
+    }
+
+    #[test]
+    fn settings_with_an_effect_or_of_the_preset_are_passed_over() {
+        for settings in [
+            "preset=linear",
+            "preset=fine",
+            "preset=scratch",
+            "preset=segment",
+            "augment.erase=1 augment.flip=0 recipe.dropout=0.9 data.balance=weights",
+            "augment.mixup=0 recipe.backbone_lr_scale=1",
+            "recipe.do_fine_tuning=true recipe.freeze_until=stem augment.mixup=0.2",
+            "preset=scratch recipe.momentum=0.5 recipe.backbone_lr_scale=0.5",
+            "recipe.schedule=step recipe.step_epochs=3",
+            "preset=segment augment.flip=0 recipe.freeze_until=stem",
+        ] {
+            let warnings = warnings(&settings.split(' ').collect::<Vec<_>>());
+            assert!(warnings.is_empty(), "{settings}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for (settings, hint) in [
+            (["preset=scratch", "recipe.do_fine_tuning=false"], "--preset linear"),
+            (["preset=linear", "model.pretrained=false"], "--do-fine-tuning true"),
+            (["data.task=segment", "recipe.do_fine_tuning=false"], "leave --do-fine-tuning out"),
+        ] {
+            let layers = settings.map(|setting| Config::setting(setting).unwrap());
+            let text = Config::from_layers(&layers).unwrap_err().to_string();
+            assert!(text.contains("recipe.do_fine_tuning is false"), "{text}");
+            assert!(text.split_once("\nhint: ").unwrap().1.contains(hint), "{text}");
+        }
     }
 
     #[test]

@@ -20,6 +20,15 @@ pub enum Error {
     /// A file could not be written, or a record could not be read.
     #[error(transparent)]
     Record(#[from] zoo_import::Error),
+    /// Another process writes into a run's folder.
+    #[error(
+        "another process is training in {folder}\nhint: wait until it has ended or stop it, or \
+         name another folder with --output"
+    )]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The loss is no longer a number.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the last good state is kept in \

@@ -60,10 +60,16 @@ pub struct Fitted {
     pub seconds: f64,
     /// Whether there are epochs left.
     pub was_interrupted: bool,
+    /// Whether there were none left before: nothing was trained.
+    pub was_finished: bool,
 }
 
 /// The name of a run's checkpoint in its folder.
 pub const CHECKPOINT: &str = "checkpoint.bpk";
+
+/// A loss above this is no network's that learns: for the worst guess among `k` classes it is about
+/// `ln k`.
+const LARGE_LOSS: f64 = 100.0;
 
 /// Trains a network. Each time it is better than ever before, `keep` is called with it.
 ///
@@ -92,14 +98,27 @@ pub fn fit<T: Task>(
     let model = task.prepare(model.train())?;
     let (optimizer, schedule) = build(&model)?;
     let ema = (recipe.ema > 0.0).then(|| model.valid());
-    let progress = Progress { run: run_id.to_owned(), best: start, ..Progress::default() };
+    let progress = Progress {
+        run: run_id.to_owned(),
+        epochs: recipe.epochs,
+        best: start,
+        ..Progress::default()
+    };
     let mut state = State { model, ema, optimizer, schedule, progress };
     if run.has_checkpoint() {
         state = state.load(&run.folder.join(CHECKPOINT), build)?;
+        let progress = &mut state.progress;
+        if progress.epochs != recipe.epochs {
+            (progress.epochs, progress.since) = (recipe.epochs, progress.epoch);
+        }
+        if is_over(progress, config) {
+            return Ok(Fitted { was_finished: true, ..fitted(state.progress, false) });
+        }
+        run.observer.on(&Event::Resume { epoch: progress.epoch + 1, epochs: recipe.epochs });
     }
 
     let mut journal = Journal::new(run.folder)?;
-    while state.progress.epoch < recipe.epochs && !has_stalled(&state.progress, config) {
+    while !is_over(&state.progress, config) {
         let is_complete = epoch(task, &mut state, config, run, &mut journal);
         complain(task, run.observer);
         if !is_complete? {
@@ -133,9 +152,10 @@ pub fn fit<T: Task>(
         journal.epoch(&state.progress.history)?;
         save(&state, run.folder)?;
         let progress = &state.progress;
-        run.observer.on(&Event::EpochDone(&progress.history[progress.history.len() - 1]));
-        let is_last = progress.epoch == recipe.epochs || has_stalled(progress, config);
-        if run.stop.load(Ordering::Relaxed) && !is_last {
+        let row = &progress.history[progress.history.len() - 1];
+        run.observer.on(&Event::EpochDone(row));
+        warn(row, progress, config, run.observer);
+        if run.stop.load(Ordering::Relaxed) && !is_over(progress, config) {
             return Ok(fitted(state.progress, true));
         }
     }
@@ -313,10 +333,37 @@ fn save<M: Module>(state: &State<M>, folder: &Path) -> Result<(), Error> {
     state.save(&folder.join(CHECKPOINT))
 }
 
-/// Whether nothing was better for as many epochs as the recipe has patience.
+/// Whether there is nothing left to train.
+fn is_over(progress: &Progress, config: &Config) -> bool {
+    progress.epoch >= config.recipe.epochs || has_stalled(progress, config)
+}
+
+/// Whether nothing was better for as many epochs as the recipe has patience; who asks for another
+/// number of epochs has new patience.
 fn has_stalled(progress: &Progress, config: &Config) -> bool {
     let patience = config.recipe.early_stopping;
-    patience > 0 && progress.best.is_some() && progress.epoch - progress.best_epoch >= patience
+    let since = progress.best_epoch.max(progress.since);
+    patience > 0 && progress.best.is_some() && progress.epoch - since >= patience
+}
+
+/// Tells of a loss that is too large to come from learning, and of an early end.
+fn warn(row: &EpochRow, progress: &Progress, config: &Config, observer: &mut dyn Observer) {
+    let loss = row.val_loss.unwrap_or_default().max(row.train_loss);
+    if loss > LARGE_LOSS {
+        observer.on(&Event::Warning(&format!(
+            "the loss is {loss:.2e} in epoch {}: the network does not learn\nhint: a lower learning \
+             rate (--lr) or clipped gradients (--set recipe.clip=1) usually help",
+            row.epoch
+        )));
+    }
+    let epochs = config.recipe.epochs;
+    if row.epoch < epochs && has_stalled(progress, config) {
+        observer.on(&Event::Warning(&format!(
+            "the run ends after epoch {} of {epochs}: nothing was better for {} epochs \
+             (recipe.early_stopping)",
+            row.epoch, config.recipe.early_stopping
+        )));
+    }
 }
 
 fn finish_epoch(progress: &mut Progress, score: Option<Score>) {
@@ -344,6 +391,7 @@ fn fitted(progress: Progress, was_interrupted: bool) -> Fitted {
         history: progress.history,
         seconds: progress.seconds,
         was_interrupted,
+        was_finished: false,
     }
 }
 

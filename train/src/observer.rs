@@ -13,6 +13,13 @@ pub enum Event<'a> {
     Warning(&'a str),
     /// A part of the run begins, and this is what it trains.
     Stage(&'a str),
+    /// A run goes on from its checkpoint.
+    Resume {
+        /// The epoch that it goes on in, from 1.
+        epoch: usize,
+        /// How many there are.
+        epochs: usize,
+    },
     /// A pass over images begins.
     Pass {
         /// What it is for.

@@ -78,6 +78,10 @@ pub(crate) fn freeze_backbone<M: Module>(model: M, classifier: &BTreeSet<ParamId
 }
 
 /// Freezes what the recipe wants frozen while everything else is trained.
+///
+/// # Errors
+///
+/// When the network has no part to freeze up to, or no other.
 pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Error> {
     let last = match recipe.freeze_until.as_str() {
         "" => None,
@@ -88,9 +92,17 @@ pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Err
         batch_norm: recipe.batch_norm == BatchNormMode::Frozen,
         own_dropout: recipe.dropout < 0.0,
         stochastic_depth: recipe.stochastic_depth,
+        is_all: true,
         containers: Vec::new(),
     };
-    Ok(model.map(&mut freezer))
+    let model = model.map(&mut freezer);
+    if freezer.is_all {
+        return Err(Error::Config(format!(
+            "nothing is left to train after `{}`\nhint: --freeze-until with an earlier part",
+            recipe.freeze_until
+        )));
+    }
+    Ok(model)
 }
 
 /// The position of a part's last value in module order.
@@ -158,6 +170,8 @@ struct Freezer {
     own_dropout: bool,
     /// Whether residual branches are dropped.
     stochastic_depth: bool,
+    /// Whether everything that was met is frozen.
+    is_all: bool,
     containers: Vec<String>,
 }
 
@@ -180,7 +194,11 @@ impl ModuleMapper for Freezer {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.is_frozen() { param.set_require_grad(false) } else { param }
+        if self.is_frozen() {
+            return param.set_require_grad(false);
+        }
+        self.is_all = false;
+        param
     }
 
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {

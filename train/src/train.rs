@@ -71,11 +71,8 @@ pub fn train<M: ImageClassifier>(
     if !config.recipe.do_fine_tuning {
         // A part that the network does not have is an error even where it would change nothing.
         parts::freeze_some(model.clone(), &config.recipe)?;
-        for name in config.without_effect() {
-            let text = format!("{name} has no effect: only the classifier is trained");
-            run.observer.on(&Event::Warning(&text));
-        }
     }
+    warn(config, run);
     let card = trained(card, names);
     let budget = Budget::mib(config.data.cache_mib);
     let images = [&dataset.train, &dataset.val]
@@ -191,6 +188,7 @@ pub fn train_segmenter<M: ImageSegmenter>(
         model.reset_classifier(names.len(), run.device);
     }
     draw_parameters(&model);
+    warn(config, run);
     let template = model.valid();
     let card = trained(card, &names);
     let budget = Budget::mib(config.data.cache_mib);
@@ -210,6 +208,13 @@ pub fn train_segmenter<M: ImageSegmenter>(
     }
     let unreadable = train.unreadable() + val.unreadable();
     Ok(Segmented { fitted, model: path, evaluation, unreadable })
+}
+
+/// Tells of settings that nobody can have meant.
+fn warn(config: &Config, run: &mut Run<'_>) {
+    for warning in config.warnings() {
+        run.observer.on(&Event::Warning(&warning));
+    }
 }
 
 fn make_folder(path: PathBuf) -> Result<PathBuf, Error> {
@@ -252,14 +257,16 @@ fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
     }
 }
 
-/// Tells runs apart that can't go on from each other's checkpoints.
+/// Tells runs apart that can't go on from each other's checkpoints. A run may go on for more epochs
+/// than it was to have.
 fn identity(
     config: &Config,
     card: &ModelCard,
     images: impl Iterator<Item = (String, usize)>,
 ) -> String {
     let mut config = config.clone();
-    (config.data.workers, config.data.cache_mib, config.recipe.checkpoint_steps) = (0, 0, 0);
+    (config.data.workers, config.data.cache_mib) = (0, 0);
+    (config.recipe.checkpoint_steps, config.recipe.epochs) = (0, 0);
     let mut text = format!("{}\n{card:?}\n", config.to_toml());
     for (name, class) in images {
         text += &format!("{name} {class}\n");

@@ -13,10 +13,12 @@ use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 use zoo_core::{ImageClassifier, Preprocess, parameters};
 use zoo_import::{ModelCard, Origin, Record};
-use zoo_lenet::LeNetConfig;
+use zoo_lenet::{LeNet, LeNetConfig};
 use zoo_mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+use zoo_resnet::ResNet;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, Error, Event, MODEL, Observer, Run, Silent, Trained, train,
+    CHECKPOINT, Config, Dataset, Error, Event, Fitted, MODEL, Observer, Run, Silent, Trained,
+    epochs_done, train,
 };
 
 const CLASSES: [&str; 3] = ["blau", "grün und rot", "赤"];
@@ -109,8 +111,9 @@ fn config(data: &Path, settings: &[&str]) -> Config {
 }
 
 /// Settings under which everything that has a state is in use.
-const FULL: [&str; 13] = [
+const FULL: [&str; 14] = [
     "preset=\"fine\"",
+    "recipe.batch_norm=train",
     "recipe.linear_epochs=2",
     "recipe.epochs=3",
     "recipe.batch_size=5",
@@ -133,9 +136,19 @@ fn run_in(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Trained, Error> {
+    train_in(folder, mobilenet(&Device::flex()), config, resume, stop, observer)
+}
+
+fn train_in<M: ImageClassifier>(
+    folder: &Path,
+    model: M,
+    config: &Config,
+    resume: bool,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Trained, Error> {
     let device = Device::flex();
     let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
-    let model = mobilenet(&device);
     let card = card("mobilenet_v2_w0_1", 32);
     let mut run = Run {
         folder,
@@ -200,23 +213,24 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
         let moves = "blocks.9.expand.conv.weight";
         assert!(before[moves] != after[moves], "{setting}");
     }
-    let settings = ["preset=fine", "recipe.linear_epochs=0", "recipe.epochs=1"];
+    let settings =
+        ["preset=fine", "recipe.linear_epochs=0", "recipe.epochs=1", "recipe.batch_norm=train"];
     let out = TempDir::new().unwrap();
     let after = saved(&run(out.path(), &config(data.path(), &settings)).model, &device);
     for (path, values) in after.iter().filter(|(path, _)| !path.starts_with("classifier")) {
         assert!(before[path] != *values, "{path}");
     }
 
-    let settings = ["recipe.do_fine_tuning=true", "recipe.freeze_until=block"];
-    let result = run_in(
-        out.path(),
-        &config(data.path(), &settings),
-        false,
-        &AtomicBool::new(false),
-        &mut Silent,
-    );
-    let text = result.unwrap_err().to_string();
-    assert!(text.contains("no part `block`") && text.contains("blocks.0"), "{text}");
+    for (setting, expected) in [
+        ("recipe.freeze_until=block", ["no part `block`", "blocks.0"]),
+        ("recipe.freeze_until=classifier", ["nothing is left to train", "hint: --freeze-until"]),
+    ] {
+        let config = config(data.path(), &["recipe.do_fine_tuning=true", setting]);
+        let stop = AtomicBool::new(false);
+        let error = run_in(out.path(), &config, false, &stop, &mut Silent).unwrap_err();
+        let text = error.to_string();
+        assert!(expected.iter().all(|expected| text.contains(expected)), "{text}");
+    }
 }
 
 /// Stops a run after so many batches.
@@ -282,6 +296,134 @@ fn an_interrupted_run_comes_to_the_same_weights() {
     }
 }
 
+/// What a run comes to: its record, and steps and losses of its epochs.
+#[derive(PartialEq)]
+struct Outcome {
+    record: Vec<u8>,
+    epochs: Vec<(usize, f64, Option<f64>)>,
+}
+
+/// A run in sessions of so many batches, each with the next number of threads.
+fn in_sessions<M: ImageClassifier>(
+    network: fn(&Device) -> M,
+    config: &Config,
+    batches: usize,
+    threads: &[usize],
+) -> Outcome {
+    let out = TempDir::new().unwrap();
+    for (session, &threads) in threads.iter().cycle().take(20).enumerate() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let fitted = pool.install(|| {
+            let stop = AtomicBool::new(false);
+            let mut observer = StopAfter { batches, stop: &stop };
+            let model = network(&Device::flex());
+            let resumes = session > 0;
+            train_in(out.path(), model, config, resumes, &stop, &mut observer).unwrap().fitted
+        });
+        if !fitted.was_interrupted {
+            let epochs = fitted.history.iter();
+            return Outcome {
+                record: fs::read(out.path().join(MODEL)).unwrap(),
+                epochs: epochs.map(|row| (row.step, row.train_loss, row.val_loss)).collect(),
+            };
+        }
+    }
+    panic!("the run does not end");
+}
+
+fn neither_threads_nor_sessions_matter<M: ImageClassifier>(
+    network: fn(&Device) -> M,
+    config: &Config,
+) {
+    let whole = in_sessions(network, config, usize::MAX, &[1]);
+    assert_eq!(whole.epochs.len(), config.recipe.epochs);
+    // An epoch has two steps, of two batches and one: the second session ends with the epoch.
+    for (batches, threads) in [(usize::MAX, &[2][..]), (0, &[2, 1, 3]), (2, &[1])] {
+        let got = in_sessions(network, config, batches, threads);
+        let what = format!("{:?}, {batches} batches, {threads:?} threads", config.preset);
+        assert_eq!(got.epochs, whole.epochs, "{what}");
+        assert!(got == whole, "the records differ: {what}");
+    }
+}
+
+#[test]
+fn neither_threads_nor_interruptions_change_a_result() {
+    let _alone = alone();
+    /// BatchNorm and kernels with steps.
+    fn resnet(device: &Device) -> ResNet {
+        device.seed(7);
+        let model = zoo_resnet::variant("resnet8_cifar").unwrap().config.init(device);
+        values(&model);
+        model
+    }
+    /// No BatchNorm.
+    fn lenet(device: &Device) -> LeNet {
+        device.seed(7);
+        let model = LeNetConfig::new().with_in_channels(3).init(device);
+        values(&model);
+        model
+    }
+    let data = TempDir::new().unwrap();
+    images(data.path(), 6);
+    for preset in ["preset=linear", "preset=fine", "preset=scratch"] {
+        let settings = [
+            preset,
+            "recipe.linear_epochs=1",
+            "recipe.epochs=2",
+            "recipe.batch_size=5",
+            "recipe.accumulate=2",
+            "recipe.ema=0.9",
+            "data.val_fraction=0.25",
+        ];
+        let config = config(data.path(), &settings);
+        neither_threads_nor_sessions_matter(resnet, &config);
+        neither_threads_nor_sessions_matter(lenet, &config);
+        // Depthwise convolutions and dropout.
+        neither_threads_nor_sessions_matter(mobilenet, &config);
+    }
+}
+
+#[test]
+fn a_run_goes_on_for_more_epochs() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 6);
+    let go_on = |folder: &Path, config: &Config| {
+        let stop = AtomicBool::new(false);
+        run_in(folder, config, true, &stop, &mut Silent).unwrap()
+    };
+    for (preset, schedule) in [("linear", "cosine"), ("fine", "constant"), ("fine", "step")] {
+        let of_epochs = |epochs: usize| {
+            let settings = [
+                format!("preset={preset}"),
+                format!("recipe.schedule={schedule}"),
+                format!("recipe.epochs={epochs}"),
+                "recipe.linear_epochs=1".to_owned(),
+                "recipe.step_epochs=1".to_owned(),
+                "recipe.batch_size=5".to_owned(),
+            ];
+            config(data.path(), &settings.each_ref().map(String::as_str))
+        };
+        let whole = TempDir::new().unwrap();
+        let expected = run(whole.path(), &of_epochs(4)).fitted;
+        let out = TempDir::new().unwrap();
+        assert_eq!(run(out.path(), &of_epochs(2)).fitted.history.len(), 2);
+        assert_eq!(epochs_done(out.path()).unwrap(), Some(2));
+        assert!(go_on(out.path(), &of_epochs(2)).fitted.was_finished);
+
+        // From there on, rates are those of a run that was to have as many from its start.
+        let got = go_on(out.path(), &of_epochs(4)).fitted;
+        assert!(!got.was_finished && got.history.len() == 4, "{got:?}");
+        let rates =
+            |fitted: &Fitted| fitted.history[2..].iter().map(|row| row.lr).collect::<Vec<_>>();
+        assert_eq!(rates(&got), rates(&expected), "{schedule}");
+        let bytes = |folder: &TempDir| fs::read(folder.path().join(MODEL)).unwrap();
+        if schedule != "cosine" {
+            assert!(bytes(&out) == bytes(&whole), "{schedule}");
+        }
+    }
+}
+
 #[test]
 fn the_classifier_is_trained_before_all_layers_are() {
     let _alone = alone();
@@ -315,7 +457,7 @@ fn another_runs_checkpoint_is_refused() {
     images(data.path(), 4);
     let out = TempDir::new().unwrap();
     run(out.path(), &config(data.path(), &["recipe.epochs=1"]));
-    let other = config(data.path(), &["recipe.epochs=2"]);
+    let other = config(data.path(), &["recipe.epochs=1", "recipe.lr=0.1"]);
     let stop = AtomicBool::new(false);
     let error = run_in(out.path(), &other, true, &stop, &mut Silent).unwrap_err();
     assert!(matches!(error, Error::Resume { .. }), "{error}");
@@ -400,18 +542,21 @@ fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
     assert_eq!(trained.fitted.history.len(), 4);
 }
 
+/// Keeps what is said.
+#[derive(Default)]
+struct Warnings(Vec<String>);
+
+impl Observer for Warnings {
+    fn on(&mut self, event: &Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.push((*text).to_owned());
+        }
+    }
+}
+
 #[test]
 fn broken_images_are_left_out_and_named() {
     let _alone = alone();
-    #[derive(Default)]
-    struct Warnings(Vec<String>);
-    impl Observer for Warnings {
-        fn on(&mut self, event: &Event<'_>) {
-            if let Event::Warning(text) = event {
-                self.0.push((*text).to_owned());
-            }
-        }
-    }
     let data = TempDir::new().unwrap();
     images(data.path(), 8);
     let broken = data.path().join(CLASSES[1]).join("3.png");
@@ -526,12 +671,44 @@ fn a_run_that_gets_no_better_stops() {
     let out = TempDir::new().unwrap();
     // Nothing is learned at this rate.
     let settings = ["recipe.epochs=30", "recipe.early_stopping=3", "recipe.lr=1e-30"];
-    let config = config(data.path(), &settings);
+    let mut config = config(data.path(), &settings);
     let trained = run(out.path(), &config);
     let epochs = trained.fitted.history.len();
     assert_eq!((epochs, trained.fitted.best_epoch), (4, Some(1)));
     let stop = AtomicBool::new(false);
     let again = run_in(out.path(), &config, true, &stop, &mut Silent).unwrap();
-    assert_eq!(again.fitted.history.len(), epochs);
+    assert!(again.fitted.was_finished && again.fitted.history.len() == epochs);
     assert_eq!(again.evaluation, trained.evaluation);
+
+    // Who asks for another number of epochs has new patience.
+    config.recipe.epochs = 40;
+    let mut warnings = Warnings::default();
+    let again = run_in(out.path(), &config, true, &stop, &mut warnings).unwrap();
+    assert!(!again.fitted.was_finished && again.fitted.history.len() == epochs + 3);
+    let [warning] = &warnings.0[..] else { panic!("{:?}", warnings.0) };
+    assert!(warning.contains("ends after epoch 7 of 40") && warning.contains("early_stopping"));
+}
+
+#[test]
+fn a_loss_that_can_not_come_from_learning_is_told_of() {
+    let _alone = alone();
+    let data = TempDir::new().unwrap();
+    images(data.path(), 4);
+    let out = TempDir::new().unwrap();
+    let settings = [
+        "preset=scratch",
+        "recipe.epochs=2",
+        "recipe.warmup_epochs=0",
+        "recipe.lr=1.0",
+        "recipe.momentum=0.99",
+        "recipe.batch_size=1",
+    ];
+    let config = config(data.path(), &settings);
+    let stop = AtomicBool::new(false);
+    let mut warnings = Warnings::default();
+    let model = LeNetConfig::new().with_in_channels(3).init(&Device::flex());
+    let _ = train_in(out.path(), model, &config, false, &stop, &mut warnings);
+    let of_loss = warnings.0.iter().filter(|text| text.contains("the loss is"));
+    assert!(of_loss.clone().count() > 0, "{:?}", warnings.0);
+    assert!(of_loss.clone().all(|text| text.contains("hint: a lower learning rate (--lr)")));
 }

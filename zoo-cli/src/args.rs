@@ -167,8 +167,8 @@ pub struct Finetune {
     #[arg(long, short, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 
-    /// Go on with an interrupted run
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "epochs", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "background", "seed"])]
+    /// Go on with an interrupted run; with --epochs, with a finished one too
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "background", "seed"])]
     pub resume: Option<PathBuf>,
 
     /// Start from the settings in a TOML or JSON file, such as another run's config.toml
@@ -201,7 +201,8 @@ pub struct Finetune {
     pub do_fine_tuning: Option<bool>,
 
     /// How often each image is seen; before all layers of a pretrained model are trained, a new
-    /// classifier alone is, for recipe.linear_epochs
+    /// classifier alone is, for recipe.linear_epochs. With --resume the learning rate goes on as in a
+    /// run that was to have N epochs from its start
     #[arg(long, value_name = "N", value_parser = positive())]
     pub epochs: Option<usize>,
 

@@ -40,6 +40,9 @@ impl Observer for Bars {
         match event {
             Event::Warning(text) => self.line(&format!("zoo: {text}")),
             Event::Stage(name) => self.line(name),
+            Event::Resume { epoch, epochs } => {
+                self.line(&format!("resuming at epoch {epoch}/{epochs}"));
+            }
             Event::Pass { name, images } => {
                 let template = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} left";
                 self.show(*images, template);

@@ -12,8 +12,8 @@ use zoo_core::{Background, Preprocess, parameters};
 use zoo_import::{Checkpoint, Choice, ModelCard, Origin, is_record_file, write_atomically};
 use zoo_models::Network;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, Fitted, LINEAR, MODEL, Masks, Source, TaskKind, duration, train,
-    train_segmenter,
+    CHECKPOINT, Config, Dataset, Fitted, LINEAR, Lock, MODEL, Masks, Source, TaskKind, duration,
+    epochs_done, train, train_segmenter,
 };
 
 use crate::args::{self, Finetune};
@@ -73,7 +73,7 @@ fn classify(
     let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
     let what = format!("{}, {layers}", card.variant);
     announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
-    prepare(args, config, folder)?;
+    let _lock = prepare(args, config, folder)?;
     let has_files = matches!(dataset.train[0].source, Source::File(_));
     if args.resume.is_none() && has_files {
         dataset.write_list(&folder.join(IMAGES))?;
@@ -85,7 +85,7 @@ fn classify(
         let percent = 100.0 * evaluation.top1;
         format!("{percent:.1} % of {} validation images are right", evaluation.images)
     });
-    conclude(folder, &trained.fitted, result, trained.unreadable)
+    conclude(config, folder, &trained.fitted, result, trained.unreadable)
 }
 
 /// A run in a folder.
@@ -117,7 +117,7 @@ fn segment(
         bail!("{} names images, not pixels\nhint: --model unet", card.variant);
     };
     announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
-    prepare(args, config, folder)?;
+    let _lock = prepare(args, config, folder)?;
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::of_segments();
     let mut run = in_folder(folder, args, devices, &stop, &mut bars);
@@ -127,7 +127,7 @@ fn segment(
         let (mean, pixels) = (evaluation.mean_iou, 100.0 * evaluation.pixels);
         format!("mean IoU {mean:.3} ({}), {pixels:.1} % of pixels are right", iou.join(" "))
     });
-    conclude(folder, &trained.fitted, result, trained.unreadable)
+    conclude(config, folder, &trained.fitted, result, trained.unreadable)
 }
 
 /// Says what is about to be done.
@@ -139,19 +139,46 @@ fn announce(warnings: &[String], classes: &[String], [train, val]: [usize; 2], w
     eprintln!("{classes} classes, {train} images to train on, {val} to validate with; {what}");
 }
 
-/// Makes the run's folder and writes its settings there.
-fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<()> {
+/// Makes the run's folder, keeps others from writing there, and writes the run's settings.
+fn prepare(args: &Finetune, config: &Config, folder: &Path) -> anyhow::Result<Lock> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let lock = Lock::of(folder)?;
     if args.resume.is_none() {
+        // Another process may have begun and ended in the meantime.
+        ensure_free(folder)?;
+    } else if let Some(epochs) = args.epochs
+        && let Some(done) = epochs_done(folder)?
+    {
+        ensure!(
+            epochs >= done,
+            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
+            folder.display(),
+            2 * done
+        );
+    }
+    if args.resume.is_none() || args.epochs.is_some() {
         let text = config.to_toml();
         write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
     }
+    Ok(lock)
+}
+
+/// Refuses a folder with another run in it.
+fn ensure_free(folder: &Path) -> anyhow::Result<()> {
+    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
+    ensure!(
+        !has_run(folder) && !has_run(&folder.join(LINEAR)),
+        "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
+         another folder",
+        folder.display()
+    );
     Ok(())
 }
 
 /// Says what came of it.
 fn conclude(
+    config: &Config,
     folder: &Path,
     fitted: &Fitted,
     result: Option<String>,
@@ -160,6 +187,15 @@ fn conclude(
     if fitted.was_interrupted {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
         return Ok(Outcome::Interrupted);
+    }
+    if fitted.was_finished {
+        eprintln!(
+            "zoo: the run in {0} is finished: it has {1} epochs\nhint: `zoo finetune --resume {0} \
+             --epochs {2}` goes on with it",
+            folder.display(),
+            fitted.history.len(),
+            2 * config.recipe.epochs
+        );
     }
     let epoch = fitted.best_epoch.map(|epoch| match epoch {
         0 => "the classifier alone".to_owned(),
@@ -180,7 +216,9 @@ fn settings(args: &Finetune) -> anyhow::Result<Config> {
             "{} is not the folder of a run\nhint: there is no {CONFIG} in it",
             folder.display()
         );
-        return Ok(Config::from_layers(&[Config::read_layer(&path)?])?);
+        let mut config = Config::from_layers(&[Config::read_layer(&path)?])?;
+        config.recipe.epochs = args.epochs.unwrap_or(config.recipe.epochs);
+        return Ok(config);
     }
     let mut layers = Vec::new();
     if let Some(path) = &args.config {
@@ -278,14 +316,11 @@ fn folder(args: &Finetune, config: &Config) -> anyhow::Result<PathBuf> {
         };
         PathBuf::from(format!("{data}-{model}"))
     });
-    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
-    if has_run(&folder) || has_run(&folder.join(LINEAR)) {
-        bail!(
-            "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER \
-             names another folder",
-            folder.display()
-        );
+    if folder.join(CONFIG).exists() {
+        // A run that is going on is not to be resumed either.
+        Lock::of(&folder)?;
     }
+    ensure_free(&folder)?;
     Ok(folder)
 }
 

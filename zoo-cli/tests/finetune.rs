@@ -162,7 +162,7 @@ fn what_can_not_be_learned_from_is_refused() {
     }
     let text = complaint(root, &["finetune", "--resume", "data"]);
     assert!(text.contains("data is not the folder of a run"), "{text}");
-    let text = complaint(root, &["finetune", "--resume", "data", "--epochs", "3"]);
+    let text = complaint(root, &["finetune", "--resume", "data", "--lr", "0.1"]);
     assert!(text.contains("cannot be used with"), "{text}");
     // A run that was killed before it came to all layers.
     fs::create_dir_all(root.join("out/linear")).unwrap();
@@ -218,7 +218,7 @@ fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
     images(&root.join("data"), 10);
-    let arguments = |out| quick(&["data", "-o", out, "--epochs", "20"]);
+    let arguments = |out| quick(&["data", "-o", out, "--epochs", "20", "-t", "1"]);
     ok(root, &arguments("whole"));
     let whole = fs::read(root.join("whole/model.bpk")).unwrap();
     for signal in ["INT", "KILL"] {
@@ -235,10 +235,125 @@ fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
             assert!(stderr.contains("`zoo finetune --resume INT` goes on"), "{stderr}");
         }
         let table = fs::read_to_string(root.join(signal).join("metrics.csv")).unwrap();
-        assert!(table.lines().count() - 1 < 20, "no epochs were left: {table}");
-        ok(root, &["finetune", "--resume", signal]);
+        let done = table.lines().count() - 1;
+        assert!(done < 20, "no epochs were left: {table}");
+        let output = zoo(root, &["finetune", "--resume", signal, "-t", "2"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("resuming at epoch"), "{stderr}");
         assert!(fs::read(root.join(signal).join("model.bpk")).unwrap() == whole, "{signal}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_runs_folder_is_its_own_while_it_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 10);
+    let endless = quick(&["data", "-o", "out", "--epochs", "100000"]);
+    let mut run = command(root, &endless).spawn().unwrap();
+    // The first of these moments is before the first checkpoint, as a rule.
+    for moment in ["config.toml", "checkpoint.bpk"] {
+        wait_for(&root.join("out").join(moment));
+        let settings = fs::read(root.join("out/config.toml")).unwrap();
+        for arguments in [
+            vec!["finetune", "--resume", "out"],
+            vec!["finetune", "--resume", "out", "--epochs", "3"],
+            quick(&["data", "-o", "out"]),
+        ] {
+            let text = complaint(root, &arguments);
+            assert!(text.contains("another process is training in out"), "{text}");
+            assert!(text.contains("hint: ") && text.contains("--output"), "{text}");
+        }
+        assert!(fs::read(root.join("out/config.toml")).unwrap() == settings);
+    }
+    assert!(run.try_wait().unwrap().is_none(), "it ended by itself");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // What was killed holds nothing.
+    let text = complaint(root, &quick(&["data", "-o", "out"]));
+    assert!(text.contains("there is a run in out already"), "{text}");
+    let mut run = command(root, &["finetune", "--resume", "out"]).spawn().unwrap();
+    sleep(Duration::from_millis(300));
+    assert!(run.try_wait().unwrap().is_none(), "it does not go on");
+    run.kill().unwrap();
+    run.wait().unwrap();
+}
+
+#[test]
+fn a_finished_run_goes_on_for_more_epochs() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 5);
+    ok(root, &quick(&["data", "-o", "out", "--epochs", "2"]));
+    let model = fs::read(root.join("out/model.bpk")).unwrap();
+    let resume = |arguments: &[&str]| {
+        let output = zoo(root, &[&["finetune", "--resume", "out"], arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr
+    };
+    let text = resume(&[]);
+    assert!(text.contains("the run in out is finished: it has 2 epochs"), "{text}");
+    assert!(text.contains("hint: `zoo finetune --resume out --epochs 4`"), "{text}");
+    assert!(fs::read(root.join("out/model.bpk")).unwrap() == model);
+
+    let text = resume(&["--epochs", "4"]);
+    assert!(text.contains("resuming at epoch 3/4") && text.contains("epoch 4/4"), "{text}");
+    assert!(!text.contains("finished"), "{text}");
+    let config = fs::read_to_string(root.join("out/config.toml")).unwrap();
+    assert!(config.contains("epochs = 4"), "{config}");
+    // The learning rate is that of a run that was to have four from its start.
+    ok(root, &quick(&["data", "-o", "whole", "--epochs", "4"]));
+    let rates = |folder: &str| {
+        let mut table = csv::Reader::from_path(root.join(folder).join("metrics.csv")).unwrap();
+        let column = table.headers().unwrap().iter().position(|name| name == "lr").unwrap();
+        table.records().map(|row| row.unwrap()[column].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(rates("out")[2..], rates("whole")[2..]);
+
+    // Fewer than there are can't be.
+    let text = complaint(root, &["finetune", "--resume", "out", "--epochs", "3"]);
+    assert!(text.contains("the run in out has 4 epochs already"), "{text}");
+    assert!(text.contains("hint: --epochs 8"), "{text}");
+    let config = fs::read_to_string(root.join("out/config.toml")).unwrap();
+    assert!(config.contains("epochs = 4"), "{config}");
+}
+
+#[test]
+fn settings_that_nobody_can_have_meant_are_named() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    images(&root.join("data"), 3);
+    for (number, (arguments, named)) in [
+        (["--set", "augment.mixup=0.5"], Some("augment.mixup")),
+        (["--set", "augment.cutmix=1"], Some("augment.cutmix")),
+        (["--freeze-until", "stem"], Some("recipe.freeze_until")),
+        (["--backbone-lr-scale", "0.1"], Some("recipe.backbone_lr_scale")),
+        (["--set", "recipe.batch_norm=train"], None),
+        (["--set", "augment.erase=1"], None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let out = format!("out{number}");
+        let rest = ["finetune", "data", "--size", "32", "--epochs", "1", "-o", &out];
+        let output = zoo(root, &[&rest[..], &arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        match named {
+            Some(named) => {
+                let text = format!("zoo: {named} has no effect: only the classifier is trained");
+                assert!(stderr.contains(&text), "{stderr}");
+                assert!(stderr.contains("hint: --do-fine-tuning true"), "{stderr}");
+            }
+            None => assert!(!stderr.contains("no effect"), "{stderr}"),
+        }
+    }
+    let text = complaint(root, &quick(&["data", "--do-fine-tuning", "false"]));
+    assert!(text.contains("there are no features to train a classifier on"), "{text}");
+    assert!(text.contains("hint: --preset linear"), "{text}");
 }
 
 #[test]
