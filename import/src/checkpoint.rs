@@ -19,10 +19,10 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// The tensors, without the prefixes that training code wraps around a model's keys.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The network that they are of, where the file says that too, as ONNX does.
+    /// The network that they are of, where the file says that too, as ONNX and most of Keras's do.
     pub graph: Option<Graph>,
-    /// What the network does to images before its first layer, where the file says that, as
-    /// Keras's EfficientNets do.
+    /// How images are to be scaled for the first layer, where the file says that: as graphs do
+    /// that scale them before it, and Keras's EfficientNets.
     pub normalization: Option<Normalization>,
 }
 
@@ -57,13 +57,17 @@ impl Checkpoint {
         let tensors = match Kind::of(path)? {
             Kind::Pytorch => pytorch::read(path)?,
             Kind::Safetensors => read_safetensors(path)?,
-            Kind::Onnx => graph.insert(Graph::open(path)?).tensors(),
+            Kind::Onnx => {
+                let graph = graph.insert(Graph::open(path)?);
+                normalization = graph.normalization();
+                graph.tensors()
+            }
             kind @ (Kind::Hdf5 | Kind::Keras) => {
                 let contents = match kind {
                     Kind::Hdf5 => keras::read_hdf5(path)?,
                     _ => keras::read_archive(path)?,
                 };
-                normalization = contents.normalization;
+                (graph, normalization) = (contents.graph, contents.normalization);
                 contents.tensors
             }
         };

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail, ensure};
 use burn::tensor::Device;
 use zoo_core::{Colour, Labels, Preprocess, Variant, Weights};
-use zoo_import::onnx::Match;
+use zoo_import::onnx::{Graph, Match};
 use zoo_import::{
     Checkpoint, ModelCard, Normalization, Origin, Recognition, Record, Report, fit, has_auxiliary,
     is_record_file,
@@ -116,6 +116,9 @@ pub fn from_checkpoint(
     labels: Option<Vec<String>>,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
+    if let Some(reason) = checkpoint.graph.as_ref().and_then(Graph::refusal) {
+        bail!("{} can't be imported: {reason}", checkpoint.path.display());
+    }
     let Chosen { variant, tagged, recognition, translated } = choose(checkpoint, name)?;
     let layouts = if translated.is_some() { Match::LAYOUTS } else { variant.layouts };
     let checkpoint = translated.as_ref().unwrap_or(checkpoint);
@@ -143,8 +146,11 @@ pub fn from_checkpoint(
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     let (mut preprocess, known_labels) =
         training(&variant, known, tagged, report.layout, in_channels);
-    if let Some(Normalization { mean, std }) = checkpoint.normalization {
-        preprocess = Preprocess { mean, std, ..preprocess };
+    if let Some(Normalization { mean, std, colour }) = checkpoint.normalization {
+        preprocess = Preprocess { mean, std, colour, ..preprocess };
+    }
+    if let Some(graph) = &checkpoint.graph {
+        preprocess = fixed_by(graph, preprocess, in_channels);
     }
     let known_labels = known_labels.filter(|_| has_classifier);
     let file = checkpoint.path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -223,7 +229,11 @@ fn training(
     let is_colour = in_channels == 3;
     let weights = known.or(tagged).or(variant.weights.first()).filter(|_| is_colour);
     // Those who spell keys this way may have their own way to prepare images.
-    let layout = variant.layouts.iter().find(|one| one.name == layout);
+    let layout = variant.layouts.iter().find(|one| one.name == layout).or(match variant.layouts {
+        // Without their names, weights of such a variant can only be of those.
+        [only] => Some(only),
+        _ => None,
+    });
     let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| is_colour);
     let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
     let preprocess = match theirs.filter(|_| known.is_none()) {
@@ -323,12 +333,28 @@ fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
     Ok(Model { network: record.load_into(network)?, card })
 }
 
-/// What to do with images where nobody says: the common margin for photographs, none for
-/// thumbnails.
+/// The recipe for images of the size that a graph takes, if that is another one. Keras resizes to
+/// the size itself, without a margin.
+fn fixed_by(graph: &Graph, preprocess: Preprocess, in_channels: usize) -> Preprocess {
+    match graph.side(in_channels) {
+        Some(side) if side != preprocess.crop => {
+            let resize = if graph.is_keras() { side } else { with_margin(side) };
+            preprocess.sized(resize, side)
+        }
+        _ => preprocess,
+    }
+}
+
+/// The shorter side of images that squares are cut out of: the common margin for photographs, none
+/// for thumbnails.
+fn with_margin(crop: u32) -> u32 {
+    if crop < 64 { crop } else { crop * 256 / 224 }
+}
+
+/// What to do with images where nobody says.
 pub fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
     let crop = u32::try_from(variant.size).unwrap_or(224);
-    let resize = if crop < 64 { crop } else { crop * 256 / 224 };
-    let preprocess = Preprocess::IMAGENET.sized(resize, crop);
+    let preprocess = Preprocess::IMAGENET.sized(with_margin(crop), crop);
     if in_channels == 1 {
         let colour = Colour::Grey;
         return Preprocess { colour, mean: [0.5; 3], std: [0.5; 3], ..preprocess };

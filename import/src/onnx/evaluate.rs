@@ -52,9 +52,16 @@ impl Graph {
         }
     }
 
+    /// The side in pixels of the images that it takes, if that is fixed; the shorter one.
+    pub fn side(&self, channels: usize) -> Option<u32> {
+        let shape = self.image_shape(channels)?;
+        u32::try_from(shape.height?.min(shape.width?)).ok()
+    }
+
     /// Computes the logits of images `[N, C, H, W]` on the images' device.
     ///
-    /// A softmax or sigmoid at the end is left out, so that they are logits.
+    /// The images are what the first layer is given; what the graph does to images before that is
+    /// undone. A softmax or sigmoid at the end is left out, so that they are logits.
     ///
     /// # Errors
     ///
@@ -66,6 +73,10 @@ impl Graph {
     pub fn logits(&self, images: Tensor<4>, channels_last: bool) -> Result<Vec<f32>, NotRun> {
         let fault = |node: &str, reason: &str| NotRun { node: node.into(), reason: reason.into() };
         let device = images.device();
+        let images = match &self.preparation {
+            Some(preparation) => preparation.undone(images),
+            None => images,
+        };
         let images = if channels_last { images.permute([0, 2, 3, 1]) } else { images };
         let (input, _) = self.inputs.first().ok_or_else(|| fault("the graph", "has no input"))?;
         let images = image(images).map_err(|reason| fault(input, &reason))?;
