@@ -27,9 +27,11 @@ use crate::Error;
 use crate::error::broken;
 use crate::onnx::Graph;
 
+mod config;
 mod layers;
 mod names;
 mod network;
+mod operators;
 mod reader;
 
 use reader::Reader;

@@ -41,6 +41,8 @@ impl Kind {
             Ok(Self::Safetensors)
         } else if let Some(refusal) = foreign(&head).or_else(|| named(path, &head)) {
             Err(refuse(refusal))
+        } else if is_text(&head) {
+            Err(refuse(("a text file".into(), GIVE_WEIGHTS.into())))
         } else if head.starts_with(b"PK") {
             archive(path).map_err(|fault| match fault {
                 Fault::Foreign(refusal) => refuse(refusal),
@@ -193,11 +195,11 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
         return refusal(FLAX, "import PyTorch's weights of the same network");
     }
     // A version as in ONNX, and then not the producer's name but a message.
-    if matches!(
-        head,
-        [0x08, 1..=20, 0x12, _, 0x0a | 0xa2, ..] | [0x08, 1..=20, 0x12, _, 0x80.., 0x0a | 0xa2, ..]
-    ) {
-        return refusal(CORE_ML, CONVERTED);
+    if let [0x08, 1..=20, 0x12, length @ ..] = head {
+        let message = length.iter().skip_while(|&&byte| byte >= 0x80).nth(1);
+        if matches!(message, Some(0x0a | 0xa2)) {
+            return refusal(CORE_ML, CONVERTED);
+        }
     }
     // A network begins with its name, and goes on with its layers.
     if let [0x0a, length, rest @ ..] = head
@@ -214,9 +216,7 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
             return refusal(CAFFE, CAFFE_HINT);
         }
     }
-    let is_text = head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
-    // PyTorch's oldest pickles may be written in letters, and begin with this number.
-    if !is_text || is_there(0, b"L119547037146038801333356L") {
+    if !is_text(head) {
         return None;
     }
     let text = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
@@ -242,8 +242,15 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
     } else if text.starts_with("model_checkpoint_path:") {
         refusal(SAVED_CHECKPOINT, SAVED_CHECKPOINT_HINT)
     } else {
-        refusal("a text file", GIVE_WEIGHTS)
+        None
     }
+}
+
+/// Whether these are letters, which PyTorch's oldest pickles may be written in too; they begin with
+/// this number.
+fn is_text(head: &[u8]) -> bool {
+    head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+        && !head.starts_with(b"L119547037146038801333356L")
 }
 
 const SAVE_KERAS: &str = "save the whole model, with `model.save(\"x.keras\")`";

@@ -43,7 +43,11 @@ pub fn identify(checkpoint: &Checkpoint) -> anyhow::Result<Identified> {
         .filter(|relative| families.contains(&Some(relative.config.family().name)))
         .collect();
     let relatives: Vec<Candidate<'_>> = relatives.iter().map(candidate).collect();
-    identify_among(checkpoint, &relatives).or(Err(error))
+    let is_near = |error: &anyhow::Error| {
+        error.downcast_ref::<onnx::Unmatched>().is_some_and(|unmatched| unmatched.is_near)
+    };
+    identify_among(checkpoint, &relatives)
+        .map_err(|closer| if is_near(&closer) && !is_near(&error) { closer } else { error })
 }
 
 /// Finds out whether a checkpoint is of a model.
@@ -70,7 +74,21 @@ fn identify_among(
     let Some(graph) = checkpoint.graph.as_ref().filter(|graph| graph.refusal().is_none()) else {
         return Err(unrecognised.into());
     };
-    let mut matches = onnx::recognise(checkpoint, candidates)?;
+    let is_of_another_size = match &unrecognised {
+        Unrecognised::Unknown(nearest) => nearest.iter().any(|one| one.unused == 0),
+        Unrecognised::Ambiguous(_) => false,
+    };
+    if graph.is_keras() && is_of_another_size {
+        return Err(unrecognised.into());
+    }
+    let mut matches = match onnx::recognise(checkpoint, candidates) {
+        Ok(matches) => matches,
+        // The names say more than a few layers that are alike.
+        Err(unmatched) if graph.is_keras() && !unmatched.is_near => {
+            return Err(unrecognised.into());
+        }
+        Err(unmatched) => return Err(unmatched.into()),
+    };
     if matches.len() > 1 {
         // They have the same layers, so what they compute has to tell.
         let all: Vec<_> = matches.iter().map(|found| found.recognition.clone()).collect();

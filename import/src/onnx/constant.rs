@@ -132,6 +132,16 @@ impl Source {
         self.constant(&tensor).ok()?
     }
 
+    /// The file that a tensor's values are in, if it should be beside the model and is not.
+    pub(super) fn missing(&self, tensor: &proto::Tensor) -> Option<String> {
+        let location = tensor.external.iter().find(|entry| entry.key == "location")?;
+        let location = location.value.as_str();
+        let is_name =
+            Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
+        let is_there = self.path.with_file_name(location).exists();
+        (tensor.location == 1 && is_name && !is_there).then(|| location.to_owned())
+    }
+
     /// Values in a file beside the model.
     fn external(&self, tensor: &proto::Tensor) -> Result<Values, String> {
         let entry = |key: &str| {

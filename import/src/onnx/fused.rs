@@ -104,3 +104,58 @@ fn activated(mut nodes: Vec<Node>, activation: &str, parameters: &[f32]) -> Opti
     then(&mut nodes, activation, Vec::new(), attributes);
     Some(nodes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fused(operator: &str, inputs: &[&str], attributes: Vec<Attribute>) -> Vec<Node> {
+        unfused(Node {
+            operator: operator.to_owned(),
+            domain: "com.microsoft".to_owned(),
+            name: "node".to_owned(),
+            inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
+            outputs: vec!["y".to_owned()],
+            attributes,
+        })
+    }
+
+    fn activation(name: &'static str, parameters: &[f32]) -> Vec<Attribute> {
+        let text = |name: &str| Attribute { name: name.to_owned(), ..Attribute::default() };
+        vec![
+            Attribute { string: name.as_bytes().into(), ..text("activation") },
+            Attribute { floats: parameters.to_vec(), ..text("activation_params") },
+        ]
+    }
+
+    fn operators(nodes: &[Node]) -> Vec<&str> {
+        for (before, behind) in nodes.iter().zip(&nodes[1..]) {
+            assert!(behind.inputs.contains(&before.outputs[0]), "{nodes:?}");
+        }
+        assert_eq!(nodes.last().expect("there is one").outputs, ["y"]);
+        nodes.iter().map(|node| node.operator.as_str()).collect()
+    }
+
+    #[test]
+    fn fused_operators_are_what_they_were_made_of() {
+        let nodes = fused("FusedConv", &["x", "w", "b"], activation("Relu", &[]));
+        assert_eq!(operators(&nodes), ["Conv", "Relu"]);
+        let nodes = fused("FusedConv", &["x", "w", "", "sum"], activation("Clip", &[0.0, 6.0]));
+        assert_eq!(operators(&nodes), ["Conv", "Add", "Clip"]);
+        assert_eq!(nodes[0].inputs, ["x", "w", ""]);
+        assert_eq!(nodes[2].attributes[1].float, 6.0);
+        assert_eq!(operators(&fused("FusedMatMul", &["x", "w"], Vec::new())), ["Gemm"]);
+        let alpha = Attribute { name: "alpha".to_owned(), float: 1.0, ..Attribute::default() };
+        let nodes = fused("QuickGelu", &["x"], vec![alpha]);
+        assert_eq!(operators(&nodes), ["Sigmoid", "Mul"]);
+        assert!(!nodes.iter().any(is_runtimes));
+    }
+
+    #[test]
+    fn what_is_not_known_stays_as_it_is() {
+        let nodes = fused("FusedConv", &["x", "w"], activation("Elu", &[1.0]));
+        assert!(nodes.iter().all(is_runtimes), "{nodes:?}");
+        let nodes = fused("NhwcConv", &["x", "w"], Vec::new());
+        assert!(nodes.iter().all(is_runtimes), "{nodes:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! An ONNX file as nodes and constants.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -119,7 +119,7 @@ impl Graph {
             );
         }
 
-        let nodes: Vec<proto::Node> = graph.nodes.into_iter().flat_map(unfused).collect();
+        let nodes = in_order(graph.nodes.into_iter().flat_map(unfused).collect());
         if let Some(node) = nodes.iter().find(|node| is_runtimes(node)) {
             let operator = format!("{}.{}", node.domain, node.operator);
             return unsupported(
@@ -132,6 +132,13 @@ impl Graph {
         }
 
         let mut constants = HashMap::new();
+        if let Some(name) = graph.initializers.iter().find_map(|tensor| source.missing(tensor)) {
+            return Err(crate::error::unsupported(
+                path,
+                "an ONNX model whose weights are in another file",
+                format!("put `{name}` beside it, under that name, as it was exported"),
+            ));
+        }
         for tensor in &graph.initializers {
             if let Some(constant) = source.constant(tensor).map_err(broken)? {
                 constants.insert(tensor.name.clone(), constant);
@@ -253,6 +260,48 @@ fn check_places(constants: &HashMap<String, Constant>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Nodes so that each comes behind those that it gets its inputs from, as ONNX demands and some
+/// converters forget; otherwise in the order that they are in.
+fn in_order(nodes: Vec<proto::Node>) -> Vec<proto::Node> {
+    let makers: HashMap<&str, usize> = nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(index, node)| node.outputs.iter().map(move |name| (name.as_str(), index)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let sources = |node: &proto::Node| -> BTreeSet<usize> {
+        node.inputs.iter().filter_map(|name| makers.get(name.as_str()).copied()).collect()
+    };
+    let mut waits: Vec<usize> = Vec::with_capacity(nodes.len());
+    let mut users = vec![Vec::new(); nodes.len()];
+    let mut is_ordered = true;
+    for (index, node) in nodes.iter().enumerate() {
+        let sources = sources(node);
+        is_ordered &= sources.last().is_none_or(|&last| last < index);
+        waits.push(sources.len());
+        for source in sources {
+            users[source].push(index);
+        }
+    }
+    if is_ordered {
+        return nodes;
+    }
+    let mut ready: BTreeSet<usize> = (0..nodes.len()).filter(|&index| waits[index] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(index) = ready.pop_first() {
+        order.push(index);
+        for &user in &users[index] {
+            waits[user] -= 1;
+            if waits[user] == 0 {
+                ready.insert(user);
+            }
+        }
+    }
+    // What waits for itself is never computed.
+    let mut nodes: Vec<Option<proto::Node>> = nodes.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|index| nodes[index].take()).collect()
 }
 
 fn is_onnx_domain(domain: &str) -> bool {

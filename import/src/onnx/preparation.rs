@@ -53,6 +53,9 @@ const USUAL: ([f32; 3], [f32; 3]) = (Preprocess::IMAGENET.mean, Preprocess::IMAG
 /// What networks are published with, besides the above.
 const CAFFE: ([f32; 3], [f32; 3]) = (Preprocess::CAFFE.mean, Preprocess::CAFFE.std);
 
+/// More channels than images have.
+const MANY: usize = 16;
+
 /// Values above this are those of pixels from 0 to 255.
 const BRIGHT: f64 = 8.0;
 
@@ -245,13 +248,12 @@ fn step(
         }
         "BatchNormalization" => {
             let scaled = value(0).filter(|scaled| scaled.axis == Some(1))?;
-            let numbers = |index| constant(index)?.numbers().ok();
+            let count = scaled.channels.len();
+            let numbers = |index| {
+                constant(index).filter(|constant| constant.count() == count)?.numbers().ok()
+            };
             let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(numbers);
             let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
-            let count = scaled.channels.len();
-            if [&gamma, &beta, &mean, &variance].into_iter().any(|one| one.len() != count) {
-                return None;
-            }
             let epsilon = f64::from(node.float("epsilon", 1e-5));
             let mut index = 0..;
             scaled.map(|channel| {
@@ -347,8 +349,9 @@ fn step(
             if parts.iter().any(|part| part.axis != Some(at) || part.rank != first.rank) {
                 return None;
             }
-            let channels = parts.iter().flat_map(|part| part.channels.iter().copied()).collect();
-            Scaled { channels, ..first.clone() }
+            let channels = parts.iter().flat_map(|part| part.channels.iter().copied());
+            let channels: Vec<Channel> = channels.take(MANY + 1).collect();
+            (channels.len() <= MANY).then(|| Scaled { channels, ..first.clone() })?
         }
         _ => return None,
     };
@@ -382,5 +385,164 @@ impl Graph {
     /// it itself.
     pub(crate) fn normalization(&self) -> Option<Normalization> {
         self.preparation.as_ref().map(Preparation::normalization)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A graph in which the nodes come before a convolution.
+    fn found(nodes: Vec<Node>, constants: &[(&str, &[f32], &[usize])]) -> Option<Normalization> {
+        of(nodes, constants, vec![Some(1), Some(3), Some(8), Some(8)])
+    }
+
+    fn of(
+        mut nodes: Vec<Node>,
+        constants: &[(&str, &[f32], &[usize])],
+        shape: Vec<Option<usize>>,
+    ) -> Option<Normalization> {
+        let last = nodes.last().map_or_else(|| "x".to_owned(), |node| node.outputs[0].clone());
+        nodes.push(Node::new("conv", "Conv", vec![last, "kernel".to_owned()], "maps"));
+        let constant = |&(name, numbers, dims): &(&str, &[f32], &[usize])| {
+            (name.to_owned(), Constant::of_numbers(numbers, dims.to_vec()))
+        };
+        let constants = constants.iter().map(constant).collect();
+        let preparation = Preparation::of(&nodes, &constants, &[("x".to_owned(), shape)]);
+        preparation.as_ref().map(Preparation::normalization)
+    }
+
+    fn node(operator: &str, inputs: &[&str], output: &str) -> Node {
+        let inputs = inputs.iter().map(|&name| name.to_owned()).collect();
+        Node::new(output, operator, inputs, output)
+    }
+
+    fn assert_is(found: Option<Normalization>, mean: [f32; 3], std: [f32; 3], colour: Colour) {
+        let found = found.expect("the images are prepared");
+        assert!(is_same((found.mean, found.std), (mean, std)), "{found:?}");
+        assert_eq!(found.colour, colour);
+    }
+
+    const MEAN: [f32; 3] = Preprocess::IMAGENET.mean;
+    const STD: [f32; 3] = Preprocess::IMAGENET.std;
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_done() {
+        assert_eq!(found(Vec::new(), &[]), None);
+        assert_eq!(found(vec![node("Identity", &["x"], "y")], &[]), None);
+        // What depends on where a pixel is belongs to the network.
+        let places: &[f32] = &[0.5; 8];
+        assert_eq!(
+            found(vec![node("Add", &["x", "by"], "y")], &[("by", places, &[1, 1, 1, 8])]),
+            None
+        );
+        // So does what is used elsewhere too, and what turns images into their negatives.
+        let nodes = vec![node("Div", &["x", "by"], "y"), node("Add", &["x", "y"], "z")];
+        assert_eq!(found(nodes, &[("by", &[255.0], &[])]), None);
+        assert_eq!(found(vec![node("Sub", &["by", "x"], "y")], &[("by", &[1.0], &[])]), None);
+    }
+
+    #[test]
+    fn the_range_that_a_graph_expects_is_known() {
+        let around: &[usize] = &[1, 3, 1, 1];
+        let nodes = || vec![node("Sub", &["x", "mean"], "y"), node("Div", &["y", "std"], "z")];
+        // From 0 to 1.
+        let constants: &[(&str, &[f32], &[usize])] =
+            &[("mean", &MEAN, around), ("std", &STD, around)];
+        assert_is(found(nodes(), constants), MEAN, STD, Colour::Rgb);
+        // From 0 to 255.
+        let (mean, std) = (MEAN.map(|mean| mean * 255.0), STD.map(|std| std * 255.0));
+        let constants: &[(&str, &[f32], &[usize])] =
+            &[("mean", &mean, around), ("std", &std, around)];
+        assert_is(found(nodes(), constants), MEAN, STD, Colour::Rgb);
+        // Somebody's own.
+        let (mean, std) = ([0.41, 0.4, 0.37], [0.3, 0.31, 0.32]);
+        let constants: &[(&str, &[f32], &[usize])] =
+            &[("mean", &mean, around), ("std", &std, around)];
+        assert_is(found(nodes(), constants), mean, std, Colour::Rgb);
+        // From -1 to 1, as networks of others' recipe are given.
+        let (mean, std) = (MEAN.map(|mean| 2.0 * mean - 1.0), STD.map(|std| 2.0 * std));
+        let constants: &[(&str, &[f32], &[usize])] =
+            &[("mean", &mean, around), ("std", &std, around)];
+        assert_is(found(nodes(), constants), MEAN, STD, Colour::Rgb);
+        // Caffe's means are those of blue, green and red.
+        let mean: &[f32] = &[103.939, 116.779, 123.68];
+        let nodes = vec![node("Sub", &["x", "mean"], "y")];
+        let found = found(nodes, &[("mean", mean, around)]);
+        assert_is(found, CAFFE.0, CAFFE.1, Colour::Bgr);
+    }
+
+    #[test]
+    fn scales_are_those_of_keras_and_tensorflow() {
+        let scale = |by: f32, shift: f32| {
+            let nodes = vec![node("Mul", &["x", "by"], "y"), node("Add", &["shift", "y"], "z")];
+            let shape = vec![None, None, None, Some(3)];
+            of(nodes, &[("by", &[by], &[]), ("shift", &[shift], &[1])], shape)
+        };
+        assert_is(scale(1.0 / 255.0, 0.0), [0.0; 3], [1.0; 3], Colour::Rgb);
+        assert_is(scale(1.0 / 127.5, -1.0), [0.5; 3], [0.5; 3], Colour::Rgb);
+        assert_is(scale(2.0, -1.0), [0.5; 3], [0.5; 3], Colour::Rgb);
+        // What was brought to -1 to 1 before is turned back.
+        assert_is(scale(0.5, 0.5), [0.0; 3], [1.0; 3], Colour::Rgb);
+    }
+
+    #[test]
+    fn norms_on_images_are_scales() {
+        let inputs = ["x", "gamma", "beta", "mean", "variance"];
+        let nodes = vec![node("BatchNormalization", &inputs, "y").with_float("epsilon", 0.0)];
+        let constants: [(&str, &[f32], &[usize]); 4] = [
+            ("gamma", &[1.0; 3], &[3]),
+            ("beta", &[0.0; 3], &[3]),
+            ("mean", &[120.0, 110.0, 100.0], &[3]),
+            ("variance", &[3600.0; 3], &[3]),
+        ];
+        let mean = [120.0, 110.0, 100.0].map(|mean: f32| mean / 255.0);
+        assert_is(found(nodes, &constants), mean, [60.0 / 255.0; 3], Colour::Rgb);
+    }
+
+    /// As torchvision's Inception turns ImageNet's mean and deviation into those of TensorFlow.
+    #[test]
+    fn channels_may_be_taken_apart() {
+        let mut nodes = Vec::new();
+        let mut constants: Vec<(String, f32)> = Vec::new();
+        for channel in 0..3 {
+            let name = |part: &str| format!("{part}{channel}");
+            let [index, by, shift] = ["index", "by", "shift"].map(name);
+            constants.push((index.clone(), channel as f32));
+            constants.push((by.clone(), STD[channel] / 0.5));
+            constants.push((shift.clone(), (MEAN[channel] - 0.5) / 0.5));
+            let [plane, one, scaled, shifted] = ["plane", "one", "scaled", "shifted"].map(name);
+            nodes.push(node("Gather", &["x", &index], &plane).with_int("axis", 1));
+            nodes.push(node("Unsqueeze", &[&plane], &one).with_ints("axes", &[1]));
+            nodes.push(node("Mul", &[&one, &by], &scaled));
+            nodes.push(node("Add", &[&scaled, &shift], &shifted));
+        }
+        let parts = ["shifted0", "shifted1", "shifted2"];
+        nodes.push(node("Concat", &parts, "y").with_int("axis", 1));
+        let numbers: Vec<(&str, [f32; 1])> =
+            constants.iter().map(|(name, number)| (name.as_str(), [*number])).collect();
+        let constants: Vec<(&str, &[f32], &[usize])> =
+            numbers.iter().map(|(name, number)| (*name, &number[..], &[][..])).collect();
+        let found = found(nodes, &constants).expect("the images are prepared");
+        assert!(is_same((found.mean, found.std), SIGNED), "{found:?}");
+    }
+
+    #[test]
+    fn channels_may_be_in_the_opposite_order() {
+        let nodes = vec![
+            node("Gather", &["x", "order"], "turned").with_int("axis", 1),
+            node("Sub", &["turned", "mean"], "y"),
+            node("Conv", &["y", "kernel"], "maps"),
+        ];
+        let constants = HashMap::from([
+            ("order".to_owned(), Constant::of_numbers(&[2.0, 1.0, 0.0], vec![3])),
+            ("mean".to_owned(), Constant::of_numbers(&[1.0, 2.0, 3.0], vec![1, 3, 1, 1])),
+        ]);
+        let shape = vec![Some(1), Some(3), None, None];
+        let found = Preparation::of(&nodes, &constants, &[("x".to_owned(), shape)]);
+        let preparation = found.expect("the images are prepared");
+        assert_eq!(preparation.normalization().colour, Colour::Bgr);
+        let sources: Vec<usize> = preparation.channels.iter().map(|one| one.source).collect();
+        assert_eq!(sources, [2, 1, 0]);
     }
 }
