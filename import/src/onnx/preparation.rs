@@ -383,7 +383,7 @@ impl Scaled {
 impl Graph {
     /// What has to be done to images for the layers of the graph, where the graph does a part of
     /// it itself.
-    pub(crate) fn normalization(&self) -> Option<Normalization> {
+    pub fn normalization(&self) -> Option<Normalization> {
         self.preparation.as_ref().map(Preparation::normalization)
     }
 }

@@ -70,7 +70,7 @@ pub fn recognise(
     };
 
     let mut matches: Vec<(Detail, Match)> = Vec::new();
-    let mut nearest: Option<(usize, Attempt<'_>)> = None;
+    let mut nearest: Option<((usize, bool), Attempt<'_>)> = None;
     for candidate in candidates {
         let mut shapes = shapes(&(candidate.build)(classes, channels), &BTreeSet::new());
         let theirs = connected(&theirs, &shapes);
@@ -91,6 +91,9 @@ pub fn recognise(
         attempt.is_near = 3 * common > 2 * kernels.len().max(shapes.len());
         let common = 2 * common;
         let score = (common + 1).saturating_sub(kernels.len().abs_diff(shapes.len()));
+        // Of two that are as near, the one that Keras has.
+        let has_keys = candidate.layouts.iter().any(|layout| layout.name == "Keras");
+        let score = (score, graph.is_keras() && has_keys);
         if shapes == kernels {
             matches.extend(attempt.fit(checkpoint).ok());
         }
@@ -290,8 +293,8 @@ impl fmt::Display for Unmatched {
             true => writeln!(f, "the graph's layers are not those of {nearest}")?,
             false => writeln!(f, "no model has all of the graph's layers; {nearest} has most")?,
         }
-        section(f, "layers of the graph without a place in it", &self.nodes, Clone::clone)?;
-        section(f, "layers of it that the graph lacks", &self.layers, Clone::clone)?;
+        section(f, "of the graph's layers without a place in it", &self.nodes, Clone::clone)?;
+        section(f, "of its layers that the graph lacks", &self.layers, Clone::clone)?;
         if self.nodes.is_empty() && self.layers.is_empty() {
             writeln!(f, "  the layers are the same, but they are connected differently")?;
         }
