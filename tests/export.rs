@@ -7,6 +7,7 @@ use memchr::memmem;
 use zoo_cli::agreement::agreement;
 use zoo_cli::capture::capture;
 use zoo_cli::device::Backend;
+use zoo_cli::model::from_checkpoint;
 use zoo_cli::recognise::identify;
 use zoo_core::KeyLayout;
 use zoo_import::{Checkpoint, OPSETS, Precision, StateDict, Tensor};
@@ -125,10 +126,28 @@ fn every_architecture_has_an_onnx_model() {
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name)).recognition;
         assert!(!found.is_headless, "{} came back without a classifier", variant.name);
         assert_eq!(found.name, variant.name);
-        // What it computes is what the network computes.
+        // What it computes is what the network computes, for images of the same size.
         let graph = checkpoint.graph.as_ref().unwrap();
+        assert_eq!(graph.side(config.in_channels()), u32::try_from(size).ok());
         let found = agreement(graph, &network, config.in_channels(), size);
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name));
         assert!(found.is_close(), "{}: {found:?}", variant.name);
+    }
+}
+
+#[test]
+fn the_size_of_a_graph_goes_to_the_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let variant = zoo_models::variant("squeezenet1_1").unwrap();
+    let state = export(&variant.config.init(&device()), &variant.layouts[0], Precision::Single);
+    // The usual margin, and none for thumbnails; at the variant's own size its recipe stays.
+    for (size, resize) in [(96, 109), (48, 48), (224, 256)] {
+        let captured = |images| capture(&variant.config, [images, 3, size, size]).unwrap().1;
+        state.save_onnx([&captured(2), &captured(3)], *OPSETS.end(), &path).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let (model, _) = from_checkpoint(&checkpoint, None, None, &device()).unwrap();
+        let preprocess = model.card.preprocess;
+        assert_eq!((preprocess.resize, preprocess.crop as usize), (resize, size));
     }
 }

@@ -2,13 +2,19 @@
 //! those that are damaged or something else.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+use zoo_cli::agreement::agreement;
 use zoo_cli::device::Backend;
 use zoo_cli::model::from_checkpoint;
 use zoo_cli::recognise::identify;
-use zoo_core::Colour;
+use zoo_core::{Colour, Preprocess};
 use zoo_import::{Checkpoint, Error};
 use zoo_tests::local;
 
@@ -241,4 +247,195 @@ fn what_is_no_network_of_ours_is_said() {
         panic!("a network of five layers was recognised");
     };
     assert!(format!("{error:#}").contains("hint: "), "{error:#}");
+}
+
+/// The small network with another configuration.
+fn reconfigured(change: impl Fn(&mut Vec<Value>)) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.keras");
+    let mut archive =
+        ZipArchive::new(std::fs::File::open(file("mobilenet.keras")).unwrap()).unwrap();
+    let mut read = |name: &str| {
+        let mut bytes = Vec::new();
+        archive.by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let (config, weights) = (read("config.json"), read("model.weights.h5"));
+    let mut config: Value = serde_json::from_slice(&config).unwrap();
+    change(config["config"]["layers"].as_array_mut().unwrap());
+    let mut archive = ZipWriter::new(std::fs::File::create(&path).unwrap());
+    for (name, bytes) in
+        [("config.json", config.to_string().into_bytes()), ("model.weights.h5", weights)]
+    {
+        archive.start_file(name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(&bytes).unwrap();
+    }
+    archive.finish().unwrap();
+    (folder, path)
+}
+
+/// The index of the first layer of a class.
+fn first(layers: &[Value], class: &str) -> usize {
+    layers.iter().position(|layer| layer["class_name"] == class).expect(class)
+}
+
+/// Puts a layer before the first convolution.
+fn prepared(layers: &mut Vec<Value>, class: &str, config: Value) {
+    let conv = first(layers, "Conv2D");
+    let before = layers[conv]["inbound_nodes"].clone();
+    let name = format!("prepared_{}", layers.len());
+    let mut config = config;
+    config["name"] = name.clone().into();
+    let layer = json!({
+        "class_name": class, "name": name, "config": config, "inbound_nodes": before,
+    });
+    layers[conv]["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] = name.into();
+    layers.insert(conv, layer);
+}
+
+fn imported(path: &Path) -> anyhow::Result<(Preprocess, f32)> {
+    let checkpoint = Checkpoint::open(path)?;
+    let name = Some("mobilenet_v1_0_1_keras");
+    let (model, _) = from_checkpoint(&checkpoint, name, None, &device())?;
+    let graph = checkpoint.graph.as_ref().expect("the configuration tells the graph");
+    let agreement = agreement(graph, &model.network, 3, 224)?;
+    Ok((model.card.preprocess, agreement.difference / agreement.largest))
+}
+
+#[test]
+fn a_configuration_is_computed_and_compared() {
+    let (preprocess, difference) = imported(&file("mobilenet.keras")).unwrap();
+    assert!(difference < 1e-4, "{difference}");
+    // The size that the network was built for, and all of the image.
+    assert_eq!((preprocess.resize, preprocess.crop), (51, 51));
+
+    // Whatever has no weights but counts: borders, an activation, what BatchNorm adds.
+    let changes: [(&str, &str, Value); 4] = [
+        ("Conv2D", "padding", json!("valid")),
+        ("ReLU", "max_value", json!(1.0)),
+        ("ZeroPadding2D", "padding", json!([[1, 0], [1, 0]])),
+        ("BatchNormalization", "epsilon", json!(0.5)),
+    ];
+    for (class, key, value) in changes {
+        let (_folder, path) = reconfigured(|layers| {
+            let layer = first(layers, class);
+            layers[layer]["config"][key] = value.clone();
+        });
+        let (_, difference) = imported(&path).unwrap();
+        assert!(difference > 1e-3, "{class}: {difference}");
+    }
+}
+
+#[test]
+fn what_a_network_does_to_images_goes_into_the_card() {
+    let around =
+        |numbers: [f32; 3]| json!({"class_name": "__numpy__", "config": {"value": numbers}});
+    type Prepared = (&'static str, Value, [f32; 3], [f32; 3]);
+    let cases: [Prepared; 5] = [
+        ("Rescaling", json!({"scale": 1.0 / 255.0, "offset": 0.0}), [0.0; 3], [1.0; 3]),
+        ("Rescaling", json!({"scale": 1.0 / 127.5, "offset": -1.0}), [0.5; 3], [0.5; 3]),
+        (
+            "Normalization",
+            json!({"axis": [-1], "invert": false, "mean": [51.0, 102.0, 127.5], "variance": 2601.0}),
+            [0.2, 0.4, 0.5],
+            [0.2; 3],
+        ),
+        (
+            "Normalization",
+            json!({"axis": [3], "mean": around([51.0, 102.0, 127.5]), "variance": [[[[2601.0, 2601.0, 16256.25]]]]}),
+            [0.2, 0.4, 0.5],
+            [0.2, 0.2, 0.5],
+        ),
+        ("RandomFlip", json!({"mode": "horizontal"}), [0.5; 3], [0.5; 3]),
+    ];
+    for (class, config, mean, std) in cases {
+        let (_folder, path) = reconfigured(|layers| prepared(layers, class, config.clone()));
+        let (preprocess, difference) = imported(&path).unwrap();
+        assert!(difference < 1e-4, "{class}: {difference}");
+        let pairs = preprocess.mean.iter().zip(&mean).chain(preprocess.std.iter().zip(&std));
+        for (found, expected) in pairs {
+            assert!((found - expected).abs() < 1e-5, "{class}: {preprocess:?}");
+        }
+        assert_eq!(preprocess.colour, Colour::Rgb, "{class}");
+    }
+    // Images are made smaller by the network itself.
+    let (_folder, path) = reconfigured(|layers| {
+        layers[0]["config"]["batch_shape"] = json!([null, 200, 300, 3]);
+        prepared(layers, "Resizing", json!({"height": 51, "width": 51}));
+    });
+    let (preprocess, difference) = imported(&path).unwrap();
+    assert_eq!((preprocess.crop, difference < 1e-4), (51, true));
+}
+
+#[test]
+fn layers_that_no_model_has_are_named() {
+    let mut complaints = String::new();
+    let mut complain = |change: &dyn Fn(&mut Vec<Value>)| {
+        let (_folder, path) = reconfigured(change);
+        let error = imported(&path).expect_err("it is no network of ours");
+        let folder = path.parent().unwrap().display().to_string();
+        complaints += &format!("{error:#}\n").replace(&folder, "FOLDER");
+    };
+    complain(&|layers| {
+        let pool = first(layers, "GlobalAveragePooling2D");
+        layers[pool]["class_name"] = "GlobalMaxPooling2D".into();
+    });
+    complain(&|layers| prepared(layers, "Lambda", json!({})));
+    complain(&|layers| prepared(layers, "Equalization", json!({})));
+    complain(&|layers| {
+        let conv = first(layers, "Conv2D");
+        layers[conv]["config"]["activation"] = "gelu".into();
+    });
+    complain(&|layers| {
+        let conv = first(layers, "Conv2D");
+        layers[conv]["config"]["padding"] = "causal".into();
+    });
+    assert_snapshot!(complaints);
+}
+
+/// As Keras 2 wrote configurations: lists of what comes from where, counted otherwise for networks
+/// in networks, and TensorFlow's functions between them.
+#[test]
+fn configurations_of_keras_2_are_understood() {
+    let (_folder, path) = reconfigured(|layers| {
+        for layer in layers.iter_mut() {
+            let inputs: Vec<Value> = layer["inbound_nodes"][0]["args"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|argument| argument["config"]["keras_history"].clone())
+                .collect();
+            if !inputs.is_empty() {
+                layer["inbound_nodes"] = json!([inputs]);
+            }
+        }
+        let function = |name: &str, call: Value| {
+            let class = if name.contains("getitem") { "SlicingOpLambda" } else { "TFOpLambda" };
+            json!({
+                "class_name": class, "name": name, "config": {"name": name, "function": name},
+                "inbound_nodes": [call],
+            })
+        };
+        let inner = json!({
+            "class_name": "Sequential", "name": "augmentation", "inbound_nodes": [[["input_layer", 0, 0, {}]]],
+            "config": {"name": "augmentation", "layers": [
+                {"class_name": "RandomFlip", "config": {"name": "flip"}},
+            ]},
+        });
+        let turned = json!(["augmentation", 1, 0, {"slice_spec": [
+            {"class_name": "__ellipsis__"}, {"start": null, "stop": null, "step": -1},
+        ]}]);
+        let means = json!([-103.939, -116.779, -123.68]);
+        let conv = first(layers, "Conv2D");
+        layers[conv]["inbound_nodes"] = json!([[["nn.bias_add", 0, 0, {}]]]);
+        let bias = json!(["__operators__.getitem", 0, 0, {"bias": means, "data_format": "NHWC"}]);
+        // Not in the order of computation.
+        layers.push(function("nn.bias_add", bias));
+        layers.push(function("__operators__.getitem", turned));
+        layers.push(inner);
+    });
+    let (preprocess, difference) = imported(&path).unwrap();
+    assert!(difference < 1e-4, "{difference}");
+    let Preprocess { mean, std, colour, .. } = Preprocess::CAFFE;
+    assert_eq!((preprocess.mean, preprocess.std, preprocess.colour), (mean, std, colour));
 }

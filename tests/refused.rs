@@ -58,6 +58,44 @@ fn foreign_files_are_told_apart_by_content() {
         ("photographs", &archive(&[("cat.jpg", b"\xff\xd8\xff")])),
         ("compressed", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
         ("noise", b"\x03\x97\xc5\x11\x80\xfe\xfe\x31"),
+        ("tensorflow_js", b"{\"format\": \"layers-model\", \"modelTopology\": {\"class_name\": 1"),
+        ("keras_json", b"{\"class_name\": \"Functional\", \"config\": {"),
+        ("caffe", b"\x0a\x08ResNet50\xa2\x06\x10\x0a\x04data\x12\x05Input"),
+        ("caffe_text", b"name: \"LeNet\"\nlayer {\n  name: \"data\"\n"),
+        ("caffe2", b"\x0a\x04init\x12\x20\x12\x02w1\"\x0fGivenTensorFill"),
+        ("darknet", b"\0\0\0\0\x02\0\0\0\x05\0\0\0\0\x7d\0\0\0\0\0\0\x9a\x2e"),
+        ("darknet_text", b"[net]\nbatch=1\n[convolutional]\n"),
+        ("core_ml", b"\x08\x04\x12\xb0\x01\x0a\x20\x0a\x05image\x12\x0bInput"),
+        ("mxnet", b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0"),
+        ("openvino", b"<?xml version=\"1.0\"?>\n<net name=\"resnet\" version=\"11\">"),
+        ("ncnn", b"7767517\n75 83\nInput data 0 1 data\n"),
+        ("tensorrt", b"ftrt\x40\0\0\0\0\0\0\0"),
+        ("ggml", b"lmgg\x01\0\0\0"),
+        ("flax", b"\x82\xa6params\x83\xa6Conv_0"),
+        (
+            "torchscript",
+            &archive(&[
+                ("m/data.pkl", b"\x80\x02"),
+                ("m/data/0", weights),
+                ("m/constants.pkl", b"\x80\x02"),
+            ]),
+        ),
+        (
+            "frozen",
+            &archive(&[
+                ("m/data.pkl", b"\x80\x02"),
+                ("m/constants/0", weights),
+                ("m/constants.pkl", b"\x80\x02"),
+            ]),
+        ),
+        // These can only be told by their names.
+        ("group1-shard1of2.bin", &[0x3f; 64]),
+        ("m.pdmodel", b"\x0a\xe2\x01\x08\0\x10"),
+        ("m.pdiparams", &[0; 64]),
+        ("m.mnn", b"\x18\0\0\0\0\0"),
+        ("m.plan", b"\x01\x02\x03"),
+        ("m.ckpt.data-00000-of-00001", &[0x3d; 64]),
+        ("m.onnx.data", &[0x3d; 64]),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, content).unwrap();
@@ -68,6 +106,14 @@ fn foreign_files_are_told_apart_by_content() {
     complaints += &complaint(&inside);
     fs::write(inside.join("saved_model.pb"), b"\x08\x01\x12").unwrap();
     complaints += &complaint(&inside);
+    let package = folder.path().join("m.mlpackage");
+    fs::create_dir_all(package.join("Data")).unwrap();
+    fs::write(package.join("Manifest.json"), b"{}").unwrap();
+    complaints += &complaint(&package);
+    // Its description is beside it.
+    fs::write(folder.path().join("m.xml"), b"<?xml version=\"1.0\"?>").unwrap();
+    fs::write(folder.path().join("m.bin"), [0x3d; 64]).unwrap();
+    complaints += &complaint(&folder.path().join("m.bin"));
     assert_snapshot!(complaints);
 }
 

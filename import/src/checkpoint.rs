@@ -22,10 +22,10 @@ pub struct Checkpoint {
     pub tensors: BTreeMap<String, Tensor>,
     /// What the file says beside its tensors.
     pub facts: Facts,
-    /// The network that they are of, where the file says that too, as ONNX does.
+    /// The network that they are of, where the file says that too, as ONNX and most of Keras's do.
     pub graph: Option<Graph>,
-    /// What the network does to images before its first layer, where the file says that, as
-    /// Keras's EfficientNets do.
+    /// How images are to be scaled for the first layer, where the file says that: as graphs do
+    /// that scale them before it, and Keras's EfficientNets.
     pub normalization: Option<Normalization>,
 }
 
@@ -56,12 +56,17 @@ impl Checkpoint {
             }
             Kind::Exported => pytorch::read_exported(path)?,
             Kind::Safetensors => read_safetensors(path)?,
-            Kind::Onnx => checkpoint.graph.insert(Graph::open(path)?).tensors(),
+            Kind::Onnx => {
+                let graph = checkpoint.graph.insert(Graph::open(path)?);
+                checkpoint.normalization = graph.normalization();
+                graph.tensors()
+            }
             kind @ (Kind::Hdf5 | Kind::Keras) => {
                 let contents = match kind {
                     Kind::Hdf5 => keras::read_hdf5(path)?,
                     _ => keras::read_archive(path)?,
                 };
+                checkpoint.graph = contents.graph;
                 checkpoint.normalization = contents.normalization;
                 contents.tensors
             }

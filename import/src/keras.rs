@@ -10,7 +10,7 @@
 //! height × width. Tensors get PyTorch's names and dimensions here, and keep the names of Keras's
 //! layers, so that from here on they are a checkpoint like any other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -19,14 +19,19 @@ use std::sync::Arc;
 use burn::store::burn_pack::Tensor;
 use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{Hdf5File, OpenOptions};
-use serde_json::Value;
+use serde_json::Value as Json;
 use zip::ZipArchive;
+use zoo_core::Colour;
 
 use crate::Error;
 use crate::error::broken;
+use crate::onnx::Graph;
 
+mod config;
 mod layers;
 mod names;
+mod network;
+mod operators;
 mod reader;
 
 use reader::Reader;
@@ -36,17 +41,22 @@ use reader::Reader;
 pub(crate) struct Contents {
     /// The tensors by key.
     pub(crate) tensors: BTreeMap<String, Tensor>,
+    /// What the network computes, if the file says that.
+    pub(crate) graph: Option<Graph>,
     /// What the network does to images before its first convolution.
     pub(crate) normalization: Option<Normalization>,
 }
 
-/// How a network itself scales images whose values are in `[0, 1]`: `(x - mean) / std`.
+/// How images whose values are in `[0, 1]` are scaled for a network's first layer:
+/// `(x - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalization {
-    /// Subtracted from each channel.
+    /// Subtracted from each of the network's channels.
     pub mean: [f32; 3],
     /// Divides each channel after that.
     pub std: [f32; 3],
+    /// What the network's channels are.
+    pub colour: Colour,
 }
 
 /// What is in a `.keras` archive.
@@ -59,7 +69,7 @@ const EXPANSION: u64 = 1032;
 /// Reads an HDF5 file, whose values stay on disk.
 pub(crate) fn read_hdf5(path: &Path) -> Result<Contents, Error> {
     let storage = FileStorage::open(path).map_err(|error| broken(path, error))?;
-    read(path, Arc::new(storage), &HashMap::new())
+    read(path, Arc::new(storage), None)
 }
 
 /// Reads a `.keras` archive, whose values are in memory.
@@ -76,18 +86,14 @@ pub(crate) fn read_archive(path: &Path) -> Result<Contents, Error> {
         file.take(size).read_to_end(&mut bytes).map_err(|error| broken(path, error))?;
         Ok(bytes)
     };
-    let config: Value = serde_json::from_slice(&unpack(CONFIG)?)
+    let config: Json = serde_json::from_slice(&unpack(CONFIG)?)
         .map_err(|error| broken(path, format!("{CONFIG}: {error}")))?;
     let weights = BytesStorage::new(unpack(WEIGHTS)?);
-    read(path, Arc::new(weights), &names::in_config(&config))
+    read(path, Arc::new(weights), Some(config))
 }
 
-/// Reads the layers and translates them; `names` has the names of those at some paths.
-fn read(
-    path: &Path,
-    storage: DynStorage,
-    names: &HashMap<String, String>,
-) -> Result<Contents, Error> {
+/// Reads the layers and translates them; `config` is what an archive says of the network.
+fn read(path: &Path, storage: DynStorage, config: Option<Json>) -> Result<Contents, Error> {
     let length = storage.len();
     let limit = usize::try_from(length.saturating_mul(EXPANSION)).unwrap_or(usize::MAX);
     let options = OpenOptions::default()
@@ -102,12 +108,21 @@ fn read(
         return Err(broken(path, format!("it has {length} of its {stated} bytes")));
     }
     let root = file.root_group().map_err(|error| broken(path, error))?;
-    let mut layers = Reader::new(path, limit, names).read(&root)?;
+    let names = config.as_ref().map(names::in_config).unwrap_or_default();
+    let mut layers = Reader::new(path, limit, &names).read(&root)?;
+    let config = config.or_else(|| {
+        let config = root.attribute("model_config").and_then(|text| text.read_string()).ok()?;
+        serde_json::from_str(&config).ok()
+    });
+    let graph = config.and_then(|config| network::graph(&config, &layers));
     names::settle(&mut layers);
 
-    let mut contents = Contents { tensors: BTreeMap::new(), normalization: None };
+    let normalization = graph.as_ref().and_then(Graph::normalization);
+    let has_graph = graph.is_some();
+    let mut contents = Contents { tensors: BTreeMap::new(), graph, normalization };
     for layer in &layers {
         match layer.normalization().map_err(|error| broken(path, error))? {
+            Some(_) if has_graph => {}
             Some(found) => contents.normalization = Some(found),
             None => {
                 for (key, tensor) in layer.tensors() {

@@ -47,8 +47,10 @@ impl Kind {
         } else if head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
             // It begins with a length, which may look like anything.
             Ok(Self::Safetensors)
-        } else if let Some(refusal) = foreign(&head) {
+        } else if let Some(refusal) = foreign(&head).or_else(|| named(path, &head)) {
             Err(refuse(refusal))
+        } else if is_text(&head) {
+            Err(refuse(("a text file".into(), GIVE_WEIGHTS.into())))
         } else if head.starts_with(b"PK") {
             archive(path).map_err(|fault| match fault {
                 Fault::Foreign(refusal) => refuse(refusal),
@@ -72,12 +74,77 @@ type Refusal = (Cow<'static, str>, Cow<'static, str>);
 /// Bytes that are enough to tell.
 const HEAD: u64 = 512;
 
+const TENSORRT: &str = "a TensorRT engine, a program for one kind of graphics card";
+const NCNN: &str = "a part of an ncnn model";
+const OPENVINO: &str = "a part of an OpenVINO model";
+const DARKNET: &str = "the weights of a Darknet network, which have no names";
+const DARKNET_HINT: &str = "import the network in PyTorch's format or as ONNX";
+const TENSORFLOW_JS: &str = "a part of a TensorFlow.js model";
+const TENSORFLOW_JS_HINT: &str = "import the Keras model that it was converted from, or export it to \
+                                  ONNX with `python -m tf2onnx.convert --tfjs model.json --output \
+                                  model.onnx`";
+const CAFFE: &str = "a Caffe network";
+const CAFFE_HINT: &str = "import the network in PyTorch's format, or convert it to ONNX with the Python \
+                          package `caffe2onnx`";
+const PADDLE: &str = "a part of a Paddle model";
+const PADDLE_HINT: &str = "export it to ONNX: `paddle2onnx --model_dir FOLDER --model_filename \
+                           NAME.pdmodel --params_filename NAME.pdiparams --save_file model.onnx`";
+const CORE_ML: &str = "a Core ML model";
+const SAVED_CHECKPOINT: &str = "a part of a TensorFlow checkpoint";
+const SAVED_CHECKPOINT_HINT: &str =
+    "load it in Keras and save the model with `model.save(\"x.keras\")`";
+const CONVERTED: &str = "import the model that it was converted from";
+const FLAX: &str = "a file of msgpack, as Flax saves networks, whose layers are not PyTorch's";
+
+/// Files that their first bytes don't tell, by how their names end.
+const NAMED: [(&str, &str, &str); 14] = [
+    (".caffemodel", CAFFE, CAFFE_HINT),
+    (".prototxt", CAFFE, CAFFE_HINT),
+    (".mlmodel", CORE_ML, CONVERTED),
+    (".pdmodel", PADDLE, PADDLE_HINT),
+    (".pdiparams", PADDLE, PADDLE_HINT),
+    (".mnn", "an MNN model", CONVERTED),
+    (".engine", TENSORRT, CONVERTED),
+    (".plan", TENSORRT, CONVERTED),
+    (".trt", TENSORRT, CONVERTED),
+    (".msgpack", FLAX, "import PyTorch's weights of the same network"),
+    (".ckpt.index", SAVED_CHECKPOINT, SAVED_CHECKPOINT_HINT),
+    (".ckpt.meta", SAVED_CHECKPOINT, SAVED_CHECKPOINT_HINT),
+    (".onnx.data", "the values of an ONNX model", "give the `.onnx` file beside it"),
+    (".onnx_data", "the values of an ONNX model", "give the `.onnx` file beside it"),
+];
+
+/// What a file is by its name, where its content could be anything.
+fn named(path: &Path, head: &[u8]) -> Option<Refusal> {
+    let refusal = |found: &'static str, hint: &'static str| Some((found.into(), hint.into()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    // PyTorch's files may have any name.
+    if head.starts_with(b"PK") || head.starts_with(b"\x80") {
+        return None;
+    }
+    if let Some(&(_, found, hint)) = NAMED.iter().find(|(end, ..)| name.ends_with(end)) {
+        return refusal(found, hint);
+    }
+    let has_beside = |extension: &str| path.with_extension(extension).exists();
+    if name.contains("-shard") && name.ends_with(".bin") && name.starts_with("group") {
+        refusal(TENSORFLOW_JS, TENSORFLOW_JS_HINT)
+    } else if name.contains(".data-0000") {
+        refusal(SAVED_CHECKPOINT, SAVED_CHECKPOINT_HINT)
+    } else if name.ends_with(".bin") && has_beside("xml") {
+        refusal(OPENVINO, CONVERTED)
+    } else if name.ends_with(".bin") && has_beside("param") {
+        refusal(NCNN, CONVERTED)
+    } else {
+        None
+    }
+}
+
 const GIVE_WEIGHTS: &str = "give the file with the weights themselves";
 const UNPACK: &str = "unpack it, and give what is in it";
 
 /// Bytes at a certain place that files of a kind begin with.
 #[rustfmt::skip]
-const FOREIGN: [(usize, &[u8], &str, &str); 20] = [
+const FOREIGN: [(usize, &[u8], &str, &str); 29] = [
     (4, b"TFL3", "a TensorFlow Lite model, whose weights are laid out for small devices",
         "import the network that it was converted from"),
     // The version of a SavedModel is 1, older than any ONNX of opset 7.
@@ -85,6 +152,16 @@ const FOREIGN: [(usize, &[u8], &str, &str); 20] = [
         "export it to ONNX with tf2onnx, or save its weights from Keras"),
     (0, b"\x93NUMPY", "a NumPy array", "save all tensors by name, as safetensors"),
     (0, b"GGUF", "a GGUF file, which language models are kept in", GIVE_WEIGHTS),
+    (0, b"lmgg", "a GGML file, which language models are kept in", GIVE_WEIGHTS),
+    (0, b"fmgg", "a GGML file, which language models are kept in", GIVE_WEIGHTS),
+    (0, b"tjgg", "a GGML file, which language models are kept in", GIVE_WEIGHTS),
+    (0, b"ftrt", TENSORRT, CONVERTED),
+    (0, b"ptrt", TENSORRT, CONVERTED),
+    (0, b"7767517\n", NCNN, CONVERTED),
+    (0, b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "the parameters of an MXNet network",
+        "import the network in PyTorch's format, or export it to ONNX with MXNet's `mx2onnx`"),
+    (0, b"\0\0\0\0\x01\0\0\0\0\0\0\0", DARKNET, DARKNET_HINT),
+    (0, b"\0\0\0\0\x02\0\0\0", DARKNET, DARKNET_HINT),
     (0, b"\x89PNG\r\n", "an image", "`zoo classify` names what is in it"),
     (0, b"\xff\xd8\xff", "an image", "`zoo classify` names what is in it"),
     (0, b"GIF8", "an image", "`zoo classify` names what is in it"),
@@ -123,9 +200,33 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
             "export it to ONNX with tf2onnx",
         );
     }
-    let is_text = head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
-    // PyTorch's oldest pickles may be written in letters, and begin with this number.
-    if !is_text || is_there(0, b"L119547037146038801333356L") {
+    // It begins with a map, and that with a key.
+    if matches!(head, [0x81..=0x8f, 0xa1..=0xbf, letter, ..] if letter.is_ascii_alphabetic()) {
+        return refusal(FLAX, "import PyTorch's weights of the same network");
+    }
+    // A version as in ONNX, and then not the producer's name but a message.
+    if let [0x08, 1..=20, 0x12, length @ ..] = head {
+        let message = length.iter().skip_while(|&&byte| byte >= 0x80).nth(1);
+        if matches!(message, Some(0x0a | 0xa2)) {
+            return refusal(CORE_ML, CONVERTED);
+        }
+    }
+    // A network begins with its name, and goes on with its layers.
+    if let [0x0a, length, rest @ ..] = head
+        && let Some((name, layers)) = rest.split_at_checked(usize::from(*length))
+        && *length < 0x80
+        && name.iter().all(u8::is_ascii_graphic)
+    {
+        if contains("GivenTensor") || contains("XavierFill") {
+            let found = "a Caffe2 network, which is a program";
+            return refusal(found, "export it to ONNX, or import PyTorch's weights of the network");
+        }
+        if layers.starts_with(b"\x12") || layers.starts_with(b"\xa2\x06") || contains("Convolution")
+        {
+            return refusal(CAFFE, CAFFE_HINT);
+        }
+    }
+    if !is_text(head) {
         return None;
     }
     let text = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
@@ -136,18 +237,43 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
         )
     } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
         refusal("a web page", "the download link led to a page, not to the file")
+    } else if text.starts_with('{')
+        && ["modeltopology", "weightsmanifest"].iter().any(|key| text.contains(key))
+    {
+        refusal(TENSORFLOW_JS, TENSORFLOW_JS_HINT)
+    } else if text.starts_with('{') && text.contains("\"class_name\"") {
+        refusal("the configuration of a Keras network, without weights", SAVE_KERAS)
+    } else if text.starts_with("<?xml") && text.contains("<net ") {
+        refusal(OPENVINO, CONVERTED)
+    } else if text.contains("[net]") || text.contains("[convolutional]") {
+        refusal("the configuration of a Darknet network, without weights", DARKNET_HINT)
+    } else if ["layer {", "layers {", "input_dim:"].iter().any(|word| text.contains(word)) {
+        refusal(CAFFE, CAFFE_HINT)
+    } else if text.starts_with("model_checkpoint_path:") {
+        refusal(SAVED_CHECKPOINT, SAVED_CHECKPOINT_HINT)
     } else {
-        refusal("a text file", GIVE_WEIGHTS)
+        None
     }
 }
 
+/// Whether these are letters, which PyTorch's oldest pickles may be written in too; they begin with
+/// this number.
+fn is_text(head: &[u8]) -> bool {
+    head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+        && !head.starts_with(b"L119547037146038801333356L")
+}
+
+const SAVE_KERAS: &str = "save the whole model, with `model.save(\"x.keras\")`";
+
 /// What a folder as a whole is, if it is of no use.
 fn folder(path: &Path) -> Option<Refusal> {
-    path.join("saved_model.pb").exists().then(|| {
+    if path.join("saved_model.pb").exists() {
         let found = "a TensorFlow SavedModel, which is a program";
         let hint = "export it to ONNX with tf2onnx, or save its weights from Keras";
-        (found.into(), hint.into())
-    })
+        return Some((found.into(), hint.into()));
+    }
+    let is_core_ml = path.join("Manifest.json").exists() && path.join("Data").exists();
+    is_core_ml.then(|| (CORE_ML.into(), CONVERTED.into()))
 }
 
 fn is_tape(head: &[u8]) -> bool {
@@ -184,6 +310,24 @@ fn archive(path: &Path) -> Result<Kind, Fault> {
         name.strip_suffix(entry).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
     };
     let has = |entry: &str| names.iter().any(|name| is_entry(name, entry));
+    if has("constants.pkl") && has("data.pkl") {
+        // The parameters of a module that was frozen are constants of its program.
+        let is_parameter = |name: &str| {
+            let number = name.rsplit_once("/data/").map(|(_, number)| number);
+            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let is_constant = |name: &str| name.contains("/constants/");
+        if !names.iter().any(|name| is_parameter(name))
+            && names.iter().any(|name| is_constant(name))
+        {
+            return Err(foreign(
+                "a frozen TorchScript archive, whose weights have no names".into(),
+                "in Python, `torch.onnx.export(torch.jit.load(FILE), torch.randn(1, 3, 224, 224), \
+                 'model.onnx', dynamo=False)`, and give that"
+                    .into(),
+            ));
+        }
+    }
     if has("data.pkl") {
         return Ok(Kind::Pytorch);
     }

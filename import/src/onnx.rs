@@ -15,14 +15,16 @@ mod assign;
 mod capture;
 mod constant;
 mod evaluate;
+mod fused;
 mod graph;
 mod layers;
+mod preparation;
 mod proto;
 mod recognise;
 mod trace;
 
-pub(crate) use constant::permute;
+pub(crate) use constant::{Constant, permute};
 pub use evaluate::{ImageShape, NotRun};
 pub use graph::Graph;
-pub(crate) use graph::is_onnx;
+pub(crate) use graph::{Node, is_onnx};
 pub use recognise::{Match, Unmatched, recognise};

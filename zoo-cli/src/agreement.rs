@@ -2,6 +2,7 @@
 
 use anyhow::{anyhow, ensure};
 use burn::tensor::{Tensor, TensorData};
+use zoo_import::Normalization;
 use zoo_import::onnx::Graph;
 use zoo_models::Network;
 
@@ -54,7 +55,17 @@ pub fn agreement(
     let device = Backend::Cpu.device()?;
     let images = [batch, in_channels, height, width];
     let images = TensorData::new(noise(images.iter().product()), images);
-    let images = Tensor::<4>::from_data(images, &device);
+    let mut images = Tensor::<4>::from_data(images, &device);
+    if let Some(Normalization { mean, std, .. }) = graph.normalization() {
+        // Where it is known what becomes of pixels, they are what the network is given: far from
+        // them it may magnify its own rounding.
+        let each = |values: [f32; 3]| {
+            let values = &values[..in_channels.min(3)];
+            let shape = [1, values.len(), 1, 1];
+            Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &device)
+        };
+        images = (images.add_scalar(1.0).div_scalar(2.0) - each(mean)) / each(std);
+    }
     let theirs = crate::catch(|| graph.logits(images.clone(), shape.channels_last))??;
     let ours: Vec<f32> =
         crate::catch(|| network.forward(images).into_data())?.convert::<f32>().iter().collect();

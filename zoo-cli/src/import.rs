@@ -64,6 +64,12 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     if let Some(checked) = checked {
         eprintln!("  {checked}");
     }
+    if card.num_classes > 1 && checkpoint.graph.as_ref().is_some_and(Graph::is_multi_label) {
+        eprintln!(
+            "  note: its classes don't exclude each other (a sigmoid is at the end); `zoo classify` \
+             gives probabilities that sum to 1, in the same order"
+        );
+    }
     eprintln!("wrote {}", args.output.display());
     Ok(())
 }
@@ -81,10 +87,14 @@ fn check(graph: &Graph, model: &Model) -> anyhow::Result<String> {
             ensure!(
                 agreement.is_close(),
                 "{} has the graph's weights, but a logit differs by {difference:.1e} of {:.1e}\n\
-                 hint: the graph does something that the model does not, such as to prepare its \
-                 images; export the network alone",
+                 hint: the graph does something that the model does not{}; export the network \
+                 alone, in evaluation mode",
                 card.variant,
-                agreement.largest
+                agreement.largest,
+                match graph.takes_maxima() {
+                    true => ": it takes the maximum of each map, not the mean",
+                    false => ", such as another activation, stride or border",
+                }
             );
             Ok(format!("checked: largest difference of a logit {difference:.1e}"))
         }

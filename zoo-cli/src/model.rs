@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use zoo_core::{
     Colour, KeyLayout, Labels, Parameter, Preprocess, Variant, Weights, parameters,
 };
+use zoo_import::onnx::Graph;
 use zoo_import::{
     Checkpoint, Choice, ModelCard, Normalization, Origin, Recognition, Record, Report,
     Unrecognised, fit, has_auxiliary, is_record_file,
@@ -118,8 +119,11 @@ pub fn from_checkpoint(
     choice: &Choice,
     device: &Device,
 ) -> anyhow::Result<(Model, Report)> {
-    let (original, Chosen { variant, tagged, identified }) =
-        (checkpoint, choose(checkpoint, name, choice)?);
+    if let Some(reason) = checkpoint.graph.as_ref().and_then(Graph::refusal) {
+        bail!("{} can't be imported: {reason}", checkpoint.path.display());
+    }
+    let original = checkpoint;
+    let Chosen { variant, tagged, identified } = choose(checkpoint, name, choice)?;
     let (recognition, found, layouts) = match &identified {
         Some(one) => (Some(&one.recognition), &one.checkpoint, one.layouts),
         None => (None, checkpoint, variant.layouts),
@@ -160,8 +164,11 @@ pub fn from_checkpoint(
     if let Some(theirs) = facts.preprocess.filter(|_| known.is_none() && in_channels == 3) {
         preprocess = theirs;
     }
-    if let Some(Normalization { mean, std }) = original.normalization {
-        preprocess = Preprocess { mean, std, ..preprocess };
+    if let Some(Normalization { mean, std, colour }) = original.normalization {
+        preprocess = Preprocess { mean, std, colour, ..preprocess };
+    }
+    if let Some(graph) = &original.graph {
+        preprocess = fixed_by(graph, preprocess, in_channels);
     }
     let labels = match (labels, facts.names(num_classes)) {
         (None, Some(names)) if has_classifier && known.is_none() => Some(names.to_vec()),
@@ -265,7 +272,11 @@ fn training(
     let is_colour = in_channels == 3;
     let weights = known.or(tagged).or(variant.weights.first()).filter(|_| is_colour);
     // Those who spell keys this way may have their own way to prepare images.
-    let layout = variant.layouts.iter().find(|one| one.name == layout);
+    let layout = variant.layouts.iter().find(|one| one.name == layout).or(match variant.layouts {
+        // Without their names, weights of such a variant can only be of those.
+        [only] => Some(only),
+        _ => None,
+    });
     let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| is_colour);
     let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
     let preprocess = match theirs.filter(|_| known.is_none()) {
@@ -365,12 +376,28 @@ fn from_record(record: Record, device: &Device) -> anyhow::Result<Model> {
     Ok(Model { network: record.load_into(network)?, card })
 }
 
-/// What to do with images where nobody says: the common margin for photographs, none for
-/// thumbnails.
+/// The recipe for images of the size that a graph takes, if that is another one. Keras resizes to
+/// the size itself, without a margin.
+fn fixed_by(graph: &Graph, preprocess: Preprocess, in_channels: usize) -> Preprocess {
+    match graph.side(in_channels) {
+        Some(side) if side != preprocess.crop => {
+            let resize = if graph.is_keras() { side } else { with_margin(side) };
+            preprocess.sized(resize, side)
+        }
+        _ => preprocess,
+    }
+}
+
+/// The shorter side of images that squares are cut out of: the common margin for photographs, none
+/// for thumbnails.
+fn with_margin(crop: u32) -> u32 {
+    if crop < 64 { crop } else { crop * 256 / 224 }
+}
+
+/// What to do with images where nobody says.
 pub fn usual_preprocess(variant: &Variant<Config>, in_channels: usize) -> Preprocess {
     let crop = u32::try_from(variant.size).unwrap_or(224);
-    let resize = if crop < 64 { crop } else { crop * 256 / 224 };
-    let preprocess = Preprocess::IMAGENET.sized(resize, crop);
+    let preprocess = Preprocess::IMAGENET.sized(with_margin(crop), crop);
     if in_channels == 1 {
         let colour = Colour::Grey;
         return Preprocess { colour, mean: [0.5; 3], std: [0.5; 3], ..preprocess };

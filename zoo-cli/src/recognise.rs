@@ -1,6 +1,6 @@
 //! Which of the zoo's models a checkpoint is of.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use zoo_core::{KeyLayout, Variant, parameters};
 use zoo_import::onnx::{self, Graph, Match};
 use zoo_import::{Candidate, Checkpoint, Choice, Found, Recognition, Unrecognised};
@@ -44,7 +44,11 @@ pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> anyhow::Result<Iden
     };
     let relatives: Vec<_> = unlisted().filter(is_near).collect();
     let relatives: Vec<Candidate<'_>> = relatives.iter().map(candidate).collect();
-    identify_among(checkpoint, &relatives, choice).or(Err(error))
+    let is_near = |error: &anyhow::Error| {
+        error.downcast_ref::<onnx::Unmatched>().is_some_and(|unmatched| unmatched.is_near)
+    };
+    identify_among(checkpoint, &relatives, choice)
+        .map_err(|closer| if is_near(&closer) && !is_near(&error) { closer } else { error })
 }
 
 /// Finds out whether a checkpoint is of a model.
@@ -73,25 +77,51 @@ fn identify_among(
         }
         Err(unrecognised) => unrecognised,
     };
-    let Some(graph) = &checkpoint.graph else {
+    let Some(graph) = checkpoint.graph.as_ref().filter(|graph| graph.refusal().is_none()) else {
         return Err(unrecognised.into());
     };
-    let mut matches = onnx::recognise(checkpoint, candidates)?;
+    let is_of_another_size = match &unrecognised {
+        Unrecognised::Unknown(nearest) => nearest.iter().any(|one| one.unused == 0),
+        _ => false,
+    };
+    if graph.is_keras() && is_of_another_size {
+        return Err(unrecognised.into());
+    }
+    let mut matches = match onnx::recognise(checkpoint, candidates) {
+        Ok(matches) => matches,
+        // The names say more than a few layers that are alike.
+        Err(unmatched) if graph.is_keras() && !unmatched.is_near => {
+            return Err(unrecognised.into());
+        }
+        Err(unmatched) => return Err(unmatched.into()),
+    };
     if matches.len() > 1 {
         // They have the same layers, so what they compute has to tell.
-        let all = matches.iter().map(|found| found.recognition.clone()).collect();
-        let mut close: Vec<(f32, Match)> = matches
+        let all: Vec<_> = matches.iter().map(|found| found.recognition.clone()).collect();
+        let compared: Vec<(Agreement, Match)> = matches
             .into_iter()
-            .filter_map(|found| {
-                let agreement = computes(graph, &found).ok()?;
-                agreement.is_close().then_some((agreement.difference, found))
-            })
+            .filter_map(|found| Some((computes(graph, &found).ok()?, found)))
+            .collect();
+        let is_any_left = compared.len() < all.len();
+        let mut close: Vec<(f32, Match)> = compared
+            .into_iter()
+            .filter(|(agreement, _)| agreement.is_close())
+            .map(|(agreement, found)| (agreement.difference, found))
             .collect();
         // Where borders hardly matter, those who treat them otherwise are close, but not as close.
         let least = close.iter().map(|(difference, _)| *difference).fold(f32::INFINITY, f32::min);
         close.retain(|(difference, _)| *difference <= 8.0 * least);
-        if close.is_empty() {
+        if close.is_empty() && is_any_left {
             return Err(Unrecognised::Ambiguous(all).into());
+        }
+        if close.is_empty() {
+            let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+            bail!(
+                "it has the layers of {}, but computes something else than any of them\nhint: {}",
+                names.join(" and of "),
+                "between the layers or before them the graph does what no model does; export the \
+                 network alone, in evaluation mode"
+            );
         }
         matches = close.into_iter().map(|(_, found)| found).collect();
     }

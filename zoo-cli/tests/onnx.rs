@@ -79,6 +79,7 @@ fn graphs_that_do_not_fit_are_explained() {
     let path = folder.path().join("network.onnx");
     fs::write(&path, replaced(&whole, "strides@\u{2}@\u{2}", "strides@\u{3}@\u{3}")).unwrap();
     complaints += &complaint(&path, &[]);
+    complaints += &complaint(&path, &["--variant", "resnet8_cifar"]);
     complaints += &complaint(&fixture("lenet5.half.onnx"), &["--variant", "resnet18"]);
     assert_snapshot!(complaints);
 }

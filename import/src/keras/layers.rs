@@ -4,6 +4,7 @@ use burn::store::bridge;
 use burn::store::burn_pack::{self, Tensor};
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 use hdf5_reader::Dataset;
+use zoo_core::Colour;
 
 use super::Normalization;
 use crate::onnx::permute;
@@ -125,6 +126,33 @@ impl Layer {
         self.find(&Role::Kernel).is_some_and(|kernel| kernel.dims.len() == 2)
     }
 
+    /// A weight as ONNX has it: kernels have their outputs first, matrices stay as they are.
+    pub(super) fn constant(&self, role: &Role, is_depthwise: bool) -> Option<Tensor> {
+        let weight = self.find(role)?;
+        let dims = weight.dims.clone();
+        let view = match *dims.as_slice() {
+            [height, width, channels, multiplier]
+                if is_depthwise || *role == Role::DepthwiseKernel =>
+            {
+                let shape = vec![channels * multiplier, 1, height, width];
+                View { dims, order: vec![2, 3, 0, 1], shape }
+            }
+            [height, width, inputs, outputs] => {
+                let shape = vec![outputs, inputs, height, width];
+                View { dims, order: vec![3, 2, 0, 1], shape }
+            }
+            _ => View { order: (0..dims.len()).collect(), shape: dims.clone(), dims },
+        };
+        Some(weight.tensor(&format!("{} {role:?}", self.name), view))
+    }
+
+    /// A weight's numbers, if it has any.
+    pub(super) fn values(&self, role: &Role) -> Option<Vec<f32>> {
+        let weight = self.find(role)?;
+        let shape = Shape::from(weight.dims.clone());
+        Some(weight.data(weight.bytes().ok()?, shape).ok()?.iter::<f32>().collect())
+    }
+
     /// The tensors by their keys.
     pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
         let mut tensors: Vec<_> = self.weights.iter().map(|weight| self.tensor(weight)).collect();
@@ -211,7 +239,8 @@ impl Layer {
             variance.iter().zip(EFFICIENTNET_STD).all(|(found, std)| (found - std).abs() < 1e-4);
         let std = variance.map(|variance| if is_deviation { variance } else { variance.sqrt() });
         let is_scale = |std: &f32| *std > 0.0 && std.is_finite();
-        Ok(std.iter().all(is_scale).then_some(Normalization { mean, std }))
+        let colour = Colour::Rgb;
+        Ok(std.iter().all(is_scale).then_some(Normalization { mean, std, colour }))
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Constant {
 #[derive(Debug, Clone)]
 enum Values {
     Memory(Arc<[u8]>),
+    /// Those of a tensor of another format, read when they are asked for.
+    Tensor(Tensor),
     File {
         path: Arc<PathBuf>,
         offset: u64,
@@ -130,6 +132,16 @@ impl Source {
         self.constant(&tensor).ok()?
     }
 
+    /// The file that a tensor's values are in, if it should be beside the model and is not.
+    pub(super) fn missing(&self, tensor: &proto::Tensor) -> Option<String> {
+        let location = tensor.external.iter().find(|entry| entry.key == "location")?;
+        let location = location.value.as_str();
+        let is_name =
+            Path::new(location).components().all(|part| matches!(part, Component::Normal(_)));
+        let is_there = self.path.with_file_name(location).exists();
+        (tensor.location == 1 && is_name && !is_there).then(|| location.to_owned())
+    }
+
     /// Values in a file beside the model.
     fn external(&self, tensor: &proto::Tensor) -> Result<Values, String> {
         let entry = |key: &str| {
@@ -202,6 +214,7 @@ impl Values {
     fn length(&self) -> usize {
         match self {
             Self::Memory(bytes) => bytes.len(),
+            Self::Tensor(tensor) => tensor.dtype.size() * tensor.shape.num_elements(),
             Self::File { length, .. } => *length,
             Self::Transposed { of, .. } => of.values.length(),
         }
@@ -209,6 +222,18 @@ impl Values {
 }
 
 impl Constant {
+    /// A tensor of another format.
+    pub(crate) fn of(tensor: Tensor) -> Self {
+        let dims = tensor.shape.to_vec();
+        Self { dtype: tensor.dtype, dims, values: Values::Tensor(tensor), origin: None }
+    }
+
+    /// Numbers in single precision, as many as the dimensions say.
+    pub(crate) fn of_numbers(numbers: &[f32], dims: Vec<usize>) -> Self {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        Self { dtype: DType::F32, dims, values: Values::Memory(bytes.into()), origin: None }
+    }
+
     /// The same values in other dimensions, which have as many elements.
     pub(super) fn reshaped(&self, dims: Vec<usize>) -> Option<Self> {
         let count = |dims: &[usize]| dims.iter().product::<usize>();
@@ -250,6 +275,9 @@ impl Constant {
     fn bytes(&self) -> std::io::Result<Vec<u8>> {
         match &self.values {
             Values::Memory(bytes) => Ok(bytes.to_vec()),
+            Values::Tensor(tensor) => {
+                Ok(tensor.to_bytes().map_err(std::io::Error::other)?.to_vec())
+            }
             Values::File { path, offset, length } => {
                 let mut file = File::open(path.as_path())?;
                 file.seek(SeekFrom::Start(*offset))?;
@@ -294,7 +322,7 @@ impl Constant {
                 Some((path, *offset..offset.saturating_add(*length as u64)))
             }
             Values::Transposed { of, .. } => of.place(),
-            Values::Memory(_) => None,
+            Values::Memory(_) | Values::Tensor(_) => None,
         }
     }
 

@@ -52,9 +52,16 @@ impl Graph {
         }
     }
 
+    /// The side in pixels of the images that it takes, if that is fixed; the shorter one.
+    pub fn side(&self, channels: usize) -> Option<u32> {
+        let shape = self.image_shape(channels)?;
+        u32::try_from(shape.height?.min(shape.width?)).ok()
+    }
+
     /// Computes the logits of images `[N, C, H, W]` on the images' device.
     ///
-    /// A softmax or sigmoid at the end is left out, so that they are logits.
+    /// The images are what the first layer is given; what the graph does to images before that is
+    /// undone. A softmax or sigmoid at the end is left out, so that they are logits.
     ///
     /// # Errors
     ///
@@ -66,10 +73,14 @@ impl Graph {
     pub fn logits(&self, images: Tensor<4>, channels_last: bool) -> Result<Vec<f32>, NotRun> {
         let fault = |node: &str, reason: &str| NotRun { node: node.into(), reason: reason.into() };
         let device = images.device();
+        let images = match &self.preparation {
+            Some(preparation) => preparation.undone(images),
+            None => images,
+        };
         let images = if channels_last { images.permute([0, 2, 3, 1]) } else { images };
         let (input, _) = self.inputs.first().ok_or_else(|| fault("the graph", "has no input"))?;
         let images = image(images).map_err(|reason| fault(input, &reason))?;
-        let output = self.before_probabilities();
+        let (output, _) = self.before_probabilities();
         let needed = self.needed(output);
         let mut last_use: HashMap<&str, usize> = HashMap::new();
         for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
@@ -93,9 +104,21 @@ impl Graph {
         Ok(logits.flat.to_data().iter::<f32>().collect())
     }
 
-    /// The output, or what goes into the softmax or sigmoid at the end.
-    fn before_probabilities(&self) -> &str {
+    /// Whether it takes the maxima of whole maps, where the models take their means.
+    pub fn takes_maxima(&self) -> bool {
+        let operators = ["GlobalMaxPool", "ReduceMax"];
+        self.nodes.iter().any(|node| operators.contains(&node.operator.as_str()))
+    }
+
+    /// Whether each class has a probability of its own, by a sigmoid at the end.
+    pub fn is_multi_label(&self) -> bool {
+        self.before_probabilities().1 == Some("Sigmoid")
+    }
+
+    /// The output, or what goes into the softmax or sigmoid at the end, and which of them it is.
+    fn before_probabilities(&self) -> (&str, Option<&str>) {
         let mut output = self.outputs.first().map(String::as_str).unwrap_or_default();
+        let mut activation = None;
         let made_by = |name: &str| {
             let mut nodes = self.nodes.iter().rev();
             nodes.find(|node| node.outputs.first().is_some_and(|output| output == name))
@@ -104,8 +127,8 @@ impl Graph {
         for _ in 0..4 {
             let Some(node) = made_by(end) else { break };
             match (node.operator.as_str(), node.input(0)) {
-                ("Softmax" | "LogSoftmax" | "Sigmoid", Some(input)) => {
-                    (output, end) = (input, input)
+                (operator @ ("Softmax" | "LogSoftmax" | "Sigmoid"), Some(input)) => {
+                    (output, end, activation) = (input, input, Some(operator));
                 }
                 ("Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze", Some(input)) => {
                     end = input
@@ -113,7 +136,7 @@ impl Graph {
                 _ => break,
             }
         }
-        output
+        (output, activation)
     }
 
     /// Which nodes a value depends on.

@@ -1,6 +1,7 @@
 //! An ONNX file as nodes and constants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -9,6 +10,8 @@ use burn::store::burn_pack::Tensor;
 use prost::Message;
 
 use super::constant::{Constant, Source};
+use super::fused::{is_runtimes, unfused};
+use super::preparation::Preparation;
 use super::proto;
 use crate::Error;
 use crate::error::unsupported;
@@ -25,11 +28,18 @@ pub struct Graph {
     /// What has to be given, with the sizes that are fixed.
     pub(super) inputs: Vec<(String, Vec<Option<usize>>)>,
     pub(super) outputs: Vec<String>,
+    /// What is done to the images first, if anything is.
+    pub(super) preparation: Option<Preparation>,
+    /// What of the network could not be made nodes of, with a hint, if anything.
+    refusal: Option<String>,
 }
+
+/// The producer of graphs that are made of Keras's files.
+const KERAS: &str = "Keras";
 
 /// An operation of the graph.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) name: String,
     /// `Conv`, or `com.microsoft.FusedConv` where it is not one of ONNX's own.
     pub(super) operator: String,
@@ -40,7 +50,7 @@ pub(super) struct Node {
 }
 
 /// A parameter of an operation; which field counts, its name tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Attribute {
     float: f32,
     int: i64,
@@ -73,7 +83,8 @@ impl Graph {
     /// When the file can't be read, contradicts itself, or holds a quantised network.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-        let unsupported = |found, hint| Err(unsupported(path, found, hint));
+        let unsupported =
+            |found: Cow<'static, str>, hint: &'static str| Err(unsupported(path, found, hint));
         let mut content = Vec::new();
         File::open(path)
             .and_then(|file| {
@@ -84,7 +95,7 @@ impl Graph {
             .map_err(|source| Error::Open { path: path.to_owned(), source })?;
         if content.len() as u64 == LARGEST {
             return unsupported(
-                "an ONNX file of more than 2 GiB, which the format does not allow",
+                "an ONNX file of more than 2 GiB, which the format does not allow".into(),
                 "save the weights as external data, beside the model",
             );
         }
@@ -97,26 +108,45 @@ impl Graph {
         let opset = opset.map_or(1, |opset| opset.version);
         if opset < OLDEST_OPSET {
             return unsupported(
-                "an ONNX model in operators older than opset 7",
+                "an ONNX model in operators older than opset 7".into(),
                 "`onnx.version_converter.convert_version(model, 13)` makes it a newer one",
             );
         }
         if graph.nodes.iter().any(is_quantised) {
             return unsupported(
-                "a quantised ONNX graph, whose weights are integers",
+                "a quantised ONNX graph, whose weights are integers".into(),
                 "export the network before it is quantised",
             );
         }
 
+        let nodes = in_order(graph.nodes.into_iter().flat_map(unfused).collect());
+        if let Some(node) = nodes.iter().find(|node| is_runtimes(node)) {
+            let operator = format!("{}.{}", node.domain, node.operator);
+            return unsupported(
+                format!(
+                    "a graph that ONNX Runtime made for one kind of processor, with `{operator}`"
+                )
+                .into(),
+                "give the graph that it was made from, or save it with ORT_ENABLE_BASIC",
+            );
+        }
+
         let mut constants = HashMap::new();
+        if let Some(name) = graph.initializers.iter().find_map(|tensor| source.missing(tensor)) {
+            return Err(crate::error::unsupported(
+                path,
+                "an ONNX model whose weights are in another file",
+                format!("put `{name}` beside it, under that name, as it was exported"),
+            ));
+        }
         for tensor in &graph.initializers {
             if let Some(constant) = source.constant(tensor).map_err(broken)? {
                 constants.insert(tensor.name.clone(), constant);
             }
         }
-        let mut nodes = Vec::with_capacity(graph.nodes.len());
-        for (index, node) in graph.nodes.into_iter().enumerate() {
-            let (mut node, tensor) = Node::new(node, index);
+        let mut operations = Vec::with_capacity(nodes.len());
+        for (index, node) in nodes.into_iter().enumerate() {
+            let (mut node, tensor) = Node::read(node, index);
             match (node.operator.as_str(), node.outputs.first()) {
                 ("Constant", Some(output)) => {
                     let constant = match tensor {
@@ -145,14 +175,52 @@ impl Graph {
                 }
                 _ => {}
             }
-            nodes.push(node);
+            operations.push(node);
         }
+        let nodes = operations;
         check_places(&constants).map_err(broken)?;
         // Older exporters list the weights among the inputs.
         let inputs = graph.inputs.into_iter().filter(|input| !constants.contains_key(&input.name));
-        let inputs = inputs.map(|input| (input.name.clone(), shape(&input))).collect();
+        let inputs = inputs.map(|input| (input.name.clone(), shape(&input)));
+        let inputs: Vec<_> = inputs.collect();
         let outputs = graph.outputs.into_iter().map(|output| output.name).collect();
-        Ok(Self { opset, producer: model.producer, nodes, constants, inputs, outputs })
+        let preparation = Preparation::of(&nodes, &constants, &inputs);
+        let producer = model.producer;
+        let refusal = None;
+        Ok(Self { opset, producer, nodes, constants, inputs, outputs, preparation, refusal })
+    }
+
+    /// The graph of a network in Keras's files.
+    pub(crate) fn of_keras(
+        nodes: Vec<Node>,
+        constants: HashMap<String, Constant>,
+        input: (String, Vec<Option<usize>>),
+        output: String,
+        refusal: Option<String>,
+    ) -> Self {
+        let inputs = vec![input];
+        let preparation = Preparation::of(&nodes, &constants, &inputs);
+        Self {
+            opset: 13,
+            producer: KERAS.to_owned(),
+            nodes,
+            constants,
+            inputs,
+            outputs: vec![output],
+            preparation,
+            refusal,
+        }
+    }
+
+    /// Whether it is of a network in Keras's files.
+    pub fn is_keras(&self) -> bool {
+        self.producer == KERAS
+    }
+
+    /// What the network has that no model has, with a hint, as far as that is known without
+    /// comparing it with one.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
 
     /// The weights of its layers by name, their values still on disk.
@@ -160,6 +228,7 @@ impl Graph {
         let is_layer = |node: &&Node| {
             let operator = node.operator.as_str();
             matches!(operator, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "BatchNormalization")
+                && !self.is_preparation(node)
         };
         let names = self.nodes.iter().filter(is_layer).flat_map(|node| &node.inputs);
         names
@@ -171,6 +240,11 @@ impl Graph {
                 Some((name.clone(), constant.tensor(name)))
             })
             .collect()
+    }
+
+    /// Whether a node prepares the images.
+    pub(super) fn is_preparation(&self, node: &Node) -> bool {
+        self.preparation.as_ref().is_some_and(|preparation| preparation.has(node))
     }
 }
 
@@ -186,6 +260,48 @@ fn check_places(constants: &HashMap<String, Constant>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Nodes so that each comes behind those that it gets its inputs from, as ONNX demands and some
+/// converters forget; otherwise in the order that they are in.
+fn in_order(nodes: Vec<proto::Node>) -> Vec<proto::Node> {
+    let makers: HashMap<&str, usize> = nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(index, node)| node.outputs.iter().map(move |name| (name.as_str(), index)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect();
+    let sources = |node: &proto::Node| -> BTreeSet<usize> {
+        node.inputs.iter().filter_map(|name| makers.get(name.as_str()).copied()).collect()
+    };
+    let mut waits: Vec<usize> = Vec::with_capacity(nodes.len());
+    let mut users = vec![Vec::new(); nodes.len()];
+    let mut is_ordered = true;
+    for (index, node) in nodes.iter().enumerate() {
+        let sources = sources(node);
+        is_ordered &= sources.last().is_none_or(|&last| last < index);
+        waits.push(sources.len());
+        for source in sources {
+            users[source].push(index);
+        }
+    }
+    if is_ordered {
+        return nodes;
+    }
+    let mut ready: BTreeSet<usize> = (0..nodes.len()).filter(|&index| waits[index] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(index) = ready.pop_first() {
+        order.push(index);
+        for &user in &users[index] {
+            waits[user] -= 1;
+            if waits[user] == 0 {
+                ready.insert(user);
+            }
+        }
+    }
+    // What waits for itself is never computed.
+    let mut nodes: Vec<Option<proto::Node>> = nodes.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|index| nodes[index].take()).collect()
 }
 
 fn is_onnx_domain(domain: &str) -> bool {
@@ -298,7 +414,7 @@ pub(super) fn squeeze(dims: &[usize], axes: Option<&[i64]>) -> Option<Vec<usize>
 
 impl Node {
     /// The node and, apart, the tensor among its attributes.
-    fn new(node: proto::Node, index: usize) -> (Self, Option<proto::Tensor>) {
+    fn read(node: proto::Node, index: usize) -> (Self, Option<proto::Tensor>) {
         let mut tensor = None;
         let mut attributes = HashMap::new();
         for attribute in node.attributes {
@@ -322,6 +438,42 @@ impl Node {
         let name =
             if node.name.is_empty() { format!("node {index}, {operator}") } else { node.name };
         (Self { name, operator, inputs: node.inputs, outputs: node.outputs, attributes }, tensor)
+    }
+
+    /// A node with one output and no attributes.
+    pub(crate) fn new(name: &str, operator: &str, inputs: Vec<String>, output: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            operator: operator.to_owned(),
+            inputs,
+            outputs: vec![output.to_owned()],
+            attributes: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn with_int(self, name: &str, int: i64) -> Self {
+        self.with(name, Attribute { int, ..Attribute::default() })
+    }
+
+    pub(crate) fn with_ints(self, name: &str, ints: &[i64]) -> Self {
+        self.with(name, Attribute { ints: ints.to_vec(), ..Attribute::default() })
+    }
+
+    pub(crate) fn with_float(self, name: &str, float: f64) -> Self {
+        self.with(name, Attribute { float: float as f32, ..Attribute::default() })
+    }
+
+    pub(crate) fn with_string(self, name: &str, string: &str) -> Self {
+        self.with(name, Attribute { string: string.to_owned(), ..Attribute::default() })
+    }
+
+    fn with(mut self, name: &str, attribute: Attribute) -> Self {
+        self.attributes.insert(name.to_owned(), attribute);
+        self
+    }
+
+    pub(crate) fn operator(&self) -> &str {
+        &self.operator
     }
 
     pub(super) fn int(&self, name: &str, default: i64) -> i64 {

@@ -34,6 +34,10 @@ impl Match {
 pub struct Unmatched {
     /// The network that comes nearest, if the graph has any layer that a network has.
     pub nearest: Option<String>,
+    /// Whether the graph has most of its layers.
+    pub is_near: bool,
+    /// Whether it is the only one that the graph was compared with.
+    pub is_only: bool,
     /// The graph's layers that it has no counterpart for, with the reason.
     pub nodes: Vec<String>,
     /// Its own layers that the graph has no counterpart for.
@@ -52,7 +56,13 @@ pub fn recognise(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
 ) -> Result<Vec<Match>, Unmatched> {
-    let nothing = Unmatched { nearest: None, nodes: Vec::new(), layers: Vec::new() };
+    let nothing = Unmatched {
+        nearest: None,
+        is_near: false,
+        is_only: candidates.len() == 1,
+        nodes: Vec::new(),
+        layers: Vec::new(),
+    };
     let graph = checkpoint.graph.as_ref().ok_or(nothing.clone())?;
     let theirs = graph.layers();
     let (Some(classes), Some(channels)) = (theirs.num_classes(), theirs.in_channels()) else {
@@ -60,12 +70,14 @@ pub fn recognise(
     };
 
     let mut matches: Vec<(Detail, Match)> = Vec::new();
-    let mut nearest: Option<(usize, Attempt<'_>)> = None;
+    let mut nearest: Option<((usize, bool), Attempt<'_>)> = None;
     for candidate in candidates {
         let mut shapes = shapes(&(candidate.build)(classes, channels), &BTreeSet::new());
         let theirs = connected(&theirs, &shapes);
         let kernels = kernels(&theirs);
-        let mut attempt = Attempt { candidate, theirs, classes, channels, is_headless: false };
+        let is_headless = false;
+        let mut attempt =
+            Attempt { candidate, theirs, classes, channels, is_headless, is_near: false };
         let is_shorter = kernels.len() < shapes.len() && kernels.len() + HEAD >= shapes.len();
         if shapes != kernels && is_shorter {
             let usual = candidate.usual.0;
@@ -75,8 +87,13 @@ pub fn recognise(
                 attempt = Attempt { classes: usual, is_headless: true, ..attempt };
             }
         }
-        let common = 2 * common(&kernels, &shapes);
+        let common = common(&kernels, &shapes);
+        attempt.is_near = 3 * common > 2 * kernels.len().max(shapes.len());
+        let common = 2 * common;
         let score = (common + 1).saturating_sub(kernels.len().abs_diff(shapes.len()));
+        // Of two that are as near, the one that Keras has.
+        let has_keys = candidate.layouts.iter().any(|layout| layout.name == "Keras");
+        let score = (score, graph.is_keras() && has_keys);
         if shapes == kernels {
             matches.extend(attempt.fit(checkpoint).ok());
         }
@@ -86,7 +103,10 @@ pub fn recognise(
     }
     // Whoever agrees in more is preferred.
     let Some(best) = matches.iter().map(|(detail, _)| *detail).max() else {
-        return Err(nearest.map_or(nothing, |(_, attempt)| attempt.explain(checkpoint)));
+        return Err(match nearest {
+            Some((_, attempt)) => attempt.explain(nothing, checkpoint),
+            None => nothing,
+        });
     };
     Ok(matches.into_iter().filter(|(detail, _)| *detail == best).map(|(_, found)| found).collect())
 }
@@ -102,6 +122,8 @@ struct Attempt<'c> {
     classes: usize,
     channels: usize,
     is_headless: bool,
+    /// Whether most kernels have the same shapes.
+    is_near: bool,
 }
 
 impl Attempt<'_> {
@@ -164,22 +186,23 @@ impl Attempt<'_> {
             path: checkpoint.path.clone(),
             facts: checkpoint.facts.clone(),
             graph: checkpoint.graph.clone(),
-            normalization: None,
+            normalization: checkpoint.normalization,
         };
         Ok((detail, Match { recognition, checkpoint }))
     }
 
-    fn explain(&self, checkpoint: &Checkpoint) -> Unmatched {
+    fn explain(&self, nothing: Unmatched, checkpoint: &Checkpoint) -> Unmatched {
         let nearest = Some(self.candidate.name.to_owned());
+        let unmatched = Unmatched { nearest, is_near: self.is_near, ..nothing };
         let Some(ours) = self.layers() else {
-            return Unmatched { nearest, nodes: Vec::new(), layers: Vec::new() };
+            return unmatched;
         };
         let mut nodes = left_over(&self.theirs, &ours);
         let layers = left_over(&ours, &self.theirs);
         if nodes.is_empty() && layers.is_empty() {
             nodes = self.fit(checkpoint).err().unwrap_or_default();
         }
-        Unmatched { nearest, nodes, layers }
+        Unmatched { nodes, layers, ..unmatched }
     }
 }
 
@@ -258,21 +281,38 @@ fn common<T: Ord>(some: &[T], others: &[T]) -> usize {
 
 impl fmt::Display for Unmatched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(nearest) = &self.nearest else {
-            return write!(
-                f,
-                "the graph has no layers that any model has\nhint: `zoo list` shows the models"
-            );
+        let is_told = self.is_near || self.is_only;
+        let Some(nearest) = self.nearest.as_ref().filter(|_| is_told) else {
+            return match self.is_only {
+                true => write!(f, "the graph has none of its layers\nhint: {RECOGNISE}"),
+                false => write!(
+                    f,
+                    "no model has the graph's layers, or most of them\nhint: `zoo list` shows the \
+                     models; --variant NAME shows how the graph differs from one"
+                ),
+            };
         };
-        writeln!(f, "no model has the graph's layers; the nearest is {nearest}")?;
-        section(f, "nodes without a place in it", &self.nodes, Clone::clone)?;
-        section(f, "layers that the graph lacks", &self.layers, Clone::clone)?;
+        match self.is_only {
+            true => writeln!(f, "the graph's layers are not those of {nearest}")?,
+            false => writeln!(f, "no model has all of the graph's layers; {nearest} has most")?,
+        }
+        section(f, "of the graph's layers without a place in it", &self.nodes, Clone::clone)?;
+        section(f, "of its layers that the graph lacks", &self.layers, Clone::clone)?;
         if self.nodes.is_empty() && self.layers.is_empty() {
             writeln!(f, "  the layers are the same, but they are connected differently")?;
         }
-        write!(f, "hint: name a model with --variant to see how it differs")
+        match self.is_only {
+            true => write!(f, "hint: {RECOGNISE}"),
+            false => {
+                write!(f, "hint: --variant NAME shows how the graph differs from another model")
+            }
+        }
     }
 }
+
+/// What to do where a model was named.
+const RECOGNISE: &str =
+    "without --variant, the layers tell which model it is; `zoo list` shows the models";
 
 impl std::error::Error for Unmatched {}
 

@@ -55,7 +55,10 @@ impl Graph {
         for (name, _) in &self.inputs {
             trace.tracer.image(name.clone(), None);
         }
-        for node in &self.nodes {
+        if let Some(preparation) = &self.preparation {
+            trace.tracer.image(preparation.output.clone(), None);
+        }
+        for node in self.nodes.iter().filter(|node| !self.is_preparation(node)) {
             if trace.tracer.layers.len() < MANY && trace.note(node).is_none() {
                 trace.pass(node);
             }
