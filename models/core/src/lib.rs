@@ -27,4 +27,6 @@ pub use parameters::{
 };
 pub use preprocess::{Colour, Filter, Preprocess};
 pub use segmenter::ImageSegmenter;
-pub use variant::{Family, Labels, Paper, Port, Variant, Weights, parse_number, parse_width};
+pub use variant::{
+    Family, Images, Labels, Paper, Port, Variant, Weights, parse_number, parse_width,
+};
