@@ -376,6 +376,15 @@ fn names_are_unique_and_found_again() {
         "mnasnet0_35",
         "ghostnet_075",
         "resnet8_cifar",
+        "resnet8_cifar_b",
+        "resnet152s",
+        "seresnext26d_32x4d",
+        "resnetblur269t",
+        "vgg16_cifar_4096",
+        "mobilenet_v1_1_5_timm",
+        "mobilenet_v2_w0_35_cifar",
+        "mobilenet_v3_small_w0_75_tf",
+        "mnasnet_a1_w0_5",
         "wrn_52_1_b13",
         "densenet_bc_40_k36",
     ] {
@@ -387,6 +396,16 @@ fn names_are_unique_and_found_again() {
         "",
         "resnet21_cifar",
         "resnet2_cifar",
+        "resnet21_cifar_b",
+        "resnet51d",
+        "resnet50x",
+        "resnet50_32x4d",
+        "resnext18_32x4d",
+        "resnext50_32x4",
+        "resnext50_0x4d",
+        "seresnext50",
+        "vgg12_cifar",
+        "vgg16_cifar_cifar",
         "mobilenet_v2_w",
         "mobilenet_v2_wnan",
         "densenet_bc_41_k12",
@@ -394,8 +413,13 @@ fn names_are_unique_and_found_again() {
         assert!(variant(name).is_err(), "{name}");
     }
     // Of a size that nothing could hold, and in a spelling that is not the one.
-    for name in ["wrn_60000000000004_1", "resnet6000000002_cifar", "resnet020_cifar", "wrn_+28_10"]
-    {
+    for name in [
+        "wrn_60000000000004_1",
+        "resnet6000000002_cifar",
+        "resnext50_32x99999d",
+        "resnet020_cifar",
+        "wrn_+28_10",
+    ] {
         assert!(variant(name).is_err(), "{name}");
     }
     for name in ["ghostnet_+50", "mobilenet_v2_w1e0", "mobilenet_v2_w0_50", "mobilenet_v1_1.0"] {

@@ -265,6 +265,50 @@ fn every_variant_is_recognised_in_every_spelling() {
     }
 }
 
+/// Keys of checkpoints whose authors' code the fixtures don't have.
+#[test]
+fn keys_are_spelled_as_their_authors_do() {
+    for (name, layout, keys) in [
+        ("lenet5_28", "features", &["features.3.bias", "classifier.4.weight"][..]),
+        ("lenet5_28", "sequential", &["0.weight", "7.weight", "11.bias"]),
+        ("resnet18", "OpenMMLab", &["backbone.layer2.0.downsample.0.weight", "head.fc.bias"]),
+        ("resnet50d", "OpenMMLab", &["backbone.stem.6.weight", "backbone.stem.7.running_var"]),
+        ("resnet50d", "OpenMMLab", &["backbone.layer1.0.downsample.1.weight"]),
+        ("resnet50d", "OpenMMLab", &["backbone.layer2.0.downsample.2.weight"]),
+        ("resnet18_cifar_stem", "kuangliu", &["layer2.0.shortcut.1.running_mean", "linear.bias"]),
+        ("resnet50_cifar_stem", "weiaicunzai", &["conv2_x.0.residual_function.7.weight"]),
+        ("resnet50_cifar_stem", "weiaicunzai", &["conv1.0.weight", "conv3_x.0.shortcut.0.weight"]),
+        ("resnet20_cifar_b", "pytorchcv", &["features.stage2.unit1.identity_conv.bn.weight"]),
+        ("vgg13_bn", "OpenMMLab", &["features.4.bn.running_mean", "features.13.conv.weight"]),
+        ("vgg16", "OpenMMLab", &["features.8.conv.bias", "features.16.conv.weight"]),
+        ("vgg11_bn_cifar", "chengyangfu", &["classifier.1.weight", "classifier.6.bias"]),
+        ("vgg11_bn_cifar_linear", "kuangliu", &["features.26.running_var", "classifier.weight"]),
+        ("mobilenet_v2", "tonylins", &["features.1.conv.3.weight", "features.17.conv.7.bias"]),
+        ("mobilenet_v2", "d-li14", &["features.2.conv.6.weight", "conv.1.weight"]),
+        ("mobilenet_v2", "OpenMMLab", &["backbone.layer1.0.conv.1.bn.weight"]),
+        ("mobilenet_v2", "OpenMMLab", &["backbone.layer7.0.conv.2.conv.weight"]),
+        ("mobilenet_v3_large", "OpenMMLab", &["backbone.layer16.bn.bias", "head.layers.1.fc.bias"]),
+        ("mobilenet_v3_small", "OpenMMLab", &["backbone.layer1.se.conv2.conv.bias"]),
+        ("shufflenet_v2_x1_0", "OpenMMLab", &["backbone.layers.0.0.branch1.1.conv.weight"]),
+        ("shufflenet_v2_x1_0", "OpenMMLab", &["backbone.layers.3.bn.weight"]),
+        ("densenet121", "OpenMMLab", &["backbone.stages.0.block.5.norm2.weight"]),
+        ("densenet121", "OpenMMLab", &["backbone.transitions.3.0.running_mean"]),
+        ("mobilenet_v1_cifar", "kuangliu", &["layers.0.conv1.weight", "layers.12.bn2.bias"]),
+    ] {
+        let variant = variant(name).unwrap();
+        let parameters = zoo_core::parameters(&variant.config.init(&device()));
+        let spelled: Vec<String> = variant
+            .layouts
+            .iter()
+            .filter(|found| found.name == layout)
+            .flat_map(|layout| layout.keys(&parameters).into_iter().flatten())
+            .collect();
+        for key in keys {
+            assert!(spelled.iter().any(|spelled| spelled == key), "{name}, {layout}: {key}");
+        }
+    }
+}
+
 #[test]
 fn a_record_in_half_precision_is_half_as_large() {
     let variant = variant("squeezenet1_1").unwrap();

@@ -268,6 +268,122 @@ def lenet5():
     return LeNet5()
 
 
+def lenet5_28(relu: bool):
+    """LeNet-5 for 28x28 images without padding; with ReLU and maxima, or as above."""
+    torch, nn, F = _nn()
+    act, pool = (F.relu, F.max_pool2d) if relu else (torch.tanh, F.avg_pool2d)
+
+    class LeNet5(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(1, 6, 5)
+            self.conv2 = nn.Conv2d(6, 16, 5)
+            self.fc1 = nn.Linear(256, 120)
+            self.fc2 = nn.Linear(120, 84)
+            self.fc3 = nn.Linear(84, 10)
+
+        def forward(self, x):
+            x = pool(act(self.conv2(pool(act(self.conv1(x)), 2))), 2).flatten(1)
+            return self.fc3(act(self.fc2(act(self.fc1(x)))))
+
+    return LeNet5()
+
+
+def cifar_stem(name: str):
+    """torchvision's ResNet behind a 3x3 stem without pooling."""
+    torch, nn, F = _nn()
+    net = _torchvision(name, num_classes=10)
+    net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    net.maxpool = nn.Identity()
+    return net
+
+
+def cifar_resnet_b(depth: int):
+    """He et al. 2015 section 4.2 with shortcuts by projection (option B), of torchvision's blocks."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+    torch, nn, F = _nn()
+    net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)
+    net.inplanes = 16
+    net.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+    net.bn1 = nn.BatchNorm2d(16)
+    net.maxpool = net.layer4 = nn.Identity()
+    for stage, channels in enumerate((16, 32, 64), 1):
+        layer = net._make_layer(BasicBlock, channels, (depth - 2) // 6, min(stage, 2))
+        setattr(net, f"layer{stage}", layer)
+    net.fc = nn.Linear(64, 10)
+    return net
+
+
+def caffe_resnet50(ceil: bool):
+    """torchvision's with the stride on the first 1x1 convolution, and Caffe's pooling."""
+    torch, nn, F = _nn()
+    net = _torchvision("resnet50", num_classes=10)
+    for layer in (net.layer2, net.layer3, net.layer4):
+        layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
+    if ceil:
+        net.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
+    return net
+
+
+def cifar_mobilenet_v1():
+    """Howard et al. 2017 for 32x32 images: the stem keeps the size."""
+    torch, nn, F = _nn()
+
+    class Block(nn.Module):
+        def __init__(self, cin, cout, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(cin, cin, 3, stride, 1, groups=cin, bias=False)
+            self.bn1 = nn.BatchNorm2d(cin)
+            self.conv2 = nn.Conv2d(cin, cout, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(cout)
+
+        def forward(self, x):
+            return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 32, 3, 1, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(32)
+            widths = [32, 64, 128, 128, 256, 256] + 6 * [512] + 2 * [1024]
+            self.layers = nn.Sequential(*[
+                Block(a, b, 2 if b > a > 32 else 1) for a, b in zip(widths, widths[1:])])
+            self.linear = nn.Linear(1024, 10)
+
+        def forward(self, x):
+            x = self.layers(F.relu(self.bn1(self.conv1(x))))
+            return self.linear(x.mean((2, 3)))
+
+    return Net()
+
+
+def cifar_mobilenet_v2(width: float):
+    """torchvision's, whose stem and second stage do not halve."""
+    net = _torchvision("mobilenet_v2", num_classes=10, width_mult=width)
+    net.features[0][0].stride = net.features[2].conv[1][0].stride = (1, 1)
+    return net
+
+
+def cifar_shufflenet_v2(name: str):
+    """torchvision's, whose stem does not halve, without pooling."""
+    torch, nn, F = _nn()
+    net = _torchvision(name, num_classes=10)
+    net.conv1[0].stride = (1, 1)
+    net.maxpool = nn.Identity()
+    return net
+
+
+def cifar_vgg(name: str, hidden: int):
+    """torchvision's features, and two hidden layers or none."""
+    torch, nn, F = _nn()
+    net = _torchvision(name)
+    net.avgpool = nn.Identity()
+    net.classifier = nn.Sequential(
+        nn.Linear(512, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(),
+        nn.Dropout(), nn.Linear(hidden, 10)) if hidden else nn.Linear(512, 10)
+    return net
+
+
 def cifar_resnet(depth: int, classes: int = 10):
     """He et al. 2015 section 4.2, option A (parameter-free) shortcuts."""
     torch, nn, F = _nn()
@@ -518,9 +634,19 @@ def _torchvision(name, **kw):
     return getattr(torchvision.models, name)(weights=None, **kw)
 
 
-def _timm(name):
+def _timm(name, **kw):
     import timm
-    return timm.create_model(name, pretrained=False)
+    return timm.create_model(name, pretrained=False, **kw)
+
+
+def _transformers(name, **config):
+    """A network of `transformers` for ten classes that returns logits."""
+    import transformers
+    config = getattr(transformers, f"{name}Config")(num_labels=10, **config)
+    net = getattr(transformers, f"{name}ForImageClassification")(config)
+    forward = net.forward
+    net.forward = lambda x: forward(pixel_values=x).logits
+    return net
 
 
 def _pytorchcv(name):
@@ -550,6 +676,7 @@ def _bninception():
 # --------------------------------------------------------------------------
 
 TV, TM, PM, PC = "torchvision 0.29.2", "timm 1.0.31", "pretrainedmodels 0.7.4", "pytorchcv 0.0.74"
+HF = "transformers 5.24.0"
 POOL = "fixed global AvgPool replaced by AdaptiveAvgPool2d(1)"
 
 
@@ -563,6 +690,7 @@ class Entry:
     channels: int = 3
     expect: Optional[int] = None       # published parameter count, if given
     gain: float = DEFAULT_GAIN
+    variant: Optional[str] = None      # the network's name, where it is not the entry's
 
     def shape(self, size: int):
         return (2 if size == self.sizes[0] else 1, self.channels, size, size)
@@ -571,9 +699,9 @@ class Entry:
 REGISTRY: "OrderedDict[str, Entry]" = OrderedDict()
 
 
-def _add(name, oracle, build, feat, *sizes, channels=3, expect=None):
+def _add(name, oracle, build, feat, *sizes, channels=3, expect=None, variant=None):
     assert name not in REGISTRY, name
-    REGISTRY[name] = Entry(name, oracle, build, feat, sizes, channels, expect)
+    REGISTRY[name] = Entry(name, oracle, build, feat, sizes, channels, expect, variant=variant)
 
 
 def _register():
@@ -653,7 +781,63 @@ def _register():
     pc("densenet_bc_100_k12", "densenet100_k12_bc_cifar10", 32,
        feat="out:features.post_activ.bn", expect=769162)     # before its ReLU, as in torchvision
 
+    def ten(name, fn, *sizes, **kw):
+        args = "".join(f", {k}={v}" for k, v in kw.items())
+        _add(name, f"{TM} create_model('{fn}', num_classes=10{args})",
+             lambda: _timm(fn, num_classes=10, **kw), "method:forward_features", *sizes)
+
+    # 75 leaves odd maps; anti-aliasing by averages needs even ones.
+    for n in ("resnet14t", "resnet18d", "seresnet18"):
+        ten(n, n, 64, 75)
+    for n in ("resnet26", "resnet50s", "resnetaa34d", "resnetaa50"):
+        ten(n, n, 64)
+    for n in ("resnetblur18", "resnetblur50d"):
+        ten(n, n, 64, 75)
+    ten("mobilenet_v1_1_25_timm", "mobilenetv1_125", 64)
+    ten("efficientnet_blur_b0", "efficientnet_blur_b0", 64, 75)
+    ten("mnasnet_a1_w0_75", "semnasnet_075", 64)
+    for n, fn in (("large", "large_100"), ("small", "small_100"), ("small_w0_5", "small_050"),
+                  ("large_w0_75", "large_075")):
+        ten(f"mobilenet_v3_{n}_timm", f"mobilenetv3_{fn}", 64)
+    for n, fn in (("large", "large_100"), ("small_w0_75", "small_075")):
+        ten(f"mobilenet_v3_{n}_tf", f"tf_mobilenetv3_{fn}", 64, 75)
+
+    def hf(variant, name, feat, *sizes, **config):
+        args = "".join(f", {k}={v}" for k, v in config.items())
+        _add(f"{variant}_transformers", f"{HF} {name}ForImageClassification(num_labels=10{args})",
+             lambda: _transformers(name, **config), feat, *sizes, variant=variant)
+
+    hf("resnet18", "ResNet", None, 64, layer_type="basic", depths=[2, 2, 2, 2],
+       hidden_sizes=[64, 128, 256, 512])
+    hf("resnet50", "ResNet", None, 64)
+    hf("mobilenet_v1_0_25_keras", "MobileNetV1", None, 64, depth_multiplier=0.25)
+    hf("mobilenet_v2_w0_35_keras", "MobileNetV2", None, 64, depth_multiplier=0.35)
+    hf("mobilenet_v2_keras", "MobileNetV2", None, 75)
+    hf("efficientnet_b0_keras", "EfficientNet", None, 64, width_coefficient=1.0,
+       depth_coefficient=1.0, hidden_dim=1280)
+
     own = "own definition"
+    _add("lenet5_28", f"{own} lenet5_28(relu=False)", lambda: lenet5_28(False), None, 28, channels=1)
+    _add("lenet5_28_relu", f"{own} lenet5_28(relu=True)", lambda: lenet5_28(True), None, 28,
+         channels=1)
+    for d in (18, 50):
+        _add(f"resnet{d}_cifar_stem", f"{own} cifar_stem('resnet{d}') on {TV}",
+             lambda d=d: cifar_stem(f"resnet{d}"), "out:layer4", 32)
+    _add("resnet20_cifar_b", f"{own} cifar_resnet_b(20) on {TV}", lambda: cifar_resnet_b(20),
+         "out:layer3", 32, expect=272474)
+    for n, ceil in (("resnet50_caffe", False), ("resnet50_caffe_ceil", True)):
+        _add(n, f"{own} caffe_resnet50(ceil={ceil}) on {TV}", lambda ceil=ceil: caffe_resnet50(ceil),
+             "out:layer4", 64)
+    _add("mobilenet_v1_cifar", f"{own} cifar_mobilenet_v1() on {TM}", cifar_mobilenet_v1, None, 32)
+    for n, w in (("mobilenet_v2_cifar", 1.0), ("mobilenet_v2_w0_5_cifar", 0.5)):
+        _add(n, f"{own} cifar_mobilenet_v2({w}) on {TV}", lambda w=w: cifar_mobilenet_v2(w),
+             "out:features", 32)
+    _add("shufflenet_v2_x0_5_cifar", f"{own} cifar_shufflenet_v2('shufflenet_v2_x0_5') on {TV}",
+         lambda: cifar_shufflenet_v2("shufflenet_v2_x0_5"), "out:conv5", 32)
+    for n, h in (("vgg11_bn_cifar", 512), ("vgg13_bn_cifar_linear", 0)):
+        vgg = n.removesuffix("_linear").removesuffix("_cifar")
+        _add(n, f"{own} cifar_vgg('{vgg}', {h}) on {TV}", lambda v=vgg, h=h: cifar_vgg(v, h),
+             "out:features", 32)
     _add("lenet5", f"{own} lenet5() (LeCun et al. 1998; tanh, average pooling)", lenet5, None, 32,
          channels=1, expect=61706)
     for d in (20, 32, 44, 56, 110):
@@ -742,7 +926,7 @@ def make_fixture(e: Entry, size: int, f64: bool = True) -> dict:
     o64 = out.astype(np.float64)
     eps = sorted({m.eps for m in bn_layers(net).values()})
     fx = OrderedDict(
-        variant=e.name, oracle=e.oracle, input_shape=list(e.shape(size)),
+        variant=e.variant or e.name, oracle=e.oracle, input_shape=list(e.shape(size)),
         num_classes=out.shape[1], gain=e.gain, num_params=params, bn_eps=eps,
         output_shape=list(out.shape), output_std=shortest(o64.std()))
     if out.shape[0] == 2:
@@ -948,7 +1132,7 @@ def cmd_verify(a):
     for path in a.fixtures:
         fx = json.loads(Path(path).read_text())
         with no_init():
-            net = REGISTRY[fx["variant"]].build().float().eval()
+            net = lookup(Path(path).stem)[0].build().float().eval()
         state, slots = state_from_fixture(fx), net.state_dict()
         assert list(state) == list(slots)
         for k, slot in slots.items():

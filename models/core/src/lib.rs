@@ -29,4 +29,6 @@ pub use parameters::{
 };
 pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground};
 pub use segmenter::ImageSegmenter;
-pub use variant::{Family, Labels, Paper, Port, Variant, Weights, parse_number, parse_width};
+pub use variant::{
+    Family, Images, Labels, Paper, Port, Variant, Weights, parse_number, parse_width,
+};

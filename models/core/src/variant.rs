@@ -145,6 +145,15 @@ pub enum Port {
     Keras,
 }
 
+/// Which images a network was designed for, where its strides and poolings depend on that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Images {
+    /// 224×224 and about.
+    ImageNet,
+    /// 32×32: the first maps are not halved.
+    Cifar,
+}
+
 /// A set of classes with a fixed order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Labels {

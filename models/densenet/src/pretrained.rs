@@ -95,6 +95,25 @@ const fn pytorchcv(stem: &'static str) -> [(&'static str, &'static str); 10] {
     ]
 }
 
+/// OpenMMLab's networks are a backbone and a head; the last BatchNorm is the last transition.
+#[rustfmt::skip]
+const OPENMMLAB: KeyLayout = KeyLayout {
+    name: "OpenMMLab",
+    rules: &[
+        ("stem", "backbone.stem.0"),
+        ("stem_norm", "backbone.stem.1"),
+        ("blocks.{b}.layers.{l}.bottleneck.norm", "backbone.stages.{b}.block.{l}.norm1"),
+        ("blocks.{b}.layers.{l}.bottleneck.conv", "backbone.stages.{b}.block.{l}.conv1"),
+        ("blocks.{b}.layers.{l}.grow.norm", "backbone.stages.{b}.block.{l}.norm2"),
+        ("blocks.{b}.layers.{l}.grow.conv", "backbone.stages.{b}.block.{l}.conv2"),
+        ("blocks.{b}.transition.compress.norm", "backbone.transitions.{b}.norm"),
+        ("blocks.{b}.transition.compress.conv", "backbone.transitions.{b}.conv"),
+        ("norm", "backbone.transitions.3.0"),
+        ("classifier.linear", "head.fc"),
+    ],
+    ..KeyLayout::EMPTY
+};
+
 /// The names of the layers in `keras.applications`.
 #[rustfmt::skip]
 const KERAS: &[KeyLayout] = &[KeyLayout {
@@ -115,7 +134,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-const IMAGENET_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TORCHVISION_FILES, CADENE, PYTORCHCV];
+const IMAGENET_LAYOUTS: &[KeyLayout] =
+    &[TORCHVISION, TORCHVISION_FILES, CADENE, PYTORCHCV, OPENMMLAB];
 const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV_CIFAR];
 
 /// The variants' names, sizes and weights.

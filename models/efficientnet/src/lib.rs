@@ -20,16 +20,20 @@
 //!
 //! The [Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)
 //! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantise well, and
-//! scale neither stem, head nor the depth of the first and last stage.
+//! scale neither stem, head nor the depth of the first and last stage. One of timm's networks blurs maps
+//! where it halves them (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
+//! Again](https://arxiv.org/abs/1904.11486)).
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    HeadKind, Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
     make_divisible,
 };
 
@@ -53,6 +57,9 @@ pub struct EfficientNetConfig {
     /// Which borders the weights were trained with.
     #[config(default = "Padding::Symmetric")]
     pub padding: Padding,
+    /// How a block halves its map.
+    #[config(default = "Halving::Strided")]
+    pub halving: Halving,
     /// Added to the variance by BatchNorm.
     #[config(default = "1e-5")]
     pub epsilon: f64,
@@ -79,6 +86,15 @@ pub enum Kind {
     Lite,
 }
 
+/// How a block halves its map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Halving {
+    /// By the stride of its depthwise convolution.
+    Strided,
+    /// By a 3×3 binomial filter behind it.
+    Blurred,
+}
+
 /// EfficientNet image classifier; see the [crate docs](crate) for shapes.
 #[derive(Module, Debug)]
 pub struct EfficientNet {
@@ -93,10 +109,18 @@ pub struct EfficientNet {
 struct MbConv {
     expand: Option<ConvNormAct>,
     depthwise: ConvNormAct,
+    blur: Option<Blur>,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
     /// Only a block with a skip can be dropped, so that this also says whether there is one.
     stochastic_depth: Option<StochasticDepth>,
+}
+
+/// Two averages of 2×2 pixels, which together weigh 1, 2, 1 in both directions, zeros beyond the border
+/// included.
+#[derive(Module, Debug)]
+struct Blur {
+    averages: [AvgPool2d; 2],
 }
 
 /// One row of table 1.
@@ -184,13 +208,15 @@ impl EfficientNetConfig {
         let squeeze_excite = SqueezeExciteConfig::new(hidden, (channels / 4).max(1))
             .with_activation(Activation::Silu)
             .with_initializer(Some(he_by_group()));
+        let blurs = self.halving == Halving::Blurred && stride > 1;
         MbConv {
             expand: (stage.expansion > 1).then(|| self.conv([channels, hidden], 1).init(device)),
             depthwise: self
                 .conv([hidden, hidden], stage.kernel_size)
-                .with_stride(stride)
+                .with_stride(if blurs { 1 } else { stride })
                 .with_groups(hidden)
                 .init(device),
+            blur: blurs.then(Blur::new),
             squeeze_excite: (self.kind == Kind::Standard).then(|| squeeze_excite.init(device)),
             project: self
                 .conv([hidden, out_channels], 1)
@@ -261,9 +287,27 @@ impl MbConv {
             x = expand.forward(x);
         }
         x = self.depthwise.forward(x);
+        if let Some(blur) = &self.blur {
+            x = blur.forward(x);
+        }
         if let Some(squeeze_excite) = &self.squeeze_excite {
             x = squeeze_excite.forward(x);
         }
         self.project.forward(x)
+    }
+}
+
+impl Blur {
+    fn new() -> Self {
+        let average = AvgPool2dConfig::new([2, 2]);
+        let bordered = average.clone().with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        Self {
+            averages: [bordered.with_strides([1, 1]).init(), average.with_strides([2, 2]).init()],
+        }
+    }
+
+    /// `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.averages.iter().fold(x, |x, average| average.apply(x))
     }
 }

@@ -3,7 +3,7 @@
 use zoo_core::layers::{HeadKind, Padding};
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
-use crate::{EfficientNetConfig, Kind};
+use crate::{EfficientNetConfig, Halving, Kind};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -24,6 +24,7 @@ const STANDARD: EfficientNetConfig = EfficientNetConfig {
     dropout: 0.2,
     stochastic_depth: 0.2,
     padding: Padding::Symmetric,
+    halving: Halving::Strided,
     epsilon: 1e-5,
     momentum: 0.1,
     head: HeadKind::FullyConnected,
@@ -46,13 +47,14 @@ const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..S
 const LITE: EfficientNetConfig =
     EfficientNetConfig { padding: Padding::Same, kind: Kind::Lite, ..TENSORFLOW_NORM };
 
-/// timm has these networks with torchvision's borders and BatchNorm up to B4.
+/// timm has these networks with PyTorch's borders and BatchNorm, torchvision up to B4.
 const STANDARD_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
 const TENSORFLOW_NORM_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
-const LITE_TIMM_LAYOUTS: &[KeyLayout] = &[TIMM];
+const TIMM_LAYOUTS: &[KeyLayout] = &[TIMM];
 /// With TensorFlow's borders and BatchNorm, whoever took the weights over.
 const KERAS_LAYOUTS: &[KeyLayout] = &[
     KERAS,
+    TRANSFORMERS,
     KeyLayout { preprocess: Some(Preprocess::IMAGENET.bicubic()), ..LUKEMELAS },
     KeyLayout { preprocess: Some(Preprocess::IMAGENET.bicubic()), ..TIMM_TF },
 ];
@@ -124,6 +126,9 @@ const TIMM: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
+/// So has timm's network that blurs.
+const BLURRED_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "efficientnet_blur", ..TIMM }];
+
 /// What timm took over from TensorFlow, `tf_efficientnet_b0` and so on, has the keys of timm's own
 /// networks.
 const TIMM_TF: KeyLayout = KeyLayout { name: "timm, tf_", file_prefix: "tf_", ..TIMM };
@@ -168,6 +173,29 @@ const KERAS: KeyLayout = KeyLayout {
         ("head_conv.conv", "top_conv"),
         ("head_conv.norm", "top_bn"),
         ("classifier.linear", "predictions"),
+    ],
+    preprocess: Some(Preprocess::IMAGENET),
+    ..KeyLayout::EMPTY
+};
+
+/// The keys of `transformers`, which took the networks over from Keras and numbers the blocks through.
+#[rustfmt::skip]
+const TRANSFORMERS: KeyLayout = KeyLayout {
+    name: "transformers",
+    rules: &[
+        ("stem.conv", "efficientnet.embeddings.convolution"),
+        ("stem.norm", "efficientnet.embeddings.batchnorm"),
+        ("stages.{s}.{b}.expand.conv", "efficientnet.encoder.blocks.{#}.expansion.expand_conv"),
+        ("stages.{s}.{b}.expand.norm", "efficientnet.encoder.blocks.{#}.expansion.expand_bn"),
+        ("stages.{s}.{b}.depthwise.conv", "efficientnet.encoder.blocks.{#}.depthwise_conv.depthwise_conv"),
+        ("stages.{s}.{b}.depthwise.norm", "efficientnet.encoder.blocks.{#}.depthwise_conv.depthwise_norm"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "efficientnet.encoder.blocks.{#}.squeeze_excite.reduce"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "efficientnet.encoder.blocks.{#}.squeeze_excite.expand"),
+        ("stages.{s}.{b}.project.conv", "efficientnet.encoder.blocks.{#}.projection.project_conv"),
+        ("stages.{s}.{b}.project.norm", "efficientnet.encoder.blocks.{#}.projection.project_bn"),
+        ("head_conv.conv", "efficientnet.encoder.top_conv"),
+        ("head_conv.norm", "efficientnet.encoder.top_bn"),
+        ("classifier.linear", "classifier"),
     ],
     preprocess: Some(Preprocess::IMAGENET),
     ..KeyLayout::EMPTY
@@ -245,6 +273,30 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/efficientnet_b7_lukemelas-c5b4e57e.pth", "c5b4e57e", Preprocess::IMAGENET.sized(600, 600).bicubic(), [84.122, 96.908]),
         ],
+    },
+    Variant {
+        name: "efficientnet_b5_timm",
+        config: EfficientNetConfig { width_mult: 1.6, depth_mult: 2.2, dropout: 0.4, ..STANDARD },
+        size: 456, params: Some(30_389_784), gmacs: Some(10.266), layouts: TIMM_LAYOUTS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b6_timm",
+        config: EfficientNetConfig { width_mult: 1.8, depth_mult: 2.6, dropout: 0.5, ..STANDARD },
+        size: 528, params: Some(43_040_704), gmacs: Some(19.068), layouts: TIMM_LAYOUTS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_b7_timm",
+        config: EfficientNetConfig { width_mult: 2.0, depth_mult: 3.1, dropout: 0.5, ..STANDARD },
+        size: 600, params: Some(66_347_960), gmacs: Some(37.746), layouts: TIMM_LAYOUTS,
+        weights: &[],
+    },
+    Variant {
+        name: "efficientnet_blur_b0",
+        config: EfficientNetConfig { halving: Halving::Blurred, ..STANDARD },
+        size: 224, params: Some(5_288_548), gmacs: Some(0.406), layouts: BLURRED_LAYOUTS,
+        weights: &[],
     },
     Variant {
         name: "efficientnet_b0_keras",
@@ -327,31 +379,31 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
         name: "efficientnet_lite0_timm",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.0, dropout: 0.2, ..LITE_TIMM },
-        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: LITE_TIMM_LAYOUTS,
+        size: 224, params: Some(4_652_008), gmacs: Some(0.385), layouts: TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite1_timm",
         config: EfficientNetConfig { width_mult: 1.0, depth_mult: 1.1, dropout: 0.2, ..LITE_TIMM },
-        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: LITE_TIMM_LAYOUTS,
+        size: 240, params: Some(5_416_680), gmacs: Some(0.600), layouts: TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite2_timm",
         config: EfficientNetConfig { width_mult: 1.1, depth_mult: 1.2, dropout: 0.3, ..LITE_TIMM },
-        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: LITE_TIMM_LAYOUTS,
+        size: 260, params: Some(6_092_072), gmacs: Some(0.860), layouts: TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite3_timm",
         config: EfficientNetConfig { width_mult: 1.2, depth_mult: 1.4, dropout: 0.3, ..LITE_TIMM },
-        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: LITE_TIMM_LAYOUTS,
+        size: 280, params: Some(8_197_096), gmacs: Some(1.383), layouts: TIMM_LAYOUTS,
         weights: &[],
     },
     Variant {
         name: "efficientnet_lite4_timm",
         config: EfficientNetConfig { width_mult: 1.4, depth_mult: 1.8, dropout: 0.3, ..LITE_TIMM },
-        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: LITE_TIMM_LAYOUTS,
+        size: 300, params: Some(13_006_568), gmacs: Some(2.553), layouts: TIMM_LAYOUTS,
         weights: &[],
     },
 ];

@@ -15,18 +15,20 @@
 //! | `fc2`   | `[N, 84]`                   | F6           |
 //! | `fc3`   | `[N, num_classes]`          | output       |
 //!
-//! As everywhere today, C3 sees all channels of S2, the averages have no weights of their own,
-//! tanh is not scaled, and the output is linear where the paper measures distances.
+//! Without padding, the digits of MNIST, 28×28, leave 4×4 places instead of 5×5. As everywhere today, C3 sees all channels of S2, the averages have no weights of their own,
+//! tanh is not scaled, and the output is linear where the paper measures distances. Many also put ReLU
+//! and maxima in the place of tanh and averages, which no checkpoint tells.
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{Apply, tanh};
+use zoo_core::layers::{Activation, Apply};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -34,6 +36,16 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 /// How to build a [`LeNet`].
 #[derive(Config, Debug)]
 pub struct LeNetConfig {
+    /// Follows each layer but the last.
+    #[config(default = "Activation::Tanh")]
+    pub activation: Activation,
+    /// What S2 and S4 take of 2×2 places.
+    #[config(default = "PoolKind::Average")]
+    pub pool: PoolKind,
+    /// Side of the last feature map for the images that the network is for: 5 for 32×32, 4 for 28×28.
+    /// Other sizes are averaged to it.
+    #[config(default = "5")]
+    pub map_size: usize,
     /// Channels of the images.
     #[config(default = "1")]
     pub in_channels: usize,
@@ -42,47 +54,73 @@ pub struct LeNetConfig {
     pub num_classes: usize,
 }
 
+/// What a pooling takes of its places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolKind {
+    /// Their average.
+    Average,
+    /// The largest.
+    Max,
+}
+
 /// LeNet-5 image classifier; see the [crate docs](crate) for shapes.
 #[derive(Module, Debug)]
 pub struct LeNet {
     conv1: Conv2d,
     conv2: Conv2d,
-    pool: AvgPool2d,
+    pool: Pool,
     fc1: Linear,
     fc2: Linear,
     fc3: Linear,
+    map_size: usize,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// S2 and S4.
+#[derive(Module, Debug)]
+enum Pool {
+    /// The average of 2×2 places.
+    Average(AvgPool2d),
+    /// The largest of 2×2 places.
+    Max(MaxPool2d),
 }
 
 /// Two convolutions of 5×5 and two poolings of 2×2 leave one pixel.
 const MIN_SIZE: usize = 16;
 
-/// Side of the last feature map for 32×32 images; other sizes are averaged to it.
-const MAP_SIZE: usize = 5;
-
 impl LeNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> LeNet {
+        let pool = match self.pool {
+            PoolKind::Average => {
+                Pool::Average(AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init())
+            }
+            PoolKind::Max => Pool::Max(MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init()),
+        };
         LeNet {
             conv1: Conv2dConfig::new([self.in_channels, 6], [5, 5]).init(device),
             conv2: Conv2dConfig::new([6, 16], [5, 5]).init(device),
-            pool: AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-            fc1: LinearConfig::new(16 * MAP_SIZE * MAP_SIZE, 120).init(device),
+            pool,
+            fc1: LinearConfig::new(16 * self.map_size * self.map_size, 120).init(device),
             fc2: LinearConfig::new(120, 84).init(device),
             fc3: LinearConfig::new(84, self.num_classes).init(device),
+            map_size: self.map_size,
+            activation: self.activation,
         }
     }
 }
 
 impl ImageClassifier for LeNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(tanh(self.conv1.apply(images)));
-        self.pool.apply(tanh(self.conv2.apply(x)))
+        let x = self.pool.forward(self.activation.forward(self.conv1.apply(images)));
+        self.pool.forward(self.activation.forward(self.conv2.apply(x)))
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        let x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
-        let x = tanh(self.fc1.forward(x));
-        let x = tanh(self.fc2.forward(x));
+        let x = adaptive_avg_pool2d(features, [self.map_size; 2]).flatten(1, 3);
+        let x = self.activation.forward(self.fc1.forward(x));
+        let x = self.activation.forward(self.fc2.forward(x));
         self.fc3.forward(x)
     }
 
@@ -96,5 +134,14 @@ impl ImageClassifier for LeNet {
 
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
         self.fc3 = LinearConfig::new(84, num_classes).init(device);
+    }
+}
+
+impl Pool {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Average(pool) => pool.apply(x),
+            Self::Max(pool) => pool.apply(x),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The network's name and its checkpoints' keys.
 
+use zoo_core::layers::Activation;
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
-use crate::LeNetConfig;
+use crate::{LeNetConfig, PoolKind};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -16,27 +17,79 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// The names that most people's LeNet-5 gives its layers, and this one too.
-#[rustfmt::skip]
-const PYTORCH: &[KeyLayout] = &[KeyLayout {
-    name: "pytorch",
-    rules: &[
-        ("conv1", "conv1"),
-        ("conv2", "conv2"),
-        ("fc1", "fc1"),
-        ("fc2", "fc2"),
-        ("fc3", "fc3"),
-    ],
-    ..KeyLayout::EMPTY
-}];
+const PAPER: LeNetConfig = LeNetConfig {
+    activation: Activation::Tanh,
+    pool: PoolKind::Average,
+    map_size: 5,
+    in_channels: 1,
+    num_classes: 10,
+};
+const RELU: LeNetConfig =
+    LeNetConfig { activation: Activation::Relu, pool: PoolKind::Max, ..PAPER };
 
-/// The only variant. The paper's 60,000 parameters become 61,706 where C3 sees all of S2.
+/// Keys and shapes tell the size of the images, but not what comes between the layers: files of networks
+/// with ReLU have to say it in their names.
+const LAYOUTS: &[KeyLayout] = &[PYTORCH, FEATURES];
+const LAYOUTS_28: &[KeyLayout] = &[PYTORCH, FEATURES, SEQUENTIAL];
+const RELU_LAYOUTS: &[KeyLayout] = &[named("lenet5_relu", PYTORCH), named("lenet5_relu", FEATURES)];
+const RELU_LAYOUTS_28: &[KeyLayout] = &[
+    named("lenet5_28_relu", PYTORCH),
+    named("lenet5_28_relu", FEATURES),
+    named("lenet5_28_relu", SEQUENTIAL),
+];
+
+const fn named(file_prefix: &'static str, layout: KeyLayout) -> KeyLayout {
+    KeyLayout { file_prefix, ..layout }
+}
+
+/// The names that most people's LeNet-5 gives its layers, and this one too.
+const PYTORCH: KeyLayout = KeyLayout {
+    name: "pytorch",
+    rules: &layers(["conv1", "conv2", "fc1", "fc2", "fc3"]),
+    ..KeyLayout::EMPTY
+};
+
+/// As in AlexNet and VGG.
+const FEATURES: KeyLayout = KeyLayout {
+    name: "features",
+    rules: &layers(["features.0", "features.3", "classifier.0", "classifier.2", "classifier.4"]),
+    ..KeyLayout::EMPTY
+};
+
+/// One list of layers, activations, poolings and the flattening too.
+const SEQUENTIAL: KeyLayout = KeyLayout {
+    name: "sequential",
+    rules: &layers(["0", "3", "7", "9", "11"]),
+    ..KeyLayout::EMPTY
+};
+
+const fn layers(keys: [&'static str; 5]) -> [(&'static str, &'static str); 5] {
+    [("conv1", keys[0]), ("conv2", keys[1]), ("fc1", keys[2]), ("fc2", keys[3]), ("fc3", keys[4])]
+}
+
+/// The paper's network, whose 60,000 parameters become 61,706 where C3 sees all of S2; the one for
+/// images of 28×28; and both with ReLU and maxima.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<LeNetConfig>] = &[
     Variant {
         name: "lenet5",
-        config: LeNetConfig { in_channels: 1, num_classes: 10 },
-        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: PYTORCH, weights: &[],
+        config: PAPER,
+        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "lenet5_relu",
+        config: RELU,
+        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: RELU_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "lenet5_28",
+        config: LeNetConfig { map_size: 4, ..PAPER },
+        size: 28, params: Some(44_426), gmacs: Some(0.000), layouts: LAYOUTS_28, weights: &[],
+    },
+    Variant {
+        name: "lenet5_28_relu",
+        config: LeNetConfig { map_size: 4, ..RELU },
+        size: 28, params: Some(44_426), gmacs: Some(0.000), layouts: RELU_LAYOUTS_28, weights: &[],
     },
 ];
 

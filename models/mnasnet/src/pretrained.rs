@@ -182,13 +182,16 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or B1 of another width as
-/// `mnasnet<width>` with an underscore for the decimal point, such as `mnasnet0_35`.
+/// The variant with a name: a row of [`VARIANTS`], or one of another width with an underscore for the
+/// decimal point: B1 as `mnasnet<width>`, such as `mnasnet0_35`, A1 as `mnasnet_a1_w<width>`.
 pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let width_mult = zoo_core::parse_width(name.strip_prefix("mnasnet")?)?;
-    let config = MnasNetConfig { width_mult, ..B1 };
-    Some(Variant::unlisted(name, config, 224, B1_LAYOUTS))
+    let (width, config, layouts) = match name.strip_prefix("mnasnet_a1_w") {
+        Some(width) => (width, A1, A1_LAYOUTS),
+        None => (name.strip_prefix("mnasnet")?, B1, B1_LAYOUTS),
+    };
+    let config = MnasNetConfig { width_mult: zoo_core::parse_width(width)?, ..config };
+    Some(Variant::unlisted(name, config, 224, layouts))
 }

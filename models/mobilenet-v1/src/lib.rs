@@ -27,7 +27,7 @@ use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
     Padding, he_by_group,
 };
-pub use zoo_core::{ImageClassifier, Port};
+pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -48,6 +48,9 @@ pub struct MobileNetV1Config {
     /// it is halved, and BatchNorm adds 1e-3 to the variance.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
+    /// Which images it is for. For CIFAR, the stem does not halve its map.
+    #[config(default = "Images::ImageNet")]
+    pub images: Images,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -109,7 +112,10 @@ impl MobileNetV1Config {
         MobileNetV1 {
             stem: self
                 .conv([self.in_channels, stem_channels], 3)
-                .with_stride(2)
+                .with_stride(match self.images {
+                    Images::ImageNet => 2,
+                    Images::Cifar => 1,
+                })
                 .with_padding(match self.port {
                     Port::PyTorch => Padding::Symmetric,
                     Port::Keras => Padding::Same,

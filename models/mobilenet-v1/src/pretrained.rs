@@ -1,7 +1,7 @@
 //! The networks that have names, and the spellings of their checkpoints.
 
 use zoo_core::layers::{Activation, HeadKind};
-use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant};
+use zoo_core::{Family, Images, KeyLayout, Paper, Port, Preprocess, Variant};
 
 use crate::MobileNetV1Config;
 
@@ -22,6 +22,7 @@ const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     dropout: 0.0,
     activation: Activation::Relu,
     port: Port::PyTorch,
+    images: Images::ImageNet,
     head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
@@ -33,6 +34,27 @@ const KERAS_PORT: MobileNetV1Config = MobileNetV1Config {
     port: Port::Keras,
     ..WIDTH_1
 };
+
+const TIMM_PORT: MobileNetV1Config = MobileNetV1Config { activation: Activation::Relu6, ..WIDTH_1 };
+
+/// The network for CIFAR-10 in `kuangliu/pytorch-cifar`, which numbers the blocks through.
+const CIFAR: MobileNetV1Config =
+    MobileNetV1Config { images: Images::Cifar, num_classes: 10, ..WIDTH_1 };
+
+#[rustfmt::skip]
+const KUANGLIU: &[KeyLayout] = &[KeyLayout {
+    name: "kuangliu",
+    rules: &[
+        ("stem.conv", "conv1"),
+        ("stem.norm", "bn1"),
+        ("stages.{s}.{b}.depthwise.conv", "layers.{#}.conv1"),
+        ("stages.{s}.{b}.depthwise.norm", "layers.{#}.bn1"),
+        ("stages.{s}.{b}.pointwise.conv", "layers.{#}.conv2"),
+        ("stages.{s}.{b}.pointwise.norm", "layers.{#}.bn2"),
+        ("classifier.linear", "linear"),
+    ],
+    ..KeyLayout::EMPTY
+}];
 
 /// pytorchcv counts stages and units from 1.
 #[rustfmt::skip]
@@ -80,6 +102,40 @@ const KERAS: &[KeyLayout] = &[
         preprocess: Some(Preprocess::TENSORFLOW),
         ..KeyLayout::EMPTY
     },
+    TRANSFORMERS,
+];
+
+/// `transformers` took the networks over from TensorFlow, whose borders are Keras's for maps that are
+/// halved without a rest, as those of the published sizes are. It counts both layers of a block: for
+/// each block, the numbers of its layers.
+macro_rules! transformers {
+    ($($block:literal: $depthwise:literal $pointwise:literal),* $(,)?) => {
+        KeyLayout {
+            name: "transformers",
+            rules: &[
+                ("stem.conv", "mobilenet_v1.conv_stem.convolution"),
+                ("stem.norm", "mobilenet_v1.conv_stem.normalization"),
+                $(
+                    (concat!("stages.", $block, ".depthwise.conv"), concat!("mobilenet_v1.layer.", $depthwise, ".convolution")),
+                    (concat!("stages.", $block, ".depthwise.norm"), concat!("mobilenet_v1.layer.", $depthwise, ".normalization")),
+                    (concat!("stages.", $block, ".pointwise.conv"), concat!("mobilenet_v1.layer.", $pointwise, ".convolution")),
+                    (concat!("stages.", $block, ".pointwise.norm"), concat!("mobilenet_v1.layer.", $pointwise, ".normalization")),
+                )*
+                ("classifier.linear", "classifier"),
+            ],
+            preprocess: Some(Preprocess::TENSORFLOW),
+            ..KeyLayout::EMPTY
+        }
+    };
+}
+
+#[rustfmt::skip]
+const TRANSFORMERS: KeyLayout = transformers![
+    "0.0": 0 1,
+    "1.0": 2 3, "1.1": 4 5,
+    "2.0": 6 7, "2.1": 8 9,
+    "3.0": 10 11, "3.1": 12 13, "3.2": 14 15, "3.3": 16 17, "3.4": 18 19, "3.5": 20 21,
+    "4.0": 22 23, "4.1": 24 25,
 ];
 
 /// Blocks are numbered through, from 1.
@@ -98,7 +154,7 @@ const fn keras(classifier: &'static str) -> [(&'static str, &'static str); 7] {
 
 /// The variants' names and sizes: the widths of the paper's table 6 as in pytorchcv
 /// (<https://github.com/osmr/pytorchcv>), timm's
-/// `mobilenetv1_100`, and those of Keras.
+/// `mobilenetv1_100` and `mobilenetv1_125`, and those of Keras.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
     Variant {
@@ -127,8 +183,20 @@ pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
     },
     Variant {
         name: "mobilenet_v1_timm",
-        config: MobileNetV1Config { activation: Activation::Relu6, ..WIDTH_1 },
+        config: TIMM_PORT,
         size: 224, params: Some(4_231_976), gmacs: Some(0.569), layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_1_25_timm",
+        config: MobileNetV1Config { width_mult: 1.25, ..TIMM_PORT },
+        size: 224, params: Some(6_270_840), gmacs: Some(0.880), layouts: TIMM,
+        weights: &[],
+    },
+    Variant {
+        name: "mobilenet_v1_cifar",
+        config: CIFAR,
+        size: 32, params: Some(3_217_226), gmacs: Some(0.046), layouts: KUANGLIU,
         weights: &[],
     },
     Variant {
@@ -158,15 +226,19 @@ pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
 ];
 
 /// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an underscore
-/// for the decimal point, such as `mobilenet_v1_0_35`, and `_keras` behind it for Keras's.
+/// for the decimal point, such as `mobilenet_v1_0_35`, and behind it `_keras` for
+/// Keras's or `_timm` for timm's.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
     let width = name.strip_prefix("mobilenet_v1_")?;
-    let (width, port, layouts) = match width.strip_suffix("_keras") {
-        Some(width) => (width, KERAS_PORT, KERAS),
-        None => (width, WIDTH_1, PYTORCHCV),
+    let (width, port, layouts) = if let Some(width) = width.strip_suffix("_keras") {
+        (width, KERAS_PORT, KERAS)
+    } else if let Some(width) = width.strip_suffix("_timm") {
+        (width, TIMM_PORT, TIMM)
+    } else {
+        (width, WIDTH_1, PYTORCHCV)
     };
     let width_mult = zoo_core::parse_width(width)?;
     let config = MobileNetV1Config { width_mult, ..port };

@@ -19,7 +19,7 @@ use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
     Padding, add, fork, make_divisible,
 };
-pub use zoo_core::{ImageClassifier, Port};
+pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -36,6 +36,9 @@ pub struct MobileNetV2Config {
     /// Whose implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
+    /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
+    #[config(default = "Images::ImageNet")]
+    pub images: Images,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -91,18 +94,29 @@ impl MobileNetV2Config {
         let stem_channels = wide(32);
         let head_channels = make_divisible(1280.0 * self.width_mult.max(1.0), 8);
 
+        let [stem_stride, first_stride] = match self.images {
+            Images::ImageNet => [2, 2],
+            Images::Cifar => [1, 1],
+        };
         let mut channels = stem_channels;
         let mut blocks = Vec::new();
-        for stage in &STAGES {
+        for (number, stage) in STAGES.iter().enumerate() {
             for index in 0..stage.repeats {
-                let stride = if index == 0 { stage.stride } else { 1 };
+                let stride = match (number, index) {
+                    (1, 0) => first_stride,
+                    (_, 0) => stage.stride,
+                    _ => 1,
+                };
                 let io = [channels, wide(stage.channels)];
                 blocks.push(self.block(io, stage.expansion, stride, device));
                 channels = wide(stage.channels);
             }
         }
         MobileNetV2 {
-            stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stem: self
+                .conv([self.in_channels, stem_channels], 3)
+                .with_stride(stem_stride)
+                .init(device),
             blocks,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)

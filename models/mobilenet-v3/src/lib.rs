@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
-    ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, fork,
+    ConvNormAct, ConvNormActConfig, Padding, SqueezeExcite, SqueezeExciteConfig, add, fork,
     global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
 };
 
@@ -41,6 +41,9 @@ pub struct MobileNetV3Config {
     /// Multiplies the channels of every layer.
     #[config(default = "1.0")]
     pub width_mult: f64,
+    /// Whose implementation to follow.
+    #[config(default = "Source::Torchvision")]
+    pub source: Source,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
@@ -59,6 +62,21 @@ pub enum Size {
     Large,
     /// For those that can't (table 2).
     Small,
+}
+
+/// Whose implementation a network follows.
+///
+/// They agree in the tables' layers, of width 1.0. timm widens a block by the table's ratio, torchvision
+/// to the table's channels, and timm never narrows the hidden layer, nor the stem to less than 16
+/// channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// torchvision, with TensorFlow's BatchNorm.
+    Torchvision,
+    /// timm, with PyTorch's BatchNorm.
+    Timm,
+    /// What timm took over from TensorFlow, with its borders and BatchNorm.
+    TensorFlow,
 }
 
 /// MobileNetV3 image classifier; see the [crate docs](crate) for shapes.
@@ -91,6 +109,8 @@ struct Block {
     activation: Activation,
     stride: usize,
 }
+
+const STEM_CHANNELS: usize = 16;
 
 #[rustfmt::skip]
 const LARGE: [Block; 15] = [
@@ -140,19 +160,32 @@ impl MobileNetV3Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> MobileNetV3 {
         let (table, hidden) = self.size.table();
-        let hidden = self.wide(hidden);
-        let stem_channels = self.wide(16);
+        let (stem_channels, hidden) = match self.source {
+            Source::Torchvision => (self.wide(STEM_CHANNELS), self.wide(hidden)),
+            Source::Timm | Source::TensorFlow => {
+                (self.wide(STEM_CHANNELS).max(STEM_CHANNELS), hidden)
+            }
+        };
         let mut channels = stem_channels;
+        let mut unscaled = STEM_CHANNELS;
         let mut blocks = Vec::with_capacity(table.len());
         for block in table {
-            blocks.push(self.block(block, channels, device));
+            let hidden = match self.source {
+                Source::Torchvision => self.wide(block.hidden),
+                Source::Timm | Source::TensorFlow => {
+                    make_divisible((channels * block.hidden) as f64 / unscaled as f64, 8)
+                }
+            };
+            blocks.push(self.block(block, [channels, hidden], device));
             channels = self.wide(block.channels);
+            unscaled = block.channels;
         }
         let features = 6 * channels;
+        let stem = self.conv([self.in_channels, stem_channels], 3, HardSwish);
         MobileNetV3 {
-            stem: conv([self.in_channels, stem_channels], 3, HardSwish).with_stride(2).init(device),
+            stem: stem.with_stride(2).init(device),
             blocks,
-            head_conv: conv([channels, features], 1, HardSwish).init(device),
+            head_conv: self.conv([channels, features], 1, HardSwish).init(device),
             hidden: linear([features, hidden], device),
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: linear([hidden, self.num_classes], device),
@@ -163,23 +196,44 @@ impl MobileNetV3Config {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
-    fn block(&self, block: &Block, channels: usize, device: &Device) -> InvertedResidual {
+    fn block(
+        &self,
+        block: &Block,
+        [channels, hidden]: [usize; 2],
+        device: &Device,
+    ) -> InvertedResidual {
         let &Block { kernel_size, activation, stride, .. } = block;
-        let [hidden, out_channels] = [block.hidden, block.channels].map(|width| self.wide(width));
+        let out_channels = self.wide(block.channels);
         let squeeze_excite =
             SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
                 .with_initializer(Some(he_by_group()));
         InvertedResidual {
             expand: (hidden != channels)
-                .then(|| conv([channels, hidden], 1, activation).init(device)),
-            depthwise: conv([hidden, hidden], kernel_size, activation)
+                .then(|| self.conv([channels, hidden], 1, activation).init(device)),
+            depthwise: self
+                .conv([hidden, hidden], kernel_size, activation)
                 .with_stride(stride)
                 .with_groups(hidden)
                 .init(device),
             squeeze_excite: block.squeezes.then(|| squeeze_excite.init(device)),
-            project: conv([hidden, out_channels], 1, Activation::Identity).init(device),
+            project: self.conv([hidden, out_channels], 1, Activation::Identity).init(device),
             has_skip: stride == 1 && channels == out_channels,
+        }
+    }
+
+    fn conv(
+        &self,
+        channels: [usize; 2],
+        kernel_size: usize,
+        activation: Activation,
+    ) -> ConvNormActConfig {
+        let conv = ConvNormActConfig::new(channels, [kernel_size; 2]).with_activation(activation);
+        let tensorflow_norm = conv.clone().with_epsilon(1e-3).with_momentum(0.01);
+        match self.source {
+            Source::Torchvision => tensorflow_norm,
+            Source::Timm => conv,
+            Source::TensorFlow => tensorflow_norm.with_padding(Padding::Same),
         }
     }
 }
@@ -227,14 +281,6 @@ impl InvertedResidual {
         }
         self.project.forward(x)
     }
-}
-
-/// A convolution with BatchNorm as in the original TensorFlow code.
-fn conv(channels: [usize; 2], kernel_size: usize, activation: Activation) -> ConvNormActConfig {
-    ConvNormActConfig::new(channels, [kernel_size; 2])
-        .with_epsilon(1e-3)
-        .with_momentum(0.01)
-        .with_activation(activation)
 }
 
 fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {

@@ -396,24 +396,50 @@ pub fn unlisted() -> impl Iterator<Item = Variant<Config>> {
         .flat_map(|width| WIDENED.iter().map(move |(start, end)| format!("{start}{width}{end}")));
     let depths = (1..=9).map(|n| 6 * n + 4);
     let wide = depths.flat_map(|depth| (1..=12).map(move |k| format!("wrn_{depth}_{k}")));
-    let deep = [8, 14, 26, 38, 50, 62, 164, 1202].map(|depth| format!("resnet{depth}_cifar"));
+    let deep = [8, 14, 26, 38, 50, 62, 164, 1202]
+        .into_iter()
+        .flat_map(|depth| ["", "_b"].map(|shortcut| format!("resnet{depth}_cifar{shortcut}")));
     let dense = [40, 100, 190, 250].into_iter().flat_map(|depth| {
         [12, 24, 32, 36, 40, 48].map(|growth| format!("densenet_bc_{depth}_k{growth}"))
     });
     let ghosts = ["025", "075", "150", "200"].map(|width| format!("ghostnet_{width}"));
     let names = widths.chain(wide).chain(deep).chain(dense).chain(ghosts);
+    let names = names.chain(TIMM_RESNETS.map(str::to_owned));
+    let vggs = ["vgg11", "vgg13", "vgg16", "vgg19"].into_iter().flat_map(|trunk| {
+        let plain = ["_cifar", "_cifar_linear", "_cifar_4096", "_bn_cifar_4096"];
+        plain.map(|end| format!("{trunk}{end}"))
+    });
+    let names = names.chain(vggs);
     names.filter_map(|name| find(&name))
 }
 
+/// ResNets of timm that have no row in the table.
+#[rustfmt::skip]
+const TIMM_RESNETS: [&str; 28] = [
+    "resnet50c", "resnet50s", "resnet50t", "resnet101c", "resnet101s", "resnet152c", "resnet152d",
+    "resnet152s", "resnet200", "resnet200d", "resnext50d_32x4d", "resnext101_32x16d",
+    "resnext101_32x32d", "seresnet18", "seresnet34", "seresnet50t", "seresnet101", "seresnet152",
+    "seresnet152d", "seresnet200d", "seresnet269d", "seresnetaa50d", "seresnext26d_32x4d",
+    "seresnext26t_32x4d", "seresnext101_32x8d", "seresnext101_64x4d", "seresnext101d_32x8d",
+    "seresnextaa101d_32x8d",
+];
+
 /// What is before and behind the width in names that have one.
-const WIDENED: [(&str, &str); 7] = [
+const WIDENED: [(&str, &str); 14] = [
     ("mobilenet_v1_", ""),
     ("mobilenet_v1_", "_keras"),
+    ("mobilenet_v1_", "_timm"),
     ("mobilenet_v2_w", ""),
     ("mobilenet_v2_w", "_keras"),
+    ("mobilenet_v2_w", "_cifar"),
     ("mobilenet_v3_small_w", ""),
     ("mobilenet_v3_large_w", ""),
+    ("mobilenet_v3_small_w", "_timm"),
+    ("mobilenet_v3_large_w", "_timm"),
+    ("mobilenet_v3_small_w", "_tf"),
+    ("mobilenet_v3_large_w", "_tf"),
     ("mnasnet", ""),
+    ("mnasnet_a1_w", ""),
 ];
 const WIDTHS: [&str; 22] = [
     "0_1", "0_15", "0_2", "0_25", "0_3", "0_35", "0_4", "0_5", "0_6", "0_7", "0_75", "0_8", "0_9",

@@ -17,25 +17,33 @@
 //! | `classifier` | `[N, num_classes]`            | average pool, fc             |
 //!
 //! The networks for CIFAR (§4.2) have a 3×3 stem without pooling, three stages of 16, 32 and 64
-//! channels, and shortcuts without parameters.
+//! channels, and shortcuts without parameters. Some of the others have such a stem too, for small
+//! images.
 //!
-//! A block's stride sits on its 3×3 convolution, as in torchvision; in the paper and in Keras, on
-//! the first 1×1. Keras's convolutions also keep a bias that BatchNorm makes superfluous.
+//! A block's stride sits on its 3×3 convolution, as in torchvision; in the paper, in Caffe and in
+//! Keras, on the first 1×1. Keras's convolutions also keep a bias that BatchNorm makes superfluous.
+//!
+//! timm's networks put together what later papers changed: a deep stem and averages in shortcuts
+//! (He et al., 2018: [Bag of Tricks](https://arxiv.org/abs/1812.01187), §4.2), maps that are averaged or
+//! blurred where they are halved (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
+//! Again](https://arxiv.org/abs/1904.11486)), squeeze-and-excitation (`zoo-senet` has its authors' networks).
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
-use burn::nn::pool::{AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, cat, fork,
+    HeadKind, SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
+mod smoothing;
 pub use pretrained::{FAMILY, VARIANTS, variant};
+use smoothing::{Blur, Smoothing, halving_average};
 
 /// How to build a [`ResNet`].
 #[derive(Config, Debug)]
@@ -44,9 +52,24 @@ pub struct ResNetConfig {
     pub block: BlockKind,
     /// Blocks in each stage; the network ends before the first stage of 0 blocks.
     pub depths: [usize; 4],
-    /// The images the network was designed for.
+    /// What comes before the first stage.
     #[config(default = "Stem::ImageNet")]
     pub stem: Stem,
+    /// Channels of the first stage's 3×3 convolutions; each stage has twice as many as the one before.
+    #[config(default = "64")]
+    pub width: usize,
+    /// What makes a block's input fit to its output.
+    #[config(default = "ShortcutKind::Projection")]
+    pub shortcut: ShortcutKind,
+    /// Which convolution of a bottleneck has the stride.
+    #[config(default = "StrideOn::Spatial")]
+    pub stride_on: StrideOn,
+    /// How maps become smaller where they are halved.
+    #[config(default = "Halving::Strided")]
+    pub halving: Halving,
+    /// Whether a branch ends in squeeze-and-excitation, with a sixteenth of its channels.
+    #[config(default = "false")]
+    pub squeeze_excite: bool,
     /// Groups of the 3×3 convolution of a bottleneck: ResNeXt's cardinality.
     #[config(default = "1")]
     pub groups: usize,
@@ -76,28 +99,70 @@ pub enum BlockKind {
     Bottleneck,
 }
 
-/// The images that a network was designed for.
+/// What comes before the first stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stem {
-    /// 224×224: 7×7 stem with pooling, 64 channels, shortcuts by projection (option B).
+    /// A 7×7 convolution to 64 channels and pooling, each with a stride of 2.
     ImageNet,
-    /// 32×32: 3×3 stem, 16 channels, shortcuts padded with zeros (option A).
+    /// The same with Caffe's pooling, which begins inside of the border and rounds up.
+    Caffe,
+    /// Three 3×3 convolutions to so many channels, the first with a stride of 2, and pooling.
+    Deep([usize; 3]),
+    /// A 3×3 convolution to the first stage's channels, for images of 32×32.
     Cifar,
+}
+
+/// What makes a block's input fit to its output where their shapes differ (§3.3, equation 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShortcutKind {
+    /// Option A: every second pixel, with channels of zeros before and after.
+    Padded,
+    /// Option B: a strided 1×1 convolution.
+    Projection,
+    /// ResNet-D: an average of 2×2 pixels, then a 1×1 convolution.
+    Averaged,
+}
+
+/// Which convolution of a bottleneck has the stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StrideOn {
+    /// The first 1×1.
+    Reduction,
+    /// The 3×3.
+    Spatial,
+}
+
+/// How maps become smaller where they are halved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Halving {
+    /// By the stride of a convolution, and of the stem's pooling.
+    Strided,
+    /// By an average of 2×2 pixels behind the convolution, and instead of the stem's pooling.
+    Averaged,
+    /// By a 3×3 binomial filter behind the convolution, and behind the stem's pooling.
+    Blurred,
 }
 
 /// Residual network for classification; see the [crate docs](crate) for shapes.
 #[derive(Module, Debug)]
 pub struct ResNet {
+    /// The convolutions of a deep stem but the last.
+    deep_stem: Vec<ConvNormAct>,
     stem: ConvNormAct,
     pool: Option<MaxPool2d>,
+    smoothing: Option<Smoothing>,
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
+    min_size: usize,
 }
 
 /// A few convolutions and a shortcut around them; the activation comes after their sum.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<ConvNormAct>,
+    /// Comes before the last convolution.
+    smoothing: Option<Smoothing>,
+    squeeze_excite: Option<SqueezeExcite>,
     shortcut: Option<Shortcut>,
 }
 
@@ -107,8 +172,16 @@ struct Block {
 enum Shortcut {
     /// Option B: a strided 1×1 convolution.
     Projection(ConvNormAct),
+    /// ResNet-D: averages, where the block halves the map, then a 1×1 convolution.
+    Averaged(Averaged),
     /// Option A: every `stride`-th pixel, with channels of zeros before and after.
     Padded(Padded),
+}
+
+#[derive(Module, Debug)]
+struct Averaged {
+    pool: Option<AvgPool2d>,
+    projection: ConvNormAct,
 }
 
 #[derive(Module, Debug)]
@@ -123,35 +196,59 @@ const EXPANSION: usize = 4;
 impl ResNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> ResNet {
-        let (width, stem, pool) = match self.stem {
-            Stem::ImageNet => {
-                let pool = MaxPool2dConfig::new([3, 3])
-                    .with_strides([2, 2])
-                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-                let stem = self.conv([self.in_channels, 64], 7).with_stride(2);
-                (64, stem, Some(pool.init()))
-            }
-            Stem::Cifar => (16, self.conv([self.in_channels, 16], 3), None),
-        };
-        let mut channels = width;
+        let (mut deep_stem, pool) = self.stem();
+        let stem = deep_stem.pop().expect("a stem has a convolution");
+        let mut channels = stem.channels[1];
         let mut stages = Vec::new();
         let depths = self.depths.into_iter().take_while(|depth| *depth > 0);
         for (stage, depth) in depths.enumerate() {
+            let width = self.width << stage;
             let mut blocks = Vec::with_capacity(depth);
             for index in 0..depth {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                blocks.push(self.block(channels, width << stage, stride, device));
-                channels = self.out_channels(width << stage);
+                blocks.push(self.block(channels, width, stride, device));
+                channels = self.out_channels(width);
             }
             stages.push(blocks);
         }
+        let has_pool = pool.is_some();
         ResNet {
+            deep_stem: deep_stem.into_iter().map(|conv| conv.init(device)).collect(),
             stem: stem.init(device),
-            pool,
+            pool: pool.filter(|_| self.halving != Halving::Averaged).map(|pool| pool.init()),
+            smoothing: self.smoothing(has_pool),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_kind(self.head)
                 .init(device),
+            min_size: match (self.halving, self.shortcut, self.stem) {
+                // Behind the stem, each of four halvings needs two pixels.
+                (Halving::Averaged | Halving::Blurred, ..) | (_, ShortcutKind::Averaged, _) => 17,
+                // The stem leaves two pixels, which the pooling without padding still takes.
+                (_, _, Stem::Caffe) => 3,
+                _ => 1,
+            },
+        }
+    }
+
+    /// The stem's convolutions and its pooling.
+    fn stem(&self) -> (Vec<ConvNormActConfig>, Option<MaxPool2dConfig>) {
+        let stride = if self.halving == Halving::Blurred { 1 } else { 2 };
+        let pool = MaxPool2dConfig::new([3, 3]).with_strides([stride; 2]);
+        let padded = pool.clone().with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        let conv = self.conv([self.in_channels, 64], 7).with_stride(2);
+        match self.stem {
+            Stem::ImageNet => (vec![conv], Some(padded)),
+            Stem::Caffe => (vec![conv], Some(pool.with_ceil_mode(true))),
+            Stem::Deep([first, second, third]) => {
+                let convs = vec![
+                    self.conv([self.in_channels, first], 3).with_stride(2),
+                    self.conv([first, second], 3),
+                    self.conv([second, third], 3),
+                ];
+                (convs, Some(padded))
+            }
+            Stem::Cifar => (vec![self.conv([self.in_channels, self.width], 3)], None),
         }
     }
 
@@ -164,18 +261,22 @@ impl ResNetConfig {
 
     fn block(&self, channels: usize, width: usize, stride: usize, device: &Device) -> Block {
         let out_channels = self.out_channels(width);
+        let strides = match self.halving {
+            Halving::Strided => stride,
+            Halving::Averaged | Halving::Blurred => 1,
+        };
         let convs = match self.block {
             BlockKind::Basic => {
                 vec![
-                    self.conv([channels, width], 3).with_stride(stride),
+                    self.conv([channels, width], 3).with_stride(strides),
                     self.linear_conv([width, width], 3),
                 ]
             }
             BlockKind::Bottleneck => {
                 let inner = width * self.width_per_group / 64 * self.groups;
-                let [first, second] = match self.port {
-                    Port::PyTorch => [1, stride],
-                    Port::Keras => [stride, 1],
+                let [first, second] = match self.stride_on {
+                    StrideOn::Reduction => [strides, 1],
+                    StrideOn::Spatial => [1, strides],
                 };
                 let spatial = self.conv([inner, inner], 3).with_stride(second);
                 vec![
@@ -185,15 +286,37 @@ impl ResNetConfig {
                 ]
             }
         };
-        let shortcut = match self.stem {
-            _ if stride == 1 && channels == out_channels => None,
-            Stem::ImageNet => {
-                let projection = self.linear_conv([channels, out_channels], 1).with_stride(stride);
-                Some(Shortcut::Projection(projection.init(device)))
+        let squeeze_excite = SqueezeExciteConfig::new(out_channels, (out_channels / 16).max(8));
+        Block {
+            convs: convs.into_iter().map(|conv| conv.init(device)).collect(),
+            smoothing: self.smoothing(stride > 1),
+            squeeze_excite: self.squeeze_excite.then(|| squeeze_excite.init(device)),
+            shortcut: (stride > 1 || channels != out_channels)
+                .then(|| self.shortcut([channels, out_channels], stride, device)),
+        }
+    }
+
+    fn shortcut(&self, channels: [usize; 2], stride: usize, device: &Device) -> Shortcut {
+        let projection = self.linear_conv(channels, 1);
+        match self.shortcut {
+            ShortcutKind::Padded => Shortcut::Padded(Padded { stride, out_channels: channels[1] }),
+            ShortcutKind::Projection => {
+                Shortcut::Projection(projection.with_stride(stride).init(device))
             }
-            Stem::Cifar => Some(Shortcut::Padded(Padded { stride, out_channels })),
-        };
-        Block { convs: convs.into_iter().map(|conv| conv.init(device)).collect(), shortcut }
+            ShortcutKind::Averaged => Shortcut::Averaged(Averaged {
+                pool: (stride > 1).then(halving_average),
+                projection: projection.init(device),
+            }),
+        }
+    }
+
+    /// What halves a map, where that is not a stride.
+    fn smoothing(&self, halves: bool) -> Option<Smoothing> {
+        match self.halving {
+            Halving::Averaged if halves => Some(Smoothing::Average(halving_average())),
+            Halving::Blurred if halves => Some(Smoothing::Blur(Blur::new())),
+            _ => None,
+        }
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -211,9 +334,13 @@ impl ResNetConfig {
 
 impl ImageClassifier for ResNet {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = self.stem.forward(images);
+        let x = self.deep_stem.iter().fold(images, |x, conv| conv.forward(x));
+        let mut x = self.stem.forward(x);
         if let Some(pool) = &self.pool {
             x = pool.apply(x);
+        }
+        if let Some(smoothing) = &self.smoothing {
+            x = smoothing.forward(x);
         }
         self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
     }
@@ -224,6 +351,10 @@ impl ImageClassifier for ResNet {
 
     fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
         Some(self.classifier.class_maps(features))
+    }
+
+    fn min_size(&self) -> usize {
+        self.min_size
     }
 
     fn num_features(&self) -> usize {
@@ -238,13 +369,32 @@ impl ImageClassifier for ResNet {
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [branch, shortcut] = fork(x);
-        let branch = self.convs.iter().fold(branch, |x, conv| conv.forward(x));
+        let (last, before) = self.convs.split_last().expect("a block has convolutions");
+        let mut branch = before.iter().fold(branch, |x, conv| conv.forward(x));
+        if let Some(smoothing) = &self.smoothing {
+            branch = smoothing.forward(branch);
+        }
+        branch = last.forward(branch);
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            branch = squeeze_excite.forward(branch);
+        }
         let shortcut = match &self.shortcut {
             None => shortcut,
             Some(Shortcut::Projection(projection)) => projection.forward(shortcut),
+            Some(Shortcut::Averaged(averaged)) => averaged.forward(shortcut),
             Some(Shortcut::Padded(padded)) => padded.forward(shortcut),
         };
         add(Activation::Relu, branch, shortcut)
+    }
+}
+
+impl Averaged {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = match &self.pool {
+            Some(pool) => pool.apply(x),
+            None => x,
+        };
+        self.projection.forward(x)
     }
 }
 

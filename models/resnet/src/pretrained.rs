@@ -3,7 +3,7 @@
 use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
 
-use crate::{BlockKind, ResNetConfig, Stem};
+use crate::{BlockKind, Halving, ResNetConfig, ShortcutKind, Stem, StrideOn};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -21,6 +21,11 @@ const BASIC: ResNetConfig = ResNetConfig {
     block: BlockKind::Basic,
     depths: [0; 4],
     stem: Stem::ImageNet,
+    width: 64,
+    shortcut: ShortcutKind::Projection,
+    stride_on: StrideOn::Spatial,
+    halving: Halving::Strided,
+    squeeze_excite: false,
     groups: 1,
     width_per_group: 64,
     port: Port::PyTorch,
@@ -29,25 +34,166 @@ const BASIC: ResNetConfig = ResNetConfig {
     num_classes: 1000,
 };
 const BOTTLENECK: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC };
-const KERAS_PORT: ResNetConfig = ResNetConfig { port: Port::Keras, ..BOTTLENECK };
-const CIFAR: ResNetConfig = ResNetConfig { stem: Stem::Cifar, num_classes: 10, ..BASIC };
+const CAFFE: ResNetConfig = ResNetConfig { stride_on: StrideOn::Reduction, ..BOTTLENECK };
+const KERAS_PORT: ResNetConfig = ResNetConfig { port: Port::Keras, ..CAFFE };
+/// The paper's networks for CIFAR-10, with shortcuts of option A and of option B.
+const CIFAR: ResNetConfig = ResNetConfig { shortcut: ShortcutKind::Padded, ..CIFAR_B };
+const CIFAR_B: ResNetConfig =
+    ResNetConfig { stem: Stem::Cifar, width: 16, num_classes: 10, ..BASIC };
+/// timm's letters: D has a deep stem and averages in its shortcuts, T a narrower deep stem.
+const BASIC_D: ResNetConfig =
+    ResNetConfig { stem: DEEP, shortcut: ShortcutKind::Averaged, ..BASIC };
+const BOTTLENECK_D: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC_D };
+const BASIC_T: ResNetConfig = ResNetConfig { stem: TIERED, ..BASIC_D };
+const BOTTLENECK_T: ResNetConfig = ResNetConfig { stem: TIERED, ..BOTTLENECK_D };
+const DEEP: Stem = Stem::Deep([32, 32, 64]);
+const TIERED: Stem = Stem::Deep([24, 32, 64]);
 
-const BASIC_LAYOUTS: &[KeyLayout] = &[TORCHVISION, CADENE, PYTORCHCV];
-const LAYOUTS_50: &[KeyLayout] = &[TORCHVISION, CADENE, pytorchcv_b("resnet50b")];
-const LAYOUTS_101: &[KeyLayout] = &[TORCHVISION, CADENE, pytorchcv_b("resnet101b")];
-const LAYOUTS_152: &[KeyLayout] = &[TORCHVISION, CADENE, pytorchcv_b("resnet152b")];
-const WIDE_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
-const RESNEXT_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV];
+const BASIC_LAYOUTS: &[KeyLayout] = &[TORCHVISION, CADENE, PYTORCHCV, TRANSFORMERS, OPENMMLAB];
+const LAYOUTS_50: &[KeyLayout] =
+    &[TORCHVISION, CADENE, named("resnet50b", PYTORCHCV), TRANSFORMERS, OPENMMLAB];
+const LAYOUTS_101: &[KeyLayout] =
+    &[TORCHVISION, CADENE, named("resnet101b", PYTORCHCV), TRANSFORMERS, OPENMMLAB];
+const LAYOUTS_152: &[KeyLayout] =
+    &[TORCHVISION, CADENE, named("resnet152b", PYTORCHCV), TRANSFORMERS, OPENMMLAB];
+const WIDE_LAYOUTS: &[KeyLayout] = &[TORCHVISION, OPENMMLAB];
+const RESNEXT_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV, OPENMMLAB];
+const CIFAR_STEM_LAYOUTS: &[KeyLayout] = &[TORCHVISION, KUANGLIU, WEIAICUNZAI, OPENMMLAB];
+const CIFAR_B_LAYOUTS: &[KeyLayout] = &[TORCHVISION, KUANGLIU, PYTORCHCV_CIFAR];
+const CAFFE_LAYOUTS_50: &[KeyLayout] = &[caffe("resnet50_caffe"), named("resnet50", PYTORCHCV)];
+const CAFFE_LAYOUTS_101: &[KeyLayout] = &[caffe("resnet101_caffe"), named("resnet101", PYTORCHCV)];
+const CAFFE_LAYOUTS_152: &[KeyLayout] = &[caffe("resnet152_caffe"), named("resnet152", PYTORCHCV)];
+const CAFFE_CEIL_LAYOUTS_50: &[KeyLayout] = &[caffe("resnet50_caffe_ceil")];
+const CAFFE_CEIL_LAYOUTS_101: &[KeyLayout] = &[caffe("resnet101_caffe_ceil")];
+const TIMM_LAYOUTS: &[KeyLayout] = &[TIMM];
+const DEEP_LAYOUTS: &[KeyLayout] = &[TIMM_DEEP, OPENMMLAB_DEEP];
+const AVERAGED_LAYOUTS: &[KeyLayout] = &[named("resnetaa", TIMM)];
+const AVERAGED_DEEP_LAYOUTS: &[KeyLayout] = &[named("resnetaa", TIMM_DEEP)];
+const BLURRED_LAYOUTS: &[KeyLayout] = &[named("resnetblur", TIMM)];
+const BLURRED_DEEP_LAYOUTS: &[KeyLayout] = &[named("resnetblur", TIMM_DEEP)];
 
-const TORCHVISION: KeyLayout = KeyLayout {
-    name: "torchvision",
+/// torchvision's keys, and timm's of what torchvision does not have.
+const TORCHVISION: KeyLayout =
+    KeyLayout { name: "torchvision", rules: &torchvision("conv1"), ..KeyLayout::EMPTY };
+const TIMM: KeyLayout = KeyLayout { name: "timm", ..TORCHVISION };
+const TIMM_DEEP: KeyLayout = KeyLayout { rules: &torchvision("conv1.6"), ..TIMM };
+
+#[rustfmt::skip]
+const fn torchvision(stem: &'static str) -> [(&'static str, &'static str); 15] {
+    [
+        ("deep_stem.0.conv", "conv1.0"),
+        ("deep_stem.0.norm", "conv1.1"),
+        ("deep_stem.1.conv", "conv1.3"),
+        ("deep_stem.1.norm", "conv1.4"),
+        ("stem.conv", stem),
+        ("stem.norm", "bn1"),
+        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
+        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "layer{s+1}.{b}.se.fc1"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "layer{s+1}.{b}.se.fc2"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "layer{s+1}.{b}.downsample.0"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
+        ("stages.{s}.{b}.shortcut.Averaged.projection.conv", "layer{s+1}.{b}.downsample.1"),
+        ("stages.{s}.{b}.shortcut.Averaged.projection.norm", "layer{s+1}.{b}.downsample.2"),
+        ("classifier.linear", "fc"),
+    ]
+}
+
+/// A layout of networks whose keys and shapes another network has too: the names of their files tell.
+const fn named(file_prefix: &'static str, layout: KeyLayout) -> KeyLayout {
+    KeyLayout { file_prefix, ..layout }
+}
+
+/// Caffe's networks in PyTorch, whose images keep its colors and range.
+const fn caffe(file_prefix: &'static str) -> KeyLayout {
+    KeyLayout { preprocess: Some(Preprocess::CAFFE), ..named(file_prefix, TORCHVISION) }
+}
+
+/// OpenMMLab's ResNets are a backbone and a head.
+const OPENMMLAB: KeyLayout = TORCHVISION.renamed(
+    "OpenMMLab",
+    &[
+        ("conv1", "backbone.conv1"),
+        ("bn1", "backbone.bn1"),
+        ("layer1", "backbone.layer1"),
+        ("layer2", "backbone.layer2"),
+        ("layer3", "backbone.layer3"),
+        ("layer4", "backbone.layer4"),
+        ("fc", "head.fc"),
+    ],
+);
+
+/// OpenMMLab does not count an average that is not there.
+#[rustfmt::skip]
+const OPENMMLAB_DEEP: KeyLayout = KeyLayout {
+    name: "OpenMMLab",
+    rules: &[
+        ("deep_stem.0.conv", "backbone.stem.0"),
+        ("deep_stem.0.norm", "backbone.stem.1"),
+        ("deep_stem.1.conv", "backbone.stem.3"),
+        ("deep_stem.1.norm", "backbone.stem.4"),
+        ("stem.conv", "backbone.stem.6"),
+        ("stem.norm", "backbone.stem.7"),
+        ("stages.{s}.{b}.convs.{c}.conv", "backbone.layer{s+1}.{b}.conv{c+1}"),
+        ("stages.{s}.{b}.convs.{c}.norm", "backbone.layer{s+1}.{b}.bn{c+1}"),
+        ("stages.0.{b}.shortcut.Averaged.projection.conv", "backbone.layer1.{b}.downsample.0"),
+        ("stages.0.{b}.shortcut.Averaged.projection.norm", "backbone.layer1.{b}.downsample.1"),
+        ("stages.{s}.{b}.shortcut.Averaged.projection.conv", "backbone.layer{s+1}.{b}.downsample.1"),
+        ("stages.{s}.{b}.shortcut.Averaged.projection.norm", "backbone.layer{s+1}.{b}.downsample.2"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "backbone.layer{s+1}.{b}.downsample.0"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "backbone.layer{s+1}.{b}.downsample.1"),
+        ("classifier.linear", "head.fc"),
+    ],
+    ..KeyLayout::EMPTY
+};
+
+/// The keys of `transformers`.
+#[rustfmt::skip]
+const TRANSFORMERS: KeyLayout = KeyLayout {
+    name: "transformers",
+    rules: &[
+        ("stem.conv", "resnet.embedder.embedder.convolution"),
+        ("stem.norm", "resnet.embedder.embedder.normalization"),
+        ("stages.{s}.{b}.convs.{c}.conv", "resnet.encoder.stages.{s}.layers.{b}.layer.{c}.convolution"),
+        ("stages.{s}.{b}.convs.{c}.norm", "resnet.encoder.stages.{s}.layers.{b}.layer.{c}.normalization"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "resnet.encoder.stages.{s}.layers.{b}.shortcut.convolution"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "resnet.encoder.stages.{s}.layers.{b}.shortcut.normalization"),
+        ("classifier.linear", "classifier.1"),
+    ],
+    ..KeyLayout::EMPTY
+};
+
+/// The keys of `kuangliu/pytorch-cifar`.
+#[rustfmt::skip]
+const KUANGLIU: KeyLayout = KeyLayout {
+    name: "kuangliu",
     rules: &[
         ("stem.conv", "conv1"),
         ("stem.norm", "bn1"),
         ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
         ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "layer{s+1}.{b}.downsample.0"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "layer{s+1}.{b}.shortcut.0"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.shortcut.1"),
+        ("classifier.linear", "linear"),
+    ],
+    ..KeyLayout::EMPTY
+};
+
+/// The keys of `weiaicunzai/pytorch-cifar100`, which counts activations too.
+#[rustfmt::skip]
+const WEIAICUNZAI: KeyLayout = KeyLayout {
+    name: "weiaicunzai",
+    rules: &[
+        ("stem.conv", "conv1.0"),
+        ("stem.norm", "conv1.1"),
+        ("stages.{s}.{b}.convs.0.conv", "conv{s+2}_x.{b}.residual_function.0"),
+        ("stages.{s}.{b}.convs.0.norm", "conv{s+2}_x.{b}.residual_function.1"),
+        ("stages.{s}.{b}.convs.1.conv", "conv{s+2}_x.{b}.residual_function.3"),
+        ("stages.{s}.{b}.convs.1.norm", "conv{s+2}_x.{b}.residual_function.4"),
+        ("stages.{s}.{b}.convs.2.conv", "conv{s+2}_x.{b}.residual_function.6"),
+        ("stages.{s}.{b}.convs.2.norm", "conv{s+2}_x.{b}.residual_function.7"),
+        ("stages.{s}.{b}.shortcut.Projection.conv", "conv{s+2}_x.{b}.shortcut.0"),
+        ("stages.{s}.{b}.shortcut.Projection.norm", "conv{s+2}_x.{b}.shortcut.1"),
         ("classifier.linear", "fc"),
     ],
     ..KeyLayout::EMPTY
@@ -56,25 +202,29 @@ const TORCHVISION: KeyLayout = KeyLayout {
 /// What `pretrained-models.pytorch` makes of torchvision's names.
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
-#[rustfmt::skip]
+/// pytorchcv's ResNets with bottlenecks have the same keys whether the first convolution strides, as in
+/// Caffe, or the second: the name of those has a `b`.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
-    rules: &[
-        ("stem.conv", "features.init_block.conv.conv"),
-        ("stem.norm", "features.init_block.conv.bn"),
+    rules: &pytorchcv(["features.init_block.conv.conv", "features.init_block.conv.bn"]),
+    ..KeyLayout::EMPTY
+};
+const PYTORCHCV_CIFAR: KeyLayout = KeyLayout {
+    rules: &pytorchcv(["features.init_block.conv", "features.init_block.bn"]),
+    ..PYTORCHCV
+};
+
+#[rustfmt::skip]
+const fn pytorchcv([conv, norm]: [&'static str; 2]) -> [(&'static str, &'static str); 7] {
+    [
+        ("stem.conv", conv),
+        ("stem.norm", norm),
         ("stages.{s}.{b}.convs.{c}.conv", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.conv"),
         ("stages.{s}.{b}.convs.{c}.norm", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.bn"),
         ("stages.{s}.{b}.shortcut.Projection.conv", "features.stage{s+1}.unit{b+1}.identity_conv.conv"),
         ("stages.{s}.{b}.shortcut.Projection.norm", "features.stage{s+1}.unit{b+1}.identity_conv.bn"),
         ("classifier.linear", "output"),
-    ],
-    ..KeyLayout::EMPTY
-};
-
-/// pytorchcv's ResNets with bottlenecks have the same keys whether the first convolution strides or
-/// the second, as here: the name of those has a `b`.
-const fn pytorchcv_b(file_prefix: &'static str) -> KeyLayout {
-    KeyLayout { file_prefix, ..PYTORCHCV }
+    ]
 }
 
 /// The names of the layers in `keras.applications`.
@@ -111,7 +261,11 @@ const AKAMASTER: &[KeyLayout] = &[KeyLayout {
 /// The variants' names, sizes and weights.
 ///
 /// Parameters, multiply-accumulates, accuracies and files are torchvision's own
-/// (<https://docs.pytorch.org/vision/stable/models.html>); Keras's rows follow its own; the CIFAR rows follow §4.2 and table 6.
+/// (<https://docs.pytorch.org/vision/stable/models.html>); Keras's rows follow its own; the CIFAR rows
+/// follow §4.2 and table 6, `_b` with shortcuts of option B. `_cifar_stem` is torchvision's network
+/// behind a 3×3 stem without pooling, as for CIFAR in `kuangliu/pytorch-cifar` and in SimCLR;
+/// `_caffe` has the stride on a block's first convolution, `_caffe_ceil` Caffe's pooling too. The
+/// others have timm's names.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
@@ -202,6 +356,136 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         ],
     },
     Variant {
+        name: "resnet10t",
+        config: ResNetConfig { depths: [1, 1, 1, 1], ..BASIC_T },
+        size: 224, params: Some(5_435_488), gmacs: Some(1.097), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet14t",
+        config: ResNetConfig { depths: [1, 1, 1, 1], ..BOTTLENECK_T },
+        size: 224, params: Some(10_081_632), gmacs: Some(1.677), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet18d",
+        config: ResNetConfig { depths: [2, 2, 2, 2], ..BASIC_D },
+        size: 224, params: Some(11_708_744), gmacs: Some(2.054), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet26",
+        config: ResNetConfig { depths: [2, 2, 2, 2], ..BOTTLENECK },
+        size: 224, params: Some(15_995_176), gmacs: Some(2.342), layouts: WIDE_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet26d",
+        config: ResNetConfig { depths: [2, 2, 2, 2], ..BOTTLENECK_D },
+        size: 224, params: Some(16_014_408), gmacs: Some(2.582), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet26t",
+        config: ResNetConfig { depths: [2, 2, 2, 2], ..BOTTLENECK_T },
+        size: 224, params: Some(16_011_872), gmacs: Some(2.550), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet34d",
+        config: ResNetConfig { depths: [3, 4, 6, 3], ..BASIC_D },
+        size: 224, params: Some(21_816_904), gmacs: Some(3.903), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet50d",
+        config: ResNetConfig { depths: [3, 4, 6, 3], ..BOTTLENECK_D },
+        size: 224, params: Some(25_576_264), gmacs: Some(4.329), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet101d",
+        config: ResNetConfig { depths: [3, 4, 23, 3], ..BOTTLENECK_D },
+        size: 224, params: Some(44_568_392), gmacs: Some(8.041), layouts: DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetblur18",
+        config: ResNetConfig { depths: [2, 2, 2, 2], halving: Halving::Blurred, ..BASIC },
+        size: 224, params: Some(11_689_512), gmacs: Some(2.334), layouts: BLURRED_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetblur50",
+        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Blurred, ..BOTTLENECK },
+        size: 224, params: Some(25_557_032), gmacs: Some(5.130), layouts: BLURRED_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetblur50d",
+        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Blurred, ..BOTTLENECK_D },
+        size: 224, params: Some(25_576_264), gmacs: Some(5.369), layouts: BLURRED_DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetblur101d",
+        config: ResNetConfig { depths: [3, 4, 23, 3], halving: Halving::Blurred, ..BOTTLENECK_D },
+        size: 224, params: Some(44_568_392), gmacs: Some(9.081), layouts: BLURRED_DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetaa34d",
+        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Averaged, ..BASIC_D },
+        size: 224, params: Some(21_816_904), gmacs: Some(4.424), layouts: AVERAGED_DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetaa50",
+        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Averaged, ..BOTTLENECK },
+        size: 224, params: Some(25_557_032), gmacs: Some(5.130), layouts: AVERAGED_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetaa50d",
+        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Averaged, ..BOTTLENECK_D },
+        size: 224, params: Some(25_576_264), gmacs: Some(5.369), layouts: AVERAGED_DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnetaa101d",
+        config: ResNetConfig { depths: [3, 4, 23, 3], halving: Halving::Averaged, ..BOTTLENECK_D },
+        size: 224, params: Some(44_568_392), gmacs: Some(9.081), layouts: AVERAGED_DEEP_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnext101_32x4d",
+        config: ResNetConfig { depths: [3, 4, 23, 3], groups: 32, width_per_group: 4, ..BOTTLENECK },
+        size: 224, params: Some(44_177_704), gmacs: Some(7.970), layouts: RESNEXT_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "seresnet50",
+        config: ResNetConfig { depths: [3, 4, 6, 3], squeeze_excite: true, ..BOTTLENECK },
+        size: 224, params: Some(28_088_024), gmacs: Some(4.092), layouts: TIMM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "seresnext50_32x4d",
+        config: ResNetConfig { depths: [3, 4, 6, 3], squeeze_excite: true, groups: 32, width_per_group: 4, ..BOTTLENECK },
+        size: 224, params: Some(27_559_896), gmacs: Some(4.233), layouts: TIMM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "seresnext101_32x4d",
+        config: ResNetConfig { depths: [3, 4, 23, 3], squeeze_excite: true, groups: 32, width_per_group: 4, ..BOTTLENECK },
+        size: 224, params: Some(48_955_416), gmacs: Some(7.975), layouts: TIMM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet50_caffe",
+        config: ResNetConfig { depths: [3, 4, 6, 3], ..CAFFE },
+        size: 224, params: Some(25_557_032), gmacs: Some(3.858), layouts: CAFFE_LAYOUTS_50, weights: &[],
+    },
+    Variant {
+        name: "resnet101_caffe",
+        config: ResNetConfig { depths: [3, 4, 23, 3], ..CAFFE },
+        size: 224, params: Some(44_549_160), gmacs: Some(7.570), layouts: CAFFE_LAYOUTS_101, weights: &[],
+    },
+    Variant {
+        name: "resnet152_caffe",
+        config: ResNetConfig { depths: [3, 8, 36, 3], ..CAFFE },
+        size: 224, params: Some(60_192_808), gmacs: Some(11.282), layouts: CAFFE_LAYOUTS_152, weights: &[],
+    },
+    Variant {
+        name: "resnet50_caffe_ceil",
+        config: ResNetConfig { depths: [3, 4, 6, 3], stem: Stem::Caffe, ..CAFFE },
+        size: 224, params: Some(25_557_032), gmacs: Some(3.858), layouts: CAFFE_CEIL_LAYOUTS_50, weights: &[],
+    },
+    Variant {
+        name: "resnet101_caffe_ceil",
+        config: ResNetConfig { depths: [3, 4, 23, 3], stem: Stem::Caffe, ..CAFFE },
+        size: 224, params: Some(44_549_160), gmacs: Some(7.570), layouts: CAFFE_CEIL_LAYOUTS_101, weights: &[],
+    },
+    Variant {
         name: "resnet50_keras",
         config: ResNetConfig { depths: [3, 4, 6, 3], ..KERAS_PORT },
         size: 224, params: Some(25_583_592), gmacs: Some(3.858), layouts: KERAS, weights: &[],
@@ -241,18 +525,143 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
         config: ResNetConfig { depths: [18, 18, 18, 0], ..CIFAR },
         size: 32, params: Some(1_727_962), gmacs: Some(0.253), layouts: AKAMASTER, weights: &[],
     },
+    Variant {
+        name: "resnet20_cifar_b",
+        config: ResNetConfig { depths: [3, 3, 3, 0], ..CIFAR_B },
+        size: 32, params: Some(272_474), gmacs: Some(0.041), layouts: CIFAR_B_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet32_cifar_b",
+        config: ResNetConfig { depths: [5, 5, 5, 0], ..CIFAR_B },
+        size: 32, params: Some(466_906), gmacs: Some(0.069), layouts: CIFAR_B_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet44_cifar_b",
+        config: ResNetConfig { depths: [7, 7, 7, 0], ..CIFAR_B },
+        size: 32, params: Some(661_338), gmacs: Some(0.097), layouts: CIFAR_B_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet56_cifar_b",
+        config: ResNetConfig { depths: [9, 9, 9, 0], ..CIFAR_B },
+        size: 32, params: Some(855_770), gmacs: Some(0.126), layouts: CIFAR_B_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet110_cifar_b",
+        config: ResNetConfig { depths: [18, 18, 18, 0], ..CIFAR_B },
+        size: 32, params: Some(1_730_714), gmacs: Some(0.253), layouts: CIFAR_B_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet18_cifar_stem",
+        config: ResNetConfig { depths: [2, 2, 2, 2], stem: Stem::Cifar, num_classes: 10, ..BASIC },
+        size: 32, params: Some(11_173_962), gmacs: Some(0.555), layouts: CIFAR_STEM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet34_cifar_stem",
+        config: ResNetConfig { depths: [3, 4, 6, 3], stem: Stem::Cifar, num_classes: 10, ..BASIC },
+        size: 32, params: Some(21_282_122), gmacs: Some(1.159), layouts: CIFAR_STEM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet50_cifar_stem",
+        config: ResNetConfig { depths: [3, 4, 6, 3], stem: Stem::Cifar, num_classes: 10, ..BOTTLENECK },
+        size: 32, params: Some(23_520_842), gmacs: Some(1.298), layouts: CIFAR_STEM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet101_cifar_stem",
+        config: ResNetConfig { depths: [3, 4, 23, 3], stem: Stem::Cifar, num_classes: 10, ..BOTTLENECK },
+        size: 32, params: Some(42_512_970), gmacs: Some(2.510), layouts: CIFAR_STEM_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "resnet152_cifar_stem",
+        config: ResNetConfig { depths: [3, 8, 36, 3], stem: Stem::Cifar, num_classes: 10, ..BOTTLENECK },
+        size: 32, params: Some(58_156_618), gmacs: Some(3.722), layouts: CIFAR_STEM_LAYOUTS, weights: &[],
+    },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `resnet<6n+2>_cifar` for any n.
+/// The variant with a name: a row of [`VARIANTS`]; `resnet<6n+2>_cifar` for any n, and `_b` behind it
+/// for shortcuts of option B; or what timm calls a network of these parts, such as `seresnext26d_32x4d`.
 pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let depth = zoo_core::parse_number(name.strip_prefix("resnet")?.strip_suffix("_cifar")?)?;
+    cifar(name).or_else(|| timm(name))
+}
+
+fn cifar(name: &str) -> Option<Variant<ResNetConfig>> {
+    let (plain, config, layouts) = match name.strip_suffix("_b") {
+        Some(plain) => (plain, CIFAR_B, CIFAR_B_LAYOUTS),
+        None => (name, CIFAR, AKAMASTER),
+    };
+    let depth = zoo_core::parse_number(plain.strip_prefix("resnet")?.strip_suffix("_cifar")?)?;
     if !(8..=2000).contains(&depth) || depth % 6 != 2 {
         return None;
     }
     let n = depth / 6;
-    let config = ResNetConfig { depths: [n, n, n, 0], ..CIFAR };
-    Some(Variant::unlisted(name, config, 32, AKAMASTER))
+    let config = ResNetConfig { depths: [n, n, n, 0], ..config };
+    Some(Variant::unlisted(name, config, 32, layouts))
+}
+
+/// `[se]resne[t|xt][aa|blur]<depth>[c|d|s|t][_<groups>x<width>d]`
+fn timm(name: &str) -> Option<Variant<ResNetConfig>> {
+    let is_letter = |character: char| !character.is_ascii_digit();
+    let (kind, rest) = name.split_at(name.find(|character| !is_letter(character))?);
+    let (depth, rest) = rest.split_at(rest.find(is_letter).unwrap_or(rest.len()));
+    let (letter, groups) = rest.split_once('_').map_or((rest, None), |(l, g)| (l, Some(g)));
+
+    let (squeeze_excite, plain) =
+        kind.strip_prefix("se").map_or((false, kind), |plain| (true, plain));
+    let (is_aggregated, halving) = match plain {
+        "resnet" => (false, Halving::Strided),
+        "resnetaa" => (false, Halving::Averaged),
+        "resnetblur" => (false, Halving::Blurred),
+        "resnext" => (true, Halving::Strided),
+        "resnextaa" => (true, Halving::Averaged),
+        "resnextblur" => (true, Halving::Blurred),
+        _ => return None,
+    };
+    let (block, depths) = match depth {
+        "10" => (BlockKind::Basic, [1, 1, 1, 1]),
+        "14" => (BlockKind::Bottleneck, [1, 1, 1, 1]),
+        "18" => (BlockKind::Basic, [2, 2, 2, 2]),
+        "26" => (BlockKind::Bottleneck, [2, 2, 2, 2]),
+        "34" => (BlockKind::Basic, [3, 4, 6, 3]),
+        "50" => (BlockKind::Bottleneck, [3, 4, 6, 3]),
+        "101" => (BlockKind::Bottleneck, [3, 4, 23, 3]),
+        "152" => (BlockKind::Bottleneck, [3, 8, 36, 3]),
+        "200" => (BlockKind::Bottleneck, [3, 24, 36, 3]),
+        "269" => (BlockKind::Bottleneck, [3, 30, 48, 8]),
+        _ => return None,
+    };
+    let (stem, shortcut, layout) = match letter {
+        "" => (Stem::ImageNet, ShortcutKind::Projection, TIMM),
+        "c" => (DEEP, ShortcutKind::Projection, TIMM_DEEP),
+        "d" => (DEEP, ShortcutKind::Averaged, TIMM_DEEP),
+        "s" => (Stem::Deep([64, 64, 128]), ShortcutKind::Projection, TIMM_DEEP),
+        "t" => (TIERED, ShortcutKind::Averaged, TIMM_DEEP),
+        _ => return None,
+    };
+    let [groups, width_per_group] = match groups {
+        Some(text) if is_aggregated && block == BlockKind::Bottleneck => {
+            let (groups, width) = text.strip_suffix('d')?.split_once('x')?;
+            [zoo_core::parse_number(groups)?, zoo_core::parse_number(width)?]
+        }
+        None if !is_aggregated => [1, 64],
+        _ => return None,
+    };
+    if !(1..=64).contains(&groups) || !(1..=64).contains(&width_per_group) {
+        return None;
+    }
+    let config = ResNetConfig {
+        block,
+        depths,
+        stem,
+        shortcut,
+        halving,
+        squeeze_excite,
+        groups,
+        width_per_group,
+        ..BASIC
+    };
+    let file_prefix = if halving == Halving::Strided { "" } else { kind.to_owned().leak() };
+    let layouts = Box::leak(Box::new([named(file_prefix, layout)]));
+    Some(Variant::unlisted(name, config, 224, layouts))
 }

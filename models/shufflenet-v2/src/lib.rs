@@ -21,11 +21,11 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
-pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     HeadKind, cat, channel_shuffle, fork, torch_uniform,
 };
+pub use zoo_core::{ImageClassifier, Images};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -38,6 +38,9 @@ pub struct ShuffleNetV2Config {
     /// Channels of the features.
     #[config(default = "1024")]
     pub head_channels: usize,
+    /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
+    #[config(default = "Images::ImageNet")]
+    pub images: Images,
     /// What the classifier does first, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub head: HeadKind,
@@ -53,7 +56,7 @@ pub struct ShuffleNetV2Config {
 #[derive(Module, Debug)]
 pub struct ShuffleNetV2 {
     stem: ConvNormAct,
-    pool: MaxPool2d,
+    pool: Option<MaxPool2d>,
     stages: Vec<Vec<ShuffleUnit>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
@@ -87,6 +90,12 @@ impl ShuffleNetV2Config {
             .with_strides([2, 2])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
 
+        let (stem_stride, pool) = match self.images {
+            Images::ImageNet => (2, Some(pool.init())),
+            Images::Cifar => (1, None),
+        };
+        let stem = conv([self.in_channels, STEM_CHANNELS], 3).with_stride(stem_stride);
+
         let mut channels = STEM_CHANNELS;
         let mut stages = Vec::with_capacity(DEPTHS.len());
         for (depth, out_channels) in DEPTHS.into_iter().zip(self.channels) {
@@ -96,8 +105,8 @@ impl ShuffleNetV2Config {
             channels = out_channels;
         }
         ShuffleNetV2 {
-            stem: conv([self.in_channels, STEM_CHANNELS], 3).with_stride(2).init(device),
-            pool: pool.init(),
+            stem: stem.init(device),
+            pool,
             stages,
             head_conv: conv([channels, self.head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(self.head_channels, self.num_classes)
@@ -109,7 +118,10 @@ impl ShuffleNetV2Config {
 
 impl ImageClassifier for ShuffleNetV2 {
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(self.stem.forward(images));
+        let mut x = self.stem.forward(images);
+        if let Some(pool) = &self.pool {
+            x = pool.apply(x);
+        }
         let x = self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x));
         self.head_conv.forward(x)
     }

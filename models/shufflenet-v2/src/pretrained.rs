@@ -1,7 +1,7 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
 use zoo_core::layers::HeadKind;
-use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
+use zoo_core::{Family, Images, KeyLayout, Paper, Variant, Weights};
 
 use crate::ShuffleNetV2Config;
 
@@ -20,14 +20,24 @@ pub const FAMILY: Family = Family {
 const WIDTH_1: ShuffleNetV2Config = ShuffleNetV2Config {
     channels: [116, 232, 464],
     head_channels: 1024,
+    images: Images::ImageNet,
     head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };
 
+/// The network for CIFAR-10 and CIFAR-100 in `chenyaofo/pytorch-cifar-models`.
+const CIFAR: ShuffleNetV2Config =
+    ShuffleNetV2Config { images: Images::Cifar, num_classes: 10, ..WIDTH_1 };
+
+const LAYOUTS: &[KeyLayout] = &[TORCHVISION, OPENMMLAB];
+
+/// Its keys and shapes are those for ImageNet; its files have names such as `cifar10_shufflenetv2_x1_0`.
+const CIFAR_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "cifar", ..TORCHVISION }];
+
 /// torchvision numbers a branch's layers, activations too.
 #[rustfmt::skip]
-const TORCHVISION: &[KeyLayout] = &[KeyLayout {
+const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
         ("stem.conv", "conv1.0"),
@@ -47,7 +57,31 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
         ("classifier.linear", "fc"),
     ],
     ..KeyLayout::EMPTY
-}];
+};
+
+/// OpenMMLab's networks are a backbone, whose last stage is the head's convolution, and a head.
+#[rustfmt::skip]
+const OPENMMLAB: KeyLayout = KeyLayout {
+    name: "OpenMMLab",
+    rules: &[
+        ("stem.conv", "backbone.conv1.conv"),
+        ("stem.norm", "backbone.conv1.bn"),
+        ("stages.{s}.{b}.shortcut.depthwise.conv", "backbone.layers.{s}.{b}.branch1.0.conv"),
+        ("stages.{s}.{b}.shortcut.depthwise.norm", "backbone.layers.{s}.{b}.branch1.0.bn"),
+        ("stages.{s}.{b}.shortcut.project.conv", "backbone.layers.{s}.{b}.branch1.1.conv"),
+        ("stages.{s}.{b}.shortcut.project.norm", "backbone.layers.{s}.{b}.branch1.1.bn"),
+        ("stages.{s}.{b}.first.conv", "backbone.layers.{s}.{b}.branch2.0.conv"),
+        ("stages.{s}.{b}.first.norm", "backbone.layers.{s}.{b}.branch2.0.bn"),
+        ("stages.{s}.{b}.depthwise.conv", "backbone.layers.{s}.{b}.branch2.1.conv"),
+        ("stages.{s}.{b}.depthwise.norm", "backbone.layers.{s}.{b}.branch2.1.bn"),
+        ("stages.{s}.{b}.last.conv", "backbone.layers.{s}.{b}.branch2.2.conv"),
+        ("stages.{s}.{b}.last.norm", "backbone.layers.{s}.{b}.branch2.2.bn"),
+        ("head_conv.conv", "backbone.layers.3.conv"),
+        ("head_conv.norm", "backbone.layers.3.bn"),
+        ("classifier.linear", "head.fc"),
+    ],
+    ..KeyLayout::EMPTY
+};
 
 /// The variants' names, sizes and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
@@ -56,7 +90,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
     Variant {
         name: "shufflenet_v2_x0_5",
         config: ShuffleNetV2Config { channels: [48, 96, 192], ..WIDTH_1 },
-        size: 224, params: Some(1_366_792), gmacs: Some(0.040), layouts: TORCHVISION,
+        size: 224, params: Some(1_366_792), gmacs: Some(0.040), layouts: LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x0.5-f707e7126e.pth", "f707e7126e", 256, [60.552, 81.746]),
         ],
@@ -64,7 +98,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
     Variant {
         name: "shufflenet_v2_x1_0",
         config: WIDTH_1,
-        size: 224, params: Some(2_278_604), gmacs: Some(0.145), layouts: TORCHVISION,
+        size: 224, params: Some(2_278_604), gmacs: Some(0.145), layouts: LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth", "5666bf0f80", 256, [69.362, 88.316]),
         ],
@@ -72,7 +106,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
     Variant {
         name: "shufflenet_v2_x1_5",
         config: ShuffleNetV2Config { channels: [176, 352, 704], ..WIDTH_1 },
-        size: 224, params: Some(3_503_624), gmacs: Some(0.296), layouts: TORCHVISION,
+        size: 224, params: Some(3_503_624), gmacs: Some(0.296), layouts: LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x1_5-3c479a10.pth", "3c479a10", 232, [72.996, 91.086]),
         ],
@@ -80,10 +114,30 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
     Variant {
         name: "shufflenet_v2_x2_0",
         config: ShuffleNetV2Config { channels: [244, 488, 976], head_channels: 2048, ..WIDTH_1 },
-        size: 224, params: Some(7_393_996), gmacs: Some(0.583), layouts: TORCHVISION,
+        size: 224, params: Some(7_393_996), gmacs: Some(0.583), layouts: LAYOUTS,
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/shufflenetv2_x2_0-8be3c8ee.pth", "8be3c8ee", 232, [76.230, 93.006]),
         ],
+    },
+    Variant {
+        name: "shufflenet_v2_x0_5_cifar",
+        config: ShuffleNetV2Config { channels: [48, 96, 192], ..CIFAR },
+        size: 32, params: Some(352_042), gmacs: Some(0.011), layouts: CIFAR_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v2_x1_0_cifar",
+        config: CIFAR,
+        size: 32, params: Some(1_263_854), gmacs: Some(0.045), layouts: CIFAR_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v2_x1_5_cifar",
+        config: ShuffleNetV2Config { channels: [176, 352, 704], ..CIFAR },
+        size: 32, params: Some(2_488_874), gmacs: Some(0.094), layouts: CIFAR_LAYOUTS, weights: &[],
+    },
+    Variant {
+        name: "shufflenet_v2_x2_0_cifar",
+        config: ShuffleNetV2Config { channels: [244, 488, 976], head_channels: 2048, ..CIFAR },
+        size: 32, params: Some(5_365_486), gmacs: Some(0.188), layouts: CIFAR_LAYOUTS, weights: &[],
     },
 ];
 

@@ -19,7 +19,8 @@
 //!
 //! As in torchvision, there are variants with BatchNorm, which is younger than the paper, behind
 //! convolutions that keep their bias; and images of other sizes are averaged to the same 7×7
-//! places.
+//! places. For CIFAR, whose images leave one place, there are variants with narrower hidden layers or
+//! with none.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -45,6 +46,13 @@ pub struct VggConfig {
     /// What comes between a convolution and its activation.
     #[config(default = "Normalization::None")]
     pub normalization: Normalization,
+    /// Side of the last feature map for the images that the network is for; other sizes are averaged
+    /// to it.
+    #[config(default = "7")]
+    pub map_size: usize,
+    /// Outputs of each of the two hidden layers; 0 for a network without them.
+    #[config(default = "4096")]
+    pub hidden: usize,
     /// Probability of dropping a feature behind each hidden layer while training.
     #[config(default = "0.5")]
     pub dropout: f64,
@@ -70,7 +78,8 @@ pub enum Normalization {
 pub struct Vgg {
     stages: Vec<Vec<Layer>>,
     pool: MaxPool2d,
-    hidden: [Linear; 2],
+    map_size: usize,
+    hidden: Vec<Linear>,
     dropout: Dropout,
     classifier: Linear,
 }
@@ -88,12 +97,6 @@ const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 /// Channels of the last convolution.
 const NUM_FEATURES: usize = CHANNELS[4];
 
-/// Side of the last feature map for 224×224 images; other sizes are averaged to it.
-const MAP_SIZE: usize = 7;
-
-/// Outputs of a hidden layer.
-const HIDDEN: usize = 4096;
-
 /// A map is halved five times.
 const MIN_SIZE: usize = 32;
 
@@ -110,15 +113,20 @@ impl VggConfig {
             }
             stages.push(layers);
         }
+        let mut channels = NUM_FEATURES * self.map_size * self.map_size;
+        let mut hidden = Vec::new();
+        if self.hidden > 0 {
+            hidden.push(linear([channels, self.hidden], device));
+            hidden.push(linear([self.hidden, self.hidden], device));
+            channels = self.hidden;
+        }
         Vgg {
             stages,
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-            hidden: [
-                linear([NUM_FEATURES * MAP_SIZE * MAP_SIZE, HIDDEN], device),
-                linear([HIDDEN, HIDDEN], device),
-            ],
+            map_size: self.map_size,
+            hidden,
             dropout: DropoutConfig::new(self.dropout).init(),
-            classifier: linear([HIDDEN, self.num_classes], device),
+            classifier: linear([channels, self.num_classes], device),
         }
     }
 
@@ -153,7 +161,7 @@ impl ImageClassifier for Vgg {
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        let mut x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
+        let mut x = adaptive_avg_pool2d(features, [self.map_size; 2]).flatten(1, 3);
         for hidden in &self.hidden {
             x = self.dropout.forward(relu(hidden.forward(x)));
         }
@@ -169,7 +177,8 @@ impl ImageClassifier for Vgg {
     }
 
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier = linear([HIDDEN, num_classes], device);
+        let [channels, _] = self.classifier.weight.lazy_shape().dims();
+        self.classifier = linear([channels, num_classes], device);
     }
 }
 

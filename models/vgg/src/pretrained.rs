@@ -19,11 +19,18 @@ pub const FAMILY: Family = Family {
 const PLAIN: VggConfig = VggConfig {
     depths: [0; 5],
     normalization: Normalization::None,
+    map_size: 7,
+    hidden: 4096,
     dropout: 0.5,
     in_channels: 3,
     num_classes: 1000,
 };
 const NORMALIZED: VggConfig = VggConfig { normalization: Normalization::Batch, ..PLAIN };
+
+/// Networks for CIFAR-10, whose images leave one place of the last map: with two narrow hidden layers as
+/// in `chenyaofo/pytorch-cifar-models`, and without hidden layers as in `kuangliu/pytorch-cifar`.
+const CIFAR: VggConfig = VggConfig { map_size: 1, hidden: 512, num_classes: 10, ..NORMALIZED };
+const CIFAR_LINEAR: VggConfig = VggConfig { hidden: 0, ..CIFAR };
 
 macro_rules! layout {
     (
@@ -49,7 +56,7 @@ macro_rules! layout {
 /// torchvision counts activations and poolings too, so each network has numbers of its own: for
 /// every convolution, its stage and place, its number and that of the BatchNorm behind it.
 macro_rules! torchvision {
-    ($($conv:literal: $number:literal $($norm:literal)?),* $(,)? $(; $more:ident)?) => {
+    ($($conv:literal: $number:literal $($norm:literal)?),*; $($more:ident),*) => {
         &[
             layout!("torchvision", "classifier.0", "classifier.3", "classifier.6",
                 $($conv: $number $($norm)?),*),
@@ -58,8 +65,14 @@ macro_rules! torchvision {
                 $($conv: $number $($norm)?),*),
             layout!("torchvision", "classifier.0", "classifier.3", "classifier.6",
                 $($conv: $number $($norm)?),*).renamed("Cadene", CADENE),
+            // Dropout comes before the first hidden layer.
+            layout!("chengyangfu", "classifier.1", "classifier.4", "classifier.6",
+                $($conv: $number $($norm)?),*),
+            // A classifier without hidden layers.
+            layout!("kuangliu", "classifier.0", "classifier.3", "classifier",
+                $($conv: $number $($norm)?),*),
             PYTORCHCV,
-            $($more)?
+            $($more),*
         ]
     };
 }
@@ -70,7 +83,8 @@ const TORCHVISION_11: &[KeyLayout] = torchvision![
     "1.0": 3,
     "2.0": 6, "2.1": 8,
     "3.0": 11, "3.1": 13,
-    "4.0": 16, "4.1": 18,
+    "4.0": 16, "4.1": 18;
+    OPENMMLAB_11
 ];
 #[rustfmt::skip]
 const TORCHVISION_13: &[KeyLayout] = torchvision![
@@ -78,7 +92,8 @@ const TORCHVISION_13: &[KeyLayout] = torchvision![
     "1.0": 5, "1.1": 7,
     "2.0": 10, "2.1": 12,
     "3.0": 15, "3.1": 17,
-    "4.0": 20, "4.1": 22,
+    "4.0": 20, "4.1": 22;
+    OPENMMLAB_13
 ];
 #[rustfmt::skip]
 const TORCHVISION_16: &[KeyLayout] = torchvision![
@@ -87,7 +102,7 @@ const TORCHVISION_16: &[KeyLayout] = torchvision![
     "2.0": 10, "2.1": 12, "2.2": 14,
     "3.0": 17, "3.1": 19, "3.2": 21,
     "4.0": 24, "4.1": 26, "4.2": 28;
-    KERAS
+    OPENMMLAB_16, KERAS
 ];
 #[rustfmt::skip]
 const TORCHVISION_19: &[KeyLayout] = torchvision![
@@ -96,7 +111,7 @@ const TORCHVISION_19: &[KeyLayout] = torchvision![
     "2.0": 10, "2.1": 12, "2.2": 14, "2.3": 16,
     "3.0": 19, "3.1": 21, "3.2": 23, "3.3": 25,
     "4.0": 28, "4.1": 30, "4.2": 32, "4.3": 34;
-    KERAS
+    OPENMMLAB_19, KERAS
 ];
 
 #[rustfmt::skip]
@@ -105,7 +120,8 @@ const TORCHVISION_11_BN: &[KeyLayout] = torchvision![
     "1.0": 4 5,
     "2.0": 8 9, "2.1": 11 12,
     "3.0": 15 16, "3.1": 18 19,
-    "4.0": 22 23, "4.1": 25 26,
+    "4.0": 22 23, "4.1": 25 26;
+    OPENMMLAB_11
 ];
 #[rustfmt::skip]
 const TORCHVISION_13_BN: &[KeyLayout] = torchvision![
@@ -113,7 +129,8 @@ const TORCHVISION_13_BN: &[KeyLayout] = torchvision![
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18,
     "3.0": 21 22, "3.1": 24 25,
-    "4.0": 28 29, "4.1": 31 32,
+    "4.0": 28 29, "4.1": 31 32;
+    OPENMMLAB_13
 ];
 #[rustfmt::skip]
 const TORCHVISION_16_BN: &[KeyLayout] = torchvision![
@@ -121,7 +138,8 @@ const TORCHVISION_16_BN: &[KeyLayout] = torchvision![
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21,
     "3.0": 24 25, "3.1": 27 28, "3.2": 30 31,
-    "4.0": 34 35, "4.1": 37 38, "4.2": 40 41,
+    "4.0": 34 35, "4.1": 37 38, "4.2": 40 41;
+    OPENMMLAB_16
 ];
 #[rustfmt::skip]
 const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
@@ -129,7 +147,8 @@ const TORCHVISION_19_BN: &[KeyLayout] = torchvision![
     "1.0": 7 8, "1.1": 10 11,
     "2.0": 14 15, "2.1": 17 18, "2.2": 20 21, "2.3": 23 24,
     "3.0": 27 28, "3.1": 30 31, "3.2": 33 34, "3.3": 36 37,
-    "4.0": 40 41, "4.1": 43 44, "4.2": 46 47, "4.3": 49 50,
+    "4.0": 40 41, "4.1": 43 44, "4.2": 46 47, "4.3": 49 50;
+    OPENMMLAB_19
 ];
 
 /// What `pretrained-models.pytorch` makes of torchvision's names.
@@ -150,6 +169,36 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     ],
     ..KeyLayout::EMPTY
 };
+
+/// OpenMMLab counts convolutions and poolings: for each depth, the numbers of each stage's convolutions.
+macro_rules! openmmlab {
+    ($first:literal, $second:literal, $third:literal, $fourth:literal, $fifth:literal) => {
+        KeyLayout {
+            name: "OpenMMLab",
+            rules: &[
+                ("stages.0.{l}.conv", concat!("features.{", $first, "}.conv")),
+                ("stages.0.{l}.norm", concat!("features.{", $first, "}.bn")),
+                ("stages.1.{l}.conv", concat!("features.{", $second, "}.conv")),
+                ("stages.1.{l}.norm", concat!("features.{", $second, "}.bn")),
+                ("stages.2.{l}.conv", concat!("features.{", $third, "}.conv")),
+                ("stages.2.{l}.norm", concat!("features.{", $third, "}.bn")),
+                ("stages.3.{l}.conv", concat!("features.{", $fourth, "}.conv")),
+                ("stages.3.{l}.norm", concat!("features.{", $fourth, "}.bn")),
+                ("stages.4.{l}.conv", concat!("features.{", $fifth, "}.conv")),
+                ("stages.4.{l}.norm", concat!("features.{", $fifth, "}.bn")),
+                ("hidden.0", "classifier.0"),
+                ("hidden.1", "classifier.3"),
+                ("classifier", "classifier.6"),
+            ],
+            ..KeyLayout::EMPTY
+        }
+    };
+}
+
+const OPENMMLAB_11: KeyLayout = openmmlab!("l", "l+2", "l+4", "l+7", "l+10");
+const OPENMMLAB_13: KeyLayout = openmmlab!("l", "l+3", "l+6", "l+9", "l+12");
+const OPENMMLAB_16: KeyLayout = openmmlab!("l", "l+3", "l+6", "l+10", "l+14");
+const OPENMMLAB_19: KeyLayout = openmmlab!("l", "l+3", "l+6", "l+11", "l+16");
 
 /// The names of the layers in `keras.applications`, which has the networks of 16 and 19 layers.
 #[rustfmt::skip]
@@ -235,9 +284,62 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/vgg19_bn-c79401a0.pth", "c79401a0", 256, [74.218, 91.842]),
         ],
     },
+    Variant {
+        name: "vgg11_bn_cifar",
+        config: VggConfig { depths: [1, 1, 2, 2, 2], ..CIFAR },
+        size: 32, params: Some(9_756_426), gmacs: Some(0.153), layouts: TORCHVISION_11_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg13_bn_cifar",
+        config: VggConfig { depths: [2, 2, 2, 2, 2], ..CIFAR },
+        size: 32, params: Some(9_941_322), gmacs: Some(0.229), layouts: TORCHVISION_13_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg16_bn_cifar",
+        config: VggConfig { depths: [2, 2, 3, 3, 3], ..CIFAR },
+        size: 32, params: Some(15_253_578), gmacs: Some(0.314), layouts: TORCHVISION_16_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg19_bn_cifar",
+        config: VggConfig { depths: [2, 2, 4, 4, 4], ..CIFAR },
+        size: 32, params: Some(20_565_834), gmacs: Some(0.399), layouts: TORCHVISION_19_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg11_bn_cifar_linear",
+        config: VggConfig { depths: [1, 1, 2, 2, 2], ..CIFAR_LINEAR },
+        size: 32, params: Some(9_231_114), gmacs: Some(0.153), layouts: TORCHVISION_11_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg13_bn_cifar_linear",
+        config: VggConfig { depths: [2, 2, 2, 2, 2], ..CIFAR_LINEAR },
+        size: 32, params: Some(9_416_010), gmacs: Some(0.228), layouts: TORCHVISION_13_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg16_bn_cifar_linear",
+        config: VggConfig { depths: [2, 2, 3, 3, 3], ..CIFAR_LINEAR },
+        size: 32, params: Some(14_728_266), gmacs: Some(0.313), layouts: TORCHVISION_16_BN, weights: &[],
+    },
+    Variant {
+        name: "vgg19_bn_cifar_linear",
+        config: VggConfig { depths: [2, 2, 4, 4, 4], ..CIFAR_LINEAR },
+        size: 32, params: Some(20_040_522), gmacs: Some(0.398), layouts: TORCHVISION_19_BN, weights: &[],
+    },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// The variant with a name: a row of [`VARIANTS`], or one of the first eight for CIFAR: `_cifar` behind
+/// its name has two hidden layers of 512 outputs, `_cifar_4096` of 4,096, `_cifar_linear` none.
 pub fn variant(name: &str) -> Option<Variant<VggConfig>> {
-    VARIANTS.iter().find(|variant| variant.name == name).cloned()
+    if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
+        return Some(variant.clone());
+    }
+    let (trunk, hidden) = name.split_once("_cifar")?;
+    let hidden = match hidden {
+        "" => 512,
+        "_4096" => 4096,
+        "_linear" => 0,
+        _ => return None,
+    };
+    let trunk = VARIANTS.iter().find(|variant| variant.name == trunk)?;
+    let config = VggConfig { hidden, map_size: 1, num_classes: 10, ..trunk.config.clone() };
+    Some(Variant::unlisted(name, config, 32, trunk.layouts))
 }

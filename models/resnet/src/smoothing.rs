@@ -1,0 +1,62 @@
+//! What halves a map without skipping pixels.
+
+use burn::module::Module;
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
+use burn::tensor::Tensor;
+use zoo_core::layers::Apply;
+
+/// How it does that.
+#[derive(Module, Debug)]
+pub(crate) enum Smoothing {
+    /// An average of 2×2 pixels.
+    Average(AvgPool2d),
+    /// A 3×3 binomial filter.
+    Blur(Blur),
+}
+
+/// Two averages of 2×2 pixels, which together weigh 1, 2, 1 in both directions; the map is mirrored
+/// at its borders.
+#[derive(Module, Debug)]
+pub(crate) struct Blur {
+    averages: [AvgPool2d; 2],
+}
+
+/// Averages of 2×2 pixels; of a single last row or column, what there is.
+pub(crate) fn halving_average() -> AvgPool2d {
+    AvgPool2dConfig::new([2, 2])
+        .with_strides([2, 2])
+        .with_ceil_mode(true)
+        .with_count_include_pad(false)
+        .init()
+}
+
+impl Smoothing {
+    /// `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Average(pool) => pool.apply(x),
+            Self::Blur(blur) => blur.forward(x),
+        }
+    }
+}
+
+impl Blur {
+    pub(crate) fn new() -> Self {
+        let average = AvgPool2dConfig::new([2, 2]);
+        let halves = average.clone().with_strides([2, 2]);
+        Self { averages: [average.with_strides([1, 1]).init(), halves.init()] }
+    }
+
+    /// `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.averages.iter().fold(mirrored(mirrored(x, 2), 3), |x, average| average.apply(x))
+    }
+}
+
+/// A map with one more pixel on both sides of an axis, the neighbor of the border's.
+fn mirrored(x: Tensor<4>, axis: usize) -> Tensor<4> {
+    let size = x.dims()[axis];
+    let before = x.clone().narrow(axis, 1, 1);
+    let after = x.clone().narrow(axis, size - 2, 1);
+    Tensor::cat(vec![before, x, after], axis)
+}
