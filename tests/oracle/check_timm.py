@@ -74,8 +74,8 @@ def check(program, name, folder):
     imported = zoo(program, "import", path, "-o", record)
     path.unlink()
     if imported.returncode != 0:
-        lines = [line for line in imported.stderr.splitlines() if line.strip()]
-        return None, " ".join(" ".join(lines[:2]).split())[:100].replace(str(path), "it")
+        reason = imported.stderr.removeprefix("zoo: ").replace(str(path), "it").split("\n")
+        return None, " ".join(" ".join(reason[:2]).split())
     variant = re.search(r" as (\S+)$", imported.stderr, re.MULTILINE)[1].split(".")[0]
     output = folder / "output.safetensors"
     ran = zoo(program, "forward", variant, "-w", record, "-i", folder / "input.safetensors",

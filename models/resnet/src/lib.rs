@@ -168,7 +168,6 @@ struct Block {
 
 /// What makes a block's input fit to its output where their shapes differ (§3.3, equation 2).
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a network has a handful of them")]
 enum Shortcut {
     /// Option B: a strided 1×1 convolution.
     Projection(ConvNormAct),
