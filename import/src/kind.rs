@@ -280,11 +280,12 @@ fn is_tape(head: &[u8]) -> bool {
     head.get(257..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
-/// Whether a tape archive is one of PyTorch's before 2017, which have their storages in an entry.
+/// Whether a tape archive is one of PyTorch's before 2017, by the names of its entries.
 fn is_pytorch_tape(path: &Path) -> std::io::Result<bool> {
+    const ENTRIES: [&[u8]; 4] = [b"sys_info", b"pickle", b"tensors", b"storages"];
     let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
     let mut entries = archive.entries_with_seek()?.map_while(Result::ok);
-    Ok(entries.any(|entry| entry.path_bytes().ends_with(b"storages")))
+    Ok(entries.any(|entry| ENTRIES.iter().any(|name| entry.path_bytes().ends_with(name))))
 }
 
 /// What is wrong with an archive.
