@@ -596,7 +596,7 @@ impl Config {
         add(
             !has_momentum,
             &["recipe.momentum"],
-            "the optimiser has none",
+            "the optimizer has none",
             "--optimizer sgd or rmsprop has",
         );
         add(
