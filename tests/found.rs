@@ -145,7 +145,11 @@ fn modules_that_have_numbers_are_found_by_their_order() {
     let network = network(&[], 3);
     let number = |key: &str| {
         let numbers = [
-            ("conv1", "0"), ("bn1", "1"), ("layer1", "4"), ("layer2", "5"), ("layer3", "10"),
+            ("conv1", "0"),
+            ("bn1", "1"),
+            ("layer1", "4"),
+            ("layer2", "5"),
+            ("layer3", "10"),
             ("linear", "12"),
         ];
         let (module, number) = numbers.iter().find(|(module, _)| key.starts_with(module)).unwrap();
@@ -257,10 +261,17 @@ fn of_several_networks_one_is_chosen() {
         write("x.safetensors", &both)
     };
     // A copy that training needs is none.
-    assert_same(&load(&pair(["encoder_q", "encoder_k"]).path, &Choice::default()).unwrap(), &one, "q");
+    assert_same(
+        &load(&pair(["encoder_q", "encoder_k"]).path, &Choice::default()).unwrap(),
+        &one,
+        "q",
+    );
     let file = pair(["left", "right"]);
     let error = format!("{:#}", load(&file.path, &Choice::default()).err().unwrap());
-    assert!(error.contains("left") && error.contains("right") && error.contains("--key"), "{error}");
+    assert!(
+        error.contains("left") && error.contains("right") && error.contains("--key"),
+        "{error}"
+    );
     let choice = |prefix: &str| Choice { prefix: Some(prefix.to_owned()), ..Choice::default() };
     assert_same(&load(&file.path, &choice("right")).unwrap(), &other, "right");
     assert_same(&load(&file.path, &choice("left.")).unwrap(), &one, "left");

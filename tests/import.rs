@@ -10,7 +10,8 @@ use safetensors::tensor::TensorView;
 use zoo_cli::device::Backend;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
 use zoo_import::{
-    Candidate, Checkpoint, Choice, Error, Precision, Record, Report, Tensor, Unrecognised, fit, recognise,
+    Candidate, Checkpoint, Choice, Error, Precision, Record, Report, Tensor, Unrecognised, fit,
+    recognise,
 };
 use zoo_models::{Config, Network, VARIANTS, variant};
 use zoo_tests::fixture::Fixture;

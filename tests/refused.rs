@@ -138,10 +138,9 @@ fn a_pickled_module_is_read_as_its_state_dict() {
         assert_eq!(bytes(&tensor), bytes(&plain[&key]), "{key}");
     }
     // The model is among what training keeps, or beside objects, or the module of a program.
-    for (name, prefix) in [
-        ("training.pth", "state_dict."), ("objects.pth", "state_dict."), ("torchscript.pth", ""),
-    ] {
+    for name in ["training.pth", "objects.pth", "torchscript.pth"] {
         let tensors = tensors(name);
-        assert!(plain.keys().all(|key| tensors.contains_key(&format!("{prefix}{key}"))), "{name}");
+        let has = |key: &String| tensors.keys().any(|found| found.ends_with(key.as_str()));
+        assert!(plain.keys().all(has), "{name}: {:?}", tensors.keys());
     }
 }

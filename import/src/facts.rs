@@ -26,9 +26,21 @@ const HUB: [&str; 3] = ["model", "pytorch_model", "tf_model"];
 impl Facts {
     /// What those who keep the names of classes in a checkpoint call them.
     pub(crate) const NAMES: [&str; 15] = [
-        "classes", "class_names", "classnames", "class_labels", "class_to_idx", "class_to_index",
-        "class2idx", "idx_to_class", "idx2class", "categories", "labels", "label_names", "names",
-        "id2label", "label2id",
+        "classes",
+        "class_names",
+        "classnames",
+        "class_labels",
+        "class_to_idx",
+        "class_to_index",
+        "class2idx",
+        "idx_to_class",
+        "idx2class",
+        "categories",
+        "labels",
+        "label_names",
+        "names",
+        "id2label",
+        "label2id",
     ];
 
     /// The names of so many classes.
@@ -61,7 +73,8 @@ impl Facts {
     }
 
     fn add_config(&mut self, config: &Value) {
-        let architecture = config.get("architecture").or_else(|| config.pointer("/architectures/0"));
+        let architecture =
+            config.get("architecture").or_else(|| config.pointer("/architectures/0"));
         if let Some(architecture) = architecture.and_then(Value::as_str) {
             self.architecture = Some(architecture.to_owned());
             self.source = Some("config.json");

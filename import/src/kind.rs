@@ -285,7 +285,10 @@ fn is_pytorch_tape(path: &Path) -> std::io::Result<bool> {
     const ENTRIES: [&[u8]; 4] = [b"sys_info", b"pickle", b"tensors", b"storages"];
     let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
     let mut entries = archive.entries_with_seek()?.map_while(Result::ok);
-    Ok(entries.any(|entry| ENTRIES.iter().any(|name| entry.path_bytes().ends_with(name))))
+    Ok(entries.any(|entry| {
+        let path = entry.path_bytes();
+        ENTRIES.contains(&path.strip_prefix(b"./").unwrap_or(&path))
+    }))
 }
 
 /// What is wrong with an archive.

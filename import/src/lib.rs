@@ -51,8 +51,8 @@ pub use facts::Facts;
 pub use keras::Normalization;
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, is_of, keys, load, load_but};
 pub use recognise::{Candidate, Choice, Found, Recognition, Unrecognised, recognise};
-pub use resemblance::Resemblance;
 pub use record::{Precision, Record, is_record, is_record_file};
+pub use resemblance::Resemblance;
 pub use seen::{Fingerprint, Seen};
 #[cfg(feature = "download")]
 pub use store::{Entry, State, Store};

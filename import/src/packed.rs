@@ -45,7 +45,10 @@ fn only(
     }
     match &names[..] {
         [name] => Ok(name.clone()),
-        [] => Err((format!("{kind} without a checkpoint").into(), "give the file with the weights".into())),
+        [] => Err((
+            format!("{kind} without a checkpoint").into(),
+            "give the file with the weights".into(),
+        )),
         [first, second, rest @ ..] => {
             let more = if rest.is_empty() { "" } else { ", …" };
             let found = format!("{kind} with {} checkpoints: {first}, {second}{more}", names.len());
@@ -56,8 +59,8 @@ fn only(
 
 /// Opens the only checkpoint in a folder.
 pub(crate) fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
-    let entries = std::fs::read_dir(path)
-        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let entries =
+        std::fs::read_dir(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
     let files = entries.flatten().filter(|entry| entry.path().is_file());
     let names = files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let name = only("a folder", names).map_err(|(found, hint)| unsupported(path, found, hint))?;
@@ -76,8 +79,8 @@ pub(crate) fn open_tape(path: &Path) -> Result<Checkpoint, Error> {
         archive.entries_with_seek()?.map(|entry| name_of(&entry?)).collect::<io::Result<_>>()
     });
     let names = names.map_err(|error| broken(path, error))?;
-    let name = only("a tape archive", names)
-        .map_err(|(found, hint)| unsupported(path, found, hint))?;
+    let name =
+        only("a tape archive", names).map_err(|(found, hint)| unsupported(path, found, hint))?;
     let mut archive = archive().map_err(open)?;
     for entry in archive.entries_with_seek().map_err(open)? {
         let entry = entry.map_err(|error| broken(path, error))?;
@@ -94,11 +97,9 @@ pub(crate) fn open_tape(path: &Path) -> Result<Checkpoint, Error> {
 /// Opens the only checkpoint in a zip archive.
 pub(crate) fn open_zip(path: &Path) -> Result<Checkpoint, Error> {
     let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|error| broken(path, error))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| broken(path, error))?;
     let names: Vec<String> = archive.file_names().flatten().map(Cow::into_owned).collect();
-    let name =
-        only("an archive", names).map_err(|(found, hint)| unsupported(path, found, hint))?;
+    let name = only("an archive", names).map_err(|(found, hint)| unsupported(path, found, hint))?;
     let entry = archive.by_name(&name).map_err(|error| broken(path, error))?;
     let (size, most) = (entry.size(), entry.compressed_size().saturating_mul(MOST_PER_BYTE));
     if size > most {
@@ -117,7 +118,8 @@ fn open_unpacked(path: &Path, entry: String, mut reader: impl Read) -> Result<Ch
         _ => write(error.to_string()),
     })?;
     let file = Arc::new(file.into_temp_path());
-    let mut checkpoint = Checkpoint::open(&file).map_err(|error| error.within(&file, path, &entry))?;
+    let mut checkpoint =
+        Checkpoint::open(&file).map_err(|error| error.within(&file, path, &entry))?;
     path.clone_into(&mut checkpoint.path);
     checkpoint.facts.entry = Some(entry);
     checkpoint.tensors = checkpoint

@@ -26,12 +26,11 @@ impl Place {
     ) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
         let (mut inside, mut outside) = (BTreeMap::new(), BTreeMap::new());
         for (key, tensor) in tensors {
-            let inner = key.strip_prefix(&self.prefix).map(|inner| {
-                match self.numbered.get(first(inner)) {
+            let inner =
+                key.strip_prefix(&self.prefix).map(|inner| match self.numbered.get(first(inner)) {
                     Some(name) => format!("{name}{}", &inner[first(inner).len()..]),
                     None => inner.to_owned(),
-                }
-            });
+                });
             match inner {
                 Some(inner) => inside.insert(inner, tensor.clone()),
                 None => outside.insert(key.clone(), tensor.clone()),
@@ -112,7 +111,8 @@ impl<'t> Index<'t> {
         for (prefix, numbers) in &self.numbered {
             let Some(lowest) = numbers.first() else { continue };
             let stem = self.tensors.get(&format!("{prefix}{lowest}{rest}"));
-            if first(anchor).parse::<usize>().is_ok() || !stem.is_some_and(|it| is_like(it, shape)) {
+            if first(anchor).parse::<usize>().is_ok() || !stem.is_some_and(|it| is_like(it, shape))
+            {
                 continue;
             }
             let modules = modules.get_or_insert_with(|| {
@@ -145,7 +145,8 @@ impl<'t> Index<'t> {
                 }
             }
         }
-        let (prefix, _) = known.into_iter().max_by_key(|(prefix, count)| (*count, usize::MAX - prefix.len()))?;
+        let (prefix, _) =
+            known.into_iter().max_by_key(|(prefix, count)| (*count, usize::MAX - prefix.len()))?;
         Some(Place { prefix: prefix.to_owned(), numbered: BTreeMap::new() })
     }
 }

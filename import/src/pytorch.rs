@@ -132,8 +132,9 @@ fn stream(file: File) -> Result<Unpickled, String> {
     let pickle = Pickle::read(&mut reader)?;
     let keys = Pickle::read(&mut reader)?;
     let keys = keys.sequence(keys.root()).map(|list| list.iter().map(|id| key_of(&keys, *id)));
-    let keys: Vec<String> =
-        keys.and_then(Iterator::collect::<Option<_>>).ok_or("it lacks the names of its storages")?;
+    let keys: Vec<String> = keys
+        .and_then(Iterator::collect::<Option<_>>)
+        .ok_or("it lacks the names of its storages")?;
     let place = reader.stream_position().map_err(|error| error.to_string())?;
 
     let mut widths = HashMap::new();

@@ -210,7 +210,9 @@ fn choose(
     let note = match averaged.first().filter(|_| among != &averaged) {
         Some(averaged) => {
             let (averaged, taken) = (shown(averaged), shown(&prefix));
-            Some(format!("the weights {taken} were taken; averaged ones are in `{averaged}`, --ema takes those"))
+            Some(format!(
+                "the weights {taken} were taken; averaged ones are in `{averaged}`, --ema takes those"
+            ))
         }
         None => copies.first().filter(|_| among != &copies).map(|copy| {
             format!("a copy of the network in `{}` is left out, --key takes it", shown(copy))
@@ -323,7 +325,15 @@ impl<'c> Fit<'c> {
         for layout in candidate.layouts {
             for place in index.places(layout, &parameters) {
                 let classifier = classifier.get_or_insert_with(|| candidate.classifier());
-                fits.extend(Self::at(checkpoint, candidate, layout, &parameters, classifier, place, choice));
+                fits.extend(Self::at(
+                    checkpoint,
+                    candidate,
+                    layout,
+                    &parameters,
+                    classifier,
+                    place,
+                    choice,
+                ));
             }
         }
         fits
@@ -373,7 +383,8 @@ impl<'c> Fit<'c> {
             let inputs = *pytorch_shape(weight).get(1)?;
             let names = [weight_key.as_str(), bias_key.as_str()];
             let activation = choice.activation.unwrap_or(Activation::Relu);
-            let found = classifiers(&mut inside, &outside, &firsts, &place, inputs, names, activation);
+            let found =
+                classifiers(&mut inside, &outside, &firsts, &place, inputs, names, activation);
             match found {
                 Heads::One(found) if !choice.is_trunk => {
                     is_headless = false;
@@ -399,7 +410,7 @@ impl<'c> Fit<'c> {
         if !left.is_empty() {
             notes.push(ignored(&left));
         }
-        let beside = beside(&outside);
+        let beside = beside(&outside, &place.prefix);
         if !beside.is_empty() {
             notes.push(ignored(&beside));
         }
@@ -464,9 +475,12 @@ impl<'c> Fit<'c> {
         let Some((before, after)) = text.split_once(&plain(self.candidate.family)) else {
             return false;
         };
-        let letters = |text: &str| text.chars().filter(char::is_ascii_alphabetic).collect::<String>();
+        let letters =
+            |text: &str| text.chars().filter(char::is_ascii_alphabetic).collect::<String>();
         let is_known = |text: &str| SAME.contains(&text);
-        self.layout.file_prefix.is_empty() && is_known(&letters(before)) && is_known(&letters(after))
+        self.layout.file_prefix.is_empty()
+            && is_known(&letters(before))
+            && is_known(&letters(after))
     }
 
     fn into_found(self, checkpoint: &Checkpoint) -> Found {
@@ -600,8 +614,22 @@ fn is_beside(key: &str, classifier: &[&str]) -> bool {
 
 /// Words in the names of what training keeps beside a network.
 const TRAINING: [&str; 16] = [
-    "optim", "sched", "ema", "scaler", "amp", "loss", "criterion", "rng", "metric", "queue", "proj", "pred",
-    "momentum", "teacher", "aux", "swa",
+    "optim",
+    "sched",
+    "ema",
+    "scaler",
+    "amp",
+    "loss",
+    "criterion",
+    "rng",
+    "metric",
+    "queue",
+    "proj",
+    "pred",
+    "momentum",
+    "teacher",
+    "aux",
+    "swa",
 ];
 
 /// The modules that are left over in a network's place; `None` if they are a part of a network: beside layers of the
@@ -624,11 +652,13 @@ fn leftovers(
     Some(left)
 }
 
-/// The modules beside a network's place.
-fn beside(outside: &BTreeMap<String, Tensor>) -> BTreeMap<String, usize> {
+/// The modules beside a network's place, as far as they are not around it.
+fn beside(outside: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, usize> {
     let mut beside: BTreeMap<String, usize> = BTreeMap::new();
     for key in outside.keys().filter(|key| !is_counter(key)) {
-        *beside.entry(first(key).to_owned()).or_default() += 1;
+        let around = prefix.split('.').zip(key.split('.')).take_while(|(one, other)| one == other);
+        let steps: Vec<&str> = key.split('.').take(around.count() + 1).collect();
+        *beside.entry(steps.join(".")).or_default() += 1;
     }
     beside
 }

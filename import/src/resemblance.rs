@@ -91,7 +91,10 @@ fn resemblance(
         let layer = key.rsplit_once('.').map_or(key.as_str(), |(layer, _)| layer);
         differences.push(match (&expected[..], &found[..]) {
             ([outputs, .., height, width], [others, .., rows, columns])
-                if expected.len() == 4 && found.len() == 4 && outputs == others && (height, width) != (rows, columns) =>
+                if expected.len() == 4
+                    && found.len() == 4
+                    && outputs == others
+                    && (height, width) != (rows, columns) =>
             {
                 format!("`{layer}` is {rows}x{columns}, not {height}x{width}")
             }
@@ -99,7 +102,8 @@ fn resemblance(
         });
     }
     let list = |what: &str, modules: BTreeSet<String>| {
-        let shown: Vec<_> = modules.iter().take(NAMED).map(|module| format!("`{module}`")).collect();
+        let shown: Vec<_> =
+            modules.iter().take(NAMED).map(|module| format!("`{module}`")).collect();
         let more = if modules.len() > NAMED { ", …" } else { "" };
         (!modules.is_empty()).then(|| format!("{what} {}{more}", shown.join(", ")))
     };

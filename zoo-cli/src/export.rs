@@ -46,7 +46,8 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
             let config = variant.config.with_num_classes(card.num_classes);
             let config = config.with_in_channels(card.in_channels);
             let size = args.size.unwrap_or(card.preprocess.crop as usize);
-            let captured = |images| capture(&config, &card.hidden, [images, card.in_channels, size, size]);
+            let captured =
+                |images| capture(&config, &card.hidden, [images, card.in_channels, size, size]);
             let ((_, two), (_, three)) = (captured(2)?, captured(3)?);
             state.save_onnx([&two, &three], args.opset.unwrap_or(OPSET), &args.output)?;
         }

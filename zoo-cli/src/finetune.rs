@@ -339,10 +339,8 @@ fn network(
         let model = match weights {
             // A checkpoint without a classifier is as good as one with.
             Some(path) if !is_record_file(&path)? => {
-                {
-                    let checkpoint = Checkpoint::open(&path)?;
-                    model::from_checkpoint(&checkpoint, name, None, &Choice::default(), device)?.0
-                }
+                let checkpoint = Checkpoint::open(&path)?;
+                model::from_checkpoint(&checkpoint, name, None, &Choice::default(), device)?.0
             }
             weights => {
                 let model = name.map(str::to_owned);

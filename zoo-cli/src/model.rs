@@ -5,9 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use burn::tensor::Device;
-use zoo_core::{
-    Colour, KeyLayout, Labels, Parameter, Preprocess, Variant, Weights, parameters,
-};
+use zoo_core::{Colour, KeyLayout, Labels, Parameter, Preprocess, Variant, Weights, parameters};
 use zoo_import::onnx::Graph;
 use zoo_import::{
     Checkpoint, Choice, ModelCard, Normalization, Origin, Recognition, Record, Report,
@@ -146,7 +144,9 @@ pub fn from_checkpoint(
         if has_auxiliary {
             network = whole;
         } else {
-            eprintln!("note: its auxiliary classifiers, which only training uses, do not fit and are left out");
+            eprintln!(
+                "note: its auxiliary classifiers, which only training uses, do not fit and are left out"
+            );
         }
     }
     let (loaded, sha256) = rayon::join(

@@ -47,13 +47,12 @@ pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> anyhow::Result<Iden
     let is_near = |error: &anyhow::Error| {
         error.downcast_ref::<onnx::Unmatched>().is_some_and(|unmatched| unmatched.is_near)
     };
-    identify_among(checkpoint, &relatives, choice)
-        .map_err(|closer| match closer.downcast_ref() {
-            Some(Unrecognised::Unknown(_)) => error,
-            Some(_) => closer,
-            None if is_near(&closer) && !is_near(&error) => closer,
-            None => error,
-        })
+    identify_among(checkpoint, &relatives, choice).map_err(|closer| match closer.downcast_ref() {
+        Some(Unrecognised::Unknown(_)) => error,
+        Some(_) => closer,
+        None if is_near(&closer) && !is_near(&error) => closer,
+        None => error,
+    })
 }
 
 /// Finds out whether a checkpoint is of a model.

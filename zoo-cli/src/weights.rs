@@ -7,7 +7,7 @@ use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use zoo_core::Variant;
-use zoo_import::{Choice, Checkpoint, Entry, Event, Precision, Record, State, Store};
+use zoo_import::{Checkpoint, Choice, Entry, Event, Precision, Record, State, Store};
 use zoo_models::{Config, VARIANTS};
 
 use crate::Outcome;

@@ -160,7 +160,10 @@ impl Walk<'_> {
     fn items(&mut self, items: &[Id], path: &mut Vec<String>) -> Result<(), String> {
         self.visits += items.len();
         for (index, item) in items.iter().enumerate() {
-            if matches!(self.pickle.get(*item), Value::Sequence(_) | Value::Dict(_) | Value::Object(_)) {
+            if matches!(
+                self.pickle.get(*item),
+                Value::Sequence(_) | Value::Dict(_) | Value::Object(_)
+            ) {
                 path.push(index.to_string());
                 self.value(*item, path)?;
                 path.pop();
@@ -176,10 +179,12 @@ impl Walk<'_> {
             let set = pickle.entry(state, name);
             let items = set.and_then(|set| match pickle.object(set) {
                 // set([…]), in the older protocols.
-                Some(object) => pickle.sequence(object.arguments).and_then(|arguments| match arguments {
-                    [list] => pickle.sequence(*list),
-                    _ => None,
-                }),
+                Some(object) => {
+                    pickle.sequence(object.arguments).and_then(|arguments| match arguments {
+                        [list] => pickle.sequence(*list),
+                        _ => None,
+                    })
+                }
                 None => pickle.sequence(set),
             });
             let items = items.unwrap_or_default().iter();
@@ -213,7 +218,9 @@ impl Walk<'_> {
             "args" | "hyper_parameters" | "hparams" => {
                 let state = pickle.object(value).and_then(|object| object.state).unwrap_or(value);
                 let model = ["model", "arch", "model_name"].iter();
-                let model = model.filter_map(|name| pickle.entry(state, name)).find_map(|id| pickle.text(id));
+                let model = model
+                    .filter_map(|name| pickle.entry(state, name))
+                    .find_map(|id| pickle.text(id));
                 if let Some(text) = model {
                     self.found.facts.architecture.get_or_insert_with(|| text.to_string());
                 }
@@ -386,7 +393,9 @@ impl Walk<'_> {
             Value::Bytes(bytes) => Source::Bytes(bytes.clone()),
             Value::Text(text) => Source::Latin1(text.clone()),
             _ => match pickle.object(bytes)?.arguments {
-                arguments if pickle.global(pickle.object(bytes)?.callable)?.contains("bytearray") => {
+                arguments
+                    if pickle.global(pickle.object(bytes)?.callable)?.contains("bytearray") =>
+                {
                     match pickle.get(*pickle.sequence(arguments)?.first()?) {
                         Value::Bytes(bytes) => Source::Bytes(bytes.clone()),
                         _ => return None,

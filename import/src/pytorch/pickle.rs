@@ -136,7 +136,8 @@ impl Pickle {
     /// The value of an entry with a name.
     pub(super) fn entry(&self, id: Id, name: &str) -> Option<Id> {
         let entries = self.entries(id)?;
-        let found = entries.iter().find(|(key, _)| self.text(*key).is_some_and(|key| **key == *name));
+        let found =
+            entries.iter().find(|(key, _)| self.text(*key).is_some_and(|key| **key == *name));
         found.map(|(_, value)| *value)
     }
 

@@ -68,7 +68,11 @@ impl Archive {
     /// # Errors
     ///
     /// What is wrong with it.
-    pub(super) fn open(path: &Path, index: &str, storages: &str) -> Result<(Self, Vec<u8>), String> {
+    pub(super) fn open(
+        path: &Path,
+        index: &str,
+        storages: &str,
+    ) -> Result<(Self, Vec<u8>), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let file = File::open(path).map_err(|error| text(&error))?;
         let config = zip::read::Config { archive_offset: ArchiveOffset::Known(0) };

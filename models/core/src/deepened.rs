@@ -121,9 +121,7 @@ impl<M: ImageClassifier + ModuleDisplay> ModuleDisplay for Deepened<M> {}
 
 impl<M: ImageClassifier> Deepened<M> {
     fn forward_tail(&self, logits: Tensor<2>) -> Tensor<2> {
-        self.tail
-            .iter()
-            .fold(logits, |x, layer| layer.linear.forward(layer.activation.forward(x)))
+        self.tail.iter().fold(logits, |x, layer| layer.linear.forward(layer.activation.forward(x)))
     }
 }
 
