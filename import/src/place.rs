@@ -1,6 +1,6 @@
 //! Where in a checkpoint the tensors of a network may be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::store::burn_pack::Tensor;
 use zoo_core::{KeyLayout, Parameter};
@@ -54,6 +54,8 @@ impl Place {
 /// The keys of a checkpoint, prepared for looking for networks.
 pub(crate) struct Index<'t> {
     tensors: &'t BTreeMap<String, Tensor>,
+    /// The keys by their last steps.
+    ends: HashMap<&'t str, Vec<&'t str>>,
     /// The modules all of whose children are numbers, with these in order.
     numbered: BTreeMap<&'t str, BTreeSet<usize>>,
 }
@@ -74,7 +76,19 @@ impl<'t> Index<'t> {
             }
         }
         let numbered = children.into_iter().filter_map(|(key, numbers)| Some((key, numbers?)));
-        Self { tensors, numbered: numbered.collect() }
+        let mut ends: HashMap<&str, Vec<&str>> = HashMap::new();
+        for key in tensors.keys() {
+            ends.entry(end(key)).or_default().push(key);
+        }
+        Self { tensors, ends, numbered: numbered.collect() }
+    }
+
+    /// What comes before a key wherever it is.
+    fn prefixes(&self, key: &str) -> impl Iterator<Item = &'t str> {
+        let found = self.ends.get(end(key)).map_or(&[][..], Vec::as_slice).iter();
+        found
+            .filter_map(|found| found.strip_suffix(key))
+            .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
     }
 
     /// The places where all names of a network are, apart from those of the classifier.
@@ -87,9 +101,8 @@ impl<'t> Index<'t> {
         }
         let shape = pytorch_shape(stem);
         let mut places = Vec::new();
-        for (key, tensor) in self.tensors {
-            let Some(prefix) = key.strip_suffix(anchor.as_str()) else { continue };
-            if (prefix.is_empty() || prefix.ends_with('.')) && is_like(tensor, &shape) {
+        for prefix in self.prefixes(anchor) {
+            if is_like(&self.tensors[&format!("{prefix}{anchor}")], &shape) {
                 places.push(Place { prefix: prefix.to_owned(), numbered: BTreeMap::new() });
             }
         }
@@ -136,19 +149,19 @@ impl<'t> Index<'t> {
     /// The prefixes under which most of some keys are, for a network that is not wholly there.
     pub(crate) fn likely(&self, keys: &[String]) -> Option<Place> {
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
-        for key in keys {
-            for found in self.tensors.keys() {
-                if let Some(prefix) = found.strip_suffix(key.as_str())
-                    && (prefix.is_empty() || prefix.ends_with('.'))
-                {
-                    *known.entry(prefix).or_default() += 1;
-                }
-            }
+        for prefix in keys.iter().flat_map(|key| self.prefixes(key)) {
+            *known.entry(prefix).or_default() += 1;
         }
         let (prefix, _) =
             known.into_iter().max_by_key(|(prefix, count)| (*count, usize::MAX - prefix.len()))?;
         Some(Place { prefix: prefix.to_owned(), numbered: BTreeMap::new() })
     }
+}
+
+/// The last steps of a key, by which it is looked up.
+fn end(key: &str) -> &str {
+    let mut dots = key.rmatch_indices('.');
+    dots.nth(1).map_or(key, |(at, _)| &key[at + 1..])
 }
 
 /// The most parameters that a classifier has, which a checkpoint may lack.

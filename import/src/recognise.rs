@@ -454,11 +454,10 @@ impl<'c> Fit<'c> {
 
     /// How clearly a text, such as a file's name, speaks of the network; 0 if it does not.
     fn spoken_of(&self, text: &str) -> usize {
-        let text = plain(text);
-        let prefix = plain(self.layout.file_prefix);
+        let word = self.layout.file_prefix;
         let name = plain(self.candidate.name);
-        match (!prefix.is_empty() && text.contains(&prefix), text.contains(&name)) {
-            (true, is_named) => 1000 + prefix.len() + usize::from(is_named),
+        match (has_word(text, word), plain(text).contains(&name)) {
+            (true, is_named) => 1000 + word.len() + usize::from(is_named),
             (false, true) => name.len(),
             (false, false) => 0,
         }
@@ -498,6 +497,13 @@ impl<'c> Fit<'c> {
 /// What authors add to the name of an architecture without changing what it computes.
 const SAME: [&str; 12] =
     ["", "tv", "gluon", "legacy", "v", "x", "d", "w", "large", "small", "bn", "lite"];
+
+/// Whether a text has a word, or one that begins with it.
+fn has_word(text: &str, word: &str) -> bool {
+    let text = text.to_ascii_lowercase().replace('-', "_");
+    let is_start = |at: usize| !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
+    !word.is_empty() && text.match_indices(word).any(|(at, _)| is_start(at))
+}
 
 /// A name without what people write in different ways.
 fn plain(name: &str) -> String {

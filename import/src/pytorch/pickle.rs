@@ -56,7 +56,7 @@ pub(super) struct Pickle {
 }
 
 /// The most values that a pickle may have: 32 bytes each.
-const MOST: usize = 1 << 24;
+const MOST: usize = 1 << 23;
 
 /// Bytes that are set aside for a string before they have been read.
 const AHEAD: usize = 1 << 16;

@@ -43,8 +43,8 @@ pub struct KeyLayout {
     /// How those who spell keys this way prepare the images of ImageNet, for files that are not
     /// among a variant's weights. The size is the variant's.
     pub preprocess: Option<Preprocess>,
-    /// How the names of these files begin, where another network has the same keys and shapes:
-    /// timm's `tf_`. Empty for the network that is meant without that.
+    /// How a word begins that the names of these files have, where another network has the same keys and
+    /// shapes: timm's `tf_`. Empty for the network that is meant without that.
     pub file_prefix: &'static str,
 }
 
