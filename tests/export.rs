@@ -10,7 +10,7 @@ use zoo_cli::device::Backend;
 use zoo_cli::model::from_checkpoint;
 use zoo_cli::recognise::identify;
 use zoo_core::KeyLayout;
-use zoo_import::{Checkpoint, OPSETS, Precision, StateDict, Tensor};
+use zoo_import::{Checkpoint, Choice, OPSETS, Precision, StateDict, Tensor};
 use zoo_models::{FAMILIES, Network};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::smallest;
@@ -122,7 +122,7 @@ fn every_architecture_has_an_onnx_model() {
         }
         // And back, with all weights.
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let found = identify(&checkpoint);
+        let found = identify(&checkpoint, &Choice::default());
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name)).recognition;
         assert!(!found.is_headless, "{} came back without a classifier", variant.name);
         assert_eq!(found.name, variant.name);
@@ -143,10 +143,10 @@ fn the_size_of_a_graph_goes_to_the_card() {
     let state = export(&variant.config.init(&device()), &variant.layouts[0], Precision::Single);
     // The usual margin, and none for thumbnails; at the variant's own size its recipe stays.
     for (size, resize) in [(96, 109), (48, 48), (224, 256)] {
-        let captured = |images| capture(&variant.config, [images, 3, size, size]).unwrap().1;
+        let captured = |images| capture(&variant.config, &[], [images, 3, size, size]).unwrap().1;
         state.save_onnx([&captured(2), &captured(3)], *OPSETS.end(), &path).unwrap();
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (model, _) = from_checkpoint(&checkpoint, None, None, &device()).unwrap();
+        let (model, _) = from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
         let preprocess = model.card.preprocess;
         assert_eq!((preprocess.resize, preprocess.crop as usize), (resize, size));
     }

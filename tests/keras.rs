@@ -15,7 +15,7 @@ use zoo_cli::device::Backend;
 use zoo_cli::model::from_checkpoint;
 use zoo_cli::recognise::identify;
 use zoo_core::{Colour, Preprocess};
-use zoo_import::{Checkpoint, Error};
+use zoo_import::{Checkpoint, Choice, Error};
 use zoo_tests::local;
 
 fn device() -> Device {
@@ -123,12 +123,12 @@ fn networks_are_recognised() {
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let mut checkpoint = Checkpoint::open(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let found = identify(&checkpoint).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
+        let found = identify(&checkpoint, &Choice::default()).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
         assert_eq!((found.name.as_str(), found.layout), (expected, "Keras"));
         assert_eq!((found.num_classes, found.in_channels), (1000, 3), "{name}");
 
         checkpoint.tensors.retain(|key, _| !key.starts_with("predictions."));
-        let found = identify(&checkpoint).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
+        let found = identify(&checkpoint, &Choice::default()).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
         assert_eq!((found.name.as_str(), found.is_headless), (expected, true));
     }
 }
@@ -138,7 +138,7 @@ fn networks_are_recognised() {
 fn a_network_computes_what_it_does_in_keras() {
     let path = file("mobilenet.keras");
     let checkpoint = Checkpoint::open(&path).unwrap();
-    let (model, report) = from_checkpoint(&checkpoint, None, None, &device()).unwrap();
+    let (model, report) = from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
     assert_eq!(model.card.variant, "mobilenet_v1_0_1_keras");
     assert_eq!((model.card.num_classes, report.layout), (5, "Keras"));
     let preprocess = model.card.preprocess;
@@ -187,7 +187,7 @@ fn images_are_prepared_as_in_keras() {
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (model, _) = from_checkpoint(&checkpoint, None, None, &device()).unwrap();
+        let (model, _) = from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
         let found = model.card.preprocess;
         assert_eq!((found.colour, found.mean, found.std), (colour, mean, std), "{name}");
         assert_eq!(model.card.labels.len(), 1000, "{name}");
@@ -243,7 +243,7 @@ fn what_is_no_network_of_ours_is_said() {
     assert!(text.contains("HDF5 file without the layers of Keras") && text.contains("hint: "));
 
     let custom = Checkpoint::open(&file("layers.keras")).unwrap();
-    let Err(error) = from_checkpoint(&custom, None, None, &device()) else {
+    let Err(error) = from_checkpoint(&custom, None, None, &Choice::default(), &device()) else {
         panic!("a network of five layers was recognised");
     };
     assert!(format!("{error:#}").contains("hint: "), "{error:#}");
@@ -296,7 +296,7 @@ fn prepared(layers: &mut Vec<Value>, class: &str, config: Value) {
 fn imported(path: &Path) -> anyhow::Result<(Preprocess, f32)> {
     let checkpoint = Checkpoint::open(path)?;
     let name = Some("mobilenet_v1_0_1_keras");
-    let (model, _) = from_checkpoint(&checkpoint, name, None, &device())?;
+    let (model, _) = from_checkpoint(&checkpoint, name, None, &Choice::default(), &device())?;
     let graph = checkpoint.graph.as_ref().expect("the configuration tells the graph");
     let agreement = agreement(graph, &model.network, 3, 224)?;
     Ok((model.card.preprocess, agreement.difference / agreement.largest))

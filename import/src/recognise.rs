@@ -246,6 +246,11 @@ fn decide(
         return Ok(fit.into_found(checkpoint));
     }
 
+    if checkpoint.graph.is_some() && fits.len() > 1 {
+        // What the graph computes decides.
+        let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
+        return Err(Unrecognised::Ambiguous(fits.collect()));
+    }
     let facts = &checkpoint.facts;
     let all = || fits.iter().map(|fit| fit.candidate.name.to_owned()).collect::<Vec<_>>();
     if let (Some(architecture), Some(source)) = (&facts.architecture, facts.source)
@@ -267,12 +272,9 @@ fn decide(
     let usual = fits.iter().position(|fit| fit.layout.file_prefix.is_empty());
     let usuals = fits.iter().filter(|fit| fit.layout.file_prefix.is_empty()).count();
     match usual {
-        Some(usual) if usuals == 1 || checkpoint.graph.is_some() => {
+        Some(usual) if usuals == 1 => {
             let fit = fits.swap_remove(usual);
-            let others = match checkpoint.graph {
-                Some(_) => Vec::new(),
-                None => fits.iter().map(|fit| fit.candidate.name.to_owned()).collect(),
-            };
+            let others = fits.iter().map(|fit| fit.candidate.name.to_owned()).collect();
             let mut found = fit.into_found(checkpoint);
             found.recognition.others = others;
             Ok(found)
