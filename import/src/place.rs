@@ -87,7 +87,7 @@ impl<'t> Index<'t> {
     fn prefixes(&self, key: &str) -> impl Iterator<Item = &'t str> {
         let found = self.ends.get(end(key)).map_or(&[][..], Vec::as_slice).iter();
         found
-            .filter_map(|found| found.strip_suffix(key))
+            .filter_map(move |found| found.strip_suffix(key))
             .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
     }
 

@@ -65,6 +65,7 @@ fn one_output(folder: &Path, name: &str, labels: &[&str]) -> impl Fn(&Path) -> f
     let network = config.init(&device);
     zoo_core::draw_parameters(&network);
     let card = ModelCard {
+        hidden: Vec::new(),
         variant: variant.name.to_owned(),
         tag: None,
         num_classes: 1,
