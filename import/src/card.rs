@@ -105,6 +105,7 @@ mod tests {
     #[test]
     fn one_output_tells_two_classes_apart() {
         let card = |num_classes, labels: &[&str]| ModelCard {
+            hidden: Vec::new(),
             variant: "resnet18".to_owned(),
             tag: None,
             num_classes,
