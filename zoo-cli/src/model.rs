@@ -245,7 +245,7 @@ fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> anyho
     if let Some(Recognition { name, others, notes, .. }) = recognition {
         if !others.is_empty() {
             eprintln!(
-                "note: taken for {name}; {} has the same keys, say --variant if it is that",
+                "note: taken for {name}; the same keys and shapes are those of {}, say --variant if it is that",
                 others.join(" or ")
             );
         }

@@ -238,7 +238,10 @@ fn a_checkpoint_says_which_model_it_is_of() {
     assert_eq!(whole["model"], "lenet5");
     assert_eq!(whole["tensors"], 10);
     let image = chelsea();
-    zoo(&["classify", &image.to_string_lossy(), "--weights", &checkpoint]).ok();
+    let classified = zoo(&["classify", &image.to_string_lossy(), "--weights", &checkpoint]);
+    assert_eq!(classified.code, 0, "{}", classified.stderr);
+    // What comes between its layers, no checkpoint tells.
+    assert!(classified.stderr.contains("lenet5_relu has the same keys"), "{}", classified.stderr);
 }
 
 #[test]
