@@ -146,7 +146,8 @@ fn the_size_of_a_graph_goes_to_the_card() {
         let captured = |images| capture(&variant.config, &[], [images, 3, size, size]).unwrap().1;
         state.save_onnx([&captured(2), &captured(3)], *OPSETS.end(), &path).unwrap();
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (model, _) = from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
+        let (model, _) =
+            from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
         let preprocess = model.card.preprocess;
         assert_eq!((preprocess.resize, preprocess.crop as usize), (resize, size));
     }

@@ -123,12 +123,16 @@ fn networks_are_recognised() {
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let mut checkpoint = Checkpoint::open(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let found = identify(&checkpoint, &Choice::default()).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
+        let found = identify(&checkpoint, &Choice::default())
+            .unwrap_or_else(|e| panic!("{name}: {e:#}"))
+            .recognition;
         assert_eq!((found.name.as_str(), found.layout), (expected, "Keras"));
         assert_eq!((found.num_classes, found.in_channels), (1000, 3), "{name}");
 
         checkpoint.tensors.retain(|key, _| !key.starts_with("predictions."));
-        let found = identify(&checkpoint, &Choice::default()).unwrap_or_else(|e| panic!("{name}: {e:#}")).recognition;
+        let found = identify(&checkpoint, &Choice::default())
+            .unwrap_or_else(|e| panic!("{name}: {e:#}"))
+            .recognition;
         assert_eq!((found.name.as_str(), found.is_headless), (expected, true));
     }
 }
@@ -138,7 +142,8 @@ fn networks_are_recognised() {
 fn a_network_computes_what_it_does_in_keras() {
     let path = file("mobilenet.keras");
     let checkpoint = Checkpoint::open(&path).unwrap();
-    let (model, report) = from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
+    let (model, report) =
+        from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
     assert_eq!(model.card.variant, "mobilenet_v1_0_1_keras");
     assert_eq!((model.card.num_classes, report.layout), (5, "Keras"));
     let preprocess = model.card.preprocess;
@@ -187,7 +192,8 @@ fn images_are_prepared_as_in_keras() {
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (model, _) = from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
+        let (model, _) =
+            from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
         let found = model.card.preprocess;
         assert_eq!((found.colour, found.mean, found.std), (colour, mean, std), "{name}");
         assert_eq!(model.card.labels.len(), 1000, "{name}");

@@ -13,6 +13,8 @@ use crate::recognise::first;
 pub(crate) struct Place {
     /// What comes before the network's keys, with a dot, or nothing.
     pub prefix: String,
+    /// The checkpoint's key of the network's first tensor.
+    pub stem: String,
     /// The numbers that stand for the names of the network's modules, where it was put into `nn.Sequential` module by
     /// module.
     numbered: BTreeMap<String, String>,
@@ -103,7 +105,8 @@ impl<'t> Index<'t> {
         let mut places = Vec::new();
         for prefix in self.prefixes(anchor) {
             if is_like(&self.tensors[&format!("{prefix}{anchor}")], &shape) {
-                places.push(Place { prefix: prefix.to_owned(), numbered: BTreeMap::new() });
+                let stem = format!("{prefix}{anchor}");
+                places.push(Place { prefix: prefix.to_owned(), stem, numbered: BTreeMap::new() });
             }
         }
         places.extend(self.numbered_places(layout, parameters, anchor, &shape));
@@ -123,9 +126,9 @@ impl<'t> Index<'t> {
         let mut places = Vec::new();
         for (prefix, numbers) in &self.numbered {
             let Some(lowest) = numbers.first() else { continue };
-            let stem = self.tensors.get(&format!("{prefix}{lowest}{rest}"));
-            if first(anchor).parse::<usize>().is_ok() || !stem.is_some_and(|it| is_like(it, shape))
-            {
+            let stem = format!("{prefix}{lowest}{rest}");
+            let is_stem = self.tensors.get(&stem).is_some_and(|tensor| is_like(tensor, shape));
+            if first(anchor).parse::<usize>().is_ok() || !is_stem {
                 continue;
             }
             let modules = modules.get_or_insert_with(|| {
@@ -140,7 +143,8 @@ impl<'t> Index<'t> {
             // The classifier may be missing.
             if numbers.len() == modules.len() || numbers.len() + 1 == modules.len() {
                 let numbered = numbers.iter().map(ToString::to_string).zip(modules.iter().cloned());
-                places.push(Place { prefix: (*prefix).to_owned(), numbered: numbered.collect() });
+                let (prefix, numbered) = ((*prefix).to_owned(), numbered.collect());
+                places.push(Place { prefix, stem, numbered });
             }
         }
         places
@@ -154,7 +158,8 @@ impl<'t> Index<'t> {
         }
         let (prefix, _) =
             known.into_iter().max_by_key(|(prefix, count)| (*count, usize::MAX - prefix.len()))?;
-        Some(Place { prefix: prefix.to_owned(), numbered: BTreeMap::new() })
+        let stem = String::new();
+        Some(Place { prefix: prefix.to_owned(), stem, numbered: BTreeMap::new() })
     }
 }
 

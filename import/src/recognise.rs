@@ -140,21 +140,28 @@ pub fn recognise(
     for candidate in candidates {
         fits.extend(Fit::all(checkpoint, &index, candidate, choice));
     }
-    // What lies within the place of a larger network is a part of it.
-    let places: Vec<(String, usize)> =
-        fits.iter().map(|fit| (fit.place.prefix.clone(), fit.keys.len())).collect();
+    // Of networks with the same first tensor, the others are parts of the largest.
+    let sizes: Vec<(String, usize)> =
+        fits.iter().map(|fit| (fit.place.stem.clone(), fit.keys.len())).collect();
     fits.retain(|fit| {
-        let here = (fit.place.prefix.as_str(), fit.keys.len());
-        !places.iter().any(|(prefix, count)| prefix == here.0 && *count > here.1)
+        let is_part =
+            |(stem, size): &(String, usize)| *stem == fit.place.stem && *size > fit.keys.len();
+        !sizes.iter().any(is_part)
     });
     if fits.is_empty() {
         return Err(Unrecognised::Unknown(nearest(checkpoint, &index, candidates)));
     }
 
-    let mut by_prefix: BTreeMap<String, Vec<Fit<'_>>> = BTreeMap::new();
+    let mut by_stem: BTreeMap<String, Vec<Fit<'_>>> = BTreeMap::new();
     for fit in fits {
-        by_prefix.entry(fit.place.prefix.clone()).or_default().push(fit);
+        by_stem.entry(fit.place.stem.clone()).or_default().push(fit);
     }
+    // A spelling may have a part of what comes before the keys in another one.
+    let longest = |fits: &[Fit<'_>]| {
+        fits.iter().map(|fit| fit.place.prefix.clone()).max_by_key(String::len).unwrap_or_default()
+    };
+    let mut by_prefix: BTreeMap<String, Vec<Fit<'_>>> =
+        by_stem.into_values().map(|fits| (longest(&fits), fits)).collect();
     let (prefix, copies) = choose(&by_prefix, choice)?;
     let fits = by_prefix.remove(&prefix).expect("it was chosen among them");
     let mut found = decide(checkpoint, fits, candidates.len() == 1)?;
@@ -238,6 +245,7 @@ fn decide(
     // A whole network is preferred to one without a classifier, and that to one with another classifier.
     let best = fits.iter().map(Fit::completeness).max().expect("there is one");
     fits.retain(|fit| fit.completeness() == best);
+    fits.sort_by_key(|fit| fit.place.prefix.len());
     // Spellings that differ only in the classifier are one without it.
     let mut names = BTreeSet::new();
     fits.retain(|fit| names.insert(fit.candidate.name));

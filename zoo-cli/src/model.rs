@@ -158,6 +158,18 @@ pub fn from_checkpoint(
     // The file's hash says best which weights these are.
     let sha256 = sha256?;
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
+    if let Some(Recognition { name, others, notes, .. }) = recognition {
+        if known.is_none() && !others.is_empty() {
+            eprintln!(
+                "note: taken for {name}; {} {} the same keys and shapes, --variant says which it is",
+                others.join(" and "),
+                if others.len() == 1 { "has" } else { "have" }
+            );
+        }
+        for note in notes {
+            eprintln!("note: {note}");
+        }
+    }
     let (mut preprocess, known_labels) =
         training(&variant, known, tagged, report.layout, in_channels);
     let facts = &original.facts;
@@ -241,18 +253,6 @@ fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> anyho
             }
         }
     };
-    let recognition = identified.as_ref().map(|identified| &identified.recognition);
-    if let Some(Recognition { name, others, notes, .. }) = recognition {
-        if !others.is_empty() {
-            eprintln!(
-                "note: taken for {name}; the same keys and shapes are those of {}, say --variant if it is that",
-                others.join(" or ")
-            );
-        }
-        for note in notes {
-            eprintln!("note: {note}");
-        }
-    }
     Ok(Chosen { variant, tagged, identified })
 }
 

@@ -116,7 +116,15 @@ fn identify_among(
         let least = close.iter().map(|(difference, _)| *difference).fold(f32::INFINITY, f32::min);
         close.retain(|(difference, _)| *difference <= 8.0 * least);
         if close.is_empty() && is_any_left {
-            return Err(Unrecognised::Ambiguous(all).into());
+            // The graph does not decide, as it can't be computed; names may.
+            let named = Checkpoint {
+                path: checkpoint.path.clone(),
+                tensors: checkpoint.tensors.clone(),
+                facts: checkpoint.facts.clone(),
+                ..Checkpoint::default()
+            };
+            return identify_among(&named, candidates, choice)
+                .map_err(|_| Unrecognised::Ambiguous(all).into());
         }
         if close.is_empty() {
             let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
