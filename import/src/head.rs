@@ -101,6 +101,7 @@ pub(crate) fn chain(
 }
 
 /// A layer with its parameters.
+#[expect(clippy::large_enum_variant, reason = "a classifier has a few")]
 enum Layer {
     Linear { weight: Tensor, bias: Option<Tensor> },
     Norm(Norm),

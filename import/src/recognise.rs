@@ -260,21 +260,31 @@ fn decide(
         return Err(Unrecognised::Ambiguous(fits.collect()));
     }
     let facts = &checkpoint.facts;
+    let has_usual = fits.iter().any(|fit| fit.layout.file_prefix.is_empty());
     let all = || fits.iter().map(|fit| fit.candidate.name.to_owned()).collect::<Vec<_>>();
     if let (Some(architecture), Some(source)) = (&facts.architecture, facts.source)
+        && has_usual
         && !fits.iter().any(|fit| fit.is_meant_by(architecture))
     {
         let architecture = architecture.clone();
         return Err(Unrecognised::Other { architecture, source, names: all() });
     }
     let spoken = texts(checkpoint).into_iter().find_map(|text| {
-        let best = fits.iter().map(|fit| fit.spoken_of(&text)).max().filter(|best| *best > 0)?;
-        let mut meant = (0..fits.len()).filter(|&fit| fits[fit].spoken_of(&text) == best);
+        let spoken = |fit: &Fit<'_>| fit.spoken_of(&text, has_usual);
+        let best = fits.iter().map(spoken).max().filter(|best| *best > 0)?;
+        let mut meant = (0..fits.len()).filter(|&fit| spoken(&fits[fit]) == best);
         let one = meant.next()?;
         meant.next().is_none().then_some(one)
     });
     if let Some(meant) = spoken {
-        return Ok(fits.swap_remove(meant).into_found(checkpoint));
+        let fit = fits.swap_remove(meant);
+        // A name that another one only adds to does not tell whether that one is meant.
+        let adds = |other: &&Fit<'_>| other.layout.file_prefix.starts_with(fit.candidate.name);
+        let others = fits.iter().filter(adds).map(|other| other.candidate.name.to_owned());
+        let others = if fit.layout.file_prefix.is_empty() { others.collect() } else { Vec::new() };
+        let mut found = fit.into_found(checkpoint);
+        found.recognition.others = others;
+        return Ok(found);
     }
     // Those that nothing has to speak of.
     let usual = fits.iter().position(|fit| fit.layout.file_prefix.is_empty());
@@ -463,20 +473,23 @@ impl<'c> Fit<'c> {
     }
 
     /// How clearly a text, such as a file's name, speaks of the network; 0 if it does not.
-    fn spoken_of(&self, text: &str) -> usize {
+    ///
+    /// The name of a network whose files have a word in their names says nothing without the word, unless the usual
+    /// network with these keys is known too, `has_usual`, and has another name.
+    fn spoken_of(&self, text: &str, has_usual: bool) -> usize {
         let word = self.layout.file_prefix;
         let name = plain(self.candidate.name);
         match (has_word(text, word), plain(text).contains(&name)) {
             (true, is_named) => 1000 + word.len() + usize::from(is_named),
-            (false, true) => name.len(),
-            (false, false) => 0,
+            (false, true) if word.is_empty() || has_usual => name.len(),
+            (false, _) => 0,
         }
     }
 
     /// Whether the name that an author gave to a network can be this one's: it is that of the architecture, with a size
     /// and nothing that is not known.
     fn is_meant_by(&self, architecture: &str) -> bool {
-        if self.spoken_of(architecture) > 0 {
+        if self.spoken_of(architecture, true) > 0 {
             return true;
         }
         let text = plain(architecture);

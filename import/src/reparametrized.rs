@@ -29,7 +29,7 @@ fn masked(original: &[f32], mask: &[f32]) -> Option<Vec<f32>> {
 /// `weight = g * v / |v|`, the length taken over all but the first dimension, for which there is a `g` each; for a single
 /// `g`, over all.
 fn normalized(lengths: &[f32], directions: &[f32]) -> Option<Vec<f32>> {
-    if lengths.is_empty() || directions.len() % lengths.len() != 0 {
+    if lengths.is_empty() || !directions.len().is_multiple_of(lengths.len()) {
         return None;
     }
     let row = directions.len() / lengths.len();

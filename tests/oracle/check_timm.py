@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gives `zoo import` a checkpoint of each of timm's networks that the zoo might take for one of its own.
 
-    check_timm.py --zoo target/debug/zoo [NAME or PATTERN ...]
+    check_timm.py --zoo target/debug/zoo [--hub] [NAME or PATTERN ...]
 
 The formula's weights are written as NAME.safetensors, beside a config.json as on the hub. Each has to be
 refused, or to give timm's logits. Prints a table; exits with 1 where logits differ.
@@ -53,7 +53,7 @@ def zoo(program, *args):
     return subprocess.run([program, *map(str, args)], capture_output=True, text=True)
 
 
-def check(program, name, folder):
+def check(program, name, folder, hub):
     """The zoo's name for the network and how far it is off, or the reason why it is refused."""
     net = build(name)
     if net is None:
@@ -65,7 +65,7 @@ def check(program, name, folder):
         net(x)
         conditioner.remove()
         expected = net(x)
-    path = folder / f"{name}.safetensors"
+    path = folder / ("model.safetensors" if hub else f"{name}.safetensors")
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path)
     config = {"architecture": name, "num_classes": CLASSES}
     (folder / "config.json").write_text(json.dumps(config))
@@ -88,6 +88,8 @@ def check(program, name, folder):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--zoo", required=True, help="the program")
+    p.add_argument("--hub", action="store_true",
+                   help="call the file model.safetensors, so that only config.json tells the name")
     p.add_argument("names", nargs="*", metavar="NAME")
     a = p.parse_args()
     warnings.simplefilter("ignore")
@@ -98,7 +100,7 @@ def main():
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                variant, result = check(a.zoo, name, Path(folder))
+                variant, result = check(a.zoo, name, Path(folder), a.hub)
             except Exception as error:                          # timm itself can't build or run it
                 variant, result = None, f"not tried: {type(error).__name__}: {error}"[:100]
         if variant is None:
