@@ -161,9 +161,8 @@ pub fn from_checkpoint(
     if let Some(Recognition { name, others, notes, .. }) = recognition {
         if known.is_none() && !others.is_empty() {
             eprintln!(
-                "note: taken for {name}; {} {} the same keys and shapes, --variant says which it is",
-                others.join(" and "),
-                if others.len() == 1 { "has" } else { "have" }
+                "note: taken for {name}, whose keys and shapes are also those of {}; --variant says which it is",
+                others.join(", ")
             );
         }
         for note in notes {
