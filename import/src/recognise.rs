@@ -260,17 +260,18 @@ fn decide(
         return Err(Unrecognised::Ambiguous(fits.collect()));
     }
     let facts = &checkpoint.facts;
-    let has_usual = fits.iter().any(|fit| fit.layout.file_prefix.is_empty());
+    let usual = fits.iter().find(|fit| fit.layout.file_prefix.is_empty());
+    let usual_name = usual.map(|fit| fit.candidate.name);
     let all = || fits.iter().map(|fit| fit.candidate.name.to_owned()).collect::<Vec<_>>();
     if let (Some(architecture), Some(source)) = (&facts.architecture, facts.source)
-        && has_usual
+        && usual_name.is_some()
         && !fits.iter().any(|fit| fit.is_meant_by(architecture))
     {
         let architecture = architecture.clone();
         return Err(Unrecognised::Other { architecture, source, names: all() });
     }
     let spoken = texts(checkpoint).into_iter().find_map(|text| {
-        let spoken = |fit: &Fit<'_>| fit.spoken_of(&text, has_usual);
+        let spoken = |fit: &Fit<'_>| fit.spoken_of(&text, usual_name);
         let best = fits.iter().map(spoken).max().filter(|best| *best > 0)?;
         let mut meant = (0..fits.len()).filter(|&fit| spoken(&fits[fit]) == best);
         let one = meant.next()?;
@@ -474,14 +475,18 @@ impl<'c> Fit<'c> {
 
     /// How clearly a text, such as a file's name, speaks of the network; 0 if it does not.
     ///
-    /// The name of a network whose files have a word in their names says nothing without the word, unless the usual
-    /// network with these keys is known too, `has_usual`, and has another name.
-    fn spoken_of(&self, text: &str, has_usual: bool) -> usize {
+    /// The name of a network whose files have a word in their names says nothing without the word, unless it is that of the
+    /// usual network with these keys and something behind it.
+    fn spoken_of(&self, text: &str, usual: Option<&str>) -> usize {
         let word = self.layout.file_prefix;
         let name = plain(self.candidate.name);
         match (has_word(text, word), plain(text).contains(&name)) {
             (true, is_named) => 1000 + word.len() + usize::from(is_named),
-            (false, true) if word.is_empty() || has_usual => name.len(),
+            (false, true)
+                if word.is_empty() || usual.is_some_and(|usual| name.contains(&plain(usual))) =>
+            {
+                name.len()
+            }
             (false, _) => 0,
         }
     }
@@ -489,7 +494,7 @@ impl<'c> Fit<'c> {
     /// Whether the name that an author gave to a network can be this one's: it is that of the architecture, with a size
     /// and nothing that is not known.
     fn is_meant_by(&self, architecture: &str) -> bool {
-        if self.spoken_of(architecture, true) > 0 {
+        if self.spoken_of(architecture, None) > 0 {
             return true;
         }
         let text = plain(architecture);
@@ -518,8 +523,8 @@ impl<'c> Fit<'c> {
 }
 
 /// What authors add to the name of an architecture without changing what it computes.
-const SAME: [&str; 12] =
-    ["", "tv", "gluon", "legacy", "v", "x", "d", "w", "large", "small", "bn", "lite"];
+const SAME: [&str; 13] =
+    ["", "tv", "gluon", "legacy", "se", "v", "x", "d", "w", "large", "small", "bn", "lite"];
 
 /// Whether a text has a word, or one that begins with it.
 fn has_word(text: &str, word: &str) -> bool {

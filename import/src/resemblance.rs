@@ -1,6 +1,6 @@
 //! The networks that a checkpoint is nearly of, and what differs, in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use zoo_core::KeyLayout;
@@ -86,6 +86,11 @@ fn resemblance(
     if 2 * matched < parameters.len() || 2 * matched < inside.len() {
         return None;
     }
+    // Another number of classes is none.
+    let classifier = candidate.classifier();
+    let path_of: HashMap<&String, &String> =
+        keys.iter().zip(parameters.iter().map(|parameter| &parameter.path)).collect();
+    reshaped.retain(|(key, ..)| !classifier.contains(path_of[key]));
     let mut differences = Vec::new();
     for (key, expected, found) in &reshaped {
         let layer = key.rsplit_once('.').map_or(key.as_str(), |(layer, _)| layer);
