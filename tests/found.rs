@@ -223,6 +223,33 @@ fn a_classifier_of_several_layers_is_loaded_kept_and_exported() {
 }
 
 #[test]
+fn layers_behind_the_classifiers_own_key_are_not_forgotten() {
+    let network = network(&HIDDEN[..1], 14);
+    let exported = tensors(&network, &HIDDEN[..1]);
+    // The first layer has the key that the only one would have.
+    for [first, second] in [
+        ["linear", "fc2"],
+        ["linear", "linear.2"],
+        ["model.linear", "head"],
+        ["model.linear", "model.z"],
+    ] {
+        let prefix = if first == "linear" { "" } else { "model." };
+        let renamed = renamed(&exported, |key| match key.split_once('.') {
+            Some(("linear", rest)) => match rest.split_once('.') {
+                Some(("0", part)) => format!("{first}.{part}"),
+                Some((_, part)) => format!("{second}.{part}"),
+                None => unreachable!("the layers are numbered"),
+            },
+            _ => format!("{prefix}{key}"),
+        });
+        let file = write("x.safetensors", &renamed);
+        let model = load(&file.path, &Choice::default()).unwrap();
+        assert_eq!(model.card.num_classes, CLASSES, "{second}");
+        assert_same(&model, &network, second);
+    }
+}
+
+#[test]
 fn the_layers_before_a_classifier_can_be_had_alone() {
     let network = network(&HIDDEN, 6);
     let choice = Choice { is_trunk: true, ..Choice::default() };

@@ -133,7 +133,7 @@ fn layers(group: &Tensors) -> Option<Vec<(String, Layer)>> {
     let mut parts: BTreeMap<Vec<Step>, (&str, BTreeMap<&str, &Tensor>)> = BTreeMap::new();
     for (key, tensor) in group {
         let (name, part) = key.rsplit_once('.').unwrap_or(("", key));
-        let steps = name.split('.').map(Step::of).collect();
+        let steps = name.split('.').filter(|step| !step.is_empty()).map(Step::of).collect();
         parts.entry(steps).or_insert((name, BTreeMap::new())).1.insert(part, tensor);
     }
     let layer = |(name, mut parts): (&str, BTreeMap<&str, &Tensor>)| {

@@ -393,7 +393,8 @@ impl<'c> Fit<'c> {
         let mut notes = Vec::new();
         let mut hidden = Vec::new();
         let keys: Vec<&str> = head.iter().map(|(_, key)| key.as_str()).collect();
-        let is_whole = keys.iter().all(|key| inside.contains_key(*key));
+        let is_whole = keys.iter().all(|key| inside.contains_key(*key))
+            && is_alone(&inside, &outside, &firsts, &place, &head);
         let mut is_headless = true;
         if is_whole && !choice.is_trunk && !head.is_empty() {
             is_headless = false;
@@ -414,6 +415,13 @@ impl<'c> Fit<'c> {
                     tensors.extend(found.tensors);
                 }
                 Heads::One(_) | Heads::None => {}
+                Heads::Unknown(name) if choice.is_trunk => inside = under(&inside, &name).1,
+                Heads::Unknown(name) => {
+                    inside = under(&inside, &name).1;
+                    notes.push(format!(
+                        "its classifier, `{name}`, is not of fully connected layers in a row: it was not taken"
+                    ));
+                }
                 Heads::Several(names) => notes.push(format!(
                     "there are several classifiers, {}: none was taken",
                     names.join(" and ")
@@ -543,9 +551,78 @@ pub(crate) fn first(key: &str) -> &str {
     key.split('.').next().unwrap_or_default()
 }
 
+/// Where the layers of a network's classifier are: in its module, or where this has other layers of the network, under its
+/// own name.
+fn region<'k>(weight: &'k str, firsts: &BTreeSet<&str>) -> &'k str {
+    let own = weight.rsplit_once('.').map_or("", |(name, _)| name);
+    if firsts.contains(first(own)) { own } else { first(own) }
+}
+
+/// Whether nothing follows a network's own classifier, in its module or elsewhere.
+fn is_alone(
+    inside: &BTreeMap<String, Tensor>,
+    outside: &BTreeMap<String, Tensor>,
+    firsts: &BTreeSet<&str>,
+    place: &Place,
+    head: &[(&Parameter, String)],
+) -> bool {
+    let [(_, weight), (_, bias)] = head else { return true };
+    let (group, _) = under(inside, region(weight, firsts));
+    let outputs = inside.get(weight).map_or(0, |weight| weight.shape[0]);
+    let own = [weight, bias].into_iter().filter(|key| inside.contains_key(*key)).count();
+    group.len() == own && behind(inside, outside, firsts, place, outputs).is_empty()
+}
+
+/// The modules beside a network that take so many inputs and are fully connected layers.
+fn behind(
+    inside: &BTreeMap<String, Tensor>,
+    outside: &BTreeMap<String, Tensor>,
+    firsts: &BTreeSet<&str>,
+    place: &Place,
+    inputs: usize,
+) -> Vec<(String, BTreeMap<String, Tensor>)> {
+    let siblings = place.siblings(outside);
+    let modules = |tensors: &BTreeMap<String, Tensor>| -> BTreeSet<String> {
+        tensors.keys().map(|key| first(key).to_owned()).collect()
+    };
+    let (within, beside) = (modules(inside), modules(&siblings));
+    let within = within.into_iter().filter(|name| !firsts.contains(name.as_str()));
+    let groups = within
+        .map(|name| (under(inside, &name).0, name))
+        .chain(beside.into_iter().map(|name| (under(&siblings, &name).0, name)));
+    groups
+        .filter(|(group, name)| {
+            !is_of_training(name)
+                && head::chain(group, inputs, ["weight", "bias"], Activation::Relu).is_some()
+        })
+        .map(|(group, name)| (name, group))
+        .collect()
+}
+
+/// The outputs of a classifier.
+fn outputs(head: &head::Head, [weight, _]: [&str; 2]) -> usize {
+    let last = match head.hidden.len() {
+        0 => weight.to_owned(),
+        layers => format!("tail.{}.linear.weight", layers - 1),
+    };
+    head.tensors.get(&last).map_or(0, |weight| weight.shape[0])
+}
+
+/// A classifier with the names that its layers have in the checkpoint.
+fn named(name: &str, mut head: head::Head) -> head::Head {
+    let join = |rest: &String| match rest.is_empty() {
+        true => name.to_owned(),
+        false => format!("{name}.{rest}"),
+    };
+    head.names = head.names.iter().map(join).collect();
+    head
+}
+
 /// What there is of classifiers beside a network's layers.
 enum Heads {
     None,
+    /// The network's own module for it has other layers.
+    Unknown(String),
     One(head::Head),
     /// Their names.
     Several(Vec<String>),
@@ -562,25 +639,35 @@ fn classifiers(
     [weight, bias]: [&str; 2],
     activation: Activation,
 ) -> Heads {
-    let own = weight.rsplit_once('.').map_or("", |(name, _)| name);
-    let named = |name: &str, found: &mut head::Head| {
-        let join = |rest: &String| match rest.is_empty() {
-            true => name.to_owned(),
-            false => format!("{name}.{rest}"),
+    let region = region(weight, firsts);
+    let (group, rest) = under(inside, region);
+    let names = [weight, bias];
+    if !group.is_empty() {
+        let Some(head) = head::chain(&group, inputs, names, activation) else {
+            return Heads::Unknown(region.to_owned());
         };
-        found.names = found.names.iter().map(join).collect();
-    };
-    // Under the classifier's name, and under the name of the module that it is in.
-    for name in [own, first(own)] {
-        if name.is_empty() || (name == first(own) && firsts.contains(name) && name != own) {
-            continue;
-        }
-        let (group, rest) = under(inside, name);
-        if let Some(mut found) = head::chain(&group, inputs, [weight, bias], activation) {
-            *inside = rest;
-            named(name, &mut found);
-            return Heads::One(found);
-        }
+        *inside = rest;
+        let outputs = outputs(&head, names);
+        let mut behind = behind(inside, outside, firsts, place, outputs);
+        return match behind.len() {
+            0 => Heads::One(named(region, head)),
+            1 => {
+                // The layers that follow under another name.
+                let (name, next) = behind.swap_remove(0);
+                inside.retain(|key, _| first(key) != name);
+                let one = group.into_iter().map(|(key, tensor)| (format!("first.{key}"), tensor));
+                let two = next.into_iter().map(|(key, tensor)| (format!("next.{key}"), tensor));
+                let both = one.chain(two).collect();
+                match head::chain(&both, inputs, names, activation) {
+                    Some(mut head) => {
+                        head.names = vec![region.to_owned(), name];
+                        Heads::One(head)
+                    }
+                    None => Heads::None,
+                }
+            }
+            _ => Heads::Several(behind.into_iter().map(|(name, _)| name).collect()),
+        };
     }
     let mut found: Vec<(String, head::Head)> = Vec::new();
     let names: BTreeSet<String> = inside.keys().map(|key| first(key).to_owned()).collect();
@@ -603,10 +690,9 @@ fn classifiers(
     match found.len() {
         0 => Heads::None,
         1 => {
-            let (name, mut head) = found.swap_remove(0);
+            let (name, head) = found.swap_remove(0);
             inside.retain(|key, _| first(key) != name);
-            named(&name, &mut head);
-            Heads::One(head)
+            Heads::One(named(&name, head))
         }
         _ => Heads::Several(found.into_iter().map(|(name, _)| name).collect()),
     }
@@ -666,6 +752,12 @@ const TRAINING: [&str; 16] = [
     "swa",
 ];
 
+/// Whether a module is what training keeps beside a network.
+fn is_of_training(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.split('_').any(|word| TRAINING.iter().any(|known| word.starts_with(known)))
+}
+
 /// The modules that are left over in a network's place; `None` if they are a part of a network: beside layers of the
 /// same module, or with convolutions.
 fn leftovers(
@@ -675,10 +767,7 @@ fn leftovers(
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for (key, tensor) in inside {
         let name = first(key);
-        let is_training = name
-            .split('_')
-            .any(|word| TRAINING.iter().any(|known| word.to_lowercase().starts_with(known)));
-        if firsts.contains(name) || (tensor.shape.len() > 2 && !is_training) {
+        if firsts.contains(name) || (tensor.shape.len() > 2 && !is_of_training(name)) {
             return None;
         }
         *left.entry(name.to_owned()).or_default() += 1;
