@@ -34,6 +34,7 @@ mod recognise;
 mod record;
 mod reparametrized;
 mod resemblance;
+mod rest;
 mod seen;
 #[cfg(feature = "download")]
 mod store;

@@ -6,7 +6,6 @@ use burn::store::burn_pack::Tensor;
 use zoo_core::{KeyLayout, Parameter};
 
 use crate::load::{has_shape, keys_of, pytorch_shape};
-use crate::recognise::first;
 
 /// A place in a checkpoint: what the keys of a network begin with there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +160,11 @@ impl<'t> Index<'t> {
         let stem = String::new();
         Some(Place { prefix: prefix.to_owned(), stem, numbered: BTreeMap::new() })
     }
+}
+
+/// The first step of a key.
+pub(crate) fn first(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
 }
 
 /// The last steps of a key, by which it is looked up.

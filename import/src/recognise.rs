@@ -7,8 +7,9 @@ use zoo_core::layers::Activation;
 use zoo_core::{HiddenLayer, KeyLayout, Parameter};
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
-use crate::place::{Index, Place};
+use crate::place::{Index, Place, first};
 use crate::resemblance::{Resemblance, nearest};
+use crate::rest::{self, Rest};
 use crate::{Capture, Checkpoint, Facts, fit, head};
 
 /// A network that a checkpoint may be of.
@@ -381,68 +382,58 @@ impl<'c> Fit<'c> {
         for (_, key) in &trunk {
             tensors.insert(key.clone(), inside.remove(key)?);
         }
-        let firsts: BTreeSet<&str> = trunk.iter().map(|(_, key)| first(key)).collect();
         let optional: Vec<String> =
             inside.keys().filter(|key| layout.is_optional(key)).cloned().collect();
         for key in optional {
-            let tensor = inside.remove(&key)?;
-            tensors.insert(key, tensor);
+            tensors.extend(inside.remove_entry(&key));
         }
         inside.retain(|key, _| !is_counter(key));
+        let modules = trunk.iter().map(|(_, key)| first(key)).collect();
+        let mut rest = Rest { inside, outside, trunk: modules, place: &place };
 
         let mut notes = Vec::new();
         let mut hidden = Vec::new();
         let keys: Vec<&str> = head.iter().map(|(_, key)| key.as_str()).collect();
-        let is_whole = keys.iter().all(|key| inside.contains_key(*key))
-            && is_alone(&inside, &outside, &firsts, &place, &head);
+        let is_there = !keys.is_empty() && keys.iter().all(|key| rest.inside.contains_key(*key));
+        let is_whole = is_there
+            && match keys[..] {
+                [weight, bias] => rest.is_alone([weight, bias]),
+                _ => true,
+            };
         let mut is_headless = true;
-        if is_whole && !choice.is_trunk && !head.is_empty() {
+        if choice.is_trunk {
+            keys.first().into_iter().for_each(|weight| rest.leave_classifier(weight));
+        } else if is_whole {
             is_headless = false;
             for key in &keys {
-                tensors.extend(inside.remove_entry(*key));
+                tensors.extend(rest.inside.remove_entry(*key));
             }
-        } else if let [(weight, weight_key), (_, bias_key)] = &head[..] {
-            let inputs = *pytorch_shape(weight).get(1)?;
-            let names = [weight_key.as_str(), bias_key.as_str()];
+        } else if let (&[weight, bias], [(parameter, _), _]) = (&keys[..], &head[..]) {
+            let inputs = *pytorch_shape(parameter).get(1)?;
             let activation = choice.activation.unwrap_or(Activation::Relu);
-            let found =
-                classifiers(&mut inside, &outside, &firsts, &place, inputs, names, activation);
-            match found {
-                Heads::One(found) if !choice.is_trunk => {
+            match rest.take_classifier(inputs, [weight, bias], activation) {
+                rest::Found::One(found) => {
                     is_headless = false;
                     notes.extend(describe(&found, choice.activation));
                     hidden.clone_from(&found.hidden);
                     tensors.extend(found.tensors);
                 }
-                Heads::One(_) | Heads::None => {}
-                Heads::Unknown(name) if choice.is_trunk => inside = under(&inside, &name).1,
-                Heads::Unknown(name) => {
-                    inside = under(&inside, &name).1;
+                rest::Found::None => {}
+                rest::Found::Unknown(name) => {
+                    rest.leave(&name);
                     notes.push(format!(
                         "its classifier, `{name}`, is not of fully connected layers in a row: it was not taken"
                     ));
                 }
-                Heads::Several(names) => notes.push(format!(
+                rest::Found::Several(names) => notes.push(format!(
                     "there are several classifiers, {}: none was taken",
                     names.join(" and ")
                 )),
             }
         } else {
-            for key in &keys {
-                inside.remove(*key);
-            }
+            rest.inside.retain(|key, _| !keys.contains(&key.as_str()));
         }
-        if choice.is_trunk {
-            inside.retain(|key, _| firsts.contains(first(key)) || !is_beside(key, &keys));
-        }
-        let left = leftovers(&inside, &firsts)?;
-        if !left.is_empty() {
-            notes.push(ignored(&left));
-        }
-        let beside = beside(&outside, &place.prefix);
-        if !beside.is_empty() {
-            notes.push(ignored(&beside));
-        }
+        notes.extend(rest.notes()?);
 
         let layouts = std::slice::from_ref(layout);
         let narrowed = Checkpoint { tensors, ..Checkpoint::default() };
@@ -546,173 +537,6 @@ fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// The first step of a key.
-pub(crate) fn first(key: &str) -> &str {
-    key.split('.').next().unwrap_or_default()
-}
-
-/// Where the layers of a network's classifier are: in its module, or where this has other layers of the network, under its
-/// own name.
-fn region<'k>(weight: &'k str, firsts: &BTreeSet<&str>) -> &'k str {
-    let own = weight.rsplit_once('.').map_or("", |(name, _)| name);
-    if firsts.contains(first(own)) { own } else { first(own) }
-}
-
-/// Whether nothing follows a network's own classifier, in its module or elsewhere.
-fn is_alone(
-    inside: &BTreeMap<String, Tensor>,
-    outside: &BTreeMap<String, Tensor>,
-    firsts: &BTreeSet<&str>,
-    place: &Place,
-    head: &[(&Parameter, String)],
-) -> bool {
-    let [(_, weight), (_, bias)] = head else { return true };
-    let (group, _) = under(inside, region(weight, firsts));
-    let outputs = inside.get(weight).map_or(0, |weight| weight.shape[0]);
-    let own = [weight, bias].into_iter().filter(|key| inside.contains_key(*key)).count();
-    group.len() == own && behind(inside, outside, firsts, place, outputs).is_empty()
-}
-
-/// The modules beside a network that take so many inputs and are fully connected layers.
-fn behind(
-    inside: &BTreeMap<String, Tensor>,
-    outside: &BTreeMap<String, Tensor>,
-    firsts: &BTreeSet<&str>,
-    place: &Place,
-    inputs: usize,
-) -> Vec<(String, BTreeMap<String, Tensor>)> {
-    let siblings = place.siblings(outside);
-    let modules = |tensors: &BTreeMap<String, Tensor>| -> BTreeSet<String> {
-        tensors.keys().map(|key| first(key).to_owned()).collect()
-    };
-    let (within, beside) = (modules(inside), modules(&siblings));
-    let within = within.into_iter().filter(|name| !firsts.contains(name.as_str()));
-    let groups = within
-        .map(|name| (under(inside, &name).0, name))
-        .chain(beside.into_iter().map(|name| (under(&siblings, &name).0, name)));
-    groups
-        .filter(|(group, name)| {
-            !is_of_training(name)
-                && head::chain(group, inputs, ["weight", "bias"], Activation::Relu).is_some()
-        })
-        .map(|(group, name)| (name, group))
-        .collect()
-}
-
-/// The outputs of a classifier.
-fn outputs(head: &head::Head, [weight, _]: [&str; 2]) -> usize {
-    let last = match head.hidden.len() {
-        0 => weight.to_owned(),
-        layers => format!("tail.{}.linear.weight", layers - 1),
-    };
-    head.tensors.get(&last).map_or(0, |weight| weight.shape[0])
-}
-
-/// A classifier with the names that its layers have in the checkpoint.
-fn named(name: &str, mut head: head::Head) -> head::Head {
-    let join = |rest: &String| match rest.is_empty() {
-        true => name.to_owned(),
-        false => format!("{name}.{rest}"),
-    };
-    head.names = head.names.iter().map(join).collect();
-    head
-}
-
-/// What there is of classifiers beside a network's layers.
-enum Heads {
-    None,
-    /// The network's own module for it has other layers.
-    Unknown(String),
-    One(head::Head),
-    /// Their names.
-    Several(Vec<String>),
-}
-
-/// Finds a classifier beside the layers of a network: under the network's own name for it, under any name that the
-/// network does not have, or beside the network as a whole. What was found is taken out of `inside`.
-fn classifiers(
-    inside: &mut BTreeMap<String, Tensor>,
-    outside: &BTreeMap<String, Tensor>,
-    firsts: &BTreeSet<&str>,
-    place: &Place,
-    inputs: usize,
-    [weight, bias]: [&str; 2],
-    activation: Activation,
-) -> Heads {
-    let region = region(weight, firsts);
-    let (group, rest) = under(inside, region);
-    let names = [weight, bias];
-    if !group.is_empty() {
-        let Some(head) = head::chain(&group, inputs, names, activation) else {
-            return Heads::Unknown(region.to_owned());
-        };
-        *inside = rest;
-        let outputs = outputs(&head, names);
-        let mut behind = behind(inside, outside, firsts, place, outputs);
-        return match behind.len() {
-            0 => Heads::One(named(region, head)),
-            1 => {
-                // The layers that follow under another name.
-                let (name, next) = behind.swap_remove(0);
-                inside.retain(|key, _| first(key) != name);
-                let one = group.into_iter().map(|(key, tensor)| (format!("first.{key}"), tensor));
-                let two = next.into_iter().map(|(key, tensor)| (format!("next.{key}"), tensor));
-                let both = one.chain(two).collect();
-                match head::chain(&both, inputs, names, activation) {
-                    Some(mut head) => {
-                        head.names = vec![region.to_owned(), name];
-                        Heads::One(head)
-                    }
-                    None => Heads::None,
-                }
-            }
-            _ => Heads::Several(behind.into_iter().map(|(name, _)| name).collect()),
-        };
-    }
-    let mut found: Vec<(String, head::Head)> = Vec::new();
-    let names: BTreeSet<String> = inside.keys().map(|key| first(key).to_owned()).collect();
-    for name in names.iter().filter(|name| !firsts.contains(name.as_str())) {
-        let (group, _) = under(inside, name);
-        if let Some(head) = head::chain(&group, inputs, [weight, bias], activation) {
-            found.push((name.clone(), head));
-        }
-    }
-    if found.is_empty() {
-        let siblings = place.siblings(outside);
-        let names: BTreeSet<&str> = siblings.keys().map(|key| first(key)).collect();
-        for name in names {
-            let (group, _) = under(&siblings, name);
-            if let Some(head) = head::chain(&group, inputs, [weight, bias], activation) {
-                found.push((name.to_owned(), head));
-            }
-        }
-    }
-    match found.len() {
-        0 => Heads::None,
-        1 => {
-            let (name, head) = found.swap_remove(0);
-            inside.retain(|key, _| first(key) != name);
-            Heads::One(named(&name, head))
-        }
-        _ => Heads::Several(found.into_iter().map(|(name, _)| name).collect()),
-    }
-}
-
-/// The tensors under a name, without it, and the others.
-fn under(
-    tensors: &BTreeMap<String, Tensor>,
-    name: &str,
-) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
-    let (mut group, mut rest) = (BTreeMap::new(), BTreeMap::new());
-    for (key, tensor) in tensors {
-        match key.strip_prefix(name).and_then(|key| key.strip_prefix('.')) {
-            Some(inner) => group.insert(inner.to_owned(), tensor.clone()),
-            None => rest.insert(key.clone(), tensor.clone()),
-        };
-    }
-    (group, rest)
-}
-
 /// What is to be known about a classifier that is not the network's own.
 fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
     let names = head.names.join("`, `");
@@ -725,82 +549,6 @@ fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
         )),
         _ => Some(format!("its classifier has {} layers, `{names}`", head.names.len())),
     }
-}
-
-/// Whether a key is of the module that the classifier is in.
-fn is_beside(key: &str, classifier: &[&str]) -> bool {
-    classifier.iter().any(|known| first(known) == first(key))
-}
-
-/// Words in the names of what training keeps beside a network.
-const TRAINING: [&str; 16] = [
-    "optim",
-    "sched",
-    "ema",
-    "scaler",
-    "amp",
-    "loss",
-    "criterion",
-    "rng",
-    "metric",
-    "queue",
-    "proj",
-    "pred",
-    "momentum",
-    "teacher",
-    "aux",
-    "swa",
-];
-
-/// Whether a module is what training keeps beside a network.
-fn is_of_training(name: &str) -> bool {
-    let name = name.to_lowercase();
-    name.split('_').any(|word| TRAINING.iter().any(|known| word.starts_with(known)))
-}
-
-/// The modules that are left over in a network's place; `None` if they are a part of a network: beside layers of the
-/// same module, or with convolutions.
-fn leftovers(
-    inside: &BTreeMap<String, Tensor>,
-    firsts: &BTreeSet<&str>,
-) -> Option<BTreeMap<String, usize>> {
-    let mut left: BTreeMap<String, usize> = BTreeMap::new();
-    for (key, tensor) in inside {
-        let name = first(key);
-        if firsts.contains(name) || (tensor.shape.len() > 2 && !is_of_training(name)) {
-            return None;
-        }
-        *left.entry(name.to_owned()).or_default() += 1;
-    }
-    Some(left)
-}
-
-/// The modules beside a network's place, as far as they are not around it.
-fn beside(outside: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, usize> {
-    let mut beside: BTreeMap<String, usize> = BTreeMap::new();
-    for key in outside.keys().filter(|key| !is_counter(key)) {
-        let around = prefix.split('.').zip(key.split('.')).take_while(|(one, other)| one == other);
-        let steps: Vec<&str> = key.split('.').take(around.count() + 1).collect();
-        *beside.entry(steps.join(".")).or_default() += 1;
-    }
-    beside
-}
-
-/// A note about modules that were left out.
-fn ignored(modules: &BTreeMap<String, usize>) -> String {
-    const SHOWN: usize = 5;
-    let mut names: Vec<String> = modules
-        .iter()
-        .take(SHOWN)
-        .map(|(name, count)| match count {
-            1 => format!("`{name}`"),
-            count => format!("`{name}` ({count} tensors)"),
-        })
-        .collect();
-    if modules.len() > SHOWN {
-        names.push(format!("{} more", modules.len() - SHOWN));
-    }
-    format!("ignored, since it is not the network's: {}", names.join(", "))
 }
 
 impl std::fmt::Display for Unrecognised {

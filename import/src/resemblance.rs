@@ -6,8 +6,7 @@ use std::fmt;
 use zoo_core::KeyLayout;
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
-use crate::place::Index;
-use crate::recognise::first;
+use crate::place::{Index, first};
 use crate::{Candidate, Checkpoint};
 
 /// How much of a network a checkpoint has.
