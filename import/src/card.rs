@@ -84,7 +84,7 @@ const MANY: usize = 1 << 24;
 const MAX_SIDE: u32 = 4096;
 
 /// Where weights came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Name of the file.
     pub file: String,
@@ -114,13 +114,7 @@ mod tests {
             has_classifier: true,
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             preprocess: Preprocess::IMAGENET,
-            origin: Origin {
-                file: String::new(),
-                sha256: String::new(),
-                layout: String::new(),
-                url: None,
-                licence: None,
-            },
+            origin: Origin::default(),
         };
         assert_eq!(card(1, &["cat"]).answers(), ["not cat", "cat"]);
         assert_eq!(card(1, &["dog", "cat"]).answers(), ["dog", "cat"]);

@@ -88,16 +88,16 @@ pub struct Found {
 /// Why it is not known what a checkpoint is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unrecognised {
-    /// Several networks have these keys and shapes, or one whose files have names that begin
-    /// otherwise.
+    /// Several networks have these keys and shapes; or one has, whose files have a word in their names that this file
+    /// lacks.
     Ambiguous(Vec<Recognition>),
     /// There are several networks in the file, with these prefixes and names.
     Several(Vec<(String, String)>),
-    /// There is no network whose keys begin with this; there are ones with these.
+    /// No network has keys that begin with the first text. Those of some networks begin with the others.
     NoPrefix(String, Vec<String>),
     /// There are no averaged weights in the file.
     NotAveraged,
-    /// The file says that it is of a network that is not known, whose keys and shapes are those of some others.
+    /// The file names a network that is not known, and has the keys and shapes of known ones.
     Other {
         /// What it says.
         architecture: String,
@@ -110,10 +110,10 @@ pub enum Unrecognised {
     Unknown(Vec<Resemblance>),
 }
 
-/// Words in prefixes of weights that are averages of those that are trained, or of a copy that follows them.
+/// Words in the prefixes of averaged weights.
 const AVERAGED: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "polyak", "shadow"];
 
-/// Words in prefixes of copies that training needs.
+/// Words in the prefixes of copies that training needs, such as a teacher.
 const COPIES: [&str; 6] = ["teacher", "momentum", "target", "k", "old", "key"];
 
 /// Whether one of some words is in a prefix.
@@ -124,9 +124,9 @@ fn speaks_of(prefix: &str, words: &[&str]) -> bool {
 
 /// Finds out what a checkpoint is of.
 ///
-/// The whole of the keys and shapes decides, not a name or a number: the checkpoint must have a tensor for each of the
-/// network's parameters, except those of the classifier, under whatever prefix, and nothing else within the network.
-/// What is beside it, such as a loss, a queue or a projection, is left out and noted.
+/// Keys and shapes decide. Under some prefix, the checkpoint must have a tensor for each parameter of the network, except
+/// those of the classifier, and no other tensor in the network's modules. Tensors beside the network, such as a loss, a
+/// queue or a projection, are left out and noted.
 ///
 /// # Errors
 ///
@@ -217,23 +217,24 @@ fn choose(
     let prefix = pick(among)?;
     let note = match averaged.first().filter(|_| among != &averaged) {
         Some(averaged) => {
-            let (averaged, taken) = (shown(averaged), shown(&prefix));
+            let (taken, averaged) = (shown(&prefix), shown(averaged));
             Some(format!(
-                "the weights {taken} were taken; averaged ones are in `{averaged}`, --ema takes those"
+                "the weights {taken} were taken; averaged ones are {averaged}, --ema takes those"
             ))
         }
-        None => copies.first().filter(|_| among != &copies).map(|copy| {
-            format!("a copy of the network in `{}` is left out, --key takes it", shown(copy))
-        }),
+        None => copies
+            .first()
+            .filter(|_| among != &copies)
+            .map(|copy| format!("a copy of the network is {}, --key takes that", shown(copy))),
     };
     Ok((prefix, note))
 }
 
-/// A prefix without its last dot.
-fn shown(prefix: &str) -> &str {
+/// Where a network is, in words.
+fn shown(prefix: &str) -> String {
     match prefix.trim_end_matches('.') {
-        "" => "at the top",
-        prefix => prefix,
+        "" => "at the top of the file".to_owned(),
+        prefix => format!("in `{prefix}`"),
     }
 }
 
@@ -576,8 +577,8 @@ impl std::fmt::Display for Unrecognised {
                 let known: Vec<_> = known.iter().map(|prefix| shown(prefix)).collect();
                 write!(
                     f,
-                    "there is no network in `{asked}`\nhint: there is one in {}; leave --key out or correct it",
-                    known.join(" and one in ")
+                    "there is no network in `{asked}`\nhint: there is one {}; leave --key out or correct it",
+                    known.join(" and one ")
                 )
             }
             Self::NotAveraged => {

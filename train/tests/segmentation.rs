@@ -69,7 +69,6 @@ fn discs(folder: &Path, count: i32) {
 }
 
 fn card() -> ModelCard {
-    let text = String::new;
     ModelCard {
         variant: "tiny".to_owned(),
         tag: None,
@@ -80,7 +79,7 @@ fn card() -> ModelCard {
         hidden: Vec::new(),
         labels: Vec::new(),
         preprocess: Preprocess::IMAGENET.sized(32, 32),
-        origin: Origin { file: text(), sha256: text(), layout: text(), url: None, licence: None },
+        origin: Origin::default(),
     }
 }
 

@@ -58,13 +58,7 @@ fn card(variant: &str, side: u32) -> ModelCard {
         hidden: Vec::new(),
         labels: Vec::new(),
         preprocess: Preprocess::IMAGENET.sized(side, side),
-        origin: Origin {
-            file: String::new(),
-            sha256: String::new(),
-            layout: String::new(),
-            url: None,
-            licence: None,
-        },
+        origin: Origin::default(),
     }
 }
 

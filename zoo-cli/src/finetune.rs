@@ -369,13 +369,7 @@ fn network(
             has_classifier: false,
             labels: Vec::new(),
             preprocess: model::usual_preprocess(&variant, in_channels),
-            origin: Origin {
-                file: String::new(),
-                sha256: String::new(),
-                layout: String::new(),
-                url: None,
-                licence: None,
-            },
+            origin: Origin::default(),
         };
         (network, card)
     };

@@ -231,8 +231,15 @@ fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> anyho
     let path = checkpoint.path.display();
     let (variant, tagged, identified) = match name {
         None => {
-            let identified = identify(checkpoint, choice)
-                .with_context(|| format!("can't tell which model {path} is of"))?;
+            let identified = identify(checkpoint, choice).map_err(|error| {
+                let context = match error.downcast_ref() {
+                    Some(Unrecognised::NotAveraged | Unrecognised::NoPrefix(..)) => {
+                        path.to_string()
+                    }
+                    _ => format!("can't tell which model {path} is of"),
+                };
+                error.context(context)
+            })?;
             (variant(&identified.recognition.name)?, None, Some(identified))
         }
         Some(name) => {
