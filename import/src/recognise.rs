@@ -9,7 +9,7 @@ use zoo_core::{HiddenLayer, KeyLayout, Parameter};
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
 use crate::place::{Index, Place, first};
 use crate::resemblance::{Resemblance, nearest};
-use crate::rest::{self, Rest};
+use crate::rest::{Classifier, Rest};
 use crate::{Capture, Checkpoint, Facts, fit, head};
 
 /// A network that a checkpoint may be of.
@@ -403,7 +403,9 @@ impl<'c> Fit<'c> {
             };
         let mut is_headless = true;
         if choice.is_trunk {
-            keys.first().into_iter().for_each(|weight| rest.leave_classifier(weight));
+            if let Some(weight) = keys.first() {
+                rest.leave_classifier(weight);
+            }
         } else if is_whole {
             is_headless = false;
             for key in &keys {
@@ -413,20 +415,20 @@ impl<'c> Fit<'c> {
             let inputs = *pytorch_shape(parameter).get(1)?;
             let activation = choice.activation.unwrap_or(Activation::Relu);
             match rest.take_classifier(inputs, [weight, bias], activation) {
-                rest::Found::One(found) => {
+                Classifier::One(found) => {
                     is_headless = false;
                     notes.extend(describe(&found, choice.activation));
                     hidden.clone_from(&found.hidden);
                     tensors.extend(found.tensors);
                 }
-                rest::Found::None => {}
-                rest::Found::Unknown(name) => {
+                Classifier::None => {}
+                Classifier::Unknown(name) => {
                     rest.leave(&name);
                     notes.push(format!(
                         "its classifier, `{name}`, is not of fully connected layers in a row: it was not taken"
                     ));
                 }
-                rest::Found::Several(names) => notes.push(format!(
+                Classifier::Several(names) => notes.push(format!(
                     "there are several classifiers, {}: none was taken",
                     names.join(" and ")
                 )),

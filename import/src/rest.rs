@@ -23,38 +23,39 @@ pub(crate) struct Rest<'t> {
     pub place: &'t Place,
 }
 
-/// What there is of classifiers beside a network's layers.
-pub(crate) enum Found {
-    /// There is none.
+/// The classifier that a checkpoint has for the trunk of a network.
+pub(crate) enum Classifier {
+    /// The checkpoint has none.
     None,
-    /// The network's own module for it has other layers.
+    /// The module with this name has layers that are not fully connected ones in a row.
     Unknown(String),
+    /// The checkpoint has this one.
     One(head::Head),
-    /// Their names.
+    /// The modules with these names could each be it.
     Several(Vec<String>),
 }
 
 impl Rest<'_> {
-    /// Finds a classifier beside the layers of a network: under the network's own name for it, under any name that the
-    /// network does not have, or beside the network as a whole. What was found is taken out of `inside`.
+    /// Takes the classifier out of the rest. It is in the network's own module for it; or else in a module that the network
+    /// does not have; or else in a module beside the network.
     pub(crate) fn take_classifier(
         &mut self,
         inputs: usize,
         [weight, bias]: [&str; 2],
         activation: Activation,
-    ) -> Found {
+    ) -> Classifier {
         let region = self.region(weight);
         let (group, rest) = under(&self.inside, region);
         let names = [weight, bias];
         if !group.is_empty() {
             let Some(head) = head::chain(&group, inputs, names, activation) else {
-                return Found::Unknown(region.to_owned());
+                return Classifier::Unknown(region.to_owned());
             };
             self.inside = rest;
             let outputs = outputs(&head, names);
             let mut behind = self.behind(outputs);
             return match behind.len() {
-                0 => Found::One(named(region, head)),
+                0 => Classifier::One(named(region, head)),
                 1 => {
                     // The layers that follow under another name.
                     let (name, next) = behind.swap_remove(0);
@@ -66,12 +67,12 @@ impl Rest<'_> {
                     match head::chain(&both, inputs, names, activation) {
                         Some(mut head) => {
                             head.names = vec![region.to_owned(), name];
-                            Found::One(head)
+                            Classifier::One(head)
                         }
-                        None => Found::None,
+                        None => Classifier::None,
                     }
                 }
-                _ => Found::Several(behind.into_iter().map(|(name, _)| name).collect()),
+                _ => Classifier::Several(behind.into_iter().map(|(name, _)| name).collect()),
             };
         }
         let mut found: Vec<(String, head::Head)> = Vec::new();
@@ -93,13 +94,13 @@ impl Rest<'_> {
             }
         }
         match found.len() {
-            0 => Found::None,
+            0 => Classifier::None,
             1 => {
                 let (name, head) = found.swap_remove(0);
                 self.inside.retain(|key, _| first(key) != name);
-                Found::One(named(&name, head))
+                Classifier::One(named(&name, head))
             }
-            _ => Found::Several(found.into_iter().map(|(name, _)| name).collect()),
+            _ => Classifier::Several(found.into_iter().map(|(name, _)| name).collect()),
         }
     }
 
