@@ -17,22 +17,34 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::Error;
 use crate::graph::{Activation, Binary, Graph, Node, Op, PoolKind, Value, ValueId, Window};
 
-/// What a forward pass returns: one tensor or two.
+/// What a forward pass returns: tensors.
 pub trait Outputs {
     /// Which tensors of the recording they are.
     #[doc(hidden)]
     fn ids(&self) -> Vec<TensorId>;
+
+    /// Their values, in single precision.
+    #[doc(hidden)]
+    fn into_data(self) -> Vec<TensorData>;
 }
 
 impl<const D: usize> Outputs for Tensor<D> {
     fn ids(&self) -> Vec<TensorId> {
         vec![id(self)]
     }
+
+    fn into_data(self) -> Vec<TensorData> {
+        vec![self.into_data().convert::<f32>()]
+    }
 }
 
-impl<const A: usize, const B: usize> Outputs for (Tensor<A>, Tensor<B>) {
+impl<A: Outputs, B: Outputs> Outputs for (A, B) {
     fn ids(&self) -> Vec<TensorId> {
-        vec![id(&self.0), id(&self.1)]
+        [self.0.ids(), self.1.ids()].concat()
+    }
+
+    fn into_data(self) -> Vec<TensorData> {
+        [self.0.into_data(), self.1.into_data()].concat()
     }
 }
 

@@ -18,7 +18,9 @@ use burn::tensor::{DType, Slice};
 
 use super::protobuf::Message;
 use super::{StateDict, bytes};
-use crate::{Capture, Error, write_atomically};
+use zoo_record::write_atomically;
+
+use crate::{Capture, Error};
 
 /// The operator sets that can be asked for; the operators used here mean the same in all of them.
 pub const OPSETS: RangeInclusive<i64> = 11..=21;
@@ -80,7 +82,7 @@ impl StateDict {
             .text(3, env!("CARGO_PKG_VERSION"))
             .message(8, Message::default().text(1, "").int(2, opset))
             .head(7, length);
-        write_atomically(path, |file| {
+        Ok(write_atomically(path, |file| {
             file.write_all(&model.0)?;
             file.write_all(&body.0)?;
             initializers.iter().try_for_each(|(head, values)| {
@@ -90,7 +92,7 @@ impl StateDict {
                     Values::Constant(bytes) => file.write_all(bytes),
                 }
             })
-        })
+        })?)
     }
 }
 

@@ -13,6 +13,7 @@ mod classifier;
 mod deepened;
 mod keys;
 pub mod layers;
+mod panics;
 mod parameters;
 mod preprocess;
 mod segmenter;
@@ -24,10 +25,11 @@ pub mod decode;
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
 pub use deepened::{Deepened, HiddenLayer};
 pub use keys::KeyLayout;
+pub use panics::{Panicked, catch, is_catching};
 pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
 };
-pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground};
+pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground, with_margin};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Images, Labels, Paper, Port, Variant, Weights, parse_number, parse_width,

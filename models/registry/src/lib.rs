@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+mod published;
+
 use std::sync::LazyLock;
 
 use burn::module::Module;
@@ -22,6 +24,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{
     Deepened, Family, HiddenLayer, ImageClassifier, ImageSegmenter, TrainingOutput, Variant,
 };
+
+pub use published::{UnknownName, all_published, published, with_weights};
 
 macro_rules! architectures {
     (
