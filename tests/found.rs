@@ -323,8 +323,10 @@ fn a_network_with_more_in_it_is_another_one() {
         more.insert(key.to_owned(), zeros(shape));
         let file = write("x.safetensors", &more);
         let error = load(&file.path, &Choice::default()).err().unwrap();
-        let error = error.downcast::<Unrecognised>().unwrap();
-        assert!(matches!(error, Unrecognised::Unknown(_)), "{key}: {error}");
+        let Some(zoo_import::Error::Unrecognised { reason, .. }) = error.downcast_ref() else {
+            panic!("{key}: {error}");
+        };
+        assert!(matches!(**reason, Unidentified::Keys(Unrecognised::Unknown(_))), "{key}: {error}");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::Capture;
 
 /// A network could not be recorded, for a reason such as too small images.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the network can't be captured: {0}")]
+#[error("{0}")]
 pub struct NotCaptured(String);
 
 /// Records what a network does with images of a shape; `hidden` are the hidden layers of its classifier, if it has such.
@@ -49,7 +49,7 @@ pub fn capture(
         })
     })
     .map_err(|panicked| NotCaptured(panicked.to_string()))?
-    .map_err(|error| NotCaptured(error.to_string()))?;
+    .map_err(|error| NotCaptured(format!("the network can't be captured: {error}")))?;
     let (network, images, parameters) = built.expect("the scope ran");
     Ok((network, Capture::new(recorded, images, parameters)))
 }
