@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use zoo_cli::anatomy::anatomy;
 use zoo_cli::device::Backend;
-use zoo_core::layers::{ClassifierHeadConfig, HeadKind};
-use zoo_core::{ImageClassifier, Variant, fill_with_noise, parameters};
+use zoo_core::layers::{Activation, ClassifierHeadConfig, HeadKind};
+use zoo_core::{
+    Head, HiddenLayer, ImageClassifier, ImageSegmenter, Variant, fill_with_noise, parameters,
+};
 use zoo_import::{ModelCard, Origin, Precision, Record};
 use zoo_models::{Classifier, Config, Logits, Network, VARIANTS, variant};
 use zoo_tests::smallest;
@@ -201,13 +203,89 @@ fn both_kinds_of_head_agree() {
     let config = ClassifierHeadConfig::new(24, 7);
     let connected = config.init(&device);
     let pointwise = config.with_kind(HeadKind::Pointwise).init(&device);
-    let pointwise = pointwise.load_record(connected.clone().into_record());
+    let mut pointwise = pointwise.load_record(connected.clone().into_record());
 
     let features = Tensor::random([2, 24, 5, 3], Distribution::Normal(0.0, 1.0), &device);
     let expected = values(connected.forward(features.clone()));
-    let got = values(pointwise.forward(features));
+    let got = values(pointwise.forward(features.clone()));
     for (got, expected) in got.iter().zip(&expected) {
         assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+    }
+    assert!(pointwise.set_kind(HeadKind::FullyConnected));
+    assert_eq!(values(pointwise.forward(features)), expected);
+}
+
+/// The parameters that a reset replaces, by path.
+fn replaced(network: &Network, num_classes: usize, device: &Device) -> BTreeSet<String> {
+    let mut fresh = network.clone();
+    match &mut fresh {
+        Network::Classifier(network) => network.reset_classifier(num_classes, device),
+        Network::Segmenter(network) => network.reset_classifier(num_classes, device),
+    }
+    let kept = ids(&fresh);
+    let all = parameters(network).into_iter().zip(ids(network));
+    all.filter(|(_, id)| !kept.contains(id)).map(|(parameter, _)| parameter.path).collect()
+}
+
+fn ids(network: &Network) -> Vec<ParamId> {
+    struct Ids(Vec<ParamId>);
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.id);
+        }
+    }
+    let mut ids = Ids(Vec::new());
+    network.visit(&mut ids);
+    ids.0
+}
+
+#[test]
+fn a_reset_replaces_the_parameters_that_are_stated() {
+    let device = Backend::Cpu.device().unwrap();
+    let hidden = [HiddenLayer { width: 6, activation: Activation::Relu }];
+    for variant in VARIANTS.iter() {
+        let mut with_auxiliary = variant.config.init(&device);
+        with_auxiliary.attach_auxiliary(&device);
+        for network in [with_auxiliary, variant.config.init_with_hidden(&hidden, &device)] {
+            let modules = network.classifier_paths();
+            let stated = parameters(&network).into_iter().filter(|it| it.is_in(&modules));
+            let stated: BTreeSet<_> = stated.map(|parameter| parameter.path).collect();
+            assert!(!stated.is_empty(), "{}", variant.name);
+            assert_eq!(replaced(&network, 2, &device), stated, "{}", variant.name);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_classes_changes_only_the_classifier() {
+    let device = Backend::Cpu.device().unwrap();
+    for variant in VARIANTS.iter() {
+        let usual = variant.config.num_classes();
+        let [few, many] = [usual, usual + 1]
+            .map(|classes| variant.config.clone().with_num_classes(classes).init(&device));
+        let modules = few.classifier_paths();
+        for (few, many) in parameters(&few).iter().zip(&parameters(&many)) {
+            assert_eq!(few.shape != many.shape, few.is_in(&modules), "{}", variant.name);
+        }
+    }
+}
+
+#[test]
+fn averages_are_enough_for_a_head_that_starts_with_one() {
+    let device = Backend::Cpu.device().unwrap();
+    let vgg = variant("vgg11_cifar").unwrap();
+    let vgg = vgg.config.init(&device).into_classifier().unwrap();
+    let networks = classifiers(&device).map(|(variant, network)| (variant.name, network));
+    for (name, network) in networks.chain([("vgg11_cifar", vgg)]) {
+        let head = network.head();
+        let shape = [2, head.num_features(), 6, 5];
+        let features = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let average = features.clone().mean_dims(&[2, 3]);
+        let [whole, averages] = [features, average].map(|features| values(head.forward(features)));
+        let size = whole.iter().fold(0.0_f32, |size, value| size.max(value.abs()));
+        assert!(size > 0.0, "{name}");
+        let is_enough = whole.iter().zip(&averages).all(|(a, b)| (a - b).abs() <= 1e-4 * size);
+        assert_eq!(is_enough, head.starts_with_average(), "{name}");
     }
 }
 

@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use zoo_cli::device::Backend;
+use zoo_cli::recognise::candidate;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
 use zoo_import::{
     Candidate, Checkpoint, Choice, Error, Precision, Record, Report, Tensor, Unrecognised, fit,
@@ -227,6 +228,7 @@ fn every_variant_is_recognised_in_every_spelling() {
                 });
                 parameters.clone()
             }),
+            classifier: Box::new(|| (candidate(variant).classifier)()),
             capture: Box::new(|_, _| None),
         })
         .collect();
@@ -252,7 +254,7 @@ fn every_variant_is_recognised_in_every_spelling() {
             }
 
             let slots = (candidate.build)(7, candidate.usual.1);
-            let classifier = candidate.classifier();
+            let classifier = (candidate.classifier)();
             for (slot, key) in slots.iter().zip(layout.keys(&slots)) {
                 if classifier.contains(&slot.path) {
                     checkpoint.tensors.remove(&key.unwrap());

@@ -27,7 +27,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
     let variant = variant(&card.variant)?;
     let layout = layout(&variant, card, args.layout.as_deref())?;
     // A fresh classifier is no weight that anyone wants.
-    let classifier = candidate(&variant).classifier();
+    let classifier = (candidate(&variant).classifier)();
     let absent = if card.has_classifier { BTreeSet::new() } else { classifier.clone() };
     let precision = if args.half { Precision::Half } else { Precision::Single };
     let state = StateDict::of(&model.network, layout, &absent, precision)

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use zoo_core::{KeyLayout, Variant, parameters};
 use zoo_import::onnx::{self, Graph, Match};
 use zoo_import::{Candidate, Checkpoint, Choice, Found, Recognition, Unrecognised};
-use zoo_models::{Config, VARIANTS, unlisted, variant};
+use zoo_models::{Config, Network, VARIANTS, unlisted, variant};
 
 use crate::agreement::{Agreement, agreement};
 use crate::capture::capture;
@@ -165,9 +165,13 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
         layouts: variant.layouts,
         usual: (variant.config.num_classes(), variant.config.in_channels()),
         build: Box::new(move |num_classes, in_channels| {
-            // Parameters are drawn when they are used, which these never are.
-            let device = Backend::Cpu.device().expect("the cpu is always there");
-            parameters(&sized(num_classes, in_channels).init(&device))
+            parameters(&fresh(&sized(num_classes, in_channels)))
+        }),
+        classifier: Box::new(|| {
+            let network = fresh(&variant.config);
+            let (parameters, modules) = (parameters(&network), network.classifier_paths());
+            let of_classifier = parameters.into_iter().filter(|it| it.is_in(&modules));
+            of_classifier.map(|parameter| parameter.path).collect()
         }),
         capture: Box::new(move |num_classes, in_channels| {
             let images = [1, in_channels, variant.size, variant.size];
@@ -175,4 +179,9 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
             captured.ok().map(|(_, capture)| capture)
         }),
     }
+}
+
+/// A network whose parameters are drawn when they are used, so never here.
+fn fresh(config: &Config) -> Network {
+    config.init(&Backend::Cpu.device().expect("the cpu is always there"))
 }

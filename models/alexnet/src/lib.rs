@@ -27,6 +27,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, relu};
 
@@ -137,7 +138,21 @@ impl ImageClassifier for AlexNet {
         })
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+}
+
+impl Head for AlexNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let mut x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
         for hidden in &self.hidden {
             x = relu(hidden.forward(self.dropout.forward(x)));
@@ -145,15 +160,20 @@ impl ImageClassifier for AlexNet {
         self.classifier.forward(x)
     }
 
-    fn min_size(&self) -> usize {
-        MIN_SIZE
+    fn starts_with_average(&self) -> bool {
+        false
     }
 
     fn num_features(&self) -> usize {
         NUM_FEATURES
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         self.classifier = LinearConfig::new(HIDDEN, num_classes).init(device);
     }
 }

@@ -3,6 +3,8 @@ use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::module::Module;
 use burn::tensor::{Device, PrimitiveConversionError, Tensor};
 
+use crate::Head;
+
 /// A network that turns images into class scores.
 ///
 /// A Burn tensor carries its backend in its device, so the same compiled model runs on every
@@ -16,12 +18,26 @@ pub trait ImageClassifier: Module {
     /// images `[N, C, H, W]` → features `[N, num_features, h, w]`
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4>;
 
+    /// The layers behind the features.
+    fn head(&self) -> &dyn Head;
+
+    /// [`head`](Self::head), to be changed.
+    fn head_mut(&mut self) -> &mut dyn Head;
+
+    /// The paths of the modules whose parameters
+    /// [`reset_classifier`](Self::reset_classifier) replaces; `classifier` alone in most networks.
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["classifier"]
+    }
+
     /// Classifies features.
     ///
     /// # Shapes
     ///
     /// features `[N, num_features, h, w]` → logits `[N, num_classes]`
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2>;
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+        self.head().forward(features)
+    }
 
     /// Classifies images.
     ///
@@ -78,8 +94,7 @@ pub trait ImageClassifier: Module {
     ///
     /// features `[N, num_features, h, w]` → `[N, num_classes, h, w]`
     fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        let _ = features;
-        None
+        self.head().class_maps(features)
     }
 
     /// Side of the smallest square image that the network can take, in pixels.
@@ -94,10 +109,15 @@ pub trait ImageClassifier: Module {
     }
 
     /// Number of channels of the features.
-    fn num_features(&self) -> usize;
+    fn num_features(&self) -> usize {
+        self.head().num_features()
+    }
 
-    /// Replaces the classifier by a fresh one for `num_classes` classes, for transfer learning.
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device);
+    /// Replaces the classifier by a fresh one for `num_classes` classes, for transfer learning,
+    /// and so the auxiliary classifiers' last layers, where there are any.
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        self.head_mut().reset(num_classes, device);
+    }
 
     /// Adds the fresh auxiliary classifiers that the architecture is trained with, where it has
     /// any. Inference has no use for them.

@@ -25,9 +25,10 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, batch_norm, cat,
-    fork, relu, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, batch_norm, cat, fork,
+    torch_uniform,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -50,9 +51,6 @@ pub struct DenseNetConfig {
     /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -156,7 +154,7 @@ impl DenseNetConfig {
             blocks,
             norm: self.norm(channels).init(device),
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
+                .with_activation(Activation::Relu)
                 .with_initializer(Some(torch_uniform()))
                 .init(device),
             min_size,
@@ -223,24 +221,16 @@ impl ImageClassifier for DenseNet {
         self.norm.apply(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(relu(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(relu(features)))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         self.min_size
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

@@ -30,10 +30,11 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
+    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
     make_divisible,
 };
 
@@ -66,9 +67,6 @@ pub struct EfficientNetConfig {
     /// Share of a batch's statistics in BatchNorm's running ones.
     #[config(default = "0.1")]
     pub momentum: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -175,7 +173,6 @@ impl EfficientNetConfig {
             stages,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(uniform_by_outputs()))
                 .init(device),
@@ -256,20 +253,12 @@ impl ImageClassifier for EfficientNet {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

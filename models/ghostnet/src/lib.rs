@@ -21,6 +21,7 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, fork, global_avg_pool2d,
@@ -185,7 +186,17 @@ impl ImageClassifier for GhostNet {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+}
+
+impl Head for GhostNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let mut hidden = self.hidden.apply(global_avg_pool2d(features));
         if let Some(norm) = &self.hidden_norm {
             hidden = norm.apply(hidden);
@@ -193,12 +204,20 @@ impl ImageClassifier for GhostNet {
         self.classifier.forward(self.dropout.forward(relu(hidden)))
     }
 
+    fn starts_with_average(&self) -> bool {
+        true
+    }
+
     fn num_features(&self) -> usize {
         let [_, num_features, _, _] = self.hidden.weight.lazy_shape().dims();
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        self.classifier.num_classes()
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         self.classifier = self.reading.classifier(num_classes, device);
     }
 }
@@ -230,6 +249,13 @@ impl GhostModule {
 }
 
 impl Classifier {
+    fn num_classes(&self) -> usize {
+        match self {
+            Self::FullyConnected(linear) => linear.weight.lazy_shape()[1],
+            Self::Pointwise(conv) => conv.weight.lazy_shape()[0],
+        }
+    }
+
     fn forward(&self, hidden: Tensor<4>) -> Tensor<2> {
         match self {
             Self::FullyConnected(linear) => linear.forward(hidden.flatten(1, 3)),

@@ -29,10 +29,10 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, cat,
+    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
     linear_with_bias, relu, torch_uniform,
 };
-use zoo_core::{TrainingOutput, check_size};
+use zoo_core::{Head, TrainingOutput, check_size};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -43,9 +43,6 @@ pub struct GoogLeNetConfig {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -154,7 +151,6 @@ impl GoogLeNetConfig {
             stages,
             aux: None,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(NARROW))
                 .with_bias_initializer(Some(torch_uniform()))
@@ -229,8 +225,16 @@ impl ImageClassifier for GoogLeNet {
         features
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["classifier", "aux.0.classifier", "aux.1.classifier"]
     }
 
     fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
@@ -241,16 +245,8 @@ impl ImageClassifier for GoogLeNet {
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
     }
 
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {

@@ -23,11 +23,12 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, add, fork, torch_uniform,
+    ConvNormActConfig, add, fork, torch_uniform,
 };
 
 mod pretrained;
@@ -39,9 +40,6 @@ pub struct InceptionResNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -178,7 +176,6 @@ impl InceptionResNetV2Config {
                 .with_epsilon(EPSILON)
                 .init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -198,24 +195,16 @@ impl ImageClassifier for InceptionResNetV2 {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

@@ -26,10 +26,11 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, cat, torch_uniform,
+    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, SqueezeExcite,
+    SqueezeExciteConfig, cat, torch_uniform,
 };
 
 mod pretrained;
@@ -41,9 +42,6 @@ pub struct InceptionV2Config {
     /// Squeeze-and-excitation after each module, by this reduction of the channels; none by
     /// default.
     pub squeeze_reduction: Option<usize>,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -159,9 +157,7 @@ impl InceptionV2Config {
             conv2: vec![conv([64, 64], 1).init(device), conv([64, 192], 3).init(device)],
             pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
-                .init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
         }
     }
 
@@ -224,24 +220,16 @@ impl ImageClassifier for InceptionV2 {
         self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

@@ -28,10 +28,10 @@ use burn::tensor::{Device, Tensor};
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
 use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, Padding, torch_uniform,
+    ConvNormActConfig, Padding, torch_uniform,
 };
+use zoo_core::{Head, TrainingOutput, check_size};
 pub use zoo_core::{ImageClassifier, Port};
-use zoo_core::{TrainingOutput, check_size};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -45,9 +45,6 @@ pub struct InceptionV3Config {
     /// Whose implementation to follow.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -183,7 +180,6 @@ impl InceptionV3Config {
             stages,
             aux: None,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(INITIALIZER))
                 .with_bias_initializer(Some(torch_uniform()))
@@ -207,8 +203,16 @@ impl ImageClassifier for InceptionV3 {
         run(&self.stages[AUXILIARY_STAGE..], self.forward_middle(images))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["classifier", "aux.classifier"]
     }
 
     /// # Panics
@@ -225,20 +229,12 @@ impl ImageClassifier for InceptionV3 {
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
     fn min_size(&self) -> usize {
         MIN_SIZE
     }
 
     fn min_training_size(&self) -> usize {
         if self.aux.is_some() { AUXILIARY_MIN_SIZE } else { MIN_SIZE }
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
     }
 
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {

@@ -17,10 +17,11 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
 use zoo_core::layers::{
-    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, HeadKind, torch_uniform,
+    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_uniform,
 };
 
 mod pretrained;
@@ -32,9 +33,6 @@ pub struct InceptionV4Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -153,7 +151,6 @@ impl InceptionV4Config {
             stem: stem.init(device),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -173,23 +170,15 @@ impl ImageClassifier for InceptionV4 {
         self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }

@@ -27,6 +27,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Activation, Apply};
 
@@ -117,22 +118,45 @@ impl ImageClassifier for LeNet {
         self.pool.forward(self.activation.forward(self.conv2.apply(x)))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["fc3"]
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+}
+
+impl Head for LeNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let x = adaptive_avg_pool2d(features, [self.map_size; 2]).flatten(1, 3);
         let x = self.activation.forward(self.fc1.forward(x));
         let x = self.activation.forward(self.fc2.forward(x));
         self.fc3.forward(x)
     }
 
-    fn min_size(&self) -> usize {
-        MIN_SIZE
+    fn starts_with_average(&self) -> bool {
+        false
     }
 
     fn num_features(&self) -> usize {
         16
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.fc3.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         self.fc3 = LinearConfig::new(84, num_classes).init(device);
     }
 }

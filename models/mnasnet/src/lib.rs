@@ -26,9 +26,10 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     SqueezeExcite, SqueezeExciteConfig, add, fork, he_by_group, make_divisible,
 };
 
@@ -49,9 +50,6 @@ pub struct MnasNetConfig {
     /// Share of a batch's statistics in BatchNorm's running ones; the default is torchvision's.
     #[config(default = "3e-4")]
     pub momentum: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -171,7 +169,6 @@ impl MnasNetConfig {
             stages,
             head_conv: self.conv([channels, HEAD_CHANNELS], 1).init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(self.version.classifier_initializer()))
                 .init(device),
@@ -225,20 +222,12 @@ impl ImageClassifier for MnasNet {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

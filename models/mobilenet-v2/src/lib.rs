@@ -15,9 +15,10 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, add, fork, make_divisible,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding, add,
+    fork, make_divisible,
 };
 pub use zoo_core::{ImageClassifier, Images, Port};
 
@@ -39,9 +40,6 @@ pub struct MobileNetV2Config {
     /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
     #[config(default = "Images::ImageNet")]
     pub images: Images,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -120,7 +118,6 @@ impl MobileNetV2Config {
             blocks,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(Initializer::Normal { mean: 0.0, std: 0.01 }))
                 .init(device),
@@ -167,20 +164,12 @@ impl ImageClassifier for MobileNetV2 {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

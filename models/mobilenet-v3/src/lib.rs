@@ -23,6 +23,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
@@ -245,10 +246,24 @@ impl ImageClassifier for MobileNetV3 {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+}
+
+impl Head for MobileNetV3 {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let pooled = global_avg_pool2d(features).flatten(1, 3);
         let hidden = HardSwish.forward(self.hidden.forward(pooled));
         self.classifier.forward(self.dropout.forward(hidden))
+    }
+
+    fn starts_with_average(&self) -> bool {
+        true
     }
 
     fn num_features(&self) -> usize {
@@ -256,7 +271,12 @@ impl ImageClassifier for MobileNetV3 {
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         let [hidden, _] = self.classifier.weight.lazy_shape().dims();
         self.classifier = linear([hidden, num_classes], device);
     }

@@ -28,9 +28,10 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    ClassifierHead, ClassifierHeadConfig, ConvNormAct, HeadKind, Padding, relu,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, Padding, relu,
 };
 
 mod cell;
@@ -56,9 +57,6 @@ pub struct NASNetConfig {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.5")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -146,7 +144,8 @@ impl NASNetConfig {
             stages,
             reduction_cells,
             classifier: ClassifierHeadConfig::new(inputs.later, self.num_classes)
-                .with_kind(self.head)
+                // It changes nothing where the features have an activation behind them.
+                .with_activation(Activation::Relu)
                 .with_dropout(self.dropout)
                 .init(device),
             earlier_input: self.earlier_input,
@@ -177,24 +176,15 @@ impl ImageClassifier for NASNet {
         }
     }
 
-    /// The activation changes nothing where the features have one behind them.
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(relu(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(relu(features)))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }

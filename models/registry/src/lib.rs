@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{
-    Deepened, Family, HiddenLayer, ImageClassifier, ImageSegmenter, TrainingOutput, Variant,
+    Deepened, Family, Head, HiddenLayer, ImageClassifier, ImageSegmenter, TrainingOutput, Variant,
 };
 
 macro_rules! architectures {
@@ -154,21 +154,27 @@ macro_rules! architectures {
                 }
             }
 
-            fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+            fn head(&self) -> &dyn Head {
                 match self {
-                    $(Self::$model(model) => model.forward_head(features),)*
+                    $(Self::$model(model) => model.head(),)*
+                }
+            }
+
+            fn head_mut(&mut self) -> &mut dyn Head {
+                match self {
+                    $(Self::$model(model) => model.head_mut(),)*
+                }
+            }
+
+            fn classifier_paths(&self) -> Vec<&'static str> {
+                match self {
+                    $(Self::$model(model) => model.classifier_paths(),)*
                 }
             }
 
             fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
                 match self {
                     $(Self::$model(model) => model.forward_training(images),)*
-                }
-            }
-
-            fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-                match self {
-                    $(Self::$model(model) => model.class_maps(features),)*
                 }
             }
 
@@ -181,18 +187,6 @@ macro_rules! architectures {
             fn min_training_size(&self) -> usize {
                 match self {
                     $(Self::$model(model) => model.min_training_size(),)*
-                }
-            }
-
-            fn num_features(&self) -> usize {
-                match self {
-                    $(Self::$model(model) => model.num_features(),)*
-                }
-            }
-
-            fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-                match self {
-                    $(Self::$model(model) => model.reset_classifier(num_classes, device),)*
                 }
             }
 
@@ -225,6 +219,12 @@ macro_rules! architectures {
             fn num_features(&self) -> usize {
                 match self {
                     $(Self::$seg_model(model) => model.num_features(),)*
+                }
+            }
+
+            fn classifier_paths(&self) -> Vec<&'static str> {
+                match self {
+                    $(Self::$seg_model(model) => model.classifier_paths(),)*
                 }
             }
 
@@ -349,6 +349,14 @@ impl Network {
         match self {
             Self::Classifier(network) => network.min_size(),
             Self::Segmenter(network) => network.min_size(),
+        }
+    }
+
+    /// The paths of the modules that tell the classes apart, which a fresh classifier replaces.
+    pub fn classifier_paths(&self) -> Vec<&'static str> {
+        match self {
+            Self::Classifier(network) => network.classifier_paths(),
+            Self::Segmenter(network) => network.classifier_paths(),
         }
     }
 

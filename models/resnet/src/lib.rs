@@ -34,9 +34,10 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
+    SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -79,9 +80,6 @@ pub struct ResNetConfig {
     /// Whose implementation to follow.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -217,9 +215,7 @@ impl ResNetConfig {
             pool: pool.filter(|_| self.halving != Halving::Averaged).map(|pool| pool.init()),
             smoothing: self.smoothing(has_pool),
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
-                .init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
             min_size: match (self.halving, self.shortcut, self.stem) {
                 // Behind the stem, each of four halvings needs two pixels.
                 (Halving::Averaged | Halving::Blurred, ..) | (_, ShortcutKind::Averaged, _) => 17,
@@ -344,24 +340,16 @@ impl ImageClassifier for ResNet {
         self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         self.min_size
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

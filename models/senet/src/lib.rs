@@ -58,10 +58,11 @@ use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, fork, he_by_group, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
+    fork, he_by_group, torch_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
 
@@ -81,9 +82,6 @@ pub struct SENetConfig {
     /// Probability of dropping a feature before the classifier while training; 0.2 in SENet-154.
     #[config(default = "0.0")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -214,7 +212,6 @@ impl SENetConfig {
             pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -244,24 +241,16 @@ impl ImageClassifier for SENet {
         self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

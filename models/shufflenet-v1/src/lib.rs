@@ -22,10 +22,11 @@ use burn::module::{Initializer, Module};
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, cat, channel_shuffle, fork, relu,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
+    cat, channel_shuffle, fork, relu,
 };
 
 mod pretrained;
@@ -36,9 +37,6 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 pub struct ShuffleNetV1Config {
     /// Groups of the 1×1 convolutions: 1, 2, 3, 4 or 8.
     pub groups: usize,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -118,9 +116,7 @@ impl ShuffleNetV1Config {
             stem: conv([self.in_channels, STEM_CHANNELS], 3).with_stride(2).init(device),
             pool: pool.init(),
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
-                .init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
         }
     }
 }
@@ -131,20 +127,12 @@ impl ImageClassifier for ShuffleNetV1 {
         self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

@@ -21,9 +21,10 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, cat, channel_shuffle, fork, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
+    channel_shuffle, fork, torch_uniform,
 };
 pub use zoo_core::{ImageClassifier, Images};
 
@@ -41,9 +42,6 @@ pub struct ShuffleNetV2Config {
     /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
     #[config(default = "Images::ImageNet")]
     pub images: Images,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -110,7 +108,6 @@ impl ShuffleNetV2Config {
             stages,
             head_conv: conv([channels, self.head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(self.head_channels, self.num_classes)
-                .with_kind(self.head)
                 .init(device),
         }
     }
@@ -126,20 +123,12 @@ impl ImageClassifier for ShuffleNetV2 {
         self.head_conv.forward(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

@@ -24,6 +24,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, cat, conv_with_bias, fork, global_avg_pool2d, relu};
 
@@ -139,7 +140,21 @@ impl ImageClassifier for SqueezeNet {
         x
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn min_size(&self) -> usize {
+        self.min_size
+    }
+}
+
+impl Head for SqueezeNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let maps = relu(self.classifier.apply(self.dropout.forward(features)));
         global_avg_pool2d(maps).flatten(1, 3)
     }
@@ -148,8 +163,9 @@ impl ImageClassifier for SqueezeNet {
         Some(relu(self.classifier.apply(features)))
     }
 
-    fn min_size(&self) -> usize {
-        self.min_size
+    /// Each place has an activation of its own before the average.
+    fn starts_with_average(&self) -> bool {
+        false
     }
 
     fn num_features(&self) -> usize {
@@ -157,8 +173,13 @@ impl ImageClassifier for SqueezeNet {
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier = classifier(self.num_features(), num_classes, device);
+    fn num_classes(&self) -> usize {
+        let [num_classes, _, _, _] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
+        self.classifier = classifier(Head::num_features(self), num_classes, device);
     }
 }
 

@@ -32,6 +32,7 @@ use burn::nn::{
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Activation, Apply, batch_norm, conv_with_bias, he, linear_with_bias, relu};
 
@@ -160,7 +161,21 @@ impl ImageClassifier for Vgg {
         })
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+}
+
+impl Head for Vgg {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let mut x = adaptive_avg_pool2d(features, [self.map_size; 2]).flatten(1, 3);
         for hidden in &self.hidden {
             x = self.dropout.forward(relu(hidden.forward(x)));
@@ -168,15 +183,20 @@ impl ImageClassifier for Vgg {
         self.classifier.forward(x)
     }
 
-    fn min_size(&self) -> usize {
-        MIN_SIZE
+    fn starts_with_average(&self) -> bool {
+        self.map_size == 1
     }
 
     fn num_features(&self) -> usize {
         NUM_FEATURES
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         let [channels, _] = self.classifier.weight.lazy_shape().dims();
         self.classifier = linear([channels, num_classes], device);
     }

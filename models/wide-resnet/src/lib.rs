@@ -27,10 +27,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, add, batch_norm,
-    fork, he, relu, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork, he,
+    relu, torch_uniform,
 };
 
 mod pretrained;
@@ -53,9 +54,6 @@ pub struct WideResNetConfig {
     /// What the features are.
     #[config(default = "Features::Normalised")]
     pub features: Features,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -154,7 +152,7 @@ impl WideResNetConfig {
             norm: BatchNormConfig::new(channels).init(device),
             features: self.features,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
+                .with_activation(Activation::Relu)
                 .with_initializer(Some(torch_uniform()))
                 .init(device),
         }
@@ -198,20 +196,12 @@ impl ImageClassifier for WideResNet {
         }
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(relu(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(relu(features)))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

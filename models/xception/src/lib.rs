@@ -25,9 +25,10 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
+use zoo_core::Head;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, Padding, add, fork, he, relu,
+    Padding, add, fork, he, relu,
 };
 pub use zoo_core::{ImageClassifier, Port};
 
@@ -43,9 +44,6 @@ pub struct XceptionConfig {
     /// Whose implementation to follow.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -123,7 +121,6 @@ impl XceptionConfig {
             blocks,
             head_convs: self.separable_convs(channels, &HEAD_CHANNELS, device),
             classifier: ClassifierHeadConfig::new(num_features, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -210,24 +207,16 @@ impl ImageClassifier for Xception {
         self.head_convs.iter().fold(x, |x, conv| relu(conv.forward(x)))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 
