@@ -17,7 +17,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::Error;
 use crate::graph::{Activation, Binary, Graph, Node, Op, PoolKind, Value, ValueId, Window};
 
-/// What a forward pass returns: one tensor or two.
+/// What a forward pass returns: a tensor, two of them, or a list.
 pub trait Outputs {
     /// Which tensors of the recording they are.
     #[doc(hidden)]
@@ -33,6 +33,12 @@ impl<const D: usize> Outputs for Tensor<D> {
 impl<const A: usize, const B: usize> Outputs for (Tensor<A>, Tensor<B>) {
     fn ids(&self) -> Vec<TensorId> {
         vec![id(&self.0), id(&self.1)]
+    }
+}
+
+impl<const D: usize> Outputs for Vec<Tensor<D>> {
+    fn ids(&self) -> Vec<TensorId> {
+        self.iter().map(id).collect()
     }
 }
 

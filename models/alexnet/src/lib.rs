@@ -27,9 +27,9 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, relu};
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -91,6 +91,15 @@ const MAP_SIZE: usize = 6;
 /// Outputs of a hidden layer.
 const HIDDEN: usize = 4096;
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 4] = [
+    PyramidLevel::new("stages.0",  64,  4),
+    PyramidLevel::new("stages.1", 192,  8),
+    PyramidLevel::new("stages.2", 256, 16),
+    PyramidLevel::new("pool",     256, 32),
+];
+
 /// The first convolution and three poolings leave one pixel.
 const MIN_SIZE: usize = 63;
 
@@ -131,11 +140,17 @@ impl Conv {
 }
 
 impl ImageClassifier for AlexNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.stages.iter().fold(images, |x, convs| {
-            let x = convs.iter().fold(x, |x, conv| relu(conv.apply(x)));
-            self.pool.apply(x)
-        })
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = images;
+        for (index, convs) in self.stages.iter().enumerate() {
+            x = convs.iter().fold(x, |x, conv| relu(conv.apply(x)));
+            x = self.pool.apply(maps.keep(format_args!("stages.{index}"), x)?);
+        }
+        maps.keep("pool", x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {

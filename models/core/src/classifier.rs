@@ -3,7 +3,7 @@ use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::module::Module;
 use burn::tensor::{Device, PrimitiveConversionError, Tensor};
 
-use crate::Head;
+use crate::{FeatureMaps, Head, PyramidLevel};
 
 /// A network that turns images into class scores.
 ///
@@ -11,12 +11,52 @@ use crate::Head;
 /// backend. [`forward_on`](Self::forward_on) is the entry for code that is generic over
 /// Burn's [`Backend`] trait.
 pub trait ImageClassifier: Module {
+    /// Runs the layers before the head, and hands the maps of the [`pyramid`](Self::pyramid) to
+    /// `maps` on the way to the features. `None` where `maps` ended the pass before it came there.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → features `[N, num_features, h, w]`
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>>;
+
+    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can give, the finest first: one for
+    /// each stride that the network has, the same as timm's `features_only` gives.
+    fn pyramid(&self) -> Vec<PyramidLevel>;
+
     /// Computes the unpooled features, the last feature map of the network.
     ///
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → features `[N, num_features, h, w]`
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4>;
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let features = self.forward_maps(images, &mut FeatureMaps::none());
+        features.expect("nothing ends a pass of which no map is wanted")
+    }
+
+    /// Computes some maps of the [`pyramid`](Self::pyramid), by their places in it, the finest
+    /// first, and no layer behind the last of them.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → maps `[N, channels, h, w]`, where `h` and `w` are about `H / stride`
+    /// and `W / stride`
+    ///
+    /// # Panics
+    ///
+    /// When the pyramid has no such level, or an image is smaller than
+    /// [`min_size`](Self::min_size).
+    fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
+        check_size(&images, self.min_size());
+        let pyramid = self.pyramid();
+        let is_there = |level: &usize| *level < pyramid.len();
+        assert!(levels.iter().all(is_there), "of {} levels, {levels:?} are wanted", pyramid.len());
+        let wanted = pyramid.into_iter().enumerate().filter(|(level, _)| levels.contains(level));
+        let mut maps = FeatureMaps::of(wanted.map(|(_, level)| level).collect());
+        if !levels.is_empty() {
+            self.forward_maps(images, &mut maps);
+        }
+        maps.into_tensors()
+    }
 
     /// The layers behind the features.
     fn head(&self) -> &dyn Head;

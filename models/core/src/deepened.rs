@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Activation, HeadKind};
-use crate::{Head, ImageClassifier, TrainingOutput};
+use crate::{FeatureMaps, Head, ImageClassifier, PyramidLevel, TrainingOutput};
 
 /// A hidden layer of a classifier that is a multi-layer perceptron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +126,12 @@ impl<M: ImageClassifier> Deepened<M> {
 }
 
 impl<M: ImageClassifier> ImageClassifier for Deepened<M> {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.network.forward_features(images)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        self.network.forward_maps(images, maps)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.network.pyramid()
     }
 
     fn head(&self) -> &dyn Head {

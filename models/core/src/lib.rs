@@ -16,6 +16,7 @@ mod keys;
 pub mod layers;
 mod parameters;
 mod preprocess;
+mod pyramid;
 mod segmenter;
 mod variant;
 
@@ -30,6 +31,7 @@ pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
 };
 pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground};
+pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Images, Labels, Paper, Port, Variant, Weights, parse_number, parse_width,

@@ -25,11 +25,11 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, batch_norm, cat, fork,
     torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -78,6 +78,8 @@ pub struct DenseNet {
     norm: BatchNorm,
     classifier: ClassifierHead,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Layers on maps of one size, and what leads to the next, smaller one.
@@ -133,6 +135,12 @@ impl DenseNetConfig {
             Stem::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
         };
 
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 1;
+        if pool.is_some() {
+            pyramid.push("stem_norm", channels, 2);
+            map_stride = 4;
+        }
         let mut blocks = Vec::with_capacity(depths.len());
         for (index, depth) in depths.iter().enumerate() {
             let mut layers = Vec::with_capacity(*depth);
@@ -140,13 +148,16 @@ impl DenseNetConfig {
                 layers.push(self.layer(channels, device));
                 channels += self.growth_rate;
             }
+            pyramid.push(format!("blocks.{index}.layers"), channels, map_stride);
             let mut transition = None;
             if index + 1 < depths.len() {
                 transition = Some(self.transition(channels, device));
                 channels /= 2;
+                map_stride *= 2;
             }
             blocks.push(DenseBlock { layers, transition });
         }
+        pyramid.push("norm", channels, map_stride);
         DenseNet {
             stem: stem.init(device),
             stem_norm,
@@ -158,6 +169,7 @@ impl DenseNetConfig {
                 .with_initializer(Some(torch_uniform()))
                 .init(device),
             min_size,
+            pyramid,
         }
     }
 
@@ -209,16 +221,25 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
 }
 
 impl ImageClassifier for DenseNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let mut x = self.stem.apply(images);
         if let Some(norm) = &self.stem_norm {
-            x = batch_norm(norm, Activation::Relu, x);
+            x = maps.keep("stem_norm", batch_norm(norm, Activation::Relu, x))?;
         }
         if let Some(pool) = &self.pool {
             x = pool.apply(x);
         }
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.norm.apply(x)
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep(format_args!("blocks.{index}.layers"), block.grow(x))?;
+            if let Some(transition) = &block.transition {
+                x = transition.forward(x);
+            }
+        }
+        maps.keep_activated("norm", self.norm.apply(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {
@@ -235,15 +256,12 @@ impl ImageClassifier for DenseNet {
 }
 
 impl DenseBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.layers.iter().fold(x, |x, layer| {
+    /// What all layers have found.
+    fn grow(&self, x: Tensor<4>) -> Tensor<4> {
+        self.layers.iter().fold(x, |x, layer| {
             let [seen, x] = fork(x);
             cat(vec![seen, layer.forward(x)])
-        });
-        match &self.transition {
-            Some(transition) => transition.forward(x),
-            None => x,
-        }
+        })
     }
 }
 

@@ -30,13 +30,13 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
     make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -100,6 +100,8 @@ pub struct EfficientNet {
     stages: Vec<Vec<MbConv>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part.
@@ -157,15 +159,19 @@ impl EfficientNetConfig {
         let mut channels = stem_channels;
         let mut built = 0;
         let mut stages = Vec::with_capacity(STAGES.len());
-        for (stage, depth) in STAGES.iter().zip(depths) {
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
+        for (index, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
             let mut blocks = Vec::with_capacity(depth);
-            for index in 0..depth {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..depth {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 let drop = self.stochastic_depth * built as f64 / total as f64;
                 blocks.push(self.block(stage, channels, stride, drop, device));
                 channels = self.wide(stage.channels);
                 built += 1;
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         EfficientNet {
@@ -176,6 +182,7 @@ impl EfficientNetConfig {
                 .with_dropout(self.dropout)
                 .with_initializer(Some(uniform_by_outputs()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -247,10 +254,17 @@ fn uniform_by_outputs() -> Initializer {
 }
 
 impl ImageClassifier for EfficientNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(self.head_conv.forward(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -21,12 +21,12 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, fork, global_avg_pool2d,
     make_divisible, relu,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 mod reading;
@@ -65,6 +65,8 @@ pub struct GhostNet {
     classifier: Classifier,
     #[module(skip)]
     reading: Reading,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Two ghost modules, one that widens and one that narrows (figure 3).
@@ -133,13 +135,21 @@ impl GhostNetConfig {
         let num_features = self.wide(HEAD_CHANNELS);
         let (hidden, hidden_norm) = reading.hidden(num_features, device);
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
+        pyramid.push("stem", channels, map_stride);
         let mut table = BLOCKS.iter();
         let mut stages = Vec::new();
-        for &depth in reading.depths() {
+        for (stage, &depth) in reading.depths().iter().enumerate() {
             let mut blocks = Vec::with_capacity(depth);
-            for block in table.by_ref().take(depth) {
+            for (index, block) in table.by_ref().take(depth).enumerate() {
                 blocks.push(self.block(block, channels, device));
                 channels = self.wide(block.channels);
+                // As in timm, the first map of a size, not the last one.
+                if block.stride > 1 {
+                    map_stride *= block.stride;
+                    pyramid.push(format!("stages.{stage}.{index}"), channels, map_stride);
+                }
             }
             stages.push(blocks);
         }
@@ -152,6 +162,7 @@ impl GhostNetConfig {
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: reading.classifier(self.num_classes, device),
             reading,
+            pyramid,
         }
     }
 
@@ -180,10 +191,18 @@ impl GhostNetConfig {
 }
 
 impl ImageClassifier for GhostNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
+        for (stage, blocks) in self.stages.iter().enumerate() {
+            for (index, block) in blocks.iter().enumerate() {
+                x = maps.keep(format_args!("stages.{stage}.{index}"), block.forward(x))?;
+            }
+        }
+        Some(self.head_conv.forward(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -32,7 +32,7 @@ use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
     linear_with_bias, relu, torch_uniform,
 };
-use zoo_core::{Head, TrainingOutput, check_size};
+use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -127,6 +127,16 @@ const AUXILIARY_SIZE: usize = 4;
 /// Outputs of an auxiliary classifier's hidden layer (§5).
 const AUXILIARY_HIDDEN: usize = 1024;
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem",       64,  2),
+    PyramidLevel::new("conv2",     192,  4),
+    PyramidLevel::new("stages.0",  480,  8),
+    PyramidLevel::new("stages.1",  832, 16),
+    PyramidLevel::new("stages.2", 1024, 32),
+];
+
 /// The stride of the stem and three poolings of 3×3 leave one pixel.
 const MIN_SIZE: usize = 15;
 
@@ -200,29 +210,39 @@ fn linear([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
 }
 
 impl GoogLeNet {
-    /// The features, and what the auxiliary classifiers see on the way to them.
-    fn forward_stages(&self, images: Tensor<4>) -> (Tensor<4>, Vec<Tensor<4>>) {
-        let x = self.pool.apply(self.stem.forward(images));
-        let mut x = self.conv2.iter().fold(x, |x, conv| conv.forward(x));
-        let mut seen = Vec::with_capacity(AUXILIARY_INPUTS.len());
+    /// [`forward_maps`](ImageClassifier::forward_maps), with what the auxiliary classifiers see on
+    /// the way.
+    fn forward_stages(
+        &self,
+        images: Tensor<4>,
+        maps: &mut FeatureMaps,
+        mut seen: impl FnMut(&Tensor<4>),
+    ) -> Option<Tensor<4>> {
+        let x = self.pool.apply(maps.keep("stem", self.stem.forward(images))?);
+        let x = self.conv2.iter().fold(x, |x, conv| conv.forward(x));
+        let mut x = maps.keep("conv2", x)?;
         for (stage, modules) in self.stages.iter().enumerate() {
             let is_last = stage + 1 == self.stages.len();
             x = if is_last { &self.last_pool } else { &self.pool }.apply(x);
             for (index, module) in modules.iter().enumerate() {
                 x = module.forward(x);
                 if AUXILIARY_INPUTS.contains(&(stage, index)) {
-                    seen.push(x.clone());
+                    seen(&x);
                 }
             }
+            x = maps.keep(format_args!("stages.{stage}"), x)?;
         }
-        (x, seen)
+        Some(x)
     }
 }
 
 impl ImageClassifier for GoogLeNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let (features, _) = self.forward_stages(images);
-        features
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        self.forward_stages(images, maps, |_| ())
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {
@@ -239,9 +259,14 @@ impl ImageClassifier for GoogLeNet {
 
     fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
         check_size(&images, MIN_SIZE);
-        let (features, seen) = self.forward_stages(images);
-        let heads = self.aux.iter().flatten().zip(seen);
-        let auxiliary = heads.map(|(head, x)| (AUXILIARY_WEIGHT, head.forward(x))).collect();
+        let mut heads = self.aux.iter().flatten();
+        let mut auxiliary = Vec::new();
+        let see = |x: &Tensor<4>| {
+            let head = heads.next();
+            auxiliary.extend(head.map(|head| (AUXILIARY_WEIGHT, head.forward(x.clone()))));
+        };
+        let features = self.forward_stages(images, &mut FeatureMaps::none(), see);
+        let features = features.expect("nothing ends a pass of which no map is wanted");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 

@@ -23,13 +23,13 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
     ConvNormActConfig, add, fork, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -144,6 +144,16 @@ fn stages() -> [StageRow; 3] {
     ]
 }
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem.branches.0.2",   64,  2),
+    PyramidLevel::new("stem.branches.0.5",  192,  4),
+    PyramidLevel::new("stages.0",           320,  8),
+    PyramidLevel::new("stages.1",          1088, 16),
+    PyramidLevel::new("head_conv",         1536, 32),
+];
+
 /// Channels of the convolution before the classifier.
 const HEAD_CHANNELS: usize = 1536;
 /// What the layers without padding need.
@@ -189,10 +199,18 @@ fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
 }
 
 impl ImageClassifier for InceptionResNetV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().fold(x, |x, stage| stage.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward_steps(images, |step, x| {
+            maps.keep(format_args!("stem.branches.0.{step}"), x)
+        })?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            x = maps.keep(format_args!("stages.{index}"), stage.forward(x))?;
+        }
+        maps.keep("head_conv", self.head_conv.forward(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {

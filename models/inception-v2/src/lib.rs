@@ -26,12 +26,12 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, SqueezeExcite,
     SqueezeExciteConfig, cat, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -116,6 +116,16 @@ const STAGES: [&[Row]; 3] = [
         Row { conv1x1: 352, conv3x3: [192, 320], double3x3: [160, 224], pool: Average(128) },
         Row { conv1x1: 352, conv3x3: [192, 320], double3x3: [192, 224], pool: Max(128) },
     ],
+];
+
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem",         64,  2),
+    PyramidLevel::new("conv2",       192,  4),
+    PyramidLevel::new("stages.0.1",  320,  8),
+    PyramidLevel::new("stages.1.3",  608, 16),
+    PyramidLevel::new("stages.2.1", 1024, 32),
 ];
 
 /// What the two poolings without padding need behind the stem.
@@ -214,10 +224,20 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 }
 
 impl ImageClassifier for InceptionV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(self.stem.forward(images));
-        let x = self.pool.apply(run(&self.conv2, x));
-        self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = maps.keep("stem", self.stem.forward(images))?;
+        let x = maps.keep("conv2", run(&self.conv2, self.pool.apply(x)))?;
+        let mut x = self.pool.apply(x);
+        for (stage, modules) in self.stages.iter().enumerate() {
+            for (index, module) in modules.iter().enumerate() {
+                x = maps.keep(format_args!("stages.{stage}.{index}"), module.forward(x))?;
+            }
+        }
+        Some(x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {

@@ -21,6 +21,8 @@
 //! convolutions; its first modules keep a 5×5 convolution. In torchvision, average pooling also
 //! counts the zeros beyond the border, which it does not in Keras.
 
+use std::ops::RangeBounds;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
@@ -30,7 +32,7 @@ use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
     ConvNormActConfig, Padding, torch_uniform,
 };
-use zoo_core::{Head, TrainingOutput, check_size};
+use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -148,6 +150,16 @@ impl Kind {
     }
 }
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem.branches.0.2",   64,  2),
+    PyramidLevel::new("stem.branches.0.5",  192,  4),
+    PyramidLevel::new("stages.0",           288,  8),
+    PyramidLevel::new("stages.1",           768, 16),
+    PyramidLevel::new("stages.2",          2048, 32),
+];
+
 /// What the layers without padding need.
 const MIN_SIZE: usize = 75;
 /// What the auxiliary classifier's layers without padding need.
@@ -199,8 +211,12 @@ impl InceptionV3Config {
 }
 
 impl ImageClassifier for InceptionV3 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        run(&self.stages[AUXILIARY_STAGE..], self.forward_middle(images))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        self.forward_stages(AUXILIARY_STAGE.., self.forward_middle(images, maps)?, maps)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {
@@ -223,9 +239,11 @@ impl ImageClassifier for InceptionV3 {
             return TrainingOutput { logits: self.forward(images), auxiliary: Vec::new() };
         };
         check_size(&images, self.min_training_size());
-        let middle = self.forward_middle(images);
-        let auxiliary = vec![(AUXILIARY_WEIGHT, aux.forward(middle.clone()))];
-        let features = run(&self.stages[AUXILIARY_STAGE..], middle);
+        let maps = &mut FeatureMaps::none();
+        let middle = self.forward_middle(images, maps);
+        let auxiliary = middle.iter().map(|x| (AUXILIARY_WEIGHT, aux.forward(x.clone()))).collect();
+        let features = middle.and_then(|x| self.forward_stages(AUXILIARY_STAGE.., x, maps));
+        let features = features.expect("nothing ends a pass of which no map is wanted");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 
@@ -250,14 +268,28 @@ impl ImageClassifier for InceptionV3 {
 }
 
 impl InceptionV3 {
-    /// The 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
-    fn forward_middle(&self, images: Tensor<4>) -> Tensor<4> {
-        run(&self.stages[..AUXILIARY_STAGE], self.stem.forward(images))
+    /// Up to the 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
+    fn forward_middle(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = self.stem.forward_steps(images, |step, x| {
+            maps.keep(format_args!("stem.branches.0.{step}"), x)
+        })?;
+        self.forward_stages(..AUXILIARY_STAGE, x, maps)
     }
-}
 
-fn run(stages: &[Vec<Branches>], x: Tensor<4>) -> Tensor<4> {
-    stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    fn forward_stages(
+        &self,
+        stages: impl RangeBounds<usize>,
+        mut x: Tensor<4>,
+        maps: &mut FeatureMaps,
+    ) -> Option<Tensor<4>> {
+        for (index, modules) in self.stages.iter().enumerate() {
+            if stages.contains(&index) {
+                x = modules.iter().fold(x, |x, module| module.forward(x));
+                x = maps.keep(format_args!("stages.{index}"), x)?;
+            }
+        }
+        Some(x)
+    }
 }
 
 impl AuxiliaryHead {

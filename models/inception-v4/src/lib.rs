@@ -17,12 +17,12 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -127,6 +127,16 @@ impl Kind {
     }
 }
 
+/// As in timm, the stem's first fork and not its second one, which has no padding.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem",         64,  2),
+    PyramidLevel::new("stages.0.0",  160,  4),
+    PyramidLevel::new("stages.1.3",  384,  8),
+    PyramidLevel::new("stages.2.7", 1024, 16),
+    PyramidLevel::new("stages.3.3", 1536, 32),
+];
+
 /// What the layers without padding need.
 const MIN_SIZE: usize = 75;
 
@@ -165,9 +175,18 @@ fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
 }
 
 impl ImageClassifier for InceptionV4 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
+        for (stage, modules) in self.stages.iter().enumerate() {
+            for (index, module) in modules.iter().enumerate() {
+                x = maps.keep(format_args!("stages.{stage}.{index}"), module.forward(x))?;
+            }
+        }
+        Some(x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {

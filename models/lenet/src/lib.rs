@@ -27,9 +27,9 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Activation, Apply};
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -87,6 +87,14 @@ enum Pool {
     Max(MaxPool2d),
 }
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 3] = [
+    PyramidLevel::new("conv1",  6, 1),
+    PyramidLevel::new("conv2", 16, 2),
+    PyramidLevel::new("pool",  16, 4),
+];
+
 /// Two convolutions of 5×5 and two poolings of 2×2 leave one pixel.
 const MIN_SIZE: usize = 16;
 
@@ -113,9 +121,16 @@ impl LeNetConfig {
 }
 
 impl ImageClassifier for LeNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(self.activation.forward(self.conv1.apply(images)));
-        self.pool.forward(self.activation.forward(self.conv2.apply(x)))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = self.activation.forward(self.conv1.apply(images));
+        let x = self.pool.forward(maps.keep("conv1", x)?);
+        let x = self.activation.forward(self.conv2.apply(x));
+        let x = self.pool.forward(maps.keep("conv2", x)?);
+        maps.keep("pool", x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {

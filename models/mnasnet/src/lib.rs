@@ -26,12 +26,12 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     SqueezeExcite, SqueezeExciteConfig, add, fork, he_by_group, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -74,6 +74,8 @@ pub struct MnasNet {
     stages: Vec<Vec<InvertedResidual>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// The paper's `MBConv`; without expansion its `SepConv`.
@@ -154,14 +156,18 @@ impl MnasNetConfig {
         let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
         let mut stages = Vec::with_capacity(table.len());
-        for stage in table {
+        for (index, stage) in table.iter().enumerate() {
             let mut blocks = Vec::with_capacity(stage.repeats);
-            for index in 0..stage.repeats {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..stage.repeats {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 blocks.push(self.block(stage, channels, stride, device));
                 channels = self.wide(stage.channels);
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         MnasNet {
@@ -172,6 +178,7 @@ impl MnasNetConfig {
                 .with_dropout(self.dropout)
                 .with_initializer(Some(self.version.classifier_initializer()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -216,10 +223,17 @@ impl MnasNetConfig {
 }
 
 impl ImageClassifier for MnasNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(self.head_conv.forward(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -23,11 +23,11 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
     he_by_group,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
@@ -67,6 +67,8 @@ pub struct MobileNetV1 {
     stages: Vec<Vec<DepthwiseSeparable>>,
     classifier: ClassifierHead,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A filter for each channel, then a mixture of the channels (figure 3).
@@ -96,24 +98,29 @@ impl MobileNetV1Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> MobileNetV1 {
         let stem_channels = self.wide(32);
+        let stem_stride = match self.images {
+            Images::ImageNet => 2,
+            Images::Cifar => 1,
+        };
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = stem_stride;
         let mut stages = Vec::with_capacity(STAGES.len());
-        for stage in &STAGES {
+        for (index, stage) in STAGES.iter().enumerate() {
             let mut blocks = Vec::with_capacity(stage.repeats);
-            for index in 0..stage.repeats {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..stage.repeats {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 blocks.push(self.block([channels, self.wide(stage.channels)], stride, device));
                 channels = self.wide(stage.channels);
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         MobileNetV1 {
             stem: self
                 .conv([self.in_channels, stem_channels], 3)
-                .with_stride(match self.images {
-                    Images::ImageNet => 2,
-                    Images::Cifar => 1,
-                })
+                .with_stride(stem_stride)
                 .with_padding(match self.port {
                     Port::PyTorch => Padding::Symmetric,
                     Port::Keras => Padding::Same,
@@ -129,6 +136,7 @@ impl MobileNetV1Config {
                 // Behind the stem, each of four halvings needs two pixels.
                 Port::Keras => 31,
             },
+            pyramid,
         }
     }
 
@@ -173,9 +181,17 @@ impl MobileNetV1Config {
 }
 
 impl ImageClassifier for MobileNetV1 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -15,11 +15,11 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding, add,
     fork, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
@@ -55,6 +55,8 @@ pub struct MobileNetV2 {
     blocks: Vec<InvertedResidual>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Narrow → wide → narrow, with a skip between the narrow ends when their shapes agree.
@@ -97,6 +99,8 @@ impl MobileNetV2Config {
             Images::Cifar => [1, 1],
         };
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = stem_stride;
         let mut blocks = Vec::new();
         for (number, stage) in STAGES.iter().enumerate() {
             for index in 0..stage.repeats {
@@ -106,8 +110,10 @@ impl MobileNetV2Config {
                     _ => 1,
                 };
                 let io = [channels, wide(stage.channels)];
-                blocks.push(self.block(io, stage.expansion, stride, device));
+                map_stride *= stride;
                 channels = wide(stage.channels);
+                pyramid.push(format!("blocks.{}", blocks.len()), channels, map_stride);
+                blocks.push(self.block(io, stage.expansion, stride, device));
             }
         }
         MobileNetV2 {
@@ -121,6 +127,7 @@ impl MobileNetV2Config {
                 .with_dropout(self.dropout)
                 .with_initializer(Some(Initializer::Normal { mean: 0.0, std: 0.01 }))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -158,10 +165,16 @@ impl MobileNetV2Config {
 }
 
 impl ImageClassifier for MobileNetV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep(format_args!("blocks.{index}"), block.forward(x))?;
+        }
+        Some(self.head_conv.forward(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

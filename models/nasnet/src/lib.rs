@@ -28,11 +28,11 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, Padding, relu,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod cell;
 mod pretrained;
@@ -101,6 +101,8 @@ pub struct NASNet {
     earlier_input: EarlierInput,
     #[module(skip)]
     reading: Reading,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// The features hold six hidden states of the last stage, which is four times as wide as the
@@ -124,14 +126,20 @@ impl NASNetConfig {
         };
         let stem_cells = [width / 4, width / 2]
             .map(|width| stack(&REDUCTION_CELL, width, EarlierInput::Nearest));
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", self.stem_channels, 2);
+        let reduced = REDUCTION_CELL.out_channels(width / 4);
+        pyramid.push("stem_cells.0", reduced, 4);
         let mut reduction_cells = Vec::new();
         let mut stages = Vec::new();
-        for width in [width, 2 * width, 4 * width] {
+        for (stage, width) in [width, 2 * width, 4 * width].into_iter().enumerate() {
             if !stages.is_empty() {
                 reduction_cells.push(stack(&REDUCTION_CELL, width, self.earlier_input));
             }
             let mut normal_cell = || stack(&NORMAL_CELL, width, EarlierInput::Nearest);
             stages.push((0..self.depth).map(|_| normal_cell()).collect());
+            let channels = NORMAL_CELL.out_channels(width);
+            pyramid.push(format!("stages.{stage}"), channels, 8 << stage);
         }
         NASNet {
             stem: self
@@ -150,16 +158,19 @@ impl NASNetConfig {
                 .init(device),
             earlier_input: self.earlier_input,
             reading: self.reading,
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for NASNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = maps.keep("stem", self.stem.forward(images))?;
         let mut inputs = Inputs { earlier: x.clone(), later: x };
-        for cell in &self.stem_cells {
-            inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
+        for (index, cell) in self.stem_cells.iter().enumerate() {
+            let output = cell.forward(&inputs);
+            let output = maps.keep_activated(format_args!("stem_cells.{index}"), output)?;
+            inputs.advance(output, EarlierInput::Nearest);
         }
         for (stage, cells) in self.stages.iter().enumerate() {
             if stage > 0 {
@@ -169,11 +180,16 @@ impl ImageClassifier for NASNet {
             for cell in cells {
                 inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
             }
+            inputs.later = maps.keep_activated(format_args!("stages.{stage}"), inputs.later)?;
         }
-        match self.reading {
+        Some(match self.reading {
             Reading::Cadene => inputs.later,
             Reading::Timm | Reading::Keras => relu(inputs.later),
-        }
+        })
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

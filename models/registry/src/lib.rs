@@ -20,7 +20,8 @@ use std::sync::LazyLock;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{
-    Deepened, Family, Head, HiddenLayer, ImageClassifier, ImageSegmenter, TrainingOutput, Variant,
+    Deepened, Family, FeatureMaps, Head, HiddenLayer, ImageClassifier, ImageSegmenter,
+    PyramidLevel, TrainingOutput, Variant,
 };
 
 macro_rules! architectures {
@@ -148,9 +149,19 @@ macro_rules! architectures {
         }
 
         impl ImageClassifier for Classifier {
-            fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+            fn forward_maps(
+                &self,
+                images: Tensor<4>,
+                maps: &mut FeatureMaps,
+            ) -> Option<Tensor<4>> {
                 match self {
-                    $(Self::$model(model) => model.forward_features(images),)*
+                    $(Self::$model(model) => model.forward_maps(images, maps),)*
+                }
+            }
+
+            fn pyramid(&self) -> Vec<PyramidLevel> {
+                match self {
+                    $(Self::$model(model) => model.pyramid(),)*
                 }
             }
 
@@ -320,6 +331,34 @@ impl Network {
         match self {
             Self::Classifier(network) => network.forward_features(images),
             Self::Segmenter(network) => network.forward_features(images),
+        }
+    }
+
+    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can give, the finest first; none of
+    /// a segmenter, which has a way back up of its own.
+    pub fn pyramid(&self) -> Vec<PyramidLevel> {
+        match self {
+            Self::Classifier(network) => network.pyramid(),
+            Self::Segmenter(_) => Vec::new(),
+        }
+    }
+
+    /// Computes some maps of the [`pyramid`](Self::pyramid), by their places in it, the finest first.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → maps `[N, channels, h, w]`
+    ///
+    /// # Panics
+    ///
+    /// When the pyramid has no such level, or images are smaller than [`min_size`](Self::min_size).
+    pub fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
+        match self {
+            Self::Classifier(network) => network.forward_pyramid(images, levels),
+            Self::Segmenter(_) => {
+                assert!(levels.is_empty(), "a segmenter has no pyramid, {levels:?} are wanted");
+                Vec::new()
+            }
         }
     }
 

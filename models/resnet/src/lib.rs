@@ -34,11 +34,11 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -152,6 +152,8 @@ pub struct ResNet {
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A few convolutions and a shortcut around them; the activation comes after their sum.
@@ -195,7 +197,12 @@ impl ResNetConfig {
     pub fn init(&self, device: &Device) -> ResNet {
         let (mut deep_stem, pool) = self.stem();
         let stem = deep_stem.pop().expect("a stem has a convolution");
+        let has_pool = pool.is_some();
+        // A stem without pooling does not halve its map either.
+        let [stem_stride, first_stride] = if has_pool { [2, 4] } else { [1, 1] };
         let mut channels = stem.channels[1];
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", channels, stem_stride);
         let mut stages = Vec::new();
         let depths = self.depths.into_iter().take_while(|depth| *depth > 0);
         for (stage, depth) in depths.enumerate() {
@@ -206,9 +213,9 @@ impl ResNetConfig {
                 blocks.push(self.block(channels, width, stride, device));
                 channels = self.out_channels(width);
             }
+            pyramid.push(format!("stages.{stage}"), channels, first_stride << stage);
             stages.push(blocks);
         }
-        let has_pool = pool.is_some();
         ResNet {
             deep_stem: deep_stem.into_iter().map(|conv| conv.init(device)).collect(),
             stem: stem.init(device),
@@ -223,6 +230,7 @@ impl ResNetConfig {
                 (_, _, Stem::Caffe) => 3,
                 _ => 1,
             },
+            pyramid,
         }
     }
 
@@ -328,16 +336,24 @@ impl ResNetConfig {
 }
 
 impl ImageClassifier for ResNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let x = self.deep_stem.iter().fold(images, |x, conv| conv.forward(x));
-        let mut x = self.stem.forward(x);
+        let mut x = maps.keep("stem", self.stem.forward(x))?;
         if let Some(pool) = &self.pool {
             x = pool.apply(x);
         }
         if let Some(smoothing) = &self.smoothing {
             x = smoothing.forward(x);
         }
-        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

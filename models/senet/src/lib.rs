@@ -58,13 +58,13 @@ use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
     fork, he_by_group, torch_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -112,6 +112,8 @@ pub struct SENet {
     pool: MaxPool2d,
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A few convolutions whose output is weighed by channel, and a shortcut around them; the
@@ -186,6 +188,8 @@ impl SENetConfig {
     pub fn init(&self, device: &Device) -> SENet {
         let stem = self.block.stem(self.in_channels);
         let mut channels = out_channels(&stem);
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", channels, 2);
         let mut stages = Vec::with_capacity(self.depths.len());
         for (stage, depth) in self.depths.into_iter().enumerate() {
             let mut blocks = Vec::with_capacity(depth);
@@ -205,6 +209,7 @@ impl SENetConfig {
                     shortcut: shortcut.map(|conv| conv.init(device)),
                 });
             }
+            pyramid.push(format!("stages.{stage}"), channels, 4 << stage);
             stages.push(blocks);
         }
         SENet {
@@ -214,6 +219,7 @@ impl SENetConfig {
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_dropout(self.dropout)
                 .init(device),
+            pyramid,
         }
     }
 }
@@ -235,10 +241,18 @@ fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 }
 
 impl ImageClassifier for SENet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let x = self.stem.iter().fold(images, |x, conv| conv.forward(x));
-        let x = self.pool.apply(x);
-        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+        let mut x = self.pool.apply(maps.keep("stem", x)?);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -22,12 +22,12 @@ use burn::module::{Initializer, Module};
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
     cat, channel_shuffle, fork, relu,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -52,6 +52,8 @@ pub struct ShuffleNetV1 {
     pool: MaxPool2d,
     stages: Vec<Vec<ShuffleUnit>>,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A bottleneck with a depthwise convolution (figure 2). Where it halves the image, the shortcut
@@ -102,6 +104,9 @@ impl ShuffleNetV1Config {
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
 
         let mut channels = STEM_CHANNELS;
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", channels, 2);
+        pyramid.push("pool", channels, 4);
         let mut stages = Vec::with_capacity(DEPTHS.len());
         for (stage, depth) in DEPTHS.into_iter().enumerate() {
             let out_channels = column.channels << stage;
@@ -110,6 +115,7 @@ impl ShuffleNetV1Config {
                 units.push(ShuffleUnit::new([channels, out_channels], self.groups, device));
                 channels = out_channels;
             }
+            pyramid.push(format!("stages.{stage}"), channels, 8 << stage);
             stages.push(units);
         }
         ShuffleNetV1 {
@@ -117,14 +123,24 @@ impl ShuffleNetV1Config {
             pool: pool.init(),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for ShuffleNetV1 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(self.stem.forward(images));
-        self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = self.pool.apply(maps.keep("stem", self.stem.forward(images))?);
+        let mut x = maps.keep("pool", x)?;
+        for (index, units) in self.stages.iter().enumerate() {
+            x = units.iter().fold(x, |x, unit| unit.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

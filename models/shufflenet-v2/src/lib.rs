@@ -21,11 +21,11 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
     channel_shuffle, fork, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images};
 
 mod pretrained;
@@ -58,6 +58,8 @@ pub struct ShuffleNetV2 {
     stages: Vec<Vec<ShuffleUnit>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Three convolutions of the same width for half of the channels (figure 3).
@@ -95,13 +97,23 @@ impl ShuffleNetV2Config {
         let stem = conv([self.in_channels, STEM_CHANNELS], 3).with_stride(stem_stride);
 
         let mut channels = STEM_CHANNELS;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = stem_stride;
+        pyramid.push("stem", channels, map_stride);
+        if pool.is_some() {
+            map_stride *= 2;
+            pyramid.push("pool", channels, map_stride);
+        }
         let mut stages = Vec::with_capacity(DEPTHS.len());
-        for (depth, out_channels) in DEPTHS.into_iter().zip(self.channels) {
+        for (stage, (depth, out_channels)) in DEPTHS.into_iter().zip(self.channels).enumerate() {
             let mut units = vec![ShuffleUnit::halving([channels, out_channels], device)];
             units.extend((1..depth).map(|_| ShuffleUnit::keeping(out_channels, device)));
             stages.push(units);
             channels = out_channels;
+            map_stride *= 2;
+            pyramid.push(format!("stages.{stage}"), channels, map_stride);
         }
+        pyramid.push("head_conv", self.head_channels, map_stride);
         ShuffleNetV2 {
             stem: stem.init(device),
             pool,
@@ -109,18 +121,26 @@ impl ShuffleNetV2Config {
             head_conv: conv([channels, self.head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(self.head_channels, self.num_classes)
                 .init(device),
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for ShuffleNetV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = self.stem.forward(images);
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
         if let Some(pool) = &self.pool {
-            x = pool.apply(x);
+            x = maps.keep("pool", pool.apply(x))?;
         }
-        let x = self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x));
-        self.head_conv.forward(x)
+        for (index, units) in self.stages.iter().enumerate() {
+            x = units.iter().fold(x, |x, unit| unit.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        maps.keep("head_conv", self.head_conv.forward(x))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -32,9 +32,9 @@ use burn::nn::{
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Activation, Apply, batch_norm, conv_with_bias, he, linear_with_bias, relu};
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -98,6 +98,17 @@ const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 /// Channels of the last convolution.
 const NUM_FEATURES: usize = CHANNELS[4];
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 6] = [
+    PyramidLevel::new("stages.0",  64,  1),
+    PyramidLevel::new("stages.1", 128,  2),
+    PyramidLevel::new("stages.2", 256,  4),
+    PyramidLevel::new("stages.3", 512,  8),
+    PyramidLevel::new("stages.4", 512, 16),
+    PyramidLevel::new("pool",     512, 32),
+];
+
 /// A map is halved five times.
 const MIN_SIZE: usize = 32;
 
@@ -154,11 +165,17 @@ fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
 }
 
 impl ImageClassifier for Vgg {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.stages.iter().fold(images, |x, layers| {
-            let x = layers.iter().fold(x, |x, layer| layer.forward(x));
-            self.pool.apply(x)
-        })
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = images;
+        for (index, layers) in self.stages.iter().enumerate() {
+            x = layers.iter().fold(x, |x, layer| layer.forward(x));
+            x = self.pool.apply(maps.keep(format_args!("stages.{index}"), x)?);
+        }
+        maps.keep("pool", x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {

@@ -27,12 +27,12 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use zoo_core::Head;
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork, he,
     relu, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -97,6 +97,8 @@ pub struct WideResNet {
     #[module(skip)]
     features: Features,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A few convolutions of the same width, the first of which has the stride, and a shortcut
@@ -136,6 +138,7 @@ impl WideResNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> WideResNet {
         let mut channels = STEM_CHANNELS;
+        let mut pyramid = Pyramid::default();
         let mut stages = Vec::with_capacity(CHANNELS.len());
         for (stage, narrow) in CHANNELS.into_iter().enumerate() {
             let mut blocks = Vec::with_capacity(self.depth);
@@ -144,8 +147,10 @@ impl WideResNetConfig {
                 blocks.push(self.block([channels, narrow * self.width], stride, device));
                 channels = narrow * self.width;
             }
+            pyramid.push(format!("stages.{stage}"), channels, 1 << stage);
             stages.push(blocks);
         }
+        pyramid.push("norm", channels, 1 << (CHANNELS.len() - 1));
         WideResNet {
             stem: conv([self.in_channels, STEM_CHANNELS], 3, 1).init(device),
             stages,
@@ -155,6 +160,7 @@ impl WideResNetConfig {
                 .with_activation(Activation::Relu)
                 .with_initializer(Some(torch_uniform()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -186,14 +192,21 @@ fn conv(channels: [usize; 2], kernel_size: usize, stride: usize) -> Conv2dConfig
 }
 
 impl ImageClassifier for WideResNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.apply(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        let x = self.norm.apply(x);
-        match self.features {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.apply(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        let x = maps.keep_activated("norm", self.norm.apply(x))?;
+        Some(match self.features {
             Features::Normalised => x,
             Features::Activated => relu(x),
-        }
+        })
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn head(&self) -> &dyn Head {

@@ -25,11 +25,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::Head;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     Padding, add, fork, he, relu,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -96,6 +96,16 @@ const FLOWS: [Flow; 5] = [
 
 const STEM_CHANNELS: [usize; 2] = [32, 64];
 const HEAD_CHANNELS: [usize; 2] = [1536, 2048];
+
+/// The last map of each size; those of blocks as the next block sees them, behind its activation.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem.1",       64,  2),
+    PyramidLevel::new("blocks.0",    128,  4),
+    PyramidLevel::new("blocks.1",    256,  8),
+    PyramidLevel::new("blocks.10",   728, 16),
+    PyramidLevel::new("head_convs", 2048, 32),
+];
 
 /// The stem's convolutions have no padding: 7 → 3 → 1.
 const MIN_SIZE: usize = 7;
@@ -201,10 +211,20 @@ impl XceptionConfig {
 }
 
 impl ImageClassifier for Xception {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.iter().fold(images, |x, conv| conv.forward(x));
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.head_convs.iter().fold(x, |x, conv| relu(conv.forward(x)))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = images;
+        for (index, conv) in self.stem.iter().enumerate() {
+            x = maps.keep(format_args!("stem.{index}"), conv.forward(x))?;
+        }
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep_activated(format_args!("blocks.{index}"), block.forward(x))?;
+        }
+        let x = self.head_convs.iter().fold(x, |x, conv| relu(conv.forward(x)));
+        maps.keep("head_convs", x)
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
     fn head(&self) -> &dyn Head {
