@@ -44,7 +44,7 @@ fn network(hidden: &[HiddenLayer], seed: u64) -> Network {
 fn tensors(network: &Network, hidden: &[HiddenLayer]) -> Tensors {
     let variant = variant(NAME).unwrap();
     let state = StateDict::of(network, &variant.layouts[0], &Default::default(), Precision::Single);
-    let state = state.with_hidden(hidden, &candidate(&variant).classifier());
+    let state = state.with_hidden(hidden, &(candidate(&variant).classifier)());
     let is_float = |tensor: &&zoo_import::Tensor| !tensor.name.ends_with("num_batches_tracked");
     let tensors = state.tensors().iter().filter(is_float);
     tensors
@@ -326,7 +326,10 @@ fn a_network_with_more_in_it_is_another_one() {
         let Some(zoo_import::Error::Unrecognised { reason, .. }) = error.downcast_ref() else {
             panic!("{key}: {error}");
         };
-        assert!(matches!(**reason, Unidentified::Keys(Unrecognised::Unknown(_))), "{key}: {error}");
+        assert!(
+            matches!(**reason, zoo_import::Unidentified::Keys(Unrecognised::Unknown(_))),
+            "{key}: {error}"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
 use zoo_import::{
-    Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognised, fit, recognise,
+    Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognised, candidate, fit, recognise,
 };
 use zoo_models::{Config, Network, VARIANTS, variant};
 use zoo_record::{Precision, Record};
@@ -227,6 +227,7 @@ fn every_variant_is_recognised_in_every_spelling() {
                 });
                 parameters.clone()
             }),
+            classifier: Box::new(|| (candidate(variant).classifier)()),
             capture: Box::new(|_, _| None),
         })
         .collect();
@@ -252,7 +253,7 @@ fn every_variant_is_recognised_in_every_spelling() {
             }
 
             let slots = (candidate.build)(7, candidate.usual.1);
-            let classifier = candidate.classifier();
+            let classifier = (candidate.classifier)();
             for (slot, key) in slots.iter().zip(layout.keys(&slots)) {
                 if classifier.contains(&slot.path) {
                     checkpoint.tensors.remove(&key.unwrap());

@@ -6,7 +6,7 @@
 
 use burn_zoo::Backend;
 use zoo_models::{FAMILIES, variant};
-use zoo_tests::fixture::{Fixture, Runtime};
+use zoo_tests::fixture::{Fixture, Pyramid, Runtime};
 
 /// Runs fixtures and prints a line for each.
 fn check(runtime: Runtime, slack: f32, wanted: impl Fn(&str) -> bool) {
@@ -100,6 +100,48 @@ fn cpu_agrees_with_the_references() {
 #[test]
 fn engine_agrees_with_the_references() {
     check(Runtime::Session(Backend::Cpu), 1.0, |_| true);
+}
+
+/// The families of the zoo that timm has.
+const IN_TIMM: [&str; 15] = [
+    "vgg",
+    "inception_v3",
+    "inception_v4",
+    "inception_resnet_v2",
+    "resnet",
+    "densenet",
+    "xception",
+    "mobilenet_v1",
+    "nasnet",
+    "senet",
+    "mobilenet_v2",
+    "mnasnet",
+    "mobilenet_v3",
+    "efficientnet",
+    "ghostnet",
+];
+
+#[test]
+fn pyramids_are_those_of_timm() {
+    let only = std::env::var("ZOO_PARITY_ONLY").unwrap_or_default();
+    let pyramids: Vec<Pyramid> = Pyramid::all().collect();
+    for family in IN_TIMM {
+        let is_of = |pyramid: &Pyramid| {
+            variant(&pyramid.fixture().variant).unwrap().config.family().name == family
+        };
+        assert!(pyramids.iter().any(is_of), "{family} has no fixture");
+    }
+    let mut failures = Vec::new();
+    for pyramid in pyramids.into_iter().filter(|pyramid| pyramid.parity.contains(&only)) {
+        match pyramid.check() {
+            Ok(()) => println!("{:<32} {} maps", pyramid.parity, pyramid.levels.len()),
+            Err(reason) => {
+                println!("{:<32} FAILED  {reason}", pyramid.parity);
+                failures.push(pyramid.parity);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:?}");
 }
 
 #[cfg(feature = "ndarray")]

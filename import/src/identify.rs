@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use zoo_core::{KeyLayout, Variant, parameters};
-use zoo_models::{Config, VARIANTS, unlisted, variant};
+use zoo_models::{Config, Network, VARIANTS, unlisted, variant};
 
 use crate::agreement::{Agreement, agreement};
 use crate::network::capture;
@@ -179,8 +179,13 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
         layouts: variant.layouts,
         usual: (variant.config.num_classes(), variant.config.in_channels()),
         build: Box::new(move |num_classes, in_channels| {
-            // Parameters are drawn when they are used, which these never are.
-            parameters(&sized(num_classes, in_channels).init(&Device::flex()))
+            parameters(&fresh(&sized(num_classes, in_channels)))
+        }),
+        classifier: Box::new(|| {
+            let network = fresh(&variant.config);
+            let (parameters, modules) = (parameters(&network), network.classifier_paths());
+            let of_classifier = parameters.into_iter().filter(|it| it.is_in(&modules));
+            of_classifier.map(|parameter| parameter.path).collect()
         }),
         capture: Box::new(move |num_classes, in_channels| {
             let images = [1, in_channels, variant.size, variant.size];
@@ -188,4 +193,9 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
             captured.ok().map(|(_, capture)| capture)
         }),
     }
+}
+
+/// A network whose parameters are drawn when they are used, so never here.
+fn fresh(config: &Config) -> Network {
+    config.init(&Device::flex())
 }

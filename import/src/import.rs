@@ -114,7 +114,7 @@ pub fn import(
     };
     let has_classifier = !recognition.is_some_and(|found| found.is_headless);
     let hidden = recognition.map_or(&[][..], |found| &found.hidden);
-    let absent = if has_classifier { BTreeSet::new() } else { candidate.classifier() };
+    let absent = if has_classifier { BTreeSet::new() } else { (candidate.classifier)() };
     let config = variant.config.clone().with_num_classes(num_classes).with_in_channels(in_channels);
     let mut network = config.init_with_hidden(hidden, device);
     let mut has_auxiliary = hidden.is_empty() && has_auxiliary(found, layouts);

@@ -17,7 +17,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::Error;
 use crate::graph::{Activation, Binary, Graph, Node, Op, PoolKind, Value, ValueId, Window};
 
-/// What a forward pass returns: tensors.
+/// What a forward pass returns: a tensor, a pair or a list.
 pub trait Outputs {
     /// Which tensors of the recording they are.
     #[doc(hidden)]
@@ -45,6 +45,16 @@ impl<A: Outputs, B: Outputs> Outputs for (A, B) {
 
     fn into_data(self) -> Vec<TensorData> {
         [self.0.into_data(), self.1.into_data()].concat()
+    }
+}
+
+impl<O: Outputs> Outputs for Vec<O> {
+    fn ids(&self) -> Vec<TensorId> {
+        self.iter().flat_map(Outputs::ids).collect()
+    }
+
+    fn into_data(self) -> Vec<TensorData> {
+        self.into_iter().flat_map(Outputs::into_data).collect()
     }
 }
 

@@ -58,7 +58,7 @@ pub fn export(
     let variant = variant(&card.variant).map_err(UnknownName::from)?;
     let layout = layout(&variant, card, options.layout)?;
     // A fresh classifier is no weight that anyone wants.
-    let classifier = candidate(&variant).classifier();
+    let classifier = (candidate(&variant).classifier)();
     let absent = if card.has_classifier { BTreeSet::new() } else { classifier.clone() };
     let state = StateDict::of(network, layout, &absent, options.precision)
         .with_hidden(&card.hidden, &classifier);
