@@ -13,7 +13,6 @@
 //! `download`, a [`Store`] keeps the records of published weights.
 
 mod atomic;
-mod capture;
 mod card;
 mod checkpoint;
 mod digest;
@@ -41,7 +40,6 @@ mod store;
 
 pub use atomic::write_atomically;
 pub use burn::store::burn_pack::Tensor;
-pub use capture::Capture;
 pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
 #[cfg(feature = "download")]
