@@ -13,7 +13,6 @@
 //! `download`, a [`Store`] keeps the records of published weights.
 
 mod agreement;
-mod capture;
 mod checkpoint;
 mod error;
 mod export;
@@ -36,7 +35,6 @@ mod rest;
 
 pub use agreement::{Agreement, NotCompared, agreement};
 pub use burn::store::burn_pack::Tensor;
-pub use capture::Capture;
 pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use export::{ExportFormat, ExportOptions, OPSETS, StateDict, export};

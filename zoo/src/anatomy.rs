@@ -1,13 +1,8 @@
 //! What a network consists of and what it costs, read off its own computation.
 
-use std::collections::HashMap;
-
-use burn::backend::ir::{
-    BaseOperationIr, FloatOperationIr, ModuleOperationIr, NumericOperationIr, OperationIr,
-    TensorId, TensorIr,
-};
 use serde::Serialize;
 use zoo_core::{count_trainable, parameters};
+use zoo_graph::{Node, Op};
 use zoo_import::{NotCaptured, capture};
 use zoo_models::Config;
 
@@ -45,30 +40,28 @@ pub struct Part {
 ///
 /// When the network can't take images of that size.
 pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
-    let (model, mut capture) = capture(config, &[], [1, config.in_channels(), size, size])?;
-    let paths = &mut capture.parameters;
+    let (model, graph) = capture(config, &[], [1, config.in_channels(), size, size])?;
+    let paths = graph.parameters();
     let mut parts: Vec<Part> = Vec::new();
     let mut current = None;
-    for operation in &capture.operations {
-        match operation {
-            OperationIr::BaseFloat(BaseOperationIr::Reshape(reshape)) => {
-                rename(paths, reshape.input.id, reshape.out.id);
-            }
-            OperationIr::BaseFloat(BaseOperationIr::SwapDims(swap)) => {
-                rename(paths, swap.input.id, swap.out.id);
-            }
-            _ => {}
-        }
-        let Some((weight, output, macs)) = layer(operation) else {
-            if let (Some(index), Some(output)) = (current, maps(operation)) {
+    for node in &graph.nodes {
+        let output = graph.shape(node.output);
+        if !is_layer(node) {
+            if let Some(index) = current
+                && is_map(&node.op)
+                && output.len() > 1
+            {
                 let part: &mut Part = &mut parts[index];
-                if normed(operation, paths).is_none_or(|name| name == part.name) {
-                    part.output = output.shape.to_vec();
+                // A BatchNorm may be of the next part already, behind a pooling.
+                let normed = matches!(node.op, Op::BatchNorm { .. }).then(|| node.inputs[1]);
+                let normed = normed.and_then(|gamma| paths.get(&gamma));
+                if normed.is_none_or(|path| part_of(path) == part.name) {
+                    part.output = output.to_vec();
                 }
             }
             continue;
-        };
-        let Some(path) = paths.get(&weight.id) else {
+        }
+        let Some(path) = paths.get(&node.inputs[1]) else {
             continue;
         };
         let name = part_of(path);
@@ -84,8 +77,8 @@ pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
             parts.len() - 1
         });
         parts[index].layers += 1;
-        parts[index].macs += macs;
-        parts[index].output = output.shape.to_vec();
+        parts[index].macs += graph.macs(node);
+        parts[index].output = output.to_vec();
         current = Some(index);
     }
     for parameter in parameters(&model).iter().filter(|parameter| parameter.is_trainable()) {
@@ -101,54 +94,15 @@ pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
     })
 }
 
-/// The weight, the output and the multiply-accumulates of an operation that has them.
-fn layer(operation: &OperationIr) -> Option<(&TensorIr, &TensorIr, u64)> {
-    let count = |tensor: &TensorIr| tensor.shape.iter().product::<usize>() as u64;
-    match operation {
-        OperationIr::Module(ModuleOperationIr::Conv2d(conv)) => {
-            let per_output = count(&conv.weight) / conv.weight.shape[0] as u64;
-            Some((&conv.weight, &conv.out, count(&conv.out) * per_output))
-        }
-        OperationIr::Module(ModuleOperationIr::ConvTranspose2d(conv)) => {
-            let per_input = count(&conv.weight) / conv.weight.shape[0] as u64;
-            Some((&conv.weight, &conv.out, count(&conv.x) * per_input))
-        }
-        OperationIr::Module(ModuleOperationIr::Linear(linear)) => {
-            let per_output = linear.weight.shape[0] as u64;
-            Some((&linear.weight, &linear.out, count(&linear.out) * per_output))
-        }
-        OperationIr::Float(_, FloatOperationIr::Matmul(matmul)) => {
-            let inner = *matmul.lhs.shape.last()? as u64;
-            Some((&matmul.rhs, &matmul.out, count(&matmul.out) * inner))
-        }
-        _ => None,
-    }
+/// Whether an operation is a convolution or a fully connected layer, where its second input is a
+/// parameter.
+fn is_layer(node: &Node) -> bool {
+    matches!(node.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Linear | Op::MatMul)
 }
 
-/// What an operation makes of its inputs, if that is as many pixels: a sum, an activation, several
-/// maps behind one another.
-fn maps(operation: &OperationIr) -> Option<&TensorIr> {
-    use NumericOperationIr::{Mean, MeanDim, Sum, SumDim, SumDims};
-    match operation {
-        OperationIr::BaseFloat(BaseOperationIr::Cat(cat)) => Some(&cat.out),
-        OperationIr::NumericFloat(_, Mean(_) | MeanDim(_) | Sum(_) | SumDim(_) | SumDims(_)) => {
-            None
-        }
-        OperationIr::Module(ModuleOperationIr::BatchNorm(norm)) => Some(&norm.out),
-        OperationIr::NumericFloat(..) | OperationIr::Float(..) => operation.outputs().next(),
-        _ => None,
-    }
-    .filter(|output| output.shape.num_dims() > 1)
-}
-
-/// The part that a BatchNorm is of, which may be the next one already, behind a pooling.
-fn normed<'p>(operation: &OperationIr, paths: &'p HashMap<TensorId, String>) -> Option<&'p str> {
-    match operation {
-        OperationIr::Module(ModuleOperationIr::BatchNorm(norm)) => {
-            paths.get(&norm.gamma.id).map(|path| part_of(path))
-        }
-        _ => None,
-    }
+/// Whether an operation takes maps together or scales them, so that a part may end with it.
+fn is_map(op: &Op) -> bool {
+    matches!(op, Op::BatchNorm { .. } | Op::Binary(_) | Op::Concat { .. } | Op::Scalar(..))
 }
 
 /// The first segment of a path, with the second one where that is a number.
@@ -160,12 +114,5 @@ fn part_of(path: &str) -> &str {
     match ends.next() {
         Some(second) if path[first + 1..second].parse::<usize>().is_ok() => &path[..second],
         _ => &path[..first],
-    }
-}
-
-/// A parameter stays itself under another shape.
-fn rename(paths: &mut HashMap<TensorId, String>, from: TensorId, to: TensorId) {
-    if let Some(path) = paths.get(&from) {
-        paths.insert(to, path.clone());
     }
 }

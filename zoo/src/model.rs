@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use burn::backend::ir::TensorId;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use zoo_core::{Preprocess, Variant, catch, decode::decode_over, fill_with_noise, parameters};
@@ -312,7 +311,7 @@ impl Model {
             return Ok(self.forward(images, shape)?.1);
         }
         let logits =
-            self.run("logits", images, shape, |network, images| Scores(network.forward(images)))?;
+            self.run("logits", images, shape, |network, images| scores(network.forward(images)))?;
         Ok(one(logits))
     }
 
@@ -336,7 +335,7 @@ impl Model {
         }
         let mut outputs = self.run("features and logits", images, shape, |network, images| {
             let features = network.forward_features(images);
-            (features.clone(), Scores(network.forward_head(features)))
+            (features.clone(), scores(network.forward_head(features)))
         })?;
         let logits = outputs.pop().expect("there are two outputs");
         Ok((one(outputs), logits))
@@ -351,7 +350,7 @@ impl Model {
     pub fn plan(&mut self, shape: [usize; 4]) -> Result<Option<&mut Plan>, Error> {
         self.check_size(shape)?;
         catch(|| {
-            self.session.plan("logits", shape, |network, images| Scores(network.forward(images)))
+            self.session.plan("logits", shape, |network, images| scores(network.forward(images)))
         })
         .map_err(|panicked| shape_error(shape, panicked.0))
     }
@@ -425,19 +424,11 @@ impl Model {
     }
 }
 
-/// What a network computes, as outputs of a plan.
-struct Scores(Logits);
-
-impl Outputs for Scores {
-    fn ids(&self) -> Vec<TensorId> {
-        match &self.0 {
-            Logits::OfImages(logits) => logits.ids(),
-            Logits::OfPixels(logits) => logits.ids(),
-        }
-    }
-
-    fn into_data(self) -> Vec<TensorData> {
-        vec![self.0.into_data().convert::<f32>()]
+/// Logits as outputs of a plan.
+fn scores(logits: Logits) -> Box<dyn Outputs> {
+    match logits {
+        Logits::OfImages(logits) => Box::new(logits),
+        Logits::OfPixels(logits) => Box::new(logits),
     }
 }
 

@@ -13,50 +13,10 @@ use burn::backend::ir::{
 };
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use zoo_graph::Outputs;
 
 use crate::Error;
 use crate::graph::{Activation, Binary, Graph, Node, Op, PoolKind, Value, ValueId, Window};
-
-/// What a forward pass returns: a tensor, a pair or a list.
-pub trait Outputs {
-    /// Which tensors of the recording they are.
-    #[doc(hidden)]
-    fn ids(&self) -> Vec<TensorId>;
-
-    /// Their values, in single precision.
-    #[doc(hidden)]
-    fn into_data(self) -> Vec<TensorData>;
-}
-
-impl<const D: usize> Outputs for Tensor<D> {
-    fn ids(&self) -> Vec<TensorId> {
-        vec![id(self)]
-    }
-
-    fn into_data(self) -> Vec<TensorData> {
-        vec![self.into_data().convert::<f32>()]
-    }
-}
-
-impl<A: Outputs, B: Outputs> Outputs for (A, B) {
-    fn ids(&self) -> Vec<TensorId> {
-        [self.0.ids(), self.1.ids()].concat()
-    }
-
-    fn into_data(self) -> Vec<TensorData> {
-        [self.0.into_data(), self.1.into_data()].concat()
-    }
-}
-
-impl<O: Outputs> Outputs for Vec<O> {
-    fn ids(&self) -> Vec<TensorId> {
-        self.iter().flat_map(Outputs::ids).collect()
-    }
-
-    fn into_data(self) -> Vec<TensorData> {
-        self.into_iter().flat_map(Outputs::into_data).collect()
-    }
-}
 
 fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
     let tensor = tensor.clone().try_into_primitive::<CaptureBackend>();

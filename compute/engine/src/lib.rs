@@ -45,7 +45,7 @@ mod reference;
 mod session;
 mod threads;
 
-pub use capture::Outputs;
 pub use error::Error;
 pub use plan::{Plan, StepInfo, StepProfile};
 pub use session::{Session, default_threads, set_default_threads};
+pub use zoo_graph::Outputs;

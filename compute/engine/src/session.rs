@@ -90,7 +90,7 @@ impl<M: Module> Session<M> {
                 .collect();
         }
         let images = Tensor::from_data(TensorData::new(images, shape), &self.device);
-        forward(&self.module, images).into_data()
+        forward(&self.module, images).data()
     }
 
     /// The plan for images of a shape, which is compiled where it is new; none where Burn runs the module.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use zoo_core::{KeyLayout, Variant};
+use zoo_graph::Graph;
 use zoo_models::{Config, Network, UnknownName, variant};
 use zoo_record::{ModelCard, Precision};
 
 use super::StateDict;
+use crate::Error;
 use crate::identify::candidate;
 use crate::network::capture;
-use crate::{Capture, Error};
 
 /// What a network is exported to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub fn export(
             let config = variant.config.clone().with_num_classes(card.num_classes);
             let config = config.with_in_channels(card.in_channels);
             let size = size.unwrap_or(card.preprocess.crop as usize);
-            let captured = |images| -> Result<Capture, Error> {
+            let captured = |images| -> Result<Graph, Error> {
                 let shape = [images, card.in_channels, size, size];
                 Ok(capture(&config, &card.hidden, shape)?.1)
             };
