@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use zoo_core::Background;
 
 use crate::device::{Backend, Place};
+use crate::flags::SettingFlags;
 
 /// Classify photographs with the classic convolutional networks.
 #[derive(Debug, Parser)]
@@ -59,7 +59,7 @@ pub enum Command {
 pub enum Format {
     /// For people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
     /// Comma-separated values with a header
     Csv,
@@ -84,7 +84,7 @@ pub struct Run {
     #[arg(long, short, value_enum, default_value_t = Backend::Cpu)]
     pub backend: Backend,
 
-    /// Threads to compute with, at most 512 [default: one a core]
+    /// Threads to compute with, at most 512 [default: one per core]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 }
@@ -142,21 +142,24 @@ pub struct Classify {
     args_override_self = true,
     after_help = "\
 DATA is one of
-  FOLDER                a folder for each class, in it or in its folders `train` and `val`; `test` is left out
-  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split: train, val or test;
-                        between columns are commas, semicolons or tabs; file, image, class, category, set are names, too
+  FOLDER                a folder for each class, in it or in its parts `train`, `val`
+  LIST.csv, LIST.jsonl  paths and labels: columns path, label and, if you like, split
   fashion-mnist:FOLDER  the files that Fashion-MNIST is published in; mnist: too
-  FOLDER                with --task segment: folders `images` and `masks` with files of the same names, a grey value a class
+  FOLDER                with --task segment: folders `images` and `masks`
 
-The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are metrics.csv,
-TensorBoard's events, config.toml, which --config takes, and checkpoint.bpk, which --resume goes on from. Where images are
-classified, there are report.html and, for image files, images.csv, whose validation images `zoo eval` takes.
+The part `test` is left out. In a list, split is train, val or test; between columns are commas, semicolons or tabs; file, \
+image, class, category and set are names of columns, too. Images and masks have files of the same names, and a mask has a gray \
+value for each class.
+
+The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are report.html, metrics.csv, \
+TensorBoard's events, config.toml, which --config takes, and checkpoint.bpk, which --resume goes on from; for image files with \
+classes also images.csv, whose validation images `zoo eval` takes.
 
 Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted."
 )]
 pub struct Finetune {
     /// The images
-    #[arg(required_unless_present_any = ["resume", "config", "data"])]
+    #[arg(value_name = "DATA", required_unless_present_any = ["resume", "config", "data"])]
     pub path: Option<String>,
 
     /// The same, with a name
@@ -168,16 +171,12 @@ pub struct Finetune {
     pub output: Option<PathBuf>,
 
     /// Go on with an interrupted run; with --epochs, with a finished one too
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "background", "seed"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "set"])]
     pub resume: Option<PathBuf>,
 
     /// Start from the settings in a TOML or JSON file, such as another run's config.toml
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-
-    /// Where the model comes from.
-    #[command(flatten)]
-    pub model: Model,
 
     /// Where it runs.
     #[command(flatten)]
@@ -188,96 +187,24 @@ pub struct Finetune {
     #[arg(long, value_name = "BACKEND|URL", value_delimiter = ',', conflicts_with = "backend")]
     pub devices: Vec<Place>,
 
-    /// What is learned: what is in an image, or what each of its pixels is
-    #[arg(long, value_enum)]
-    pub task: Option<Task>,
+    /// The settings that have an option of their own.
+    #[command(flatten)]
+    pub settings: SettingFlags,
 
-    /// What the settings start from
-    #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
-
-    /// Train all layers, or only a new classifier on frozen features [default: false]
-    #[arg(long, alias = "do_fine_tuning", value_name = "true|false", action = clap::ArgAction::Set)]
-    pub do_fine_tuning: Option<bool>,
-
-    /// How often each image is seen; before all layers of a pretrained model are trained, a new
-    /// classifier alone is, for recipe.linear_epochs. With --resume the learning rate goes on as in a
-    /// run that was to have N epochs from its start
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub epochs: Option<usize>,
-
-    /// Images in a step
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub batch_size: Option<usize>,
-
-    /// The highest learning rate
-    #[arg(long, value_name = "RATE")]
-    pub lr: Option<f64>,
-
-    /// The learning rate of pretrained layers, as a multiple
-    #[arg(long, value_name = "FACTOR")]
-    pub backbone_lr_scale: Option<f64>,
-
-    /// The last part of the network that stays as it is: stem, stages.3
-    #[arg(long, value_name = "PART")]
-    pub freeze_until: Option<String>,
-
-    /// What turns gradients into steps: sgd, adam, adamw, rmsprop
-    #[arg(long, value_name = "NAME")]
-    pub optimizer: Option<String>,
-
-    /// Side of the images in pixels
-    #[arg(long, value_name = "PIXELS", value_parser = positive())]
-    pub size: Option<usize>,
-
-    /// Share of each class that is kept for validation where the data does not say
-    #[arg(long, value_name = "SHARE")]
-    pub val_fraction: Option<f64>,
-
-    /// What makes up for uneven classes: none, weights, samples
-    #[arg(long, value_name = "HOW")]
-    pub balance: Option<String>,
-
-    /// What transparent images are laid over, here and by who uses the record: white, black, gray,
-    /// #f0f0ff; none drops transparency
-    #[arg(long, value_name = "COLOR")]
-    pub background: Option<Background>,
-
-    /// What all random numbers come from
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-
-    /// Any setting of config.toml: recipe.ema=0.999, augment.mixup=0.2
+    /// Any setting: recipe.ema=0.999, augment.mixup=0.2. A run writes all of them to config.toml;
+    /// docs/settings.md explains them
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-}
-
-/// What the settings of a run start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// A new classifier on frozen features
-    Linear,
-    /// All layers, from published weights
-    Fine,
-    /// All layers, from nothing
-    Scratch,
-}
-
-/// What a model learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Task {
-    /// What is in an image
-    Classify,
-    /// What each pixel is
-    Segment,
 }
 
 /// `zoo eval`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Of the images of a record that `zoo finetune` has written, those that it was trained on are left out, unless DATA names the
-parts or has no others. A network with one output tells two classes apart, negative and positive; classes without names are
+Of the images of a record that `zoo finetune` has written, those that it was trained on are left out, unless DATA names the \
+parts or has no others. A network with one output tells two classes apart, negative and positive; classes without names are \
 labeled with their numbers, from 0.
+
+For a model that tells pixels apart, such as U-Net, DATA is a folder with the folders `images` and `masks`.
 
 Exit codes: 0 done, 1 some input was unusable, 2 failure.")]
 pub struct Eval {
@@ -292,15 +219,16 @@ pub struct Eval {
     #[command(flatten)]
     pub run: Run,
 
-    /// How many images to compute at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive())]
-    pub batch_size: usize,
+    /// How many images to compute at once [default: 32, or 4 where pixels are told apart]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub batch_size: Option<usize>,
 
     /// Draw the confusion matrix into a PNG file
     #[arg(long, value_name = "FILE")]
     pub confusion: Option<PathBuf>,
 
-    /// Write the answer to each image into a .csv or .jsonl file
+    /// Write the answer to each image into a .csv or .jsonl file; where pixels are told apart, how much
+    /// of it is right
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use zoo_core::{ImageClassifier, fill_with_noise};
 use zoo_engine::StepProfile;
 use zoo_models::Classifier;
-use zoo_train::{Config, Preset, optimizer};
+use zoo_train::{Config, optimizer};
 
 use crate::anatomy::anatomy;
 use crate::args::{Bench, Format};
@@ -199,7 +199,7 @@ struct TrainingStep {
 
 impl TrainingStep {
     fn new(network: Classifier) -> Self {
-        let recipe = Config::preset(Preset::Scratch).recipe;
+        let recipe = Config::scratch().recipe;
         let network = network.train();
         Self { optimizer: optimizer(&recipe, &network), network: Some(network) }
     }

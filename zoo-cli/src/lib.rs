@@ -21,6 +21,7 @@ pub mod devices;
 pub mod eval;
 pub mod export;
 pub mod finetune;
+pub mod flags;
 pub mod forward;
 pub mod import;
 pub mod info;
@@ -84,6 +85,9 @@ pub fn run(zoo: &args::Zoo) -> anyhow::Result<Outcome> {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     use zoo_import::Error;
 
+    if let Some(explained) = error.downcast_ref::<flags::Explained>() {
+        return explained.exit_code;
+    }
     let is_failure = io_kinds(error)
         .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
         || matches!(
