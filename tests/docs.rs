@@ -134,3 +134,8 @@ fn the_readme_lists_the_registry() {
 fn the_models_are_described() {
     is_current(&workspace("docs/models.md"), &models());
 }
+
+#[test]
+fn the_settings_of_a_run_are_described() {
+    is_current(&workspace("docs/settings.md"), &zoo_train::config::reference());
+}

@@ -4,6 +4,7 @@
 //! first. What the commands do is burn-zoo's; this program parses, shows progress and prints.
 
 mod commands;
+mod flags;
 mod lines;
 mod options;
 mod output;
@@ -137,6 +138,9 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
 
 /// 2 where the machine failed us, 1 where the input was unusable.
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(explained) = error.downcast_ref::<flags::Explained>() {
+        return explained.exit_code;
+    }
     let is_full = io_kinds(error)
         .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
     if is_full || error.chain().any(is_failure) { 2 } else { 1 }
