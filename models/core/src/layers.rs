@@ -6,6 +6,7 @@ mod branches;
 mod classifier_head;
 mod compute;
 mod conv_norm_act;
+mod inverted_residual;
 mod squeeze_excite;
 mod stochastic_depth;
 
@@ -17,6 +18,7 @@ pub use compute::{
     Apply, add, batch_norm, cat, channel_shuffle, fork, global_avg_pool2d, relu, tanh,
 };
 pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he, he_by_group, torch_uniform};
+pub use inverted_residual::{InvertedResidual, InvertedResidualConfig};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;
 
