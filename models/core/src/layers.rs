@@ -1,12 +1,15 @@
 //! Layers that three architectures or more share, or that have a training kernel of their own.
 
+#[expect(clippy::disallowed_methods, reason = "here Burn computes what no kernel does")]
 mod activation;
 mod bias;
 mod branches;
 mod classifier_head;
+#[expect(clippy::disallowed_methods, reason = "here Burn computes what no kernel does")]
 mod compute;
 mod conv_norm_act;
 mod inverted_residual;
+mod kernels;
 mod squeeze_excite;
 mod stochastic_depth;
 
