@@ -104,7 +104,8 @@ pub struct EfficientNet {
     pyramid: Pyramid,
 }
 
-/// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part.
+/// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part. Unlike
+/// `zoo_core::layers::InvertedResidual` it may blur a map and be dropped while training.
 #[derive(Module, Debug)]
 struct MbConv {
     expand: Option<ConvNormAct>,
