@@ -446,7 +446,11 @@ fn a_run_of_an_earlier_program_goes_on() {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
             let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-            if path.is_dir() { copy(&path, &to) } else { fs::write(to, fs::read(path).unwrap()).unwrap() }
+            if path.is_dir() {
+                copy(&path, &to)
+            } else {
+                fs::write(to, fs::read(path).unwrap()).unwrap()
+            }
         }
     }
     let folder = TempDir::new().unwrap();
