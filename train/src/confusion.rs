@@ -43,7 +43,7 @@ pub fn confusion_image(names: &[String], confusion: &[Vec<usize>]) -> RgbImage {
     // Long names stand upright above narrow columns.
     let is_upright = longest > 120 || names.len() > 12;
     let column = (in_cells + 2 * GAP).max(if is_upright { 0 } else { longest + 2 * GAP });
-    let cell = [column, column.min(56).max(LINE + 2 * GAP)];
+    let cell = [column, column.clamp(LINE + 2 * GAP, 56)];
     let left = LINE + 2 * GAP + longest + GAP;
     let top = LINE + 2 * GAP + if is_upright { longest } else { LINE } + GAP;
     let count = names.len() as u32;

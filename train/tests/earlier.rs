@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use tempfile::TempDir;
 use zoo_core::{Colour, Preprocess};
-use zoo_lenet::{LeNet, LeNetConfig};
+use zoo_models::Classifier;
 use zoo_record::{ModelCard, Origin, Record};
 use zoo_train::config::{Balance, OptimizerKind};
 use zoo_train::{
@@ -53,7 +53,7 @@ fn card() -> ModelCard {
 }
 
 /// Goes on with the run in a folder.
-fn resume(folder: &Path, config: &Config) -> Result<Trained<Classification<LeNet>>, Error> {
+fn resume(folder: &Path, config: &Config) -> Result<Trained<Classification<Classifier>>, Error> {
     let device = Device::flex();
     let path = config.data.path.as_deref().unwrap();
     let dataset = Dataset::open(path, config.data.val_fraction, config.seed)?;
@@ -66,7 +66,8 @@ fn resume(folder: &Path, config: &Config) -> Result<Trained<Classification<LeNet
         stop: &AtomicBool::new(false),
         observer: &mut Silent,
     };
-    let model = LeNetConfig::new().with_num_classes(2).init(&device);
+    let network = zoo_models::variant("lenet5").unwrap().config.with_num_classes(2);
+    let model = network.init(&device).into_classifier().unwrap();
     train(model, &card(), &dataset, config, &mut run)
 }
 

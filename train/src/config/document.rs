@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::setting::shown;
 use super::settings::SECTIONS;
 use super::{Config, Kind, Preset, SETTINGS, Setting};
 
@@ -86,7 +87,7 @@ pub fn reference() -> String {
         if last != Some(section) {
             last = Some(section);
             match section {
-                "" => text += "\n## Top\n\n",
+                "" => text += "\n## At the top of the file\n\n",
                 section => {
                     let _ = write!(text, "\n## `{section}`\n\n{}\n\n", about(section));
                 }
@@ -138,14 +139,14 @@ fn values(setting: &Setting) -> String {
 /// The default of a setting, and what presets have in its place.
 fn defaults(setting: &Setting) -> String {
     let usual = setting.value(&Config::default());
-    let mut text = format!("`{usual}`");
+    let mut text = format!("`{}`", shown(&usual));
     if setting.path == "preset" {
         return text;
     }
     for &preset in Preset::ALL {
         let value = setting.value(&Config::preset(preset));
         if value != usual {
-            let _ = write!(text, "; {preset} `{value}`");
+            let _ = write!(text, "; {preset} `{}`", shown(&value));
         }
     }
     text
