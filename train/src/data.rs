@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use rand::seq::SliceRandom;
-use zoo_import::{Seen, write_atomically};
+use zoo_record::{Seen, write_atomically};
 
 use crate::Error;
 use crate::random::{Purpose, stream};

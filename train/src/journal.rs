@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
-use zoo_import::write_atomically;
+use zoo_record::write_atomically;
 
 use crate::{EpochRow, Error};
 
@@ -110,7 +110,7 @@ struct Scalar {
 }
 
 fn write_failed(path: &Path, error: &std::io::Error) -> Error {
-    zoo_import::Error::Write { path: path.to_owned(), reason: error.to_string() }.into()
+    zoo_record::Error::Write { path: path.to_owned(), reason: error.to_string() }.into()
 }
 
 fn now() -> f64 {

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
-use zoo_import::{ModelCard, write_atomically};
+use zoo_record::{ModelCard, write_atomically};
 
 use crate::observer::percent;
 use crate::task::Evaluation;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use burn::module::Module;
 use rand::RngExt;
 use zoo_core::draw_parameters;
-use zoo_import::{ModelCard, Origin, Precision, Record};
+use zoo_record::{ModelCard, Origin, Precision, Record};
 
 use crate::config::earlier_identities;
 use crate::data::Label;
@@ -169,7 +169,7 @@ impl<L: Label> Stages<'_, L> {
 fn make_folder(path: PathBuf) -> Result<PathBuf, Error> {
     match std::fs::create_dir_all(&path) {
         Ok(()) => Ok(path),
-        Err(error) => Err(zoo_import::Error::Write { path, reason: error.to_string() }.into()),
+        Err(error) => Err(zoo_record::Error::Write { path, reason: error.to_string() }.into()),
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use tempfile::TempDir;
 use zoo_core::{Colour, Preprocess};
-use zoo_import::{ModelCard, Origin, Record};
 use zoo_models::Classifier;
+use zoo_record::{ModelCard, Origin, Record};
 use zoo_train::config::{Balance, OptimizerKind};
 use zoo_train::{
     Classification, Config, Dataset, Error, MODEL, Preset, Run, Silent, Trained, epochs_done, train,

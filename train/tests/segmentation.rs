@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
 use zoo_core::{Background, ImageSegmenter, Preprocess};
-use zoo_import::{ModelCard, Origin, Record, Seen};
+use zoo_record::{ModelCard, Origin, Record, Seen};
 use zoo_train::{
     Batching, Budget, Config, Dataset, Error, Images, Run, Segmentation, Silent, Task, train,
 };

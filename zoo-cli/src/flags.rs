@@ -2,31 +2,31 @@
 
 use std::fmt;
 
+use burn_zoo::train::config::{Choice, Kind, SETTINGS};
+use burn_zoo::train::{Error, Setting};
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use toml::Table;
-use zoo_train::config::{Choice, Kind, SETTINGS};
-use zoo_train::{Error, Setting};
 
 use crate::exit_code;
 
 /// The settings that were given as options, as text. Each setting declares its option itself.
 #[derive(Debug, Clone, Default)]
-pub struct SettingFlags(Vec<(&'static Setting, String)>);
+pub(crate) struct SettingFlags(Vec<(&'static Setting, String)>);
 
 impl SettingFlags {
     /// Whether a setting was given.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         self.0.iter().any(|(setting, _)| setting.path == path)
     }
 
     /// What was given, as layers of settings.
-    pub fn layers(&self) -> impl Iterator<Item = Table> {
+    pub(crate) fn layers(&self) -> impl Iterator<Item = Table> {
         self.0.iter().map(|(setting, text)| setting.layer(setting.parse(text)))
     }
 
     /// An error of training in the words of the command line: options in place of settings.
-    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let Some(cause) = error.downcast_ref::<Error>() else { return error };
         let text = match cause {
             Error::Setting { setting, must } => match Setting::find(setting).and_then(|it| it.flag)
@@ -43,10 +43,10 @@ impl SettingFlags {
 
 /// An error in the words of the command line.
 #[derive(Debug)]
-pub struct Explained {
+pub(crate) struct Explained {
     text: String,
     /// The exit code that the error itself had.
-    pub exit_code: u8,
+    pub(crate) exit_code: u8,
 }
 
 impl fmt::Display for Explained {
@@ -59,7 +59,7 @@ impl std::error::Error for Explained {}
 
 /// A message of the library with options in place of settings: of each `recipe.lr=0.1`, and in a hint
 /// also of each `recipe.lr`.
-pub fn in_flags(text: &str) -> String {
+pub(crate) fn in_flags(text: &str) -> String {
     let (what, hint) = text.split_at(text.find("\nhint: ").unwrap_or(text.len()));
     let translate = |text: &str, in_hint: bool| {
         let words: Vec<_> = text.split(' ').map(|word| translated(word, in_hint)).collect();

@@ -13,28 +13,10 @@ use burn::backend::ir::{
 };
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use zoo_graph::Outputs;
 
 use crate::Error;
 use crate::graph::{Activation, Binary, Graph, Node, Op, PoolKind, Value, ValueId, Window};
-
-/// What a forward pass returns: one tensor or two.
-pub trait Outputs {
-    /// Which tensors of the recording they are.
-    #[doc(hidden)]
-    fn ids(&self) -> Vec<TensorId>;
-}
-
-impl<const D: usize> Outputs for Tensor<D> {
-    fn ids(&self) -> Vec<TensorId> {
-        vec![id(self)]
-    }
-}
-
-impl<const A: usize, const B: usize> Outputs for (Tensor<A>, Tensor<B>) {
-    fn ids(&self) -> Vec<TensorId> {
-        vec![id(&self.0), id(&self.1)]
-    }
-}
 
 fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
     let tensor = tensor.clone().try_into_primitive::<CaptureBackend>();

@@ -3,7 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::capture::{Outputs, capture};
+use zoo_graph::Outputs;
+
+use crate::capture::capture;
 use crate::kernels::Isa;
 use crate::{Error, Plan};
 

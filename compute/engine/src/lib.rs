@@ -42,8 +42,10 @@ mod memory;
 mod passes;
 mod plan;
 mod reference;
+mod session;
 mod threads;
 
-pub use capture::Outputs;
 pub use error::Error;
 pub use plan::{Plan, StepInfo, StepProfile};
+pub use session::{Session, default_threads, set_default_threads};
+pub use zoo_graph::Outputs;

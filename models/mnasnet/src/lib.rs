@@ -28,9 +28,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, add, fork, he_by_group, make_divisible,
+    ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, InvertedResidual,
+    InvertedResidualConfig, SqueezeExciteConfig, he_by_group, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -49,9 +50,6 @@ pub struct MnasNetConfig {
     /// Share of a batch's statistics in BatchNorm's running ones; the default is torchvision's.
     #[config(default = "3e-4")]
     pub momentum: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -76,16 +74,8 @@ pub struct MnasNet {
     stages: Vec<Vec<InvertedResidual>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
-}
-
-/// The paper's `MBConv`; without expansion its `SepConv`.
-#[derive(Module, Debug)]
-struct InvertedResidual {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvNormAct,
-    has_skip: bool,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// One block of the search space: layers that are alike.
@@ -156,14 +146,18 @@ impl MnasNetConfig {
         let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
         let mut stages = Vec::with_capacity(table.len());
-        for stage in table {
+        for (index, stage) in table.iter().enumerate() {
             let mut blocks = Vec::with_capacity(stage.repeats);
-            for index in 0..stage.repeats {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..stage.repeats {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 blocks.push(self.block(stage, channels, stride, device));
                 channels = self.wide(stage.channels);
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         MnasNet {
@@ -171,10 +165,10 @@ impl MnasNetConfig {
             stages,
             head_conv: self.conv([channels, HEAD_CHANNELS], 1).init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(self.version.classifier_initializer()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -182,6 +176,7 @@ impl MnasNetConfig {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
+    /// The paper's `MBConv`; without expansion its `SepConv`.
     fn block(
         &self,
         stage: &Stage,
@@ -189,26 +184,21 @@ impl MnasNetConfig {
         stride: usize,
         device: &Device,
     ) -> InvertedResidual {
-        let expands = stage.expansion > 1;
         let hidden = channels * stage.expansion;
         let out_channels = self.wide(stage.channels);
         let squeeze_excite = SqueezeExciteConfig::new(hidden, channels / 4)
             .with_initializer(self.version.initializer());
-        InvertedResidual {
-            expand: expands.then(|| self.conv([channels, hidden], 1).init(device)),
-            depthwise: self
-                .conv([hidden, hidden], stage.kernel_size)
-                .with_stride(stride)
-                .with_groups(hidden)
-                .init(device),
-            squeeze_excite: stage.squeezes.then(|| squeeze_excite.init(device)),
-            project: self
-                .conv([hidden, out_channels], 1)
-                .with_activation(Activation::Identity)
-                .init(device),
+        let block = InvertedResidualConfig {
+            channels,
+            hidden,
+            out_channels,
+            kernel_size: stage.kernel_size,
+            stride,
+            squeeze_excite: stage.squeezes.then_some(squeeze_excite),
             // A SepConv has no skip, even in a network so narrow that its ends agree.
-            has_skip: expands && stride == 1 && channels == out_channels,
-        }
+            has_skip: stage.expansion > 1 && stride == 1 && channels == out_channels,
+        };
+        block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -219,46 +209,24 @@ impl MnasNetConfig {
 }
 
 impl ImageClassifier for MnasNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
-    }
-
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
-    }
-
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
-    }
-}
-
-impl InvertedResidual {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_skip {
-            return self.branch(x);
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
         }
-        let [branch, shortcut] = fork(x);
-        add(Activation::Identity, self.branch(branch), shortcut)
+        Some(self.head_conv.forward(x))
     }
 
-    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
-        if let Some(expand) = &self.expand {
-            x = expand.forward(x);
-        }
-        x = self.depthwise.forward(x);
-        if let Some(squeeze_excite) = &self.squeeze_excite {
-            x = squeeze_excite.forward(x);
-        }
-        self.project.forward(x)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
+    }
+
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }

@@ -26,9 +26,10 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
-    ConvNormAct, ConvNormActConfig, Padding, SqueezeExcite, SqueezeExciteConfig, add, fork,
-    global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
+    ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, Padding,
+    SqueezeExciteConfig, global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -88,16 +89,8 @@ pub struct MobileNetV3 {
     hidden: Linear,
     dropout: Dropout,
     classifier: Linear,
-}
-
-/// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
-#[derive(Module, Debug)]
-struct InvertedResidual {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvNormAct,
-    has_skip: bool,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// One row of table 1 or 2, whose columns are: kernel, `exp size`, `#out`, `SE`, `NL`, `s`.
@@ -167,9 +160,12 @@ impl MobileNetV3Config {
             }
         };
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
+        pyramid.push("stem", channels, map_stride);
         let mut unscaled = STEM_CHANNELS;
         let mut blocks = Vec::with_capacity(table.len());
-        for block in table {
+        for (index, block) in table.iter().enumerate() {
             let hidden = match self.source {
                 Source::Torchvision => self.wide(block.hidden),
                 Source::Timm | Source::TensorFlow => {
@@ -179,8 +175,11 @@ impl MobileNetV3Config {
             blocks.push(self.block(block, [channels, hidden], device));
             channels = self.wide(block.channels);
             unscaled = block.channels;
+            map_stride *= block.stride;
+            pyramid.push(format!("blocks.{index}"), channels, map_stride);
         }
         let features = 6 * channels;
+        pyramid.push("head_conv", features, map_stride);
         let stem = self.conv([self.in_channels, stem_channels], 3, HardSwish);
         MobileNetV3 {
             stem: stem.with_stride(2).init(device),
@@ -189,6 +188,7 @@ impl MobileNetV3Config {
             hidden: linear([features, hidden], device),
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: linear([hidden, self.num_classes], device),
+            pyramid,
         }
     }
 
@@ -196,6 +196,7 @@ impl MobileNetV3Config {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
+    /// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
     fn block(
         &self,
         block: &Block,
@@ -208,18 +209,16 @@ impl MobileNetV3Config {
             SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
                 .with_initializer(Some(he_by_group()));
-        InvertedResidual {
-            expand: (hidden != channels)
-                .then(|| self.conv([channels, hidden], 1, activation).init(device)),
-            depthwise: self
-                .conv([hidden, hidden], kernel_size, activation)
-                .with_stride(stride)
-                .with_groups(hidden)
-                .init(device),
-            squeeze_excite: block.squeezes.then(|| squeeze_excite.init(device)),
-            project: self.conv([hidden, out_channels], 1, Activation::Identity).init(device),
+        let block = InvertedResidualConfig {
+            channels,
+            hidden,
+            out_channels,
+            kernel_size,
+            stride,
+            squeeze_excite: block.squeezes.then_some(squeeze_excite),
             has_skip: stride == 1 && channels == out_channels,
-        }
+        };
+        block.init(|channels, kernel_size| self.conv(channels, kernel_size, activation), device)
     }
 
     fn conv(
@@ -239,16 +238,36 @@ impl MobileNetV3Config {
 }
 
 impl ImageClassifier for MobileNetV3 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep(format_args!("blocks.{index}"), block.forward(x))?;
+        }
+        maps.keep("head_conv", self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+}
+
+impl Head for MobileNetV3 {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let pooled = global_avg_pool2d(features).flatten(1, 3);
         let hidden = HardSwish.forward(self.hidden.forward(pooled));
         self.classifier.forward(self.dropout.forward(hidden))
+    }
+
+    fn starts_with_average(&self) -> bool {
+        true
     }
 
     fn num_features(&self) -> usize {
@@ -256,30 +275,14 @@ impl ImageClassifier for MobileNetV3 {
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         let [hidden, _] = self.classifier.weight.lazy_shape().dims();
         self.classifier = linear([hidden, num_classes], device);
-    }
-}
-
-impl InvertedResidual {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_skip {
-            return self.branch(x);
-        }
-        let [branch, shortcut] = fork(x);
-        add(Activation::Identity, self.branch(branch), shortcut)
-    }
-
-    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
-        if let Some(expand) = &self.expand {
-            x = expand.forward(x);
-        }
-        x = self.depthwise.forward(x);
-        if let Some(squeeze_excite) = &self.squeeze_excite {
-            x = squeeze_excite.forward(x);
-        }
-        self.project.forward(x)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use toml::Value;
 use zoo_core::{Background, Filter, Preprocess};
-use zoo_import::{ModelCard, Origin};
+use zoo_record::{ModelCard, Origin};
 
 use super::{Config, Setting};
 
