@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::backend::ir::OperationIr;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
-use zoo_cli::anatomy::anatomy;
-use zoo_cli::device::Backend;
-use zoo_core::layers::{ClassifierHeadConfig, HeadKind};
-use zoo_core::{ImageClassifier, Variant, fill_with_noise, parameters};
-use zoo_import::{ModelCard, Origin, Precision, Record};
+use burn_zoo::Backend;
+use burn_zoo::anatomy;
+use zoo_core::layers::{Activation, ClassifierHeadConfig, HeadKind, relu};
+use zoo_core::{
+    Head, HiddenLayer, ImageClassifier, ImageSegmenter, Variant, fill_with_noise, parameters,
+};
+use zoo_engine::Plan;
 use zoo_models::{Classifier, Config, Logits, Network, VARIANTS, variant};
+use zoo_record::{ModelCard, Origin, Precision, Record};
 use zoo_tests::smallest;
 
 /// The smallest variant of each architecture that classifies images, with its network.
@@ -133,6 +137,102 @@ fn features_then_head_is_forward() {
     }
 }
 
+/// The shapes of some maps of a network's pyramid, and the number of operations that compute them.
+fn record_pyramid(config: &Config, size: usize, levels: &[usize]) -> (Vec<[usize; 4]>, usize) {
+    let device = Device::capture();
+    let mut shapes = Vec::new();
+    let recorded = device.capture_scope(|scope| {
+        let network = config.init(&device);
+        let images = Tensor::zeros([1, config.in_channels(), size, size], &device);
+        let maps = network.forward_pyramid(images, levels);
+        shapes = maps.iter().map(|map| map.dims()).collect();
+        scope.complete([], [])
+    });
+    let operations = recorded.expect("the network is recorded").graph.operations;
+    let is_computed = |operation: &&OperationIr| !matches!(operation, OperationIr::Init(_));
+    (shapes, operations.iter().filter(is_computed).count())
+}
+
+#[test]
+fn pyramids_are_as_stated() {
+    let device = Backend::Cpu.device().unwrap();
+    for variant in VARIANTS.iter() {
+        let Network::Classifier(network) = variant.config.init(&device) else { continue };
+        let pyramid = network.pyramid();
+        assert!(pyramid.is_sorted_by(|a, b| a.stride < b.stride), "{}", variant.name);
+        let all: Vec<usize> = (0..pyramid.len()).collect();
+        // Layers without padding take a border away, but not more from larger images.
+        let size = network.min_size().next_multiple_of(32).max(64);
+        let [small, large] =
+            [size, size + 64].map(|size| record_pyramid(&variant.config, size, &all).0);
+        assert_eq!(small.len(), pyramid.len(), "{}", variant.name);
+        for ((level, small), large) in pyramid.iter().zip(small).zip(large) {
+            let strides = [2, 3].map(|axis| 64 / (large[axis] - small[axis]));
+            assert_eq!(strides, [level.stride; 2], "{} in {}", level.name, variant.name);
+            assert_eq!(large[1], level.channels, "{} in {}", level.name, variant.name);
+        }
+    }
+}
+
+#[test]
+fn layers_behind_the_last_wanted_map_are_not_computed() {
+    let device = Backend::Cpu.device().unwrap();
+    for (variant, network) in classifiers(&device) {
+        let size = network.min_size().max(64);
+        let levels = (0..network.pyramid().len()).map(|level| vec![level]);
+        let counts: Vec<usize> = std::iter::once(Vec::new())
+            .chain(levels)
+            .map(|levels| record_pyramid(&variant.config, size, &levels).1)
+            .collect();
+        assert!(counts.is_sorted_by(|a, b| a < b), "{}: {counts:?}", variant.name);
+    }
+}
+
+/// The architectures whose last map has an activation that their features lack.
+const WITHOUT_ACTIVATION: [&str; 3] = ["densenet", "wide_resnet", "nasnet"];
+/// The architectures that have another convolution, or more blocks, behind their last map.
+const BEHIND_THE_LAST_MAP: [&str; 4] = ["mobilenet_v2", "mnasnet", "efficientnet", "ghostnet"];
+
+#[test]
+fn the_last_map_is_the_features() {
+    let device = Backend::Cpu.device().unwrap();
+    for (variant, model) in classifiers(&device) {
+        let family = variant.config.family().name;
+        let levels = model.pyramid().len();
+        let size = small_size(variant, model.min_size());
+        let images = images(&variant.config, size, &device);
+        let last = model.forward_pyramid(images.clone(), &[levels - 1]).remove(0);
+        let features = model.forward_features(images);
+        if BEHIND_THE_LAST_MAP.contains(&family) {
+            assert_ne!(last.dims()[1], features.dims()[1], "{family}");
+            continue;
+        }
+        let features = match WITHOUT_ACTIVATION.contains(&family) {
+            true => relu(features),
+            false => features,
+        };
+        assert_eq!(last.into_data(), features.into_data(), "{family}");
+    }
+}
+
+#[test]
+fn the_engine_computes_the_same_maps() {
+    let device = Backend::Cpu.device().unwrap();
+    for (variant, model) in classifiers(&device) {
+        let levels: Vec<usize> = (0..model.pyramid().len()).collect();
+        let images = images(&variant.config, small_size(variant, model.min_size()), &device);
+        let shape = images.dims();
+        let plan = Plan::compile(&model, shape, 2, |model, x| model.forward_pyramid(x, &levels));
+        let found = plan.unwrap().run_tensor(images.clone()).unwrap();
+        for (found, expected) in found.into_iter().zip(model.forward_pyramid(images, &levels)) {
+            let size = expected.clone().abs().max().into_scalar::<f32>();
+            let found = Tensor::<4>::from_data(found, &device);
+            let difference = (found - expected).abs().max().into_scalar::<f32>();
+            assert!(difference <= 1e-4 * size, "{}: {difference} of {size}", variant.name);
+        }
+    }
+}
+
 #[test]
 fn a_reset_classifier_leaves_the_features() {
     let device = Backend::Cpu.device().unwrap();
@@ -201,13 +301,89 @@ fn both_kinds_of_head_agree() {
     let config = ClassifierHeadConfig::new(24, 7);
     let connected = config.init(&device);
     let pointwise = config.with_kind(HeadKind::Pointwise).init(&device);
-    let pointwise = pointwise.load_record(connected.clone().into_record());
+    let mut pointwise = pointwise.load_record(connected.clone().into_record());
 
     let features = Tensor::random([2, 24, 5, 3], Distribution::Normal(0.0, 1.0), &device);
     let expected = values(connected.forward(features.clone()));
-    let got = values(pointwise.forward(features));
+    let got = values(pointwise.forward(features.clone()));
     for (got, expected) in got.iter().zip(&expected) {
         assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+    }
+    assert!(pointwise.set_kind(HeadKind::FullyConnected));
+    assert_eq!(values(pointwise.forward(features)), expected);
+}
+
+/// The parameters that a reset replaces, by path.
+fn replaced(network: &Network, num_classes: usize, device: &Device) -> BTreeSet<String> {
+    let mut fresh = network.clone();
+    match &mut fresh {
+        Network::Classifier(network) => network.reset_classifier(num_classes, device),
+        Network::Segmenter(network) => network.reset_classifier(num_classes, device),
+    }
+    let kept = ids(&fresh);
+    let all = parameters(network).into_iter().zip(ids(network));
+    all.filter(|(_, id)| !kept.contains(id)).map(|(parameter, _)| parameter.path).collect()
+}
+
+fn ids(network: &Network) -> Vec<ParamId> {
+    struct Ids(Vec<ParamId>);
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.id);
+        }
+    }
+    let mut ids = Ids(Vec::new());
+    network.visit(&mut ids);
+    ids.0
+}
+
+#[test]
+fn a_reset_replaces_the_parameters_that_are_stated() {
+    let device = Backend::Cpu.device().unwrap();
+    let hidden = [HiddenLayer { width: 6, activation: Activation::Relu }];
+    for variant in VARIANTS.iter() {
+        let mut with_auxiliary = variant.config.init(&device);
+        with_auxiliary.attach_auxiliary(&device);
+        for network in [with_auxiliary, variant.config.init_with_hidden(&hidden, &device)] {
+            let modules = network.classifier_paths();
+            let stated = parameters(&network).into_iter().filter(|it| it.is_in(&modules));
+            let stated: BTreeSet<_> = stated.map(|parameter| parameter.path).collect();
+            assert!(!stated.is_empty(), "{}", variant.name);
+            assert_eq!(replaced(&network, 2, &device), stated, "{}", variant.name);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_classes_changes_only_the_classifier() {
+    let device = Backend::Cpu.device().unwrap();
+    for variant in VARIANTS.iter() {
+        let usual = variant.config.num_classes();
+        let [few, many] = [usual, usual + 1]
+            .map(|classes| variant.config.clone().with_num_classes(classes).init(&device));
+        let modules = few.classifier_paths();
+        for (few, many) in parameters(&few).iter().zip(&parameters(&many)) {
+            assert_eq!(few.shape != many.shape, few.is_in(&modules), "{}", variant.name);
+        }
+    }
+}
+
+#[test]
+fn averages_are_enough_for_a_head_that_starts_with_one() {
+    let device = Backend::Cpu.device().unwrap();
+    let vgg = variant("vgg11_cifar").unwrap();
+    let vgg = vgg.config.init(&device).into_classifier().unwrap();
+    let networks = classifiers(&device).map(|(variant, network)| (variant.name, network));
+    for (name, network) in networks.chain([("vgg11_cifar", vgg)]) {
+        let head = network.head();
+        let shape = [2, head.num_features(), 6, 5];
+        let features = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let average = features.clone().mean_dims(&[2, 3]);
+        let [whole, averages] = [features, average].map(|features| values(head.forward(features)));
+        let size = whole.iter().fold(0.0_f32, |size, value| size.max(value.abs()));
+        assert!(size > 0.0, "{name}");
+        let is_enough = whole.iter().zip(&averages).all(|(a, b)| (a - b).abs() <= 1e-4 * size);
+        assert_eq!(is_enough, head.starts_with_average(), "{name}");
     }
 }
 

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
+use burn_zoo::Backend;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use zoo_cli::device::Backend;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
 use zoo_import::{
-    Candidate, Checkpoint, Choice, Error, Precision, Record, Report, Tensor, Unrecognised, fit,
-    recognise,
+    Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognised, candidate, fit, recognise,
 };
 use zoo_models::{Config, Network, VARIANTS, variant};
+use zoo_record::{Precision, Record};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
 
@@ -227,6 +227,7 @@ fn every_variant_is_recognised_in_every_spelling() {
                 });
                 parameters.clone()
             }),
+            classifier: Box::new(|| (candidate(variant).classifier)()),
             capture: Box::new(|_, _| None),
         })
         .collect();
@@ -252,7 +253,7 @@ fn every_variant_is_recognised_in_every_spelling() {
             }
 
             let slots = (candidate.build)(7, candidate.usual.1);
-            let classifier = candidate.classifier();
+            let classifier = (candidate.classifier)();
             for (slot, key) in slots.iter().zip(layout.keys(&slots)) {
                 if classifier.contains(&slot.path) {
                     checkpoint.tensors.remove(&key.unwrap());
@@ -354,7 +355,7 @@ fn damaged_records_are_refused() {
     for length in [1, 9, 200, 5000, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = Record::open(&path).unwrap_err();
-        assert!(matches!(error, Error::Broken { .. }), "{length}: {error}");
+        assert!(matches!(error, zoo_record::Error::Damaged { .. }), "{length}: {error}");
     }
     let spoiled = |from: &str, to: &str| {
         let at = whole.windows(from.len()).position(|bytes| bytes == from.as_bytes()).unwrap();

@@ -25,22 +25,10 @@ pub struct Candidate<'a> {
     pub usual: (usize, usize),
     /// Its parameters for a number of classes and of channels.
     pub build: Box<dyn Fn(usize, usize) -> Vec<Parameter> + 'a>,
+    /// The paths of the parameters that the classes are told apart by.
+    pub classifier: Box<dyn Fn() -> BTreeSet<String> + 'a>,
     /// What it computes for a number of classes and of channels, if that can be recorded.
     pub capture: Box<dyn Fn(usize, usize) -> Option<Graph> + 'a>,
-}
-
-impl Candidate<'_> {
-    /// The paths of the parameters that the classes are told apart by: those whose shapes change
-    /// with their number.
-    pub fn classifier(&self) -> BTreeSet<String> {
-        let (classes, channels) = self.usual;
-        let usual = (self.build)(classes, channels).into_iter();
-        usual
-            .zip((self.build)(classes + 1, channels))
-            .filter(|(usual, more)| usual.shape != more.shape)
-            .map(|(usual, _)| usual.path)
-            .collect()
-    }
 }
 
 /// What is to be taken from a checkpoint that has more than one thing to take.
@@ -348,7 +336,7 @@ impl<'c> Fit<'c> {
         let mut classifier = None;
         for layout in candidate.layouts {
             for place in index.places(layout, &parameters) {
-                let classifier = classifier.get_or_insert_with(|| candidate.classifier());
+                let classifier = classifier.get_or_insert_with(|| (candidate.classifier)());
                 fits.extend(Self::at(
                     checkpoint,
                     candidate,

@@ -86,7 +86,7 @@ fn resemblance(
         return None;
     }
     // Another number of classes is none.
-    let classifier = candidate.classifier();
+    let classifier = (candidate.classifier)();
     let path_of: HashMap<&String, &String> =
         keys.iter().zip(parameters.iter().map(|parameter| &parameter.path)).collect();
     reshaped.retain(|(key, ..)| !classifier.contains(path_of[key]));

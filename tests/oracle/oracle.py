@@ -14,6 +14,7 @@ push them through its importer and must reproduce the logits.
     oracle.py preprocess --out DIR [--data SKIMAGE_DATA_DIR]
     oracle.py verify FIXTURE.json ...
     oracle.py gradients NAME[@SIZE] ... --out DIR
+    oracle.py pyramids [NAME[@SIZE] ...] --out DIR
     oracle.py vectors
 
 All computation is single-threaded per process so that a rerun on the same
@@ -759,6 +760,8 @@ def _register():
     tm("nasnet_a_large", "nasnetalarge", 96, 331, expect=88753150)
     tm("mobilenet_v1_timm", "mobilenetv1_100", 64)
     tm("mnasnet_a1", "semnasnet_100", 64)
+    _add("mobilenet_v2_timm", f"{TM} create_model('mobilenetv2_100')",
+         lambda: _timm("mobilenetv2_100"), "method:forward_features", 64, variant="mobilenet_v2")
     for i in range(5):
         tm(f"efficientnet_lite{i}_timm", f"efficientnet_lite{i}", 64)
 
@@ -1199,6 +1202,70 @@ def cmd_gradients(a):
               flush=True)
 
 
+# Networks of the parity fixtures, and the network of timm with the same keys.
+PYRAMIDS = {
+    "vgg11_bn": "vgg11_bn", "resnet18": "resnet18", "resnet50s": "resnet50s",
+    "resnetblur18": "resnetblur18", "densenet121": "densenet121", "inception_v3@139": "inception_v3",
+    "inception_v4@139": "inception_v4", "inception_resnet_v2@139": "inception_resnet_v2",
+    "xception@96": "legacy_xception", "nasnet_a_large@96": "nasnetalarge",
+    "se_resnet18": "legacy_seresnet18", "mobilenet_v1_timm": "mobilenetv1_100",
+    "mobilenet_v2_timm": "mobilenetv2_100", "mnasnet_a1": "semnasnet_100",
+    "mobilenet_v3_large_timm": "mobilenetv3_large_100",
+    "mobilenet_v3_small_timm": "mobilenetv3_small_100",
+    "efficientnet_lite0_timm": "efficientnet_lite0", "efficientnet_blur_b0": "efficientnet_blur_b0",
+    "ghostnet_050": "ghostnet_050",
+}
+
+
+def features_only(fn, whole):
+    """timm's network that returns its feature maps, with the tensors of the whole network."""
+    import timm
+    import torch
+
+    with no_init():
+        part = timm.create_model(fn, pretrained=False, features_only=True).float().eval()
+    if fn.startswith("ghostnet"):
+        # timm takes the stem's convolution without its BatchNorm and ReLU, unlike everywhere else.
+        layers = part.return_layers
+        part.return_layers = {"act1" if k == "conv_stem" else k: v for k, v in layers.items()}
+        part.feature_info.info[0]["module"] = "act1"
+    # Modules of an nn.Sequential are on the first floor there: features_0 for features.0.
+    flat = {k.replace(".", "_", 1): v for k, v in whole.items()}
+    with torch.no_grad():
+        for key, t in part.state_dict().items():
+            key = key.removeprefix("body.")
+            t.copy_(torch.from_numpy(whole[key] if key in whole else flat[key]))
+    return part
+
+
+def cmd_pyramids(a):
+    """The maps of features_only at the weights of the parity fixtures, the finest first."""
+    import torch
+
+    torch.set_num_threads(1)
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for spec in a.names or PYRAMIDS:
+        e, size = lookup(spec)
+        fn = PYRAMIDS[spec]
+        parity = Path(__file__).parents[1] / "fixtures/parity" / f"{e.name}@{size}.json"
+        part = features_only(fn, state_from_fixture(json.loads(parity.read_text())))
+        with torch.inference_mode():
+            maps = part(torch.from_numpy(input_array(e.shape(size))))
+        levels = []
+        for info, t in zip(part.feature_info.get_dicts(), maps):
+            t = t.numpy()
+            t64 = t.astype(np.float64)
+            levels.append(OrderedDict(
+                module=info["module"], channels=info["num_chs"], stride=info["reduction"],
+                map=OrderedDict(shape=list(t.shape), first=b64(t.reshape(-1)[:64]),
+                                mean=shortest(t64.mean()), std=shortest(t64.std()))))
+        fx = OrderedDict(parity=f"{e.name}@{size}", oracle=f"{TM} create_model('{fn}', features_only=True)",
+                         levels=levels)
+        (out / f"{e.name}@{size}.json").write_text(dumps(fx))
+        print(f"{e.name}@{size}: {[(v['module'], v['map']['shape']) for v in levels]}", flush=True)
+
+
 def cmd_selfcheck(a):
     """The table-driven BN-Inception without SE equals the reference, bit for bit."""
     import torch
@@ -1318,11 +1385,15 @@ def main():
     d = sub.add_parser("gradients", help="write gradient fixtures")
     d.add_argument("names", nargs="+", metavar="NAME")
     d.add_argument("--out", required=True)
+    y = sub.add_parser("pyramids", help="write fixtures of timm's feature maps")
+    y.add_argument("names", nargs="*", metavar="NAME")
+    y.add_argument("--out", required=True)
     sub.add_parser("vectors", help="print formula test vectors")
     sub.add_parser("selfcheck", help="check the table-driven BN-Inception")
     a = p.parse_args()
     fn = {"generate": cmd_generate, "list": cmd_list, "state-dict": cmd_state_dict, "input": cmd_input,
-          "preprocess": cmd_preprocess, "verify": cmd_verify, "gradients": cmd_gradients, "vectors": cmd_vectors, "selfcheck": cmd_selfcheck}[a.cmd]
+          "preprocess": cmd_preprocess, "verify": cmd_verify, "gradients": cmd_gradients,
+          "pyramids": cmd_pyramids, "vectors": cmd_vectors, "selfcheck": cmd_selfcheck}[a.cmd]
     sys.exit(fn(a) or 0)
 
 

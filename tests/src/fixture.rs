@@ -9,11 +9,12 @@ use burn::store::bridge;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Deserializer};
 use zoo_core::{KeyLayout, count_trainable};
+use zoo_engine::Plan;
 use zoo_import::{Checkpoint, has_auxiliary};
 use zoo_models::Network;
 
-use zoo_cli::device::Backend;
-use zoo_cli::runner::Runner;
+use burn_zoo::Backend;
+use burn_zoo::Model;
 
 use crate::{formula, local};
 
@@ -45,7 +46,7 @@ pub struct Fixture {
     tensors: Vec<(String, Vec<usize>)>,
 }
 
-/// The last feature map before pooling, in brief.
+/// A feature map, in brief.
 #[derive(Debug, Deserialize)]
 pub struct Features {
     /// `[N, C, h, w]`
@@ -59,6 +60,94 @@ pub struct Features {
     pub std: f32,
 }
 
+/// The maps that timm's `features_only` returns, with the weights of another fixture.
+#[derive(Debug, Deserialize)]
+pub struct Pyramid {
+    /// The other fixture: its file's name without the ending.
+    pub parity: String,
+    /// The finest first.
+    pub levels: Vec<Level>,
+}
+
+/// One of timm's maps.
+#[derive(Debug, Deserialize)]
+pub struct Level {
+    /// The module that timm takes it from.
+    pub module: String,
+    /// Number of channels.
+    pub channels: usize,
+    /// Pixels of the image to a place of the map.
+    pub stride: usize,
+    /// What it is.
+    pub map: Features,
+}
+
+impl Pyramid {
+    /// The fixtures of this package.
+    pub fn all() -> impl Iterator<Item = Self> {
+        json_files(&local("fixtures/pyramids")).into_iter().map(|path| {
+            let text = std::fs::read_to_string(&path).expect("the fixture can be read");
+            serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        })
+    }
+
+    /// The other fixture.
+    pub fn fixture(&self) -> Fixture {
+        Fixture::read(&local("fixtures/parity").join(format!("{}.json", self.parity)))
+    }
+
+    /// Compares the levels of the registry's variant with timm's, by Burn and by the engine.
+    ///
+    /// # Errors
+    ///
+    /// What differs.
+    pub fn check(&self) -> Result<(), String> {
+        let fixture = self.fixture();
+        let device = &Backend::Cpu.device().map_err(|error| error.to_string())?;
+        let network = fixture.network(device)?;
+        let stated: Vec<_> =
+            network.pyramid().iter().map(|level| (level.channels, level.stride)).collect();
+        let expected: Vec<_> =
+            self.levels.iter().map(|level| (level.channels, level.stride)).collect();
+        if stated != expected {
+            return Err(format!("channels and strides {stated:?} instead of {expected:?}"));
+        }
+        let all: Vec<usize> = (0..stated.len()).collect();
+        let images = fixture.images(device);
+        let maps = network.forward_pyramid(images.clone(), &all);
+        let maps = maps.into_iter().map(Tensor::into_data).collect();
+        self.compare("Burn", maps)?;
+        let plan = Plan::compile(&network, fixture.input_shape, 2, |network, images| {
+            network.forward_pyramid(images, &all)
+        });
+        let maps = plan.and_then(|mut plan| plan.run_tensor(images));
+        self.compare("the engine", maps.map_err(|error| error.to_string())?)
+    }
+
+    fn compare(&self, who: &str, maps: Vec<TensorData>) -> Result<(), String> {
+        if maps.len() != self.levels.len() {
+            return Err(format!("{who} gives {} maps", maps.len()));
+        }
+        for (level, map) in self.levels.iter().zip(maps) {
+            let check = level.map.check(map, 1.0);
+            check.map_err(|error| format!("by {who}, {}: {error}", level.module))?;
+        }
+        Ok(())
+    }
+}
+
+fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let files =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = files
+        .map(|entry| entry.expect("the folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths
+}
+
 impl Fixture {
     /// Reads a fixture's file.
     pub fn read(path: &Path) -> Self {
@@ -70,15 +159,8 @@ impl Fixture {
     pub fn paths() -> Vec<PathBuf> {
         let mut folders = vec![local("fixtures/parity")];
         folders.extend(std::env::var_os("ZOO_PARITY_FIXTURES").map(PathBuf::from));
-        let mut paths: Vec<PathBuf> = folders
-            .iter()
-            .flat_map(|folder| {
-                std::fs::read_dir(folder)
-                    .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-            })
-            .map(|entry| entry.expect("the folder can be read").path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .collect();
+        let mut paths: Vec<PathBuf> =
+            folders.iter().flat_map(|folder| json_files(folder)).collect();
         paths.sort();
         paths
     }
@@ -140,6 +222,18 @@ impl Fixture {
         loaded.map(|(network, _)| network).map_err(|error| error.to_string())
     }
 
+    /// The registry's variant with the checkpoint's weights.
+    ///
+    /// # Errors
+    ///
+    /// Which keys differ.
+    pub fn network(&self, device: &Device) -> Result<Network, String> {
+        let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
+        let [_, channels, ..] = self.input_shape;
+        let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
+        self.load(config.init(device), variant.layouts, device)
+    }
+
     /// Loads the checkpoint into the registry's variant and compares what it computes.
     ///
     /// Returns the largest error of a logit.
@@ -148,29 +242,28 @@ impl Fixture {
     ///
     /// What differs: the parameters' number, the keys, the features or, by more than `slack`
     /// times the tolerance, the logits.
-    pub fn check(&self, way: Way, slack: f32) -> Result<f32, String> {
+    pub fn check(&self, runtime: Runtime, slack: f32) -> Result<f32, String> {
         let device = &Backend::Cpu.device().map_err(|error| error.to_string())?;
-        let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
-        let [_, channels, ..] = self.input_shape;
-        let config = variant.config.with_num_classes(self.num_classes).with_in_channels(channels);
-        let model = self.load(config.init(device), variant.layouts, device)?;
+        let model = self.network(device)?;
         let params = count_trainable(&model);
         if params != self.num_params {
             return Err(format!("{params} parameters, the reference has {}", self.num_params));
         }
 
         let images = self.images(device);
-        let outputs = match way {
-            Way::Burn => {
+        let outputs = match runtime {
+            Runtime::Burn => {
                 let features = model.forward_features(images);
                 let logits = model.forward_head(features.clone());
                 (features.into_data(), logits.into_data())
             }
-            Way::Program(backend) => {
+            Runtime::Session(backend) => {
                 let device = backend.device().map_err(|error| error.to_string())?;
-                let mut runner = Runner::new(model, backend, &device);
-                let outputs = runner.forward(values(images.into_data()), self.input_shape);
-                if let Some(reason) = runner.reason() {
+                let fresh = Model::fresh(&self.variant, Some(self.num_classes), &device)
+                    .map_err(|error| error.to_string())?;
+                let mut model = Model::new(model, fresh.card().clone(), &device);
+                let outputs = model.forward(values(images.into_data()), self.input_shape);
+                if let Some(reason) = model.session().lacking() {
                     return Err(format!("the engine does not run it: {reason}"));
                 }
                 outputs.map_err(|error| format!("{error:#}"))?
@@ -207,11 +300,11 @@ impl Fixture {
 
 /// What runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Runtime {
     /// Burn's own kernels, on the processor.
     Burn,
-    /// The program, on a backend.
-    Program(Backend),
+    /// A session, as the program has, on a backend.
+    Session(Backend),
 }
 
 impl Features {

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use zoo_import::Record;
 use zoo_mobilenet_v2::MobileNetV2Config;
+use zoo_record::Record;
 use zoo_train::{Config, Dataset, Event, Observer, Run, train};
 
 /// Prints a line for each epoch.

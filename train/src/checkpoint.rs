@@ -12,7 +12,7 @@ use burn::store::ModuleRecord;
 use burn::store::burn_pack::{Reader, Tensor, Writer};
 use burn::tensor::{Bytes, DType, Shape};
 use serde::{Deserialize, Serialize};
-use zoo_import::write_atomically;
+use zoo_record::write_atomically;
 
 use crate::{CHECKPOINT, EpochRow, Error, Score};
 
@@ -95,11 +95,11 @@ impl<M: Module> State<M> {
             parts.push(("ema", ema.clone().into_record().into_bytes()));
         }
         parts.push(("optimizer", self.optimizer.into_bytes()));
-        let failed = |reason: String| zoo_import::Error::Write { path: path.to_owned(), reason };
+        let failed = |reason: String| zoo_record::Error::Write { path: path.to_owned(), reason };
         let parts = parts
             .into_iter()
             .map(|(name, bytes)| Ok((name, bytes.map_err(|error| failed(error.to_string()))?)))
-            .collect::<Result<BTreeMap<_, _>, zoo_import::Error>>()?;
+            .collect::<Result<BTreeMap<_, _>, zoo_record::Error>>()?;
         let progress =
             toml::to_string(&self.progress).map_err(|error| failed(error.to_string()))?;
         let checksum = checksum(&progress, &parts);

@@ -166,7 +166,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
     }
 
     fn fresh(&self, model: &M) -> BTreeSet<ParamId> {
-        parts::classifier(model)
+        parts::parameters_in(model, &model.classifier_paths())
     }
 
     fn loss(&self, model: &M, batch: Batch, device: &Device) -> Loss {
@@ -303,36 +303,21 @@ struct Features<'a, M> {
 
 impl<M: ImageClassifier> Features<'_, M> {
     fn compute(&mut self, train: &Images, val: &Images) -> Result<Cached, Error> {
-        let pooled = self.can_be_pooled(train)?;
+        // Where the classifier begins with an average, that is all that has to be kept.
+        let pooled = self.model.head().starts_with_average();
         let mut shape = [0; 3];
         let mut views = Vec::new();
         for view in 0..self.config.recipe.views {
             let load = |index| view_of(train, self.config, view, index);
             views.push(self.of_images(train, load, pooled, &mut shape));
         }
+        if views.iter().flatten().all(Option::is_none) {
+            let reason = "none of the images to train on can be read";
+            return Err(Error::Data(reason.to_owned()));
+        }
         let load = |index| val.plain(index).map(|view| val.values(&view));
         let val = self.of_images(val, load, pooled, &mut shape);
         Ok(Cached { train: views, val, shape })
-    }
-
-    /// Whether the classifier begins with an average, so that the average is all that has to be
-    /// kept: found out by trying.
-    fn can_be_pooled(&self, train: &Images) -> Result<bool, Error> {
-        let first =
-            (0..train.samples().len()).find_map(|index| view_of(train, self.config, 0, index));
-        let none = || Error::Data("none of the images to train on can be read".to_owned());
-        let values = first.ok_or_else(none)?;
-        let features = self.model.forward_features(to_tensor(values, 1, train, self.device));
-        // An image's own features may be the same everywhere, or nothing.
-        let [_, channels, height, width] = features.dims();
-        let drawn = Distribution::Normal(0.0, 1.0);
-        let features = Tensor::random([4, channels, height, width], drawn, self.device);
-        let pooled = adaptive_avg_pool2d(features.clone(), [1, 1]);
-        let [whole, pooled] = [features, pooled].map(|features| {
-            self.model.forward_head(features).into_data().iter::<f32>().collect::<Vec<_>>()
-        });
-        let size = whole.iter().fold(0.0_f32, |size, value| size.max(value.abs()));
-        Ok(size > 0.0 && whole.iter().zip(&pooled).all(|(a, b)| (a - b).abs() <= 1e-4 * size))
     }
 
     fn of_images(

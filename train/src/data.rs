@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
-use zoo_import::{Seen, write_atomically};
+use zoo_record::{Seen, write_atomically};
 
 use crate::Error;
 use crate::random::{Purpose, stream};

@@ -19,7 +19,7 @@ pub enum Error {
     },
     /// A file could not be written, or a record could not be read.
     #[error(transparent)]
-    Record(#[from] zoo_import::Error),
+    Record(#[from] zoo_record::Error),
     /// Another process writes into a run's folder.
     #[error(
         "another process is training in {folder}\nhint: wait until it has ended or stop it, or \

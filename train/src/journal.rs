@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use zoo_import::write_atomically;
+use zoo_record::write_atomically;
 
 use crate::{EpochRow, Error};
 
@@ -75,7 +75,7 @@ impl Journal {
 }
 
 fn write_failed(path: &Path, error: &std::io::Error) -> Error {
-    zoo_import::Error::Write { path: path.to_owned(), reason: error.to_string() }.into()
+    zoo_record::Error::Write { path: path.to_owned(), reason: error.to_string() }.into()
 }
 
 fn now() -> f64 {

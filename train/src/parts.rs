@@ -3,27 +3,16 @@
 use std::collections::BTreeSet;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor};
 use zoo_core::{ImageClassifier, parameters, root_prefix};
 
 use crate::Error;
 use crate::config::{BatchNormMode, Recipe};
 
-/// The parameters that a fresh classifier replaces.
-pub(crate) fn classifier<M: ImageClassifier>(model: &M) -> BTreeSet<ParamId> {
-    fresh(model, |model, device| model.reset_classifier(2, device))
-}
-
-/// The parameters that are replaced by `reset`.
-pub(crate) fn fresh<M: Module>(
-    model: &M,
-    reset: impl FnOnce(&mut M, &Device),
-) -> BTreeSet<ParamId> {
-    let mut fresh = model.clone();
-    let device = model.devices().first().cloned().unwrap_or_default();
-    reset(&mut fresh, &device);
-    let others: BTreeSet<_> = ids(&fresh).into_iter().collect();
-    ids(model).into_iter().filter(|id| !others.contains(id)).collect()
+/// The parameters in some modules of a network.
+pub(crate) fn parameters_in<M: Module>(model: &M, modules: &[&str]) -> BTreeSet<ParamId> {
+    let parameters = parameters(model).into_iter().zip(ids(model));
+    parameters.filter(|(parameter, _)| parameter.is_in(modules)).map(|(_, id)| id).collect()
 }
 
 /// The identities of all parameters, in module order.
@@ -61,7 +50,7 @@ pub(crate) fn draw_small<M: ImageClassifier>(model: M) -> M {
             param.map(|weight| weight.random_like(Distribution::Uniform(-bound, bound)))
         }
     }
-    let fresh = classifier(&model);
+    let fresh = parameters_in(&model, &model.classifier_paths());
     model.map(&mut Draw(fresh))
 }
 

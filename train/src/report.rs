@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
-use zoo_import::{ModelCard, write_atomically};
+use zoo_record::{ModelCard, write_atomically};
 
 use crate::{Answer, Config, EpochRow, Error, Evaluation, Fitted, Images, duration};
 

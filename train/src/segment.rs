@@ -309,7 +309,7 @@ impl<M: ImageSegmenter> Task for Segmentation<'_, M> {
     }
 
     fn fresh(&self, model: &M) -> BTreeSet<ParamId> {
-        parts::fresh(model, |model, device| model.reset_classifier(2, device))
+        parts::parameters_in(model, &model.classifier_paths())
     }
 
     fn loss(&self, model: &M, batch: Batch, device: &Device) -> Loss {

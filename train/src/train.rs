@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use rand::RngExt;
 use zoo_core::{ImageClassifier, ImageSegmenter, draw_parameters};
-use zoo_import::{ModelCard, Origin, Precision, Record};
+use zoo_record::{ModelCard, Origin, Precision, Record};
 
 use crate::classify::{Classification, batching};
 use crate::fit::{Fitted, Run, fit};
@@ -220,7 +220,7 @@ fn warn(config: &Config, run: &mut Run<'_>) {
 fn make_folder(path: PathBuf) -> Result<PathBuf, Error> {
     match std::fs::create_dir_all(&path) {
         Ok(()) => Ok(path),
-        Err(error) => Err(zoo_import::Error::Write { path, reason: error.to_string() }.into()),
+        Err(error) => Err(zoo_record::Error::Write { path, reason: error.to_string() }.into()),
     }
 }
 

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
 use zoo_core::{ImageSegmenter, Preprocess};
-use zoo_import::{ModelCard, Origin};
+use zoo_record::{ModelCard, Origin};
 use zoo_train::{Config, Error, Masks, Run, Silent, train_segmenter};
 
 /// Two convolutions.

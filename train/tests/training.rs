@@ -12,9 +12,9 @@ use burn::tensor::{Device, Tensor};
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 use zoo_core::{ImageClassifier, Preprocess, parameters};
-use zoo_import::{ModelCard, Origin, Record};
 use zoo_lenet::{LeNet, LeNetConfig};
 use zoo_mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+use zoo_record::{ModelCard, Origin, Record};
 use zoo_resnet::ResNet;
 use zoo_train::{
     CHECKPOINT, Config, Dataset, Error, Event, Fitted, MODEL, Observer, Run, Silent, Trained,
@@ -532,7 +532,7 @@ fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
     let config = config(data.path(), &["recipe.epochs=4"]);
     let stop = AtomicBool::new(false);
     let error = run_in(&out, &config, false, &stop, &mut Block(&out)).unwrap_err();
-    assert!(matches!(error, Error::Record(zoo_import::Error::Write { .. })), "{error}");
+    assert!(matches!(error, Error::Record(zoo_record::Error::Write { .. })), "{error}");
     let out = root.path().join("away");
     let trained = run_in(&out, &config, true, &stop, &mut Silent).unwrap();
     assert_eq!(trained.fitted.history.len(), 4);

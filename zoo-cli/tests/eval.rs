@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zoo_core::decode::decode;
 use zoo_core::{Background, Preprocess};
-use zoo_import::{ModelCard, Origin, Precision, Record};
+use zoo_record::{ModelCard, Origin, Precision, Record};
 
 struct Run {
     code: i32,

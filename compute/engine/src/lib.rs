@@ -41,8 +41,10 @@ mod memory;
 mod ops;
 mod passes;
 mod plan;
+mod session;
 mod threads;
 
 pub use error::Error;
 pub use plan::{Plan, StepInfo, StepProfile};
+pub use session::{Session, default_threads, set_default_threads};
 pub use zoo_graph::Outputs;

@@ -5,27 +5,49 @@ use std::collections::{HashMap, HashSet};
 use burn::backend::Capture as CaptureBackend;
 use burn::backend::ir::{OperationIr, TensorId, TensorIr};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::op::Recorded;
 use crate::{Constant, Error, Graph, Node, Value, ValueId};
 
-/// What a forward pass returns: one tensor or two.
+/// What a forward pass returns: a tensor, a pair or a list.
 pub trait Outputs {
     /// Which tensors of the recording they are.
     #[doc(hidden)]
     fn ids(&self) -> Vec<TensorId>;
+
+    /// Their values, in single precision, where the pass was not recorded.
+    #[doc(hidden)]
+    fn data(&self) -> Vec<TensorData>;
 }
 
 impl<const D: usize> Outputs for Tensor<D> {
     fn ids(&self) -> Vec<TensorId> {
         vec![id(self)]
     }
+
+    fn data(&self) -> Vec<TensorData> {
+        vec![self.to_data().convert::<f32>()]
+    }
 }
 
-impl<const A: usize, const B: usize> Outputs for (Tensor<A>, Tensor<B>) {
+impl<A: Outputs, B: Outputs> Outputs for (A, B) {
     fn ids(&self) -> Vec<TensorId> {
-        vec![id(&self.0), id(&self.1)]
+        [self.0.ids(), self.1.ids()].concat()
+    }
+
+    fn data(&self) -> Vec<TensorData> {
+        [self.0.data(), self.1.data()].concat()
+    }
+}
+
+impl<O: Outputs> Outputs for Vec<O> {
+    fn ids(&self) -> Vec<TensorId> {
+        self.iter().flat_map(Outputs::ids).collect()
+    }
+
+    fn data(&self) -> Vec<TensorData> {
+        self.iter().flat_map(Outputs::data).collect()
     }
 }
 
@@ -33,6 +55,10 @@ impl<const A: usize, const B: usize> Outputs for (Tensor<A>, Tensor<B>) {
 impl<O: Outputs + ?Sized> Outputs for Box<O> {
     fn ids(&self) -> Vec<TensorId> {
         (**self).ids()
+    }
+
+    fn data(&self) -> Vec<TensorData> {
+        (**self).data()
     }
 }
 

@@ -14,7 +14,9 @@ use zoo_graph::{Activation, Binary, Graph, Node, Op, ValueId};
 
 use super::protobuf::Message;
 use super::{StateDict, bytes};
-use crate::{Error, write_atomically};
+use zoo_record::write_atomically;
+
+use crate::Error;
 
 /// The operator sets that can be asked for; the operators used here mean the same in all of them.
 pub const OPSETS: RangeInclusive<i64> = 11..=21;
@@ -76,7 +78,7 @@ impl StateDict {
             .text(3, env!("CARGO_PKG_VERSION"))
             .message(8, Message::default().text(1, "").int(2, opset))
             .head(7, length);
-        write_atomically(path, |file| {
+        Ok(write_atomically(path, |file| {
             file.write_all(&model.0)?;
             file.write_all(&body.0)?;
             initializers.iter().try_for_each(|(head, values)| {
@@ -86,7 +88,7 @@ impl StateDict {
                     Values::Constant(bytes) => file.write_all(bytes),
                 }
             })
-        })
+        })?)
     }
 }
 

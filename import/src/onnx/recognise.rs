@@ -81,7 +81,8 @@ pub fn recognise(
         let is_shorter = kernels.len() < shapes.len() && kernels.len() + HEAD >= shapes.len();
         if shapes != kernels && is_shorter {
             let usual = candidate.usual.0;
-            let trunk = self::shapes(&(candidate.build)(usual, channels), &candidate.classifier());
+            let trunk =
+                self::shapes(&(candidate.build)(usual, channels), &(candidate.classifier)());
             if trunk == kernels {
                 shapes = trunk;
                 attempt = Attempt { classes: usual, is_headless: true, ..attempt };
@@ -132,7 +133,7 @@ impl Attempt<'_> {
         if !self.is_headless {
             return Some(layers);
         }
-        let classifier = self.candidate.classifier();
+        let classifier = (self.candidate.classifier)();
         let is_classifier = |layer: &Layer<Place>| {
             let path = layer.weights.path.as_ref();
             path.is_some_and(|path| classifier.contains(&format!("{path}.weight")))

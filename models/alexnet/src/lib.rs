@@ -29,6 +29,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, relu};
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -90,6 +91,15 @@ const MAP_SIZE: usize = 6;
 /// Outputs of a hidden layer.
 const HIDDEN: usize = 4096;
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 4] = [
+    PyramidLevel::new("stages.0",  64,  4),
+    PyramidLevel::new("stages.1", 192,  8),
+    PyramidLevel::new("stages.2", 256, 16),
+    PyramidLevel::new("pool",     256, 32),
+];
+
 /// The first convolution and three poolings leave one pixel.
 const MIN_SIZE: usize = 63;
 
@@ -130,14 +140,34 @@ impl Conv {
 }
 
 impl ImageClassifier for AlexNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.stages.iter().fold(images, |x, convs| {
-            let x = convs.iter().fold(x, |x, conv| relu(conv.apply(x)));
-            self.pool.apply(x)
-        })
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = images;
+        for (index, convs) in self.stages.iter().enumerate() {
+            x = convs.iter().fold(x, |x, conv| relu(conv.apply(x)));
+            x = self.pool.apply(maps.keep(format_args!("stages.{index}"), x)?);
+        }
+        maps.keep("pool", x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+}
+
+impl Head for AlexNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let mut x = adaptive_avg_pool2d(features, [MAP_SIZE; 2]).flatten(1, 3);
         for hidden in &self.hidden {
             x = relu(hidden.forward(self.dropout.forward(x)));
@@ -145,15 +175,20 @@ impl ImageClassifier for AlexNet {
         self.classifier.forward(x)
     }
 
-    fn min_size(&self) -> usize {
-        MIN_SIZE
+    fn starts_with_average(&self) -> bool {
+        false
     }
 
     fn num_features(&self) -> usize {
         NUM_FEATURES
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         self.classifier = LinearConfig::new(HIDDEN, num_classes).init(device);
     }
 }

@@ -5,8 +5,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::Activation;
-use crate::{ImageClassifier, TrainingOutput};
+use crate::layers::{Activation, HeadKind};
+use crate::{FeatureMaps, Head, ImageClassifier, PyramidLevel, TrainingOutput};
 
 /// A hidden layer of a classifier that is a multi-layer perceptron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,21 +126,31 @@ impl<M: ImageClassifier> Deepened<M> {
 }
 
 impl<M: ImageClassifier> ImageClassifier for Deepened<M> {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.network.forward_features(images)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        self.network.forward_maps(images, maps)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.forward_tail(self.network.forward_head(features))
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.network.pyramid()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        let mut paths = self.network.classifier_paths();
+        paths.push(TAIL);
+        paths
     }
 
     fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
         let output = self.network.forward_training(images);
         TrainingOutput { logits: self.forward_tail(output.logits), ..output }
-    }
-
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        self.network.class_maps(features).filter(|_| self.tail.is_empty())
     }
 
     fn min_size(&self) -> usize {
@@ -151,19 +161,47 @@ impl<M: ImageClassifier> ImageClassifier for Deepened<M> {
         self.network.min_training_size()
     }
 
-    fn num_features(&self) -> usize {
-        self.network.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.network.reset_classifier(num_classes, device);
-        self.tail.clear();
-    }
-
     fn attach_auxiliary(&mut self, device: &Device) {
         // Auxiliary classifiers tell the same classes apart as the network's own, which here is a hidden layer.
         if self.tail.is_empty() {
             self.network.attach_auxiliary(device);
         }
+    }
+}
+
+impl<M: ImageClassifier> Head for Deepened<M> {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
+        self.forward_tail(self.network.forward_head(features))
+    }
+
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        self.network.class_maps(features).filter(|_| self.tail.is_empty())
+    }
+
+    fn starts_with_average(&self) -> bool {
+        self.network.head().starts_with_average()
+    }
+
+    fn num_features(&self) -> usize {
+        self.network.num_features()
+    }
+
+    fn num_classes(&self) -> usize {
+        match self.tail.last() {
+            Some(last) => {
+                let [_, num_classes] = last.linear.weight.lazy_shape().dims();
+                num_classes
+            }
+            None => self.network.head().num_classes(),
+        }
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
+        self.network.reset_classifier(num_classes, device);
+        self.tail.clear();
+    }
+
+    fn set_kind(&mut self, kind: HeadKind) -> bool {
+        self.network.head_mut().set_kind(kind)
     }
 }

@@ -1,6 +1,6 @@
 //! The contract and the parts that every architecture of the zoo shares.
 //!
-//! - [`ImageClassifier`], [`ImageSegmenter`]: what a network can be asked to do.
+//! - [`ImageClassifier`] with its [`Head`], [`ImageSegmenter`]: what a network can be asked to do.
 //! - [`layers`]: the blocks that three architectures or more are built of, or that have a training
 //!   kernel of their own.
 //! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: what is known about a network, as data.
@@ -11,10 +11,13 @@
 
 mod classifier;
 mod deepened;
+mod head;
 mod keys;
 pub mod layers;
+mod panics;
 mod parameters;
 mod preprocess;
+mod pyramid;
 mod segmenter;
 mod variant;
 
@@ -23,11 +26,14 @@ pub mod decode;
 
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
 pub use deepened::{Deepened, HiddenLayer};
+pub use head::Head;
 pub use keys::KeyLayout;
+pub use panics::{Panicked, catch, is_catching};
 pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
 };
-pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground};
+pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground, with_margin};
+pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Images, Labels, Paper, Port, Variant, Weights, parse_number, parse_width,

@@ -18,6 +18,12 @@ impl Parameter {
         self.path.rsplit('.').next().unwrap_or_default()
     }
 
+    /// Whether it is in one of the modules with these paths.
+    pub fn is_in(&self, modules: &[&str]) -> bool {
+        let is_in = |rest: &str| rest.is_empty() || rest.starts_with('.');
+        modules.iter().any(|module| self.path.strip_prefix(module).is_some_and(is_in))
+    }
+
     /// Whether training changes it by gradient: false for BatchNorm's running statistics.
     pub fn is_trainable(&self) -> bool {
         !matches!(self.name(), "running_mean" | "running_var")

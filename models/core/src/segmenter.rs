@@ -60,6 +60,12 @@ pub trait ImageSegmenter: Module {
     /// Number of channels of the features.
     fn num_features(&self) -> usize;
 
+    /// The paths of the modules whose parameters
+    /// [`reset_classifier`](Self::reset_classifier) replaces.
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["classifier"]
+    }
+
     /// Replaces the last layer by a fresh one for `num_classes` classes.
     fn reset_classifier(&mut self, num_classes: usize, device: &Device);
 }

@@ -26,9 +26,10 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, batch_norm, cat,
-    fork, relu, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, batch_norm, cat, fork,
+    torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -50,9 +51,6 @@ pub struct DenseNetConfig {
     /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -80,6 +78,8 @@ pub struct DenseNet {
     norm: BatchNorm,
     classifier: ClassifierHead,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Layers on maps of one size, and what leads to the next, smaller one.
@@ -135,6 +135,12 @@ impl DenseNetConfig {
             Stem::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
         };
 
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 1;
+        if pool.is_some() {
+            pyramid.push("stem_norm", channels, 2);
+            map_stride = 4;
+        }
         let mut blocks = Vec::with_capacity(depths.len());
         for (index, depth) in depths.iter().enumerate() {
             let mut layers = Vec::with_capacity(*depth);
@@ -142,13 +148,16 @@ impl DenseNetConfig {
                 layers.push(self.layer(channels, device));
                 channels += self.growth_rate;
             }
+            pyramid.push(format!("blocks.{index}.layers"), channels, map_stride);
             let mut transition = None;
             if index + 1 < depths.len() {
                 transition = Some(self.transition(channels, device));
                 channels /= 2;
+                map_stride *= 2;
             }
             blocks.push(DenseBlock { layers, transition });
         }
+        pyramid.push("norm", channels, map_stride);
         DenseNet {
             stem: stem.init(device),
             stem_norm,
@@ -156,10 +165,11 @@ impl DenseNetConfig {
             blocks,
             norm: self.norm(channels).init(device),
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
+                .with_activation(Activation::Relu)
                 .with_initializer(Some(torch_uniform()))
                 .init(device),
             min_size,
+            pyramid,
         }
     }
 
@@ -211,49 +221,47 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
 }
 
 impl ImageClassifier for DenseNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let mut x = self.stem.apply(images);
         if let Some(norm) = &self.stem_norm {
-            x = batch_norm(norm, Activation::Relu, x);
+            x = maps.keep("stem_norm", batch_norm(norm, Activation::Relu, x))?;
         }
         if let Some(pool) = &self.pool {
             x = pool.apply(x);
         }
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.norm.apply(x)
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep(format_args!("blocks.{index}.layers"), block.grow(x))?;
+            if let Some(transition) = &block.transition {
+                x = transition.forward(x);
+            }
+        }
+        maps.keep_activated("norm", self.norm.apply(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(relu(features))
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(relu(features)))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         self.min_size
     }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
-    }
 }
 
 impl DenseBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.layers.iter().fold(x, |x, layer| {
+    /// What all layers have found.
+    fn grow(&self, x: Tensor<4>) -> Tensor<4> {
+        self.layers.iter().fold(x, |x, layer| {
             let [seen, x] = fork(x);
             cat(vec![seen, layer.forward(x)])
-        });
-        match &self.transition {
-            Some(transition) => transition.forward(x),
-            None => x,
-        }
+        })
     }
 }
 

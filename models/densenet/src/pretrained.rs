@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::{DenseNetConfig, Stem};
@@ -23,7 +22,6 @@ const GROWTH_32: DenseNetConfig = DenseNetConfig {
     stem: Stem::ImageNet,
     dropout: 0.0,
     port: Port::PyTorch,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

@@ -33,9 +33,10 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
+    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
     make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -66,9 +67,6 @@ pub struct EfficientNetConfig {
     /// Share of a batch's statistics in BatchNorm's running ones.
     #[config(default = "0.1")]
     pub momentum: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -102,6 +100,8 @@ pub struct EfficientNet {
     stages: Vec<Vec<MbConv>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part.
@@ -159,15 +159,19 @@ impl EfficientNetConfig {
         let mut channels = stem_channels;
         let mut built = 0;
         let mut stages = Vec::with_capacity(STAGES.len());
-        for (stage, depth) in STAGES.iter().zip(depths) {
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
+        for (index, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
             let mut blocks = Vec::with_capacity(depth);
-            for index in 0..depth {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..depth {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 let drop = self.stochastic_depth * built as f64 / total as f64;
                 blocks.push(self.block(stage, channels, stride, drop, device));
                 channels = self.wide(stage.channels);
                 built += 1;
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         EfficientNet {
@@ -175,10 +179,10 @@ impl EfficientNetConfig {
             stages,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(uniform_by_outputs()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -250,26 +254,25 @@ fn uniform_by_outputs() -> Initializer {
 }
 
 impl ImageClassifier for EfficientNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

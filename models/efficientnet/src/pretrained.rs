@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::{HeadKind, Padding};
+use zoo_core::layers::Padding;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{EfficientNetConfig, Halving, Kind};
@@ -27,7 +27,6 @@ const STANDARD: EfficientNetConfig = EfficientNetConfig {
     halving: Halving::Strided,
     epsilon: 1e-5,
     momentum: 0.1,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

@@ -26,6 +26,7 @@ use zoo_core::layers::{
     Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, fork, global_avg_pool2d,
     make_divisible, relu,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 mod reading;
@@ -64,6 +65,8 @@ pub struct GhostNet {
     classifier: Classifier,
     #[module(skip)]
     reading: Reading,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Two ghost modules, one that widens and one that narrows (figure 3).
@@ -132,13 +135,21 @@ impl GhostNetConfig {
         let num_features = self.wide(HEAD_CHANNELS);
         let (hidden, hidden_norm) = reading.hidden(num_features, device);
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
+        pyramid.push("stem", channels, map_stride);
         let mut table = BLOCKS.iter();
         let mut stages = Vec::new();
-        for &depth in reading.depths() {
+        for (stage, &depth) in reading.depths().iter().enumerate() {
             let mut blocks = Vec::with_capacity(depth);
-            for block in table.by_ref().take(depth) {
+            for (index, block) in table.by_ref().take(depth).enumerate() {
                 blocks.push(self.block(block, channels, device));
                 channels = self.wide(block.channels);
+                // As in timm, the first map of a size, not the last one.
+                if block.stride > 1 {
+                    map_stride *= block.stride;
+                    pyramid.push(format!("stages.{stage}.{index}"), channels, map_stride);
+                }
             }
             stages.push(blocks);
         }
@@ -151,6 +162,7 @@ impl GhostNetConfig {
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: reading.classifier(self.num_classes, device),
             reading,
+            pyramid,
         }
     }
 
@@ -179,13 +191,31 @@ impl GhostNetConfig {
 }
 
 impl ImageClassifier for GhostNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
+        for (stage, blocks) in self.stages.iter().enumerate() {
+            for (index, block) in blocks.iter().enumerate() {
+                x = maps.keep(format_args!("stages.{stage}.{index}"), block.forward(x))?;
+            }
+        }
+        Some(self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+}
+
+impl Head for GhostNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let mut hidden = self.hidden.apply(global_avg_pool2d(features));
         if let Some(norm) = &self.hidden_norm {
             hidden = norm.apply(hidden);
@@ -193,12 +223,20 @@ impl ImageClassifier for GhostNet {
         self.classifier.forward(self.dropout.forward(relu(hidden)))
     }
 
+    fn starts_with_average(&self) -> bool {
+        true
+    }
+
     fn num_features(&self) -> usize {
         let [_, num_features, _, _] = self.hidden.weight.lazy_shape().dims();
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        self.classifier.num_classes()
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         self.classifier = self.reading.classifier(num_classes, device);
     }
 }
@@ -230,6 +268,13 @@ impl GhostModule {
 }
 
 impl Classifier {
+    fn num_classes(&self) -> usize {
+        match self {
+            Self::FullyConnected(linear) => linear.weight.lazy_shape()[1],
+            Self::Pointwise(conv) => conv.weight.lazy_shape()[0],
+        }
+    }
+
     fn forward(&self, hidden: Tensor<4>) -> Tensor<2> {
         match self {
             Self::FullyConnected(linear) => linear.forward(hidden.flatten(1, 3)),

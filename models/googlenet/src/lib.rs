@@ -29,10 +29,10 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind, cat,
+    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
     linear_with_bias, relu, torch_uniform,
 };
-use zoo_core::{TrainingOutput, check_size};
+use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -43,9 +43,6 @@ pub struct GoogLeNetConfig {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -130,6 +127,16 @@ const AUXILIARY_SIZE: usize = 4;
 /// Outputs of an auxiliary classifier's hidden layer (§5).
 const AUXILIARY_HIDDEN: usize = 1024;
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem",       64,  2),
+    PyramidLevel::new("conv2",     192,  4),
+    PyramidLevel::new("stages.0",  480,  8),
+    PyramidLevel::new("stages.1",  832, 16),
+    PyramidLevel::new("stages.2", 1024, 32),
+];
+
 /// The stride of the stem and three poolings of 3×3 leave one pixel.
 const MIN_SIZE: usize = 15;
 
@@ -154,7 +161,6 @@ impl GoogLeNetConfig {
             stages,
             aux: None,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(NARROW))
                 .with_bias_initializer(Some(torch_uniform()))
@@ -204,53 +210,68 @@ fn linear([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
 }
 
 impl GoogLeNet {
-    /// The features, and what the auxiliary classifiers see on the way to them.
-    fn forward_stages(&self, images: Tensor<4>) -> (Tensor<4>, Vec<Tensor<4>>) {
-        let x = self.pool.apply(self.stem.forward(images));
-        let mut x = self.conv2.iter().fold(x, |x, conv| conv.forward(x));
-        let mut seen = Vec::with_capacity(AUXILIARY_INPUTS.len());
+    /// [`forward_maps`](ImageClassifier::forward_maps), with what the auxiliary classifiers see on
+    /// the way.
+    fn forward_stages(
+        &self,
+        images: Tensor<4>,
+        maps: &mut FeatureMaps,
+        mut seen: impl FnMut(&Tensor<4>),
+    ) -> Option<Tensor<4>> {
+        let x = self.pool.apply(maps.keep("stem", self.stem.forward(images))?);
+        let x = self.conv2.iter().fold(x, |x, conv| conv.forward(x));
+        let mut x = maps.keep("conv2", x)?;
         for (stage, modules) in self.stages.iter().enumerate() {
             let is_last = stage + 1 == self.stages.len();
             x = if is_last { &self.last_pool } else { &self.pool }.apply(x);
             for (index, module) in modules.iter().enumerate() {
                 x = module.forward(x);
                 if AUXILIARY_INPUTS.contains(&(stage, index)) {
-                    seen.push(x.clone());
+                    seen(&x);
                 }
             }
+            x = maps.keep(format_args!("stages.{stage}"), x)?;
         }
-        (x, seen)
+        Some(x)
     }
 }
 
 impl ImageClassifier for GoogLeNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let (features, _) = self.forward_stages(images);
-        features
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        self.forward_stages(images, maps, |_| ())
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
+    }
+
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["classifier", "aux.0.classifier", "aux.1.classifier"]
     }
 
     fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
         check_size(&images, MIN_SIZE);
-        let (features, seen) = self.forward_stages(images);
-        let heads = self.aux.iter().flatten().zip(seen);
-        let auxiliary = heads.map(|(head, x)| (AUXILIARY_WEIGHT, head.forward(x))).collect();
+        let mut heads = self.aux.iter().flatten();
+        let mut auxiliary = Vec::new();
+        let see = |x: &Tensor<4>| {
+            let head = heads.next();
+            auxiliary.extend(head.map(|head| (AUXILIARY_WEIGHT, head.forward(x.clone()))));
+        };
+        let features = self.forward_stages(images, &mut FeatureMaps::none(), see);
+        let features = features.expect("nothing ends a pass of which no map is wanted");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
-    }
-
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
     }
 
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {

@@ -1,6 +1,5 @@
 //! The network's name, and the checkpoints that exist for it.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::GoogLeNetConfig;
@@ -53,7 +52,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
 pub const VARIANTS: &[Variant<GoogLeNetConfig>] = &[
     Variant {
         name: "googlenet",
-        config: GoogLeNetConfig { dropout: 0.2, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 },
+        config: GoogLeNetConfig { dropout: 0.2, in_channels: 3, num_classes: 1000 },
         size: 224, params: Some(6_624_904), gmacs: Some(1.498), layouts: TORCHVISION,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/googlenet-1378be20.pth", "1378be20", 256, [69.778, 89.530]),

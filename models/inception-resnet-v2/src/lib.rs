@@ -27,8 +27,9 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, add, fork, torch_uniform,
+    ConvNormActConfig, add, fork, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -39,9 +40,6 @@ pub struct InceptionResNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -146,6 +144,16 @@ fn stages() -> [StageRow; 3] {
     ]
 }
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem.branches.0.2",   64,  2),
+    PyramidLevel::new("stem.branches.0.5",  192,  4),
+    PyramidLevel::new("stages.0",           320,  8),
+    PyramidLevel::new("stages.1",          1088, 16),
+    PyramidLevel::new("head_conv",         1536, 32),
+];
+
 /// Channels of the convolution before the classifier.
 const HEAD_CHANNELS: usize = 1536;
 /// What the layers without padding need.
@@ -178,7 +186,6 @@ impl InceptionResNetV2Config {
                 .with_epsilon(EPSILON)
                 .init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -192,30 +199,30 @@ fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
 }
 
 impl ImageClassifier for InceptionResNetV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().fold(x, |x, stage| stage.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward_steps(images, |step, x| {
+            maps.keep(format_args!("stem.branches.0.{step}"), x)
+        })?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            x = maps.keep(format_args!("stages.{index}"), stage.forward(x))?;
+        }
+        maps.keep("head_conv", self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

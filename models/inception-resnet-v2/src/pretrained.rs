@@ -1,6 +1,5 @@
 //! The network's name, and the checkpoints that exist for it.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionResNetV2Config;
@@ -101,7 +100,6 @@ pub const VARIANTS: &[Variant<InceptionResNetV2Config>] = &[
         name: "inception_resnet_v2",
         config: InceptionResNetV2Config {
             dropout: 0.2,
-            head: HeadKind::FullyConnected,
             in_channels: 3,
             num_classes: 1000,
         },

@@ -28,9 +28,10 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    SqueezeExcite, SqueezeExciteConfig, cat, torch_uniform,
+    Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, SqueezeExcite,
+    SqueezeExciteConfig, cat, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -41,9 +42,6 @@ pub struct InceptionV2Config {
     /// Squeeze-and-excitation after each module, by this reduction of the channels; none by
     /// default.
     pub squeeze_reduction: Option<usize>,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -120,6 +118,16 @@ const STAGES: [&[Row]; 3] = [
     ],
 ];
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem",         64,  2),
+    PyramidLevel::new("conv2",       192,  4),
+    PyramidLevel::new("stages.0.1",  320,  8),
+    PyramidLevel::new("stages.1.3",  608, 16),
+    PyramidLevel::new("stages.2.1", 1024, 32),
+];
+
 /// What the two poolings without padding need behind the stem.
 const MIN_SIZE: usize = 7;
 
@@ -159,9 +167,7 @@ impl InceptionV2Config {
             conv2: vec![conv([64, 64], 1).init(device), conv([64, 192], 3).init(device)],
             pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
-                .init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
         }
     }
 
@@ -218,30 +224,32 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 }
 
 impl ImageClassifier for InceptionV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(self.stem.forward(images));
-        let x = self.pool.apply(run(&self.conv2, x));
-        self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = maps.keep("stem", self.stem.forward(images))?;
+        let x = maps.keep("conv2", run(&self.conv2, self.pool.apply(x)))?;
+        let mut x = self.pool.apply(x);
+        for (stage, modules) in self.stages.iter().enumerate() {
+            for (index, module) in modules.iter().enumerate() {
+                x = maps.keep(format_args!("stages.{stage}.{index}"), module.forward(x))?;
+            }
+        }
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

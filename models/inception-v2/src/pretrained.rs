@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Colour, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV2Config;
@@ -17,12 +16,8 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const PLAIN: InceptionV2Config = InceptionV2Config {
-    squeeze_reduction: None,
-    head: HeadKind::FullyConnected,
-    in_channels: 3,
-    num_classes: 1000,
-};
+const PLAIN: InceptionV2Config =
+    InceptionV2Config { squeeze_reduction: None, in_channels: 3, num_classes: 1000 };
 
 /// The file of `pretrainedmodels` spells Caffe's names; modules count from 3a.
 #[rustfmt::skip]

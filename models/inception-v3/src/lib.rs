@@ -21,6 +21,8 @@
 //! convolutions; its first modules keep a 5×5 convolution. In torchvision, average pooling also
 //! counts the zeros beyond the border, which it does not in Keras.
 
+use std::ops::RangeBounds;
+
 use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
@@ -28,10 +30,10 @@ use burn::tensor::{Device, Tensor};
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
 use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, HeadKind, Padding, torch_uniform,
+    ConvNormActConfig, Padding, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
 pub use zoo_core::{ImageClassifier, Port};
-use zoo_core::{TrainingOutput, check_size};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -45,9 +47,6 @@ pub struct InceptionV3Config {
     /// Whose implementation to follow.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -151,6 +150,16 @@ impl Kind {
     }
 }
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem.branches.0.2",   64,  2),
+    PyramidLevel::new("stem.branches.0.5",  192,  4),
+    PyramidLevel::new("stages.0",           288,  8),
+    PyramidLevel::new("stages.1",           768, 16),
+    PyramidLevel::new("stages.2",          2048, 32),
+];
+
 /// What the layers without padding need.
 const MIN_SIZE: usize = 75;
 /// What the auxiliary classifier's layers without padding need.
@@ -183,7 +192,6 @@ impl InceptionV3Config {
             stages,
             aux: None,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(INITIALIZER))
                 .with_bias_initializer(Some(torch_uniform()))
@@ -203,12 +211,24 @@ impl InceptionV3Config {
 }
 
 impl ImageClassifier for InceptionV3 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        run(&self.stages[AUXILIARY_STAGE..], self.forward_middle(images))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        self.forward_stages(AUXILIARY_STAGE.., self.forward_middle(images, maps)?, maps)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
+    }
+
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["classifier", "aux.classifier"]
     }
 
     /// # Panics
@@ -219,14 +239,12 @@ impl ImageClassifier for InceptionV3 {
             return TrainingOutput { logits: self.forward(images), auxiliary: Vec::new() };
         };
         check_size(&images, self.min_training_size());
-        let middle = self.forward_middle(images);
-        let auxiliary = vec![(AUXILIARY_WEIGHT, aux.forward(middle.clone()))];
-        let features = run(&self.stages[AUXILIARY_STAGE..], middle);
+        let maps = &mut FeatureMaps::none();
+        let middle = self.forward_middle(images, maps);
+        let auxiliary = middle.iter().map(|x| (AUXILIARY_WEIGHT, aux.forward(x.clone()))).collect();
+        let features = middle.and_then(|x| self.forward_stages(AUXILIARY_STAGE.., x, maps));
+        let features = features.expect("nothing ends a pass of which no map is wanted");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
-    }
-
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
     }
 
     fn min_size(&self) -> usize {
@@ -235,10 +253,6 @@ impl ImageClassifier for InceptionV3 {
 
     fn min_training_size(&self) -> usize {
         if self.aux.is_some() { AUXILIARY_MIN_SIZE } else { MIN_SIZE }
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
     }
 
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
@@ -254,14 +268,28 @@ impl ImageClassifier for InceptionV3 {
 }
 
 impl InceptionV3 {
-    /// The 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
-    fn forward_middle(&self, images: Tensor<4>) -> Tensor<4> {
-        run(&self.stages[..AUXILIARY_STAGE], self.stem.forward(images))
+    /// Up to the 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
+    fn forward_middle(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = self.stem.forward_steps(images, |step, x| {
+            maps.keep(format_args!("stem.branches.0.{step}"), x)
+        })?;
+        self.forward_stages(..AUXILIARY_STAGE, x, maps)
     }
-}
 
-fn run(stages: &[Vec<Branches>], x: Tensor<4>) -> Tensor<4> {
-    stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    fn forward_stages(
+        &self,
+        stages: impl RangeBounds<usize>,
+        mut x: Tensor<4>,
+        maps: &mut FeatureMaps,
+    ) -> Option<Tensor<4>> {
+        for (index, modules) in self.stages.iter().enumerate() {
+            if stages.contains(&index) {
+                x = modules.iter().fold(x, |x, module| module.forward(x));
+                x = maps.keep(format_args!("stages.{index}"), x)?;
+            }
+        }
+        Some(x)
+    }
 }
 
 impl AuxiliaryHead {

@@ -1,6 +1,5 @@
 //! The network's names, and the checkpoints that exist for it.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::InceptionV3Config;
@@ -107,13 +106,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {
-    dropout: 0.5,
-    port: Port::PyTorch,
-    head: HeadKind::FullyConnected,
-    in_channels: 3,
-    num_classes: 1000,
-};
+const WITH_DROPOUT: InceptionV3Config =
+    InceptionV3Config { dropout: 0.5, port: Port::PyTorch, in_channels: 3, num_classes: 1000 };
 
 /// The variants' size and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>). Its 27,161,264 parameters include the

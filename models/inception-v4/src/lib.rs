@@ -20,8 +20,9 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
 use zoo_core::layers::{
-    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, HeadKind, torch_uniform,
+    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -32,9 +33,6 @@ pub struct InceptionV4Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.2")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -129,6 +127,16 @@ impl Kind {
     }
 }
 
+/// As in timm, the stem's first fork and not its second one, which has no padding.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem",         64,  2),
+    PyramidLevel::new("stages.0.0",  160,  4),
+    PyramidLevel::new("stages.1.3",  384,  8),
+    PyramidLevel::new("stages.2.7", 1024, 16),
+    PyramidLevel::new("stages.3.3", 1536, 32),
+];
+
 /// What the layers without padding need.
 const MIN_SIZE: usize = 75;
 
@@ -153,7 +161,6 @@ impl InceptionV4Config {
             stem: stem.init(device),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -168,28 +175,29 @@ fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
 }
 
 impl ImageClassifier for InceptionV4 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        self.stages.iter().flatten().fold(x, |x, module| module.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
+        for (stage, modules) in self.stages.iter().enumerate() {
+            for (index, module) in modules.iter().enumerate() {
+                x = maps.keep(format_args!("stages.{stage}.{index}"), module.forward(x))?;
+            }
+        }
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }

@@ -1,6 +1,5 @@
 //! The network's name, and the checkpoints that exist for it.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV4Config;
@@ -69,7 +68,6 @@ pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
         name: "inception_v4",
         config: InceptionV4Config {
             dropout: 0.2,
-            head: HeadKind::FullyConnected,
             in_channels: 3,
             num_classes: 1000,
         },

@@ -29,6 +29,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Activation, Apply};
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -86,6 +87,14 @@ enum Pool {
     Max(MaxPool2d),
 }
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 3] = [
+    PyramidLevel::new("conv1",  6, 1),
+    PyramidLevel::new("conv2", 16, 2),
+    PyramidLevel::new("pool",  16, 4),
+];
+
 /// Two convolutions of 5×5 and two poolings of 2×2 leave one pixel.
 const MIN_SIZE: usize = 16;
 
@@ -112,27 +121,57 @@ impl LeNetConfig {
 }
 
 impl ImageClassifier for LeNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(self.activation.forward(self.conv1.apply(images)));
-        self.pool.forward(self.activation.forward(self.conv2.apply(x)))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = self.activation.forward(self.conv1.apply(images));
+        let x = self.pool.forward(maps.keep("conv1", x)?);
+        let x = self.activation.forward(self.conv2.apply(x));
+        let x = self.pool.forward(maps.keep("conv2", x)?);
+        maps.keep("pool", x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        vec!["fc3"]
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+}
+
+impl Head for LeNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let x = adaptive_avg_pool2d(features, [self.map_size; 2]).flatten(1, 3);
         let x = self.activation.forward(self.fc1.forward(x));
         let x = self.activation.forward(self.fc2.forward(x));
         self.fc3.forward(x)
     }
 
-    fn min_size(&self) -> usize {
-        MIN_SIZE
+    fn starts_with_average(&self) -> bool {
+        false
     }
 
     fn num_features(&self) -> usize {
         16
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.fc3.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         self.fc3 = LinearConfig::new(84, num_classes).init(device);
     }
 }

@@ -28,9 +28,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     SqueezeExcite, SqueezeExciteConfig, add, fork, he_by_group, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -49,9 +50,6 @@ pub struct MnasNetConfig {
     /// Share of a batch's statistics in BatchNorm's running ones; the default is torchvision's.
     #[config(default = "3e-4")]
     pub momentum: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -76,6 +74,8 @@ pub struct MnasNet {
     stages: Vec<Vec<InvertedResidual>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// The paper's `MBConv`; without expansion its `SepConv`.
@@ -156,14 +156,18 @@ impl MnasNetConfig {
         let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
         let mut stages = Vec::with_capacity(table.len());
-        for stage in table {
+        for (index, stage) in table.iter().enumerate() {
             let mut blocks = Vec::with_capacity(stage.repeats);
-            for index in 0..stage.repeats {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..stage.repeats {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 blocks.push(self.block(stage, channels, stride, device));
                 channels = self.wide(stage.channels);
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         MnasNet {
@@ -171,10 +175,10 @@ impl MnasNetConfig {
             stages,
             head_conv: self.conv([channels, HEAD_CHANNELS], 1).init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(self.version.classifier_initializer()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -219,26 +223,25 @@ impl MnasNetConfig {
 }
 
 impl ImageClassifier for MnasNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

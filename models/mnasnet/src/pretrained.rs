@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{MnasNetConfig, Version};
@@ -22,7 +21,6 @@ const B1: MnasNetConfig = MnasNetConfig {
     width_mult: 1.0,
     dropout: 0.2,
     momentum: 3e-4,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

@@ -24,9 +24,10 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, he_by_group,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
+    he_by_group,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
@@ -51,9 +52,6 @@ pub struct MobileNetV1Config {
     /// Which images it is for. For CIFAR, the stem does not halve its map.
     #[config(default = "Images::ImageNet")]
     pub images: Images,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -69,6 +67,8 @@ pub struct MobileNetV1 {
     stages: Vec<Vec<DepthwiseSeparable>>,
     classifier: ClassifierHead,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A filter for each channel, then a mixture of the channels (figure 3).
@@ -98,24 +98,29 @@ impl MobileNetV1Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> MobileNetV1 {
         let stem_channels = self.wide(32);
+        let stem_stride = match self.images {
+            Images::ImageNet => 2,
+            Images::Cifar => 1,
+        };
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = stem_stride;
         let mut stages = Vec::with_capacity(STAGES.len());
-        for stage in &STAGES {
+        for (index, stage) in STAGES.iter().enumerate() {
             let mut blocks = Vec::with_capacity(stage.repeats);
-            for index in 0..stage.repeats {
-                let stride = if index == 0 { stage.stride } else { 1 };
+            for repeat in 0..stage.repeats {
+                let stride = if repeat == 0 { stage.stride } else { 1 };
                 blocks.push(self.block([channels, self.wide(stage.channels)], stride, device));
                 channels = self.wide(stage.channels);
             }
+            map_stride *= stage.stride;
+            pyramid.push(format!("stages.{index}"), channels, map_stride);
             stages.push(blocks);
         }
         MobileNetV1 {
             stem: self
                 .conv([self.in_channels, stem_channels], 3)
-                .with_stride(match self.images {
-                    Images::ImageNet => 2,
-                    Images::Cifar => 1,
-                })
+                .with_stride(stem_stride)
                 .with_padding(match self.port {
                     Port::PyTorch => Padding::Symmetric,
                     Port::Keras => Padding::Same,
@@ -123,7 +128,6 @@ impl MobileNetV1Config {
                 .init(device),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(he_by_group()))
                 .init(device),
@@ -132,6 +136,7 @@ impl MobileNetV1Config {
                 // Behind the stem, each of four halvings needs two pixels.
                 Port::Keras => 31,
             },
+            pyramid,
         }
     }
 
@@ -176,29 +181,29 @@ impl MobileNetV1Config {
 }
 
 impl ImageClassifier for MobileNetV1 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         self.min_size
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

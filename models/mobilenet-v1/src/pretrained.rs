@@ -1,6 +1,6 @@
 //! The networks that have names, and the spellings of their checkpoints.
 
-use zoo_core::layers::{Activation, HeadKind};
+use zoo_core::layers::Activation;
 use zoo_core::{Family, Images, KeyLayout, Paper, Port, Preprocess, Variant};
 
 use crate::MobileNetV1Config;
@@ -23,7 +23,6 @@ const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     activation: Activation::Relu,
     port: Port::PyTorch,
     images: Images::ImageNet,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

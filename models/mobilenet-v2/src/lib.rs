@@ -16,9 +16,10 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, HeadKind,
-    Padding, add, fork, make_divisible,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding, add,
+    fork, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
@@ -39,9 +40,6 @@ pub struct MobileNetV2Config {
     /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
     #[config(default = "Images::ImageNet")]
     pub images: Images,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -57,6 +55,8 @@ pub struct MobileNetV2 {
     blocks: Vec<InvertedResidual>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Narrow → wide → narrow, with a skip between the narrow ends when their shapes agree.
@@ -99,6 +99,8 @@ impl MobileNetV2Config {
             Images::Cifar => [1, 1],
         };
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = stem_stride;
         let mut blocks = Vec::new();
         for (number, stage) in STAGES.iter().enumerate() {
             for index in 0..stage.repeats {
@@ -108,8 +110,10 @@ impl MobileNetV2Config {
                     _ => 1,
                 };
                 let io = [channels, wide(stage.channels)];
-                blocks.push(self.block(io, stage.expansion, stride, device));
+                map_stride *= stride;
                 channels = wide(stage.channels);
+                pyramid.push(format!("blocks.{}", blocks.len()), channels, map_stride);
+                blocks.push(self.block(io, stage.expansion, stride, device));
             }
         }
         MobileNetV2 {
@@ -120,10 +124,10 @@ impl MobileNetV2Config {
             blocks,
             head_conv: self.conv([channels, head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(head_channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(Initializer::Normal { mean: 0.0, std: 0.01 }))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -161,26 +165,24 @@ impl MobileNetV2Config {
 }
 
 impl ImageClassifier for MobileNetV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.forward(images);
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep(format_args!("blocks.{index}"), block.forward(x))?;
+        }
+        Some(self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

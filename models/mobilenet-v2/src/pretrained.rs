@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, Images, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::MobileNetV2Config;
@@ -22,7 +21,6 @@ const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
     dropout: 0.2,
     port: Port::PyTorch,
     images: Images::ImageNet,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

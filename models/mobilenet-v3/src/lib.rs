@@ -29,6 +29,7 @@ use zoo_core::layers::{
     ConvNormAct, ConvNormActConfig, Padding, SqueezeExcite, SqueezeExciteConfig, add, fork,
     global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -88,6 +89,8 @@ pub struct MobileNetV3 {
     hidden: Linear,
     dropout: Dropout,
     classifier: Linear,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
@@ -167,9 +170,12 @@ impl MobileNetV3Config {
             }
         };
         let mut channels = stem_channels;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = 2;
+        pyramid.push("stem", channels, map_stride);
         let mut unscaled = STEM_CHANNELS;
         let mut blocks = Vec::with_capacity(table.len());
-        for block in table {
+        for (index, block) in table.iter().enumerate() {
             let hidden = match self.source {
                 Source::Torchvision => self.wide(block.hidden),
                 Source::Timm | Source::TensorFlow => {
@@ -179,8 +185,11 @@ impl MobileNetV3Config {
             blocks.push(self.block(block, [channels, hidden], device));
             channels = self.wide(block.channels);
             unscaled = block.channels;
+            map_stride *= block.stride;
+            pyramid.push(format!("blocks.{index}"), channels, map_stride);
         }
         let features = 6 * channels;
+        pyramid.push("head_conv", features, map_stride);
         let stem = self.conv([self.in_channels, stem_channels], 3, HardSwish);
         MobileNetV3 {
             stem: stem.with_stride(2).init(device),
@@ -189,6 +198,7 @@ impl MobileNetV3Config {
             hidden: linear([features, hidden], device),
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: linear([hidden, self.num_classes], device),
+            pyramid,
         }
     }
 
@@ -239,16 +249,36 @@ impl MobileNetV3Config {
 }
 
 impl ImageClassifier for MobileNetV3 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.head_conv.forward(x)
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep(format_args!("blocks.{index}"), block.forward(x))?;
+        }
+        maps.keep("head_conv", self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+}
+
+impl Head for MobileNetV3 {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let pooled = global_avg_pool2d(features).flatten(1, 3);
         let hidden = HardSwish.forward(self.hidden.forward(pooled));
         self.classifier.forward(self.dropout.forward(hidden))
+    }
+
+    fn starts_with_average(&self) -> bool {
+        true
     }
 
     fn num_features(&self) -> usize {
@@ -256,7 +286,12 @@ impl ImageClassifier for MobileNetV3 {
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         let [hidden, _] = self.classifier.weight.lazy_shape().dims();
         self.classifier = linear([hidden, num_classes], device);
     }

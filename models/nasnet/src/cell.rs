@@ -20,6 +20,13 @@ pub(crate) struct CellPlan {
     output: &'static [usize],
 }
 
+impl CellPlan {
+    /// Channels of the output of a cell with so many in a hidden state.
+    pub(crate) fn out_channels(&self, width: usize) -> usize {
+        width * self.output.len()
+    }
+}
+
 /// Two operations whose results are added, each with the hidden state that it is applied to.
 #[derive(Debug)]
 struct BlockPlan {
@@ -151,7 +158,7 @@ struct SeparableConv {
 
 impl CellConfig {
     pub(crate) fn out_channels(&self) -> usize {
-        self.width * self.plan.output.len()
+        self.plan.out_channels(self.width)
     }
 
     /// Builds the cell.

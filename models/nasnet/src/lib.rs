@@ -30,8 +30,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    ClassifierHead, ClassifierHeadConfig, ConvNormAct, HeadKind, Padding, relu,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, Padding, relu,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod cell;
 mod pretrained;
@@ -56,9 +57,6 @@ pub struct NASNetConfig {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.5")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -103,6 +101,8 @@ pub struct NASNet {
     earlier_input: EarlierInput,
     #[module(skip)]
     reading: Reading,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// The features hold six hidden states of the last stage, which is four times as wide as the
@@ -126,14 +126,20 @@ impl NASNetConfig {
         };
         let stem_cells = [width / 4, width / 2]
             .map(|width| stack(&REDUCTION_CELL, width, EarlierInput::Nearest));
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", self.stem_channels, 2);
+        let reduced = REDUCTION_CELL.out_channels(width / 4);
+        pyramid.push("stem_cells.0", reduced, 4);
         let mut reduction_cells = Vec::new();
         let mut stages = Vec::new();
-        for width in [width, 2 * width, 4 * width] {
+        for (stage, width) in [width, 2 * width, 4 * width].into_iter().enumerate() {
             if !stages.is_empty() {
                 reduction_cells.push(stack(&REDUCTION_CELL, width, self.earlier_input));
             }
             let mut normal_cell = || stack(&NORMAL_CELL, width, EarlierInput::Nearest);
             stages.push((0..self.depth).map(|_| normal_cell()).collect());
+            let channels = NORMAL_CELL.out_channels(width);
+            pyramid.push(format!("stages.{stage}"), channels, 8 << stage);
         }
         NASNet {
             stem: self
@@ -146,21 +152,25 @@ impl NASNetConfig {
             stages,
             reduction_cells,
             classifier: ClassifierHeadConfig::new(inputs.later, self.num_classes)
-                .with_kind(self.head)
+                // It changes nothing where the features have an activation behind them.
+                .with_activation(Activation::Relu)
                 .with_dropout(self.dropout)
                 .init(device),
             earlier_input: self.earlier_input,
             reading: self.reading,
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for NASNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.forward(images);
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = maps.keep("stem", self.stem.forward(images))?;
         let mut inputs = Inputs { earlier: x.clone(), later: x };
-        for cell in &self.stem_cells {
-            inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
+        for (index, cell) in self.stem_cells.iter().enumerate() {
+            let output = cell.forward(&inputs);
+            let output = maps.keep_activated(format_args!("stem_cells.{index}"), output)?;
+            inputs.advance(output, EarlierInput::Nearest);
         }
         for (stage, cells) in self.stages.iter().enumerate() {
             if stage > 0 {
@@ -170,31 +180,27 @@ impl ImageClassifier for NASNet {
             for cell in cells {
                 inputs.advance(cell.forward(&inputs), EarlierInput::Nearest);
             }
+            inputs.later = maps.keep_activated(format_args!("stages.{stage}"), inputs.later)?;
         }
-        match self.reading {
+        Some(match self.reading {
             Reading::Cadene => inputs.later,
             Reading::Timm | Reading::Keras => relu(inputs.later),
-        }
+        })
     }
 
-    /// The activation changes nothing where the features have one behind them.
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(relu(features))
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(relu(features)))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }

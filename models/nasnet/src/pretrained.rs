@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, Filter, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{EarlierInput, NASNetConfig, Reading};
@@ -24,7 +23,6 @@ const MOBILE: NASNetConfig = NASNetConfig {
     earlier_input: EarlierInput::Nearest,
     reading: Reading::Cadene,
     dropout: 0.5,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

@@ -15,13 +15,18 @@
 //! # }
 //! ```
 
+mod published;
+
 use std::sync::LazyLock;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{
-    Deepened, Family, HiddenLayer, ImageClassifier, ImageSegmenter, TrainingOutput, Variant,
+    Deepened, Family, FeatureMaps, Head, HiddenLayer, ImageClassifier, ImageSegmenter,
+    PyramidLevel, TrainingOutput, Variant,
 };
+
+pub use published::{UnknownName, all_published, published, with_weights};
 
 macro_rules! architectures {
     (
@@ -148,27 +153,43 @@ macro_rules! architectures {
         }
 
         impl ImageClassifier for Classifier {
-            fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+            fn forward_maps(
+                &self,
+                images: Tensor<4>,
+                maps: &mut FeatureMaps,
+            ) -> Option<Tensor<4>> {
                 match self {
-                    $(Self::$model(model) => model.forward_features(images),)*
+                    $(Self::$model(model) => model.forward_maps(images, maps),)*
                 }
             }
 
-            fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+            fn pyramid(&self) -> Vec<PyramidLevel> {
                 match self {
-                    $(Self::$model(model) => model.forward_head(features),)*
+                    $(Self::$model(model) => model.pyramid(),)*
+                }
+            }
+
+            fn head(&self) -> &dyn Head {
+                match self {
+                    $(Self::$model(model) => model.head(),)*
+                }
+            }
+
+            fn head_mut(&mut self) -> &mut dyn Head {
+                match self {
+                    $(Self::$model(model) => model.head_mut(),)*
+                }
+            }
+
+            fn classifier_paths(&self) -> Vec<&'static str> {
+                match self {
+                    $(Self::$model(model) => model.classifier_paths(),)*
                 }
             }
 
             fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
                 match self {
                     $(Self::$model(model) => model.forward_training(images),)*
-                }
-            }
-
-            fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-                match self {
-                    $(Self::$model(model) => model.class_maps(features),)*
                 }
             }
 
@@ -181,18 +202,6 @@ macro_rules! architectures {
             fn min_training_size(&self) -> usize {
                 match self {
                     $(Self::$model(model) => model.min_training_size(),)*
-                }
-            }
-
-            fn num_features(&self) -> usize {
-                match self {
-                    $(Self::$model(model) => model.num_features(),)*
-                }
-            }
-
-            fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-                match self {
-                    $(Self::$model(model) => model.reset_classifier(num_classes, device),)*
                 }
             }
 
@@ -225,6 +234,12 @@ macro_rules! architectures {
             fn num_features(&self) -> usize {
                 match self {
                     $(Self::$seg_model(model) => model.num_features(),)*
+                }
+            }
+
+            fn classifier_paths(&self) -> Vec<&'static str> {
+                match self {
+                    $(Self::$seg_model(model) => model.classifier_paths(),)*
                 }
             }
 
@@ -323,6 +338,34 @@ impl Network {
         }
     }
 
+    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can give, the finest first; none of
+    /// a segmenter, which has a way back up of its own.
+    pub fn pyramid(&self) -> Vec<PyramidLevel> {
+        match self {
+            Self::Classifier(network) => network.pyramid(),
+            Self::Segmenter(_) => Vec::new(),
+        }
+    }
+
+    /// Computes some maps of the [`pyramid`](Self::pyramid), by their places in it, the finest first.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → maps `[N, channels, h, w]`
+    ///
+    /// # Panics
+    ///
+    /// When the pyramid has no such level, or images are smaller than [`min_size`](Self::min_size).
+    pub fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
+        match self {
+            Self::Classifier(network) => network.forward_pyramid(images, levels),
+            Self::Segmenter(_) => {
+                assert!(levels.is_empty(), "a segmenter has no pyramid, {levels:?} are wanted");
+                Vec::new()
+            }
+        }
+    }
+
     /// Computes scores `[N, K]`, of a segmenter `[N, K, H, W]`, from features as
     /// [`forward_features`](Self::forward_features) gives them.
     pub fn forward_head(&self, features: Tensor<4>) -> Logits {
@@ -349,6 +392,14 @@ impl Network {
         match self {
             Self::Classifier(network) => network.min_size(),
             Self::Segmenter(network) => network.min_size(),
+        }
+    }
+
+    /// The paths of the modules that tell the classes apart, which a fresh classifier replaces.
+    pub fn classifier_paths(&self) -> Vec<&'static str> {
+        match self {
+            Self::Classifier(network) => network.classifier_paths(),
+            Self::Segmenter(network) => network.classifier_paths(),
         }
     }
 

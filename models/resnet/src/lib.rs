@@ -36,8 +36,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
+    SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -79,9 +80,6 @@ pub struct ResNetConfig {
     /// Whose implementation to follow.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -154,6 +152,8 @@ pub struct ResNet {
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A few convolutions and a shortcut around them; the activation comes after their sum.
@@ -197,7 +197,12 @@ impl ResNetConfig {
     pub fn init(&self, device: &Device) -> ResNet {
         let (mut deep_stem, pool) = self.stem();
         let stem = deep_stem.pop().expect("a stem has a convolution");
+        let has_pool = pool.is_some();
+        // A stem without pooling does not halve its map either.
+        let [stem_stride, first_stride] = if has_pool { [2, 4] } else { [1, 1] };
         let mut channels = stem.channels[1];
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", channels, stem_stride);
         let mut stages = Vec::new();
         let depths = self.depths.into_iter().take_while(|depth| *depth > 0);
         for (stage, depth) in depths.enumerate() {
@@ -208,18 +213,16 @@ impl ResNetConfig {
                 blocks.push(self.block(channels, width, stride, device));
                 channels = self.out_channels(width);
             }
+            pyramid.push(format!("stages.{stage}"), channels, first_stride << stage);
             stages.push(blocks);
         }
-        let has_pool = pool.is_some();
         ResNet {
             deep_stem: deep_stem.into_iter().map(|conv| conv.init(device)).collect(),
             stem: stem.init(device),
             pool: pool.filter(|_| self.halving != Halving::Averaged).map(|pool| pool.init()),
             smoothing: self.smoothing(has_pool),
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
-                .init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
             min_size: match (self.halving, self.shortcut, self.stem) {
                 // Behind the stem, each of four halvings needs two pixels.
                 (Halving::Averaged | Halving::Blurred, ..) | (_, ShortcutKind::Averaged, _) => 17,
@@ -227,6 +230,7 @@ impl ResNetConfig {
                 (_, _, Stem::Caffe) => 3,
                 _ => 1,
             },
+            pyramid,
         }
     }
 
@@ -332,36 +336,36 @@ impl ResNetConfig {
 }
 
 impl ImageClassifier for ResNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let x = self.deep_stem.iter().fold(images, |x, conv| conv.forward(x));
-        let mut x = self.stem.forward(x);
+        let mut x = maps.keep("stem", self.stem.forward(x))?;
         if let Some(pool) = &self.pool {
             x = pool.apply(x);
         }
         if let Some(smoothing) = &self.smoothing {
             x = smoothing.forward(x);
         }
-        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         self.min_size
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, Halving, ResNetConfig, ShortcutKind, Stem, StrideOn};
@@ -29,7 +28,6 @@ const BASIC: ResNetConfig = ResNetConfig {
     groups: 1,
     width_per_group: 64,
     port: Port::PyTorch,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

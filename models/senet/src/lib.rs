@@ -60,10 +60,11 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, fork, he_by_group, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
+    fork, he_by_group, torch_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -81,9 +82,6 @@ pub struct SENetConfig {
     /// Probability of dropping a feature before the classifier while training; 0.2 in SENet-154.
     #[config(default = "0.0")]
     pub dropout: f64,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -114,6 +112,8 @@ pub struct SENet {
     pool: MaxPool2d,
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A few convolutions whose output is weighed by channel, and a shortcut around them; the
@@ -188,6 +188,8 @@ impl SENetConfig {
     pub fn init(&self, device: &Device) -> SENet {
         let stem = self.block.stem(self.in_channels);
         let mut channels = out_channels(&stem);
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", channels, 2);
         let mut stages = Vec::with_capacity(self.depths.len());
         for (stage, depth) in self.depths.into_iter().enumerate() {
             let mut blocks = Vec::with_capacity(depth);
@@ -207,6 +209,7 @@ impl SENetConfig {
                     shortcut: shortcut.map(|conv| conv.init(device)),
                 });
             }
+            pyramid.push(format!("stages.{stage}"), channels, 4 << stage);
             stages.push(blocks);
         }
         SENet {
@@ -214,9 +217,9 @@ impl SENetConfig {
             pool: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init(),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
+            pyramid,
         }
     }
 }
@@ -238,30 +241,30 @@ fn linear_conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 }
 
 impl ImageClassifier for SENet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let x = self.stem.iter().fold(images, |x, conv| conv.forward(x));
-        let x = self.pool.apply(x);
-        self.stages.iter().flatten().fold(x, |x, block| block.forward(x))
+        let mut x = self.pool.apply(maps.keep("stem", x)?);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

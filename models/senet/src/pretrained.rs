@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, SENetConfig};
@@ -22,7 +21,6 @@ const BASIC: SENetConfig = SENetConfig {
     depths: [0; 4],
     reduction: 16,
     dropout: 0.0,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

@@ -24,9 +24,10 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, add, cat, channel_shuffle, fork, relu,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
+    cat, channel_shuffle, fork, relu,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -36,9 +37,6 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 pub struct ShuffleNetV1Config {
     /// Groups of the 1×1 convolutions: 1, 2, 3, 4 or 8.
     pub groups: usize,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -54,6 +52,8 @@ pub struct ShuffleNetV1 {
     pool: MaxPool2d,
     stages: Vec<Vec<ShuffleUnit>>,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A bottleneck with a depthwise convolution (figure 2). Where it halves the image, the shortcut
@@ -104,6 +104,9 @@ impl ShuffleNetV1Config {
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
 
         let mut channels = STEM_CHANNELS;
+        let mut pyramid = Pyramid::default();
+        pyramid.push("stem", channels, 2);
+        pyramid.push("pool", channels, 4);
         let mut stages = Vec::with_capacity(DEPTHS.len());
         for (stage, depth) in DEPTHS.into_iter().enumerate() {
             let out_channels = column.channels << stage;
@@ -112,39 +115,40 @@ impl ShuffleNetV1Config {
                 units.push(ShuffleUnit::new([channels, out_channels], self.groups, device));
                 channels = out_channels;
             }
+            pyramid.push(format!("stages.{stage}"), channels, 8 << stage);
             stages.push(units);
         }
         ShuffleNetV1 {
             stem: conv([self.in_channels, STEM_CHANNELS], 3).with_stride(2).init(device),
             pool: pool.init(),
             stages,
-            classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
-                .init(device),
+            classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for ShuffleNetV1 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.apply(self.stem.forward(images));
-        self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let x = self.pool.apply(maps.keep("stem", self.stem.forward(images))?);
+        let mut x = maps.keep("pool", x)?;
+        for (index, units) in self.stages.iter().enumerate() {
+            x = units.iter().fold(x, |x, unit| unit.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

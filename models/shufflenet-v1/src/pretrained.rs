@@ -1,6 +1,5 @@
 //! The networks that have names, and their checkpoints' keys.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::ShuffleNetV1Config;
@@ -18,7 +17,7 @@ pub const FAMILY: Family = Family {
 };
 
 const fn groups(groups: usize) -> ShuffleNetV1Config {
-    ShuffleNetV1Config { groups, head: HeadKind::FullyConnected, in_channels: 3, num_classes: 1000 }
+    ShuffleNetV1Config { groups, in_channels: 3, num_classes: 1000 }
 }
 
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {

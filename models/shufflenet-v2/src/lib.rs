@@ -22,9 +22,10 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, cat, channel_shuffle, fork, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
+    channel_shuffle, fork, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images};
 
 mod pretrained;
@@ -41,9 +42,6 @@ pub struct ShuffleNetV2Config {
     /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
     #[config(default = "Images::ImageNet")]
     pub images: Images,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -60,6 +58,8 @@ pub struct ShuffleNetV2 {
     stages: Vec<Vec<ShuffleUnit>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Three convolutions of the same width for half of the channels (figure 3).
@@ -97,49 +97,58 @@ impl ShuffleNetV2Config {
         let stem = conv([self.in_channels, STEM_CHANNELS], 3).with_stride(stem_stride);
 
         let mut channels = STEM_CHANNELS;
+        let mut pyramid = Pyramid::default();
+        let mut map_stride = stem_stride;
+        pyramid.push("stem", channels, map_stride);
+        if pool.is_some() {
+            map_stride *= 2;
+            pyramid.push("pool", channels, map_stride);
+        }
         let mut stages = Vec::with_capacity(DEPTHS.len());
-        for (depth, out_channels) in DEPTHS.into_iter().zip(self.channels) {
+        for (stage, (depth, out_channels)) in DEPTHS.into_iter().zip(self.channels).enumerate() {
             let mut units = vec![ShuffleUnit::halving([channels, out_channels], device)];
             units.extend((1..depth).map(|_| ShuffleUnit::keeping(out_channels, device)));
             stages.push(units);
             channels = out_channels;
+            map_stride *= 2;
+            pyramid.push(format!("stages.{stage}"), channels, map_stride);
         }
+        pyramid.push("head_conv", self.head_channels, map_stride);
         ShuffleNetV2 {
             stem: stem.init(device),
             pool,
             stages,
             head_conv: conv([channels, self.head_channels], 1).init(device),
             classifier: ClassifierHeadConfig::new(self.head_channels, self.num_classes)
-                .with_kind(self.head)
                 .init(device),
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for ShuffleNetV2 {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = self.stem.forward(images);
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
         if let Some(pool) = &self.pool {
-            x = pool.apply(x);
+            x = maps.keep("pool", pool.apply(x))?;
         }
-        let x = self.stages.iter().flatten().fold(x, |x, unit| unit.forward(x));
-        self.head_conv.forward(x)
+        for (index, units) in self.stages.iter().enumerate() {
+            x = units.iter().fold(x, |x, unit| unit.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        maps.keep("head_conv", self.head_conv.forward(x))
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, Images, KeyLayout, Paper, Variant, Weights};
 
 use crate::ShuffleNetV2Config;
@@ -21,7 +20,6 @@ const WIDTH_1: ShuffleNetV2Config = ShuffleNetV2Config {
     channels: [116, 232, 464],
     head_channels: 1024,
     images: Images::ImageNet,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 1000,
 };

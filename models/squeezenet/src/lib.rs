@@ -26,6 +26,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, cat, conv_with_bias, fork, global_avg_pool2d, relu};
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -64,6 +65,8 @@ pub struct SqueezeNet {
     dropout: Dropout,
     classifier: Conv2d,
     min_size: usize,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// Squeeze by 1×1, expand by 1×1 and 3×3 side by side (figure 1).
@@ -102,6 +105,9 @@ impl SqueezeNetConfig {
     pub fn init(&self, device: &Device) -> SqueezeNet {
         let (mut channels, kernel_size, pooled) = self.version.stem();
         let stem = conv([self.in_channels, channels], kernel_size).with_stride([2, 2]);
+        let mut pyramid = Pyramid::default();
+        let mut stride = 2;
+        pyramid.push("stem", channels, stride);
         let mut fires = Vec::with_capacity(SQUEEZED.len());
         for (index, squeezed) in SQUEEZED.into_iter().enumerate() {
             let half = 4 * squeezed;
@@ -115,6 +121,8 @@ impl SqueezeNetConfig {
                 is_pooled: pooled.contains(&index),
             });
             channels = 2 * half;
+            stride *= if pooled.contains(&index) { 2 } else { 1 };
+            pyramid.push(format!("fires.{index}"), channels, stride);
         }
         SqueezeNet {
             stem: init(stem, device),
@@ -123,23 +131,42 @@ impl SqueezeNetConfig {
             dropout: DropoutConfig::new(self.dropout).init(),
             classifier: classifier(channels, self.num_classes, device),
             min_size: self.version.min_size(),
+            pyramid,
         }
     }
 }
 
 impl ImageClassifier for SqueezeNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = relu(self.stem.apply(images));
-        for fire in &self.fires {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", relu(self.stem.apply(images)))?;
+        for (index, fire) in self.fires.iter().enumerate() {
             if fire.is_pooled {
                 x = self.pool.apply(x);
             }
-            x = fire.forward(x);
+            x = maps.keep(format_args!("fires.{index}"), fire.forward(x))?;
         }
-        x
+        Some(x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn min_size(&self) -> usize {
+        self.min_size
+    }
+}
+
+impl Head for SqueezeNet {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let maps = relu(self.classifier.apply(self.dropout.forward(features)));
         global_avg_pool2d(maps).flatten(1, 3)
     }
@@ -148,8 +175,9 @@ impl ImageClassifier for SqueezeNet {
         Some(relu(self.classifier.apply(features)))
     }
 
-    fn min_size(&self) -> usize {
-        self.min_size
+    /// Each place has an activation of its own before the average.
+    fn starts_with_average(&self) -> bool {
+        false
     }
 
     fn num_features(&self) -> usize {
@@ -157,8 +185,13 @@ impl ImageClassifier for SqueezeNet {
         num_features
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier = classifier(self.num_features(), num_classes, device);
+    fn num_classes(&self) -> usize {
+        let [num_classes, _, _, _] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
+        self.classifier = classifier(Head::num_features(self), num_classes, device);
     }
 }
 

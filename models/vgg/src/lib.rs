@@ -34,6 +34,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Activation, Apply, batch_norm, conv_with_bias, he, linear_with_bias, relu};
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -97,6 +98,17 @@ const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 /// Channels of the last convolution.
 const NUM_FEATURES: usize = CHANNELS[4];
 
+/// The last map of each size.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 6] = [
+    PyramidLevel::new("stages.0",  64,  1),
+    PyramidLevel::new("stages.1", 128,  2),
+    PyramidLevel::new("stages.2", 256,  4),
+    PyramidLevel::new("stages.3", 512,  8),
+    PyramidLevel::new("stages.4", 512, 16),
+    PyramidLevel::new("pool",     512, 32),
+];
+
 /// A map is halved five times.
 const MIN_SIZE: usize = 32;
 
@@ -153,14 +165,34 @@ fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
 }
 
 impl ImageClassifier for Vgg {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        self.stages.iter().fold(images, |x, layers| {
-            let x = layers.iter().fold(x, |x, layer| layer.forward(x));
-            self.pool.apply(x)
-        })
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = images;
+        for (index, layers) in self.stages.iter().enumerate() {
+            x = layers.iter().fold(x, |x, layer| layer.forward(x));
+            x = self.pool.apply(maps.keep(format_args!("stages.{index}"), x)?);
+        }
+        maps.keep("pool", x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
+    }
+
+    fn head(&self) -> &dyn Head {
+        self
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        self
+    }
+
+    fn min_size(&self) -> usize {
+        MIN_SIZE
+    }
+}
+
+impl Head for Vgg {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let mut x = adaptive_avg_pool2d(features, [self.map_size; 2]).flatten(1, 3);
         for hidden in &self.hidden {
             x = self.dropout.forward(relu(hidden.forward(x)));
@@ -168,15 +200,20 @@ impl ImageClassifier for Vgg {
         self.classifier.forward(x)
     }
 
-    fn min_size(&self) -> usize {
-        MIN_SIZE
+    fn starts_with_average(&self) -> bool {
+        self.map_size == 1
     }
 
     fn num_features(&self) -> usize {
         NUM_FEATURES
     }
 
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+    fn num_classes(&self) -> usize {
+        let [_, num_classes] = self.classifier.weight.lazy_shape().dims();
+        num_classes
+    }
+
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         let [channels, _] = self.classifier.weight.lazy_shape().dims();
         self.classifier = linear([channels, num_classes], device);
     }

@@ -29,9 +29,10 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, HeadKind, Padding, add, batch_norm,
-    fork, he, relu, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork, he,
+    relu, torch_uniform,
 };
+use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 pub use pretrained::{FAMILY, VARIANTS, variant};
@@ -53,9 +54,6 @@ pub struct WideResNetConfig {
     /// What the features are.
     #[config(default = "Features::Normalised")]
     pub features: Features,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -99,6 +97,8 @@ pub struct WideResNet {
     #[module(skip)]
     features: Features,
     classifier: ClassifierHead,
+    #[module(skip)]
+    pyramid: Pyramid,
 }
 
 /// A few convolutions of the same width, the first of which has the stride, and a shortcut
@@ -138,6 +138,7 @@ impl WideResNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> WideResNet {
         let mut channels = STEM_CHANNELS;
+        let mut pyramid = Pyramid::default();
         let mut stages = Vec::with_capacity(CHANNELS.len());
         for (stage, narrow) in CHANNELS.into_iter().enumerate() {
             let mut blocks = Vec::with_capacity(self.depth);
@@ -146,17 +147,20 @@ impl WideResNetConfig {
                 blocks.push(self.block([channels, narrow * self.width], stride, device));
                 channels = narrow * self.width;
             }
+            pyramid.push(format!("stages.{stage}"), channels, 1 << stage);
             stages.push(blocks);
         }
+        pyramid.push("norm", channels, 1 << (CHANNELS.len() - 1));
         WideResNet {
             stem: conv([self.in_channels, STEM_CHANNELS], 3, 1).init(device),
             stages,
             norm: BatchNormConfig::new(channels).init(device),
             features: self.features,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
-                .with_kind(self.head)
+                .with_activation(Activation::Relu)
                 .with_initializer(Some(torch_uniform()))
                 .init(device),
+            pyramid,
         }
     }
 
@@ -188,30 +192,29 @@ fn conv(channels: [usize; 2], kernel_size: usize, stride: usize) -> Conv2dConfig
 }
 
 impl ImageClassifier for WideResNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.apply(images);
-        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x));
-        let x = self.norm.apply(x);
-        match self.features {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = self.stem.apply(images);
+        for (index, blocks) in self.stages.iter().enumerate() {
+            x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = maps.keep(format_args!("stages.{index}"), x)?;
+        }
+        let x = maps.keep_activated("norm", self.norm.apply(x))?;
+        Some(match self.features {
             Features::Normalised => x,
             Features::Activated => relu(x),
-        }
+        })
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(relu(features))
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(relu(features)))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
     }
 
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 }
 

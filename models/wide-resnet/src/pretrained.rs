@@ -1,6 +1,5 @@
 //! The networks that have names, and their checkpoints' keys.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{BlockKind, Features, WideResNetConfig};
@@ -23,7 +22,6 @@ const BASIC: WideResNetConfig = WideResNetConfig {
     block: BlockKind::B33,
     dropout: 0.0,
     features: Features::Normalised,
-    head: HeadKind::FullyConnected,
     in_channels: 3,
     num_classes: 10,
 };

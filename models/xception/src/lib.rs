@@ -27,8 +27,9 @@ use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    HeadKind, Padding, add, fork, he, relu,
+    Padding, add, fork, he, relu,
 };
+use zoo_core::{FeatureMaps, Head, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
@@ -43,9 +44,6 @@ pub struct XceptionConfig {
     /// Whose implementation to follow.
     #[config(default = "Port::PyTorch")]
     pub port: Port,
-    /// What the classifier does first, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub head: HeadKind,
     /// Channels of the images.
     #[config(default = "3")]
     pub in_channels: usize,
@@ -99,6 +97,16 @@ const FLOWS: [Flow; 5] = [
 const STEM_CHANNELS: [usize; 2] = [32, 64];
 const HEAD_CHANNELS: [usize; 2] = [1536, 2048];
 
+/// The last map of each size; those of blocks as the next block sees them, behind its activation.
+#[rustfmt::skip]
+const PYRAMID: [PyramidLevel; 5] = [
+    PyramidLevel::new("stem.1",       64,  2),
+    PyramidLevel::new("blocks.0",    128,  4),
+    PyramidLevel::new("blocks.1",    256,  8),
+    PyramidLevel::new("blocks.10",   728, 16),
+    PyramidLevel::new("head_convs", 2048, 32),
+];
+
 /// The stem's convolutions have no padding: 7 → 3 → 1.
 const MIN_SIZE: usize = 7;
 
@@ -123,7 +131,6 @@ impl XceptionConfig {
             blocks,
             head_convs: self.separable_convs(channels, &HEAD_CHANNELS, device),
             classifier: ClassifierHeadConfig::new(num_features, self.num_classes)
-                .with_kind(self.head)
                 .with_dropout(self.dropout)
                 .init(device),
         }
@@ -204,30 +211,32 @@ impl XceptionConfig {
 }
 
 impl ImageClassifier for Xception {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let x = self.stem.iter().fold(images, |x, conv| conv.forward(x));
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        self.head_convs.iter().fold(x, |x, conv| relu(conv.forward(x)))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = images;
+        for (index, conv) in self.stem.iter().enumerate() {
+            x = maps.keep(format_args!("stem.{index}"), conv.forward(x))?;
+        }
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = maps.keep_activated(format_args!("blocks.{index}"), block.forward(x))?;
+        }
+        let x = self.head_convs.iter().fold(x, |x, conv| relu(conv.forward(x)));
+        maps.keep("head_convs", x)
     }
 
-    fn forward_head(&self, features: Tensor<4>) -> Tensor<2> {
-        self.classifier.forward(features)
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        PYRAMID.into()
     }
 
-    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
-        Some(self.classifier.class_maps(features))
+    fn head(&self) -> &dyn Head {
+        &self.classifier
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        &mut self.classifier
     }
 
     fn min_size(&self) -> usize {
         MIN_SIZE
-    }
-
-    fn num_features(&self) -> usize {
-        self.classifier.num_features()
-    }
-
-    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-        self.classifier.reset(num_classes, device);
     }
 }
 

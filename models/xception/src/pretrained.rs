@@ -1,6 +1,5 @@
 //! The networks that have names, and the checkpoint that exists for one.
 
-use zoo_core::layers::HeadKind;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};
 
 use crate::XceptionConfig;
@@ -106,13 +105,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-const WITH_DROPOUT: XceptionConfig = XceptionConfig {
-    dropout: 0.5,
-    port: Port::PyTorch,
-    head: HeadKind::FullyConnected,
-    in_channels: 3,
-    num_classes: 1000,
-};
+const WITH_DROPOUT: XceptionConfig =
+    XceptionConfig { dropout: 0.5, port: Port::PyTorch, in_channels: 3, num_classes: 1000 };
 
 /// The variants' names, sizes and weights.
 ///

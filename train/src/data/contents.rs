@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use zoo_core::Background;
 use zoo_core::decode::is_drawn_in_transparency;
-use zoo_import::{Fingerprint, Seen};
+use zoo_record::{Fingerprint, Seen};
 
 use super::{Dataset, Part, Sample, Source, images};
 use crate::images::{decoded, prefetch};

@@ -140,6 +140,21 @@ impl BranchesConfig {
 }
 
 impl Branches {
+    /// Computes the first branch alone, step by step: `behind` is given the number of each step and
+    /// what comes out of it, and hands that on to the next step or ends the pass.
+    ///
+    /// # Shapes
+    ///
+    /// `[N, channels, H, W]` → `[N, out_channels, H', W']`
+    pub fn forward_steps(
+        &self,
+        x: Tensor<4>,
+        mut behind: impl FnMut(usize, Tensor<4>) -> Option<Tensor<4>>,
+    ) -> Option<Tensor<4>> {
+        let mut steps = self.branches.iter().take(1).flatten().enumerate();
+        steps.try_fold(x, |x, (number, layer)| behind(number, layer.forward(x)))
+    }
+
     /// # Shapes
     ///
     /// `[N, channels, H, W]` → `[N, out_channels, H', W']`, where every branch must come to the

@@ -7,7 +7,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::conv_norm_act::weight_and_bias;
-use super::{global_avg_pool2d, linear_with_bias};
+use super::{Activation, global_avg_pool2d, linear_with_bias};
+use crate::Head;
 
 /// What a classifier head does first.
 ///
@@ -29,7 +30,10 @@ pub struct ClassifierHeadConfig {
     pub num_features: usize,
     /// Classes to tell apart.
     pub num_classes: usize,
-    /// What comes first, averaging or classifying.
+    /// Applied to the features first, by networks whose features have no activation yet.
+    #[config(default = "Activation::Identity")]
+    pub activation: Activation,
+    /// What comes then, averaging or classifying.
     #[config(default = "HeadKind::FullyConnected")]
     pub kind: HeadKind,
     /// Probability of dropping a feature before it is classified while training.
@@ -48,6 +52,8 @@ pub struct ClassifierHead {
     dropout: Dropout,
     linear: Linear,
     #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
     kind: HeadKind,
     /// Of the weight and of the bias.
     #[module(skip)]
@@ -61,6 +67,7 @@ impl ClassifierHeadConfig {
         ClassifierHead {
             dropout: DropoutConfig::new(self.dropout).init(),
             linear: linear([self.num_features, self.num_classes], &initializers, device),
+            activation: self.activation,
             kind: self.kind,
             initializers,
         }
@@ -78,49 +85,55 @@ fn linear(
 }
 
 impl ClassifierHead {
-    /// # Shapes
-    ///
-    /// features `[N, num_features, h, w]` → logits `[N, num_classes]`
-    pub fn forward(&self, features: Tensor<4>) -> Tensor<2> {
+    /// What a 1×1 convolution by the layer's weights gives.
+    fn maps(&self, features: Tensor<4>) -> Tensor<4> {
+        let weight = self.linear.weight.val().transpose().unsqueeze_dims(&[2, 3]);
+        let bias = self.linear.bias.as_ref().map(|bias| bias.val());
+        conv2d(features, weight, bias, ConvOptions::new([1, 1], [0, 0], [1, 1], 1))
+    }
+}
+
+impl Head for ClassifierHead {
+    fn forward(&self, features: Tensor<4>) -> Tensor<2> {
+        let features = self.activation.forward(features);
         match self.kind {
             HeadKind::FullyConnected => {
                 let pooled = global_avg_pool2d(features).flatten(1, 3);
                 self.linear.forward(self.dropout.forward(pooled))
             }
             HeadKind::Pointwise => {
-                let maps = self.class_maps(self.dropout.forward(features));
+                let maps = self.maps(self.dropout.forward(features));
                 global_avg_pool2d(maps).flatten(1, 3)
             }
         }
     }
 
-    /// Scores of each class at each place, whose average the logits are: class activation maps
-    /// as in [Zhou et al., 2015](https://arxiv.org/abs/1512.04150), §2, bias included.
-    ///
-    /// # Shapes
-    ///
-    /// features `[N, num_features, h, w]` → `[N, num_classes, h, w]`
-    pub fn class_maps(&self, features: Tensor<4>) -> Tensor<4> {
-        let weight = self.linear.weight.val().transpose().unsqueeze_dims(&[2, 3]);
-        let bias = self.linear.bias.as_ref().map(|bias| bias.val());
-        conv2d(features, weight, bias, ConvOptions::new([1, 1], [0, 0], [1, 1], 1))
+    /// As in [Zhou et al., 2015](https://arxiv.org/abs/1512.04150), §2, bias included.
+    fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
+        Some(self.maps(self.activation.forward(features)))
     }
 
-    /// Number of channels of the features.
-    pub fn num_features(&self) -> usize {
+    fn starts_with_average(&self) -> bool {
+        self.activation == Activation::Identity
+    }
+
+    fn num_features(&self) -> usize {
         let [num_features, _] = self.linear.weight.lazy_shape().dims();
         num_features
     }
 
-    /// Number of classes.
-    pub fn num_classes(&self) -> usize {
+    fn num_classes(&self) -> usize {
         let [_, num_classes] = self.linear.weight.lazy_shape().dims();
         num_classes
     }
 
-    /// Replaces the layer by a fresh one for `num_classes` classes.
-    pub fn reset(&mut self, num_classes: usize, device: &Device) {
+    fn reset(&mut self, num_classes: usize, device: &Device) {
         let channels = [self.num_features(), num_classes];
         self.linear = linear(channels, &self.initializers, device);
+    }
+
+    fn set_kind(&mut self, kind: HeadKind) -> bool {
+        self.kind = kind;
+        true
     }
 }
