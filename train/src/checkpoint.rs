@@ -57,7 +57,7 @@ pub(crate) struct State<M> {
 const PROGRESS: &str = "zoo.progress";
 const CHECKSUM: &str = "zoo.crc32c";
 
-/// Over all that a checkpoint holds: Burn's readers take a damaged optimiser for one of another kind.
+/// Over all that a checkpoint holds: Burn's readers take a damaged optimizer for one of another kind.
 fn checksum<B: Deref<Target = [u8]>>(progress: &str, parts: &BTreeMap<&str, B>) -> String {
     let sum = crc32c::crc32c(progress.as_bytes());
     let sum = parts.values().fold(sum, |sum, part| crc32c::crc32c_append(sum, part));
