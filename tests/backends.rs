@@ -3,7 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::tensor::{Device, Tensor};
-use zoo_cli::device;
+use burn_zoo as device;
 use zoo_core::{ImageClassifier, ImageSegmenter};
 use zoo_models::{Network, VARIANTS};
 

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use burn::backend::ir::OperationIr;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
-use zoo_cli::anatomy::anatomy;
-use zoo_cli::device::Backend;
+use burn_zoo::Backend;
+use burn_zoo::anatomy;
 use zoo_core::layers::{Activation, ClassifierHeadConfig, HeadKind, relu};
 use zoo_core::{
     Head, HiddenLayer, ImageClassifier, ImageSegmenter, Variant, fill_with_noise, parameters,
 };
 use zoo_engine::Plan;
-use zoo_import::{ModelCard, Origin, Precision, Record};
 use zoo_models::{Classifier, Config, Logits, Network, VARIANTS, variant};
+use zoo_record::{ModelCard, Origin, Precision, Record};
 use zoo_tests::smallest;
 
 /// The smallest variant of each architecture that classifies images, with its network.

@@ -5,7 +5,6 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use zoo_cli::list::{Row, row};
 use zoo_core::{Family, Variant};
 use zoo_models::{Config, FAMILIES, VARIANTS};
 use zoo_tests::workspace;
@@ -28,8 +27,7 @@ fn families() -> String {
         "| architecture | parameters | ImageNet top-1 | variants |\n|---|---:|---:|---|\n",
     );
     for family in FAMILIES {
-        let rows: Vec<Row> = variants(family).map(row).collect();
-        let params = rows.iter().filter_map(|row| row.params);
+        let params = variants(family).filter_map(|variant| variant.params);
         let range = match (params.clone().min(), params.max()) {
             (Some(least), Some(most)) if least < most => {
                 format!("{} – {}", millions(least), millions(most))
@@ -37,9 +35,10 @@ fn families() -> String {
             (Some(one), _) => millions(one),
             _ => String::new(),
         };
-        let best = rows.iter().filter_map(|row| row.top1).reduce(f64::max);
+        let best = variants(family).filter_map(Variant::top1).reduce(f64::max);
         let best = best.map_or_else(String::new, |top1| format!("{top1:.2}"));
-        let names: Vec<String> = rows.iter().map(|row| format!("`{}`", row.variant)).collect();
+        let names: Vec<String> =
+            variants(family).map(|variant| format!("`{}`", variant.name)).collect();
         writeln!(
             table,
             "| [{}]({}), {} | {range} | {best} | {} |",
@@ -134,4 +133,9 @@ fn the_readme_lists_the_registry() {
 #[test]
 fn the_models_are_described() {
     is_current(&workspace("docs/models.md"), &models());
+}
+
+#[test]
+fn the_settings_of_a_run_are_described() {
+    is_current(&workspace("docs/settings.md"), &zoo_train::config::reference());
 }

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Device};
+use burn_zoo::Backend;
 use memchr::memmem;
-use zoo_cli::agreement::agreement;
-use zoo_cli::capture::capture;
-use zoo_cli::device::Backend;
-use zoo_cli::model::from_checkpoint;
-use zoo_cli::recognise::identify;
 use zoo_core::KeyLayout;
-use zoo_import::{Checkpoint, Choice, OPSETS, Precision, StateDict, Tensor};
+use zoo_import::agreement;
+use zoo_import::capture;
+use zoo_import::identify;
+use zoo_import::{Checkpoint, Choice, OPSETS, StateDict, Tensor};
+use zoo_import::{ImportOptions, import};
 use zoo_models::{FAMILIES, Network};
+use zoo_record::Precision;
 use zoo_tests::fixture::Fixture;
 use zoo_tests::smallest;
 
@@ -146,8 +147,7 @@ fn the_size_of_a_graph_goes_to_the_card() {
         let captured = |images| capture(&variant.config, &[], [images, 3, size, size]).unwrap().1;
         state.save_onnx([&captured(2), &captured(3)], *OPSETS.end(), &path).unwrap();
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (model, _) =
-            from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
+        let model = import(&checkpoint, &ImportOptions::default(), &device()).unwrap();
         let preprocess = model.card.preprocess;
         assert_eq!((preprocess.resize, preprocess.crop as usize), (resize, size));
     }

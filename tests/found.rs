@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
+use burn_zoo::{Backend, Model};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
-use zoo_cli::device::Backend;
-use zoo_cli::model::{Model, from_checkpoint};
-use zoo_cli::recognise::{candidate, identify};
 use zoo_core::layers::Activation;
 use zoo_core::{HiddenLayer, draw_parameters};
-use zoo_import::{Checkpoint, Choice, Precision, Record, StateDict, Unrecognised};
+use zoo_import::{Checkpoint, Choice, StateDict, Unrecognised};
+use zoo_import::{ImportOptions, Imported, import};
+use zoo_import::{candidate, identify};
 use zoo_models::{Network, variant};
+use zoo_record::{Precision, Record};
 use zoo_tests::local;
 
 /// Shapes and bytes of tensors in single precision.
@@ -75,8 +76,9 @@ fn write_to(path: &Path, tensors: &Tensors) {
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-fn load(path: &Path, choice: &Choice) -> anyhow::Result<Model> {
-    Ok(from_checkpoint(&Checkpoint::open(path)?, None, None, choice, &device())?.0)
+fn load(path: &Path, choice: &Choice) -> anyhow::Result<Imported> {
+    let options = ImportOptions { choice: choice.clone(), ..ImportOptions::default() };
+    Ok(import(&Checkpoint::open(path)?, &options, &device())?)
 }
 
 fn logits(network: &Network) -> Vec<f32> {
@@ -88,8 +90,8 @@ fn logits(network: &Network) -> Vec<f32> {
 
 /// Whether a model computes what a network does.
 #[track_caller]
-fn assert_same(model: &Model, network: &Network, case: &str) {
-    let (ours, theirs) = (logits(&model.network), logits(network));
+fn assert_same(ours: &Network, network: &Network, case: &str) {
+    let (ours, theirs) = (logits(ours), logits(network));
     assert_eq!(ours.len(), theirs.len(), "{case}");
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!((ours - theirs).abs() <= 1e-4 * theirs.abs().max(1.0), "{case}: {ours} {theirs}");
@@ -124,7 +126,7 @@ fn a_network_is_found_under_any_prefix_and_beside_anything() {
         }
         let model = load(&file.path, &Choice::default()).unwrap();
         assert!(model.card.has_classifier && model.card.num_classes == CLASSES);
-        assert_same(&model, &network, prefix);
+        assert_same(&model.network, &network, prefix);
     }
 }
 
@@ -136,7 +138,7 @@ fn wrappers_within_a_network_are_taken_off() {
         |key: &str| format!("_orig_mod.{}", key.replace("layer2.", "layer2._fsdp_wrapped_module.")),
     ] {
         let file = write("x.safetensors", &renamed(&tensors(&network, &[]), wrap));
-        assert_same(&load(&file.path, &Choice::default()).unwrap(), &network, "wrapped");
+        assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, "wrapped");
     }
 }
 
@@ -159,7 +161,7 @@ fn modules_that_have_numbers_are_found_by_their_order() {
     for prefix in ["", "backbone.", "0."] {
         let wrapped = renamed(&whole, |key| format!("{prefix}{key}"));
         let file = write("x.safetensors", &wrapped);
-        assert_same(&load(&file.path, &Choice::default()).unwrap(), &network, prefix);
+        assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, prefix);
         let mut trunk = wrapped;
         trunk.retain(|key, _| !key.starts_with(&format!("{prefix}12.")));
         let file = write("x.safetensors", &trunk);
@@ -173,7 +175,7 @@ fn a_linear_classifier_is_found_under_any_name() {
     let plain = tensors(&network, &[]);
     for name in ["linear.1", "linear.0.2", "fc", "classifier.3", "head.fc"] {
         let file = write("x.safetensors", &renamed(&plain, |key| key.replace("linear", name)));
-        assert_same(&load(&file.path, &Choice::default()).unwrap(), &network, name);
+        assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, name);
     }
     // Beside the network that the features come from.
     let beside = renamed(&plain, |key| match key.strip_prefix("linear") {
@@ -181,7 +183,7 @@ fn a_linear_classifier_is_found_under_any_name() {
         None => format!("model.encoder.{key}"),
     });
     let file = write("x.safetensors", &beside);
-    assert_same(&load(&file.path, &Choice::default()).unwrap(), &network, "beside");
+    assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, "beside");
     // Two of them are two tasks.
     let mut two = renamed(&plain, |key| key.replace("linear", "color"));
     two.insert("shape.weight".to_owned(), zeros(&[2, FEATURES]));
@@ -204,7 +206,7 @@ fn a_classifier_of_several_layers_is_loaded_kept_and_exported() {
     let file = write("x.safetensors", &exported);
     let model = load(&file.path, &Choice::default()).unwrap();
     assert_eq!((&model.card.hidden[..], model.card.num_classes), (&HIDDEN[..], CLASSES));
-    assert_same(&model, &network, "imported");
+    assert_same(&model.network, &network, "imported");
 
     // Other activations, as they are said.
     let choice = Choice { activation: Some(Activation::Tanh), ..Choice::default() };
@@ -213,11 +215,13 @@ fn a_classifier_of_several_layers_is_loaded_kept_and_exported() {
 
     let record = file.path.with_extension("bpk");
     Record::save(model.network, &model.card, Precision::Single, &record).unwrap();
-    let kept = zoo_cli::model::from_record_file(&record, &device()).unwrap();
-    assert_same(&kept, &network, "kept");
+    let kept = Model::open(&record, &device()).unwrap();
+    assert_same(kept.network(), &network, "kept");
 
     // A new classifier has one layer.
-    let Network::Classifier(mut classifier) = kept.network else { panic!("it classifies images") };
+    let Network::Classifier(mut classifier) = kept.network().clone() else {
+        panic!("it classifies images")
+    };
     zoo_core::ImageClassifier::reset_classifier(&mut classifier, 3, &device());
     assert!(zoo_core::parameters(&classifier).iter().all(|one| !one.path.starts_with("tail")));
 }
@@ -245,7 +249,7 @@ fn layers_behind_the_classifiers_own_key_are_not_forgotten() {
         let file = write("x.safetensors", &renamed);
         let model = load(&file.path, &Choice::default()).unwrap();
         assert_eq!(model.card.num_classes, CLASSES, "{second}");
-        assert_same(&model, &network, second);
+        assert_same(&model.network, &network, second);
     }
 }
 
@@ -268,11 +272,11 @@ fn averaged_weights_are_taken_when_they_are_asked_for() {
     let mut both = renamed(&tensors(&trained, &[]), |key| format!("state_dict.{key}"));
     both.extend(renamed(&tensors(&averaged, &[]), |key| format!("state_dict_ema.{key}")));
     let file = write("x.safetensors", &both);
-    assert_same(&load(&file.path, &Choice::default()).unwrap(), &trained, "trained");
+    assert_same(&load(&file.path, &Choice::default()).unwrap().network, &trained, "trained");
     let found = identify(&Checkpoint::open(&file.path).unwrap(), &Choice::default()).unwrap();
     assert!(found.recognition.notes.iter().any(|note| note.contains("--ema")));
     let choice = Choice { is_averaged: true, ..Choice::default() };
-    assert_same(&load(&file.path, &choice).unwrap(), &averaged, "averaged");
+    assert_same(&load(&file.path, &choice).unwrap().network, &averaged, "averaged");
 
     let file = write("x.safetensors", &tensors(&trained, &[]));
     let error = load(&file.path, &choice).err().unwrap();
@@ -289,7 +293,7 @@ fn of_several_networks_one_is_chosen() {
     };
     // A copy that training needs is none.
     assert_same(
-        &load(&pair(["encoder_q", "encoder_k"]).path, &Choice::default()).unwrap(),
+        &load(&pair(["encoder_q", "encoder_k"]).path, &Choice::default()).unwrap().network,
         &one,
         "q",
     );
@@ -300,8 +304,8 @@ fn of_several_networks_one_is_chosen() {
         "{error}"
     );
     let choice = |prefix: &str| Choice { prefix: Some(prefix.to_owned()), ..Choice::default() };
-    assert_same(&load(&file.path, &choice("right")).unwrap(), &other, "right");
-    assert_same(&load(&file.path, &choice("left.")).unwrap(), &one, "left");
+    assert_same(&load(&file.path, &choice("right")).unwrap().network, &other, "right");
+    assert_same(&load(&file.path, &choice("left.")).unwrap().network, &one, "left");
     let error = format!("{:#}", load(&file.path, &choice("middle")).err().unwrap());
     assert!(error.contains("middle") && error.contains("left"), "{error}");
 }
@@ -319,8 +323,13 @@ fn a_network_with_more_in_it_is_another_one() {
         more.insert(key.to_owned(), zeros(shape));
         let file = write("x.safetensors", &more);
         let error = load(&file.path, &Choice::default()).err().unwrap();
-        let error = error.downcast::<Unrecognised>().unwrap();
-        assert!(matches!(error, Unrecognised::Unknown(_)), "{key}: {error}");
+        let Some(zoo_import::Error::Unrecognised { reason, .. }) = error.downcast_ref() else {
+            panic!("{key}: {error}");
+        };
+        assert!(
+            matches!(**reason, zoo_import::Unidentified::Keys(Unrecognised::Unknown(_))),
+            "{key}: {error}"
+        );
     }
 }
 
@@ -345,7 +354,7 @@ fn what_lies_beside_a_file_says_what_it_is_of() {
     // What is no JSON, or says nothing, is of no interest.
     for text in ["{", "[]", "{\"architecture\": 3}"] {
         config(text);
-        assert_same(&load(&path, &Choice::default()).unwrap(), &network, text);
+        assert_same(&load(&path, &Choice::default()).unwrap().network, &network, text);
     }
 }
 
@@ -356,14 +365,14 @@ fn the_only_checkpoint_of_a_folder_or_an_archive_is_read() {
     let path = folder.path().join("net.safetensors");
     write_to(&path, &tensors(&network, &[]));
     std::fs::write(folder.path().join("README.md"), "read me").unwrap();
-    assert_same(&load(folder.path(), &Choice::default()).unwrap(), &network, "folder");
+    assert_same(&load(folder.path(), &Choice::default()).unwrap().network, &network, "folder");
 
     let outside = TempDir::new().unwrap();
     let tape = outside.path().join("net.tar");
     let mut archive = tar::Builder::new(std::fs::File::create(&tape).unwrap());
     archive.append_dir_all("run", folder.path()).unwrap();
     archive.finish().unwrap();
-    assert_same(&load(&tape, &Choice::default()).unwrap(), &network, "tape");
+    assert_same(&load(&tape, &Choice::default()).unwrap().network, &network, "tape");
 
     let packed = outside.path().join("net.zip");
     let mut archive = zip::ZipWriter::new(std::fs::File::create(&packed).unwrap());
@@ -371,7 +380,7 @@ fn the_only_checkpoint_of_a_folder_or_an_archive_is_read() {
     std::io::copy(&mut std::fs::File::open(&path).unwrap(), &mut archive).unwrap();
     archive.finish().unwrap();
     let model = load(&packed, &Choice::default()).unwrap();
-    assert_same(&model, &network, "zip");
+    assert_same(&model.network, &network, "zip");
     assert_eq!(model.card.origin.file, "net.zip");
 
     std::fs::copy(&path, folder.path().join("other.pth")).unwrap();

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn_zoo::Backend;
 use serde::Deserialize;
-use zoo_cli::device::Backend;
 use zoo_core::parameters;
 use zoo_import::keys;
 use zoo_models::{Logits, variant};

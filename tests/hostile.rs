@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
-use zoo_import::{Checkpoint, Error, ModelCard, Record, Tensor};
+use zoo_import::{Checkpoint, Error, Tensor};
+use zoo_record::{ModelCard, Record};
 use zoo_tests::workspace;
 
 /// A folder with a file in it.
@@ -23,7 +24,7 @@ fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
 fn flaw(bytes: &[u8]) -> String {
     let (_folder, path) = file(bytes);
     match Checkpoint::open(&path) {
-        Err(Error::Broken { reason, .. }) => reason,
+        Err(Error::Damaged { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
 }

@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
+use burn_zoo::Backend;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use zoo_cli::device::Backend;
-use zoo_cli::recognise::candidate;
 use zoo_core::{ImageClassifier, KeyLayout, Variant};
 use zoo_import::{
-    Candidate, Checkpoint, Choice, Error, Precision, Record, Report, Tensor, Unrecognised, fit,
-    recognise,
+    Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognised, candidate, fit, recognise,
 };
 use zoo_models::{Config, Network, VARIANTS, variant};
+use zoo_record::{Precision, Record};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
 
@@ -356,7 +355,7 @@ fn damaged_records_are_refused() {
     for length in [1, 9, 200, 5000, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = Record::open(&path).unwrap_err();
-        assert!(matches!(error, Error::Broken { .. }), "{length}: {error}");
+        assert!(matches!(error, zoo_record::Error::Damaged { .. }), "{length}: {error}");
     }
     let spoiled = |from: &str, to: &str| {
         let at = whole.windows(from.len()).position(|bytes| bytes == from.as_bytes()).unwrap();

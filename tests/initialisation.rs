@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use zoo_cli::device::Backend;
+use burn_zoo::Backend;
 use zoo_core::{ImageClassifier, parameters, root_prefix};
 use zoo_models::{Config, FAMILIES, VARIANTS, variant};
 use zoo_tests::smallest;

@@ -6,16 +6,16 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_zoo::Backend;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
-use zoo_cli::agreement::agreement;
-use zoo_cli::device::Backend;
-use zoo_cli::model::from_checkpoint;
-use zoo_cli::recognise::identify;
 use zoo_core::{Colour, Preprocess};
+use zoo_import::agreement;
+use zoo_import::identify;
 use zoo_import::{Checkpoint, Choice, Error};
+use zoo_import::{ImportOptions, import};
 use zoo_tests::local;
 
 fn device() -> Device {
@@ -142,10 +142,9 @@ fn networks_are_recognised() {
 fn a_network_computes_what_it_does_in_keras() {
     let path = file("mobilenet.keras");
     let checkpoint = Checkpoint::open(&path).unwrap();
-    let (model, report) =
-        from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
+    let model = import(&checkpoint, &ImportOptions::default(), &device()).unwrap();
     assert_eq!(model.card.variant, "mobilenet_v1_0_1_keras");
-    assert_eq!((model.card.num_classes, report.layout), (5, "Keras"));
+    assert_eq!((model.card.num_classes, model.report.layout), (5, "Keras"));
     let preprocess = model.card.preprocess;
     assert_eq!(
         (preprocess.mean, preprocess.std, preprocess.colour),
@@ -192,8 +191,7 @@ fn images_are_prepared_as_in_keras() {
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let (model, _) =
-            from_checkpoint(&checkpoint, None, None, &Choice::default(), &device()).unwrap();
+        let model = import(&checkpoint, &ImportOptions::default(), &device()).unwrap();
         let found = model.card.preprocess;
         assert_eq!((found.colour, found.mean, found.std), (colour, mean, std), "{name}");
         assert_eq!(model.card.labels.len(), 1000, "{name}");
@@ -249,7 +247,7 @@ fn what_is_no_network_of_ours_is_said() {
     assert!(text.contains("HDF5 file without the layers of Keras") && text.contains("hint: "));
 
     let custom = Checkpoint::open(&file("layers.keras")).unwrap();
-    let Err(error) = from_checkpoint(&custom, None, None, &Choice::default(), &device()) else {
+    let Err(error) = import(&custom, &ImportOptions::default(), &device()) else {
         panic!("a network of five layers was recognised");
     };
     assert!(format!("{error:#}").contains("hint: "), "{error:#}");
@@ -301,8 +299,9 @@ fn prepared(layers: &mut Vec<Value>, class: &str, config: Value) {
 
 fn imported(path: &Path) -> anyhow::Result<(Preprocess, f32)> {
     let checkpoint = Checkpoint::open(path)?;
-    let name = Some("mobilenet_v1_0_1_keras");
-    let (model, _) = from_checkpoint(&checkpoint, name, None, &Choice::default(), &device())?;
+    let variant = Some("mobilenet_v1_0_1_keras".to_owned());
+    let options = ImportOptions { variant, ..ImportOptions::default() };
+    let model = import(&checkpoint, &options, &device())?;
     let graph = checkpoint.graph.as_ref().expect("the configuration tells the graph");
     let agreement = agreement(graph, &model.network, 3, 224)?;
     Ok((model.card.preprocess, agreement.difference / agreement.largest))

@@ -6,16 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use zoo_cli::device::Backend;
-use zoo_cli::model::from_file;
+use burn_zoo::{Backend, Model};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
 
 /// Loads a file without being told what it is, and gives the largest difference to the
 /// fixture's logits and the allowed one.
 fn difference(path: &Path, fixture: &Fixture, device: &Device) -> anyhow::Result<(f32, f32)> {
-    let model = from_file(path, None, device)?;
-    let logits = model.network.forward(fixture.images(device)).into_data().convert::<f32>();
+    let model = Model::open(path, device)?;
+    let logits = model.network().forward(fixture.images(device)).into_data().convert::<f32>();
     let differences = logits.iter::<f32>().zip(&fixture.logits).map(|(a, b)| (a - b).abs());
     // A file in half precision has 11 binary digits of each weight.
     let is_half = path.to_string_lossy().contains("half");

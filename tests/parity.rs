@@ -4,15 +4,15 @@
 //! `ZOO_PARITY_FIXTURES=FOLDER` adds more of them, `ZOO_PARITY_ONLY=resnet` leaves out those
 //! without these letters in their names.
 
-use zoo_cli::device::Backend;
+use burn_zoo::Backend;
 use zoo_models::{FAMILIES, variant};
-use zoo_tests::fixture::{Fixture, Pyramid, Way};
+use zoo_tests::fixture::{Fixture, Pyramid, Runtime};
 
 /// Runs fixtures and prints a line for each.
-fn check(way: Way, slack: f32, wanted: impl Fn(&str) -> bool) {
-    let backend = match way {
-        Way::Burn => "burn",
-        Way::Program(backend) => backend.name(),
+fn check(runtime: Runtime, slack: f32, wanted: impl Fn(&str) -> bool) {
+    let backend = match runtime {
+        Runtime::Burn => "burn",
+        Runtime::Session(backend) => backend.name(),
     };
     let only = std::env::var("ZOO_PARITY_ONLY").unwrap_or_default();
     let mut failures = Vec::new();
@@ -25,7 +25,7 @@ fn check(way: Way, slack: f32, wanted: impl Fn(&str) -> bool) {
         checked += 1;
         let fixture = Fixture::read(&path);
         let tolerance = slack * fixture.tolerance();
-        match fixture.check(way, slack) {
+        match fixture.check(runtime, slack) {
             Ok(error) => {
                 println!("{name:<32} {backend:<9} error {error:.2e}  tolerance {tolerance:.2e}")
             }
@@ -94,12 +94,12 @@ fn every_architecture_has_a_small_variant() {
 
 #[test]
 fn cpu_agrees_with_the_references() {
-    check(Way::Burn, 1.0, |_| true);
+    check(Runtime::Burn, 1.0, |_| true);
 }
 
 #[test]
 fn engine_agrees_with_the_references() {
-    check(Way::Program(Backend::Cpu), 1.0, |_| true);
+    check(Runtime::Session(Backend::Cpu), 1.0, |_| true);
 }
 
 /// The families of the zoo that timm has.
@@ -147,17 +147,17 @@ fn pyramids_are_those_of_timm() {
 #[cfg(feature = "ndarray")]
 #[test]
 fn ndarray_agrees_with_the_references() {
-    check(Way::Program(Backend::Ndarray), 10.0, is_small);
+    check(Runtime::Session(Backend::Ndarray), 10.0, is_small);
 }
 
 #[cfg(feature = "wgpu")]
 #[test]
 fn wgpu_agrees_with_the_references() {
-    check(Way::Program(Backend::Wgpu), 10.0, is_small);
+    check(Runtime::Session(Backend::Wgpu), 10.0, is_small);
 }
 
 #[cfg(feature = "libtorch")]
 #[test]
 fn libtorch_agrees_with_the_references() {
-    check(Way::Program(Backend::Libtorch), 10.0, is_small);
+    check(Runtime::Session(Backend::Libtorch), 10.0, is_small);
 }

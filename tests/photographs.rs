@@ -1,12 +1,8 @@
 //! Real weights on real photographs, against what PyTorch answers.
 
-use std::path::Path;
-
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use zoo_cli::args;
-use zoo_cli::device::Backend;
-use zoo_cli::model::{Model, load};
+use burn_zoo::{Backend, Model};
 use zoo_core::decode::{decode, resize};
 use zoo_models::Logits;
 use zoo_tests::workspace;
@@ -24,7 +20,7 @@ enum LongSide {
 /// The probability of each class for a sample image.
 fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device) -> Vec<f32> {
     let bytes = std::fs::read(workspace("assets/images").join(name)).unwrap();
-    let preprocess = model.card.preprocess;
+    let preprocess = *model.preprocess();
     let mut image = decode(&bytes).unwrap();
     if long_side == LongSide::Rounded {
         let (width, height) = image.dimensions();
@@ -34,8 +30,8 @@ fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device
     let pixels = preprocess.pixels(&image);
     let side = preprocess.crop as usize;
     let images = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, side, side]), device);
-    let Logits::OfImages(logits) = model.network.forward(images) else {
-        panic!("{} is not a classifier", model.card.variant);
+    let Logits::OfImages(logits) = model.network().forward(images) else {
+        panic!("{} is not a classifier", model.card().variant);
     };
     let probabilities = softmax(logits, 1).into_data();
     probabilities.convert::<f32>().iter().collect()
@@ -45,10 +41,14 @@ fn backends() -> Vec<Backend> {
     Backend::ALL.into_iter().filter(|backend| backend.is_built_in()).collect()
 }
 
-fn check(model: &args::Model, goldens: &[(&str, LongSide, usize, f32)], tolerance: f32) {
+fn check(
+    load: impl Fn(&Device) -> Result<Model, burn_zoo::Error>,
+    goldens: &[(&str, LongSide, usize, f32)],
+    tolerance: f32,
+) {
     for backend in backends() {
         let device = backend.device().unwrap();
-        let model = load(model, &device).unwrap();
+        let model = load(&device).unwrap();
         for &(image, long_side, class, expected) in goldens {
             let got = probabilities(&model, image, long_side, &device)[class];
             println!("{} {image} class {class}: {got:.4}, PyTorch {expected}", backend.name());
@@ -64,13 +64,12 @@ fn check(model: &args::Model, goldens: &[(&str, LongSide, usize, f32)], toleranc
 /// The embedded weights are in half precision, which moves a probability in its third digit.
 #[test]
 fn the_embedded_model_answers_as_pytorch() {
-    let model = args::Model { model: None, weights: None };
     let goldens = [
         ("chelsea.png", LongSide::Rounded, 282, 0.3858),
         ("chelsea.png", LongSide::Rounded, 285, 0.3559),
         ("coffee.png", LongSide::Truncated, 967, 0.9511),
     ];
-    check(&model, &goldens, 0.005);
+    check(Model::embedded, &goldens, 0.005);
 }
 
 /// torchvision's published file, where `ZOO_MOBILENET_V2` says it lies: it is not ours to ship.
@@ -80,14 +79,11 @@ fn mobilenet_v2_answers_as_pytorch() {
         println!("skipped: ZOO_MOBILENET_V2 names no mobilenet_v2-b0353104.pth");
         return;
     };
-    let model = args::Model {
-        model: Some("mobilenet_v2".to_owned()),
-        weights: Some(Path::new(&path).to_owned()),
-    };
+    let load = |device: &Device| Model::open_as(&path, Some("mobilenet_v2"), device);
     let goldens = [
         ("chelsea.png", LongSide::Rounded, 285, 0.7139),
         ("chelsea.png", LongSide::Truncated, 285, 0.7166),
         ("coffee.png", LongSide::Truncated, 967, 0.9921),
     ];
-    check(&model, &goldens, 0.002);
+    check(load, &goldens, 0.002);
 }

@@ -4,10 +4,12 @@
 //! licence.
 
 /// A record with EfficientNet-Lite0's weights for ImageNet-1k, in half precision.
+#[cfg(feature = "embedded")]
 pub static EFFICIENTNET_LITE0: &[u8] =
     &Aligned(*include_bytes!("../weights/efficientnet_lite0.imagenet1k.bpk")).0;
 
 /// Where numbers can be read without being copied.
+#[cfg(feature = "embedded")]
 #[repr(align(16))]
 struct Aligned<T>(T);
 

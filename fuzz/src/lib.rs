@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use zoo_import::{Checkpoint, Record, Tensor, onnx};
+use zoo_import::{Checkpoint, Tensor, onnx};
+use zoo_record::Record;
 
 /// A kind of file that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

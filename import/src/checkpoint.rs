@@ -5,13 +5,13 @@ use burn::store::burn_pack::Tensor;
 use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::DType;
 
-use crate::digest::sha256;
 use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
 use crate::keras::{self, Normalization};
 use crate::kind::Kind;
 use crate::onnx::Graph;
 use crate::reparametrized::merged;
 use crate::{Error, Facts, packed, pytorch};
+use zoo_record::sha256;
 
 /// The tensors of a foreign file, by key, their values still on disk.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ impl Checkpoint {
 }
 
 fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+    let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let mut store = SafetensorsStore::from_file(path).map_indices_contiguous(false);
     let tensors = store.get_all_tensors().map_err(|error| {
         let reason = error.to_string();

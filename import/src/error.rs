@@ -1,12 +1,13 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use crate::Report;
+use crate::{Report, Unidentified};
 
-/// Why a checkpoint or a record could not be read, matched or written.
+/// Why a checkpoint could not be read, recognised, imported or exported.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// The operating system would not give us the file.
+    /// The operating system did not give us the file.
     #[error("cannot read {path}")]
     Open {
         /// The file.
@@ -27,20 +28,14 @@ pub enum Error {
         /// What to do instead.
         hint: Cow<'static, str>,
     },
-    /// The file is of a known kind but something in it is broken.
+    /// The file is of a known kind but something in it is damaged.
     #[error("{path} is damaged or incomplete: {reason}\nhint: copy or download it again")]
-    Broken {
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// The record has no model card, so it is not known what its weights are for.
-    #[error(
-        "{0} is a Burn record without a model card\nhint: {hint}",
-        hint = without_card(.0)
-    )]
-    NoCard(PathBuf),
     /// The checkpoint's tensors are not the model's.
     #[error("{path} does not fit {model}\n{report}")]
     Mismatch {
@@ -59,69 +54,98 @@ pub enum Error {
         /// What stands in the way.
         reason: String,
     },
-    /// The record could not be written; what was there before is untouched.
-    #[error("cannot write {path}: {reason}")]
-    Write {
+    /// It is not clear which network the checkpoint is of.
+    #[error("can't tell which model {path} is of: {reason}")]
+    Unrecognised {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
-        reason: String,
+        /// What stands in the way.
+        #[source]
+        reason: Box<Unidentified>,
     },
-    /// There is no folder for records that are downloaded.
-    #[error(
-        "this system does not say where caches are kept\nhint: name a folder with ZOO_CACHE=FOLDER"
-    )]
-    NoCache,
-    /// Published weights are not on this machine, and are not to be downloaded.
-    #[error(
-        "{name} is not on this machine, and ZOO_OFFLINE forbids downloading it\nhint: download \
-         {url} elsewhere and give it with --weights FILE"
-    )]
-    Offline {
-        /// The weights' name.
-        name: String,
-        /// Where they are published.
-        url: String,
-    },
-    /// A file could not be downloaded; what has arrived of it is kept and will be gone on with.
-    #[error(
-        "cannot download {url}: {reason}\nhint: try again, download it elsewhere and give it with \
-         --weights FILE, or name a server that has it with ZOO_WEIGHTS_MIRROR=http://…"
-    )]
-    Download {
-        /// Where it is.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// What was downloaded is not what was published; it is deleted.
-    #[error(
-        "{url} is not the file that was published: {reason}\nhint: a proxy or a mirror may have \
-         sent something else; download it elsewhere and give it with --weights FILE"
-    )]
-    Altered {
-        /// Where it came from.
-        url: String,
-        /// What tells.
-        reason: String,
-    },
-    /// The record of published weights is not as it was written.
-    #[error("{path} is damaged\nhint: `zoo weights pull {name}` makes it anew")]
-    Damaged {
-        /// The record.
+    /// What was asked for is not in the checkpoint.
+    #[error("{path}: {reason}")]
+    NotThere {
+        /// The file.
         path: PathBuf,
-        /// The weights' name.
-        name: String,
+        /// What was asked for.
+        #[source]
+        reason: Box<Unidentified>,
     },
-}
-
-/// What to do about a record without a card: a run keeps the state of its training in one.
-fn without_card(path: &Path) -> &'static str {
-    if path.file_name().is_some_and(|name| name == "checkpoint.bpk") {
-        "it is where a run goes on from; the model that it trained is model.bpk beside it"
-    } else {
-        "only records that `zoo` wrote say which model they are for"
-    }
+    /// The checkpoint is not of the network that was named.
+    #[error("{path} does not fit {model}: {reason}")]
+    NotOf {
+        /// The file.
+        path: PathBuf,
+        /// The network's name.
+        model: String,
+        /// What differs.
+        #[source]
+        reason: Box<Unidentified>,
+    },
+    /// The network has no key layout of that name.
+    #[error(
+        "{model} has no keys as `{layout}` spells them\nhint: it has those of {}",
+        .layouts.join(", ")
+    )]
+    NoLayout {
+        /// The network's name.
+        model: String,
+        /// The layout that was asked for.
+        layout: String,
+        /// The layouts that it has.
+        layouts: Vec<&'static str>,
+    },
+    /// Without a trained classifier, there are no logits to export.
+    #[error(
+        "{0} has no trained classifier, so its logits mean nothing\n\
+         hint: fine-tune it, or export its weights to safetensors"
+    )]
+    NoClassifier(String),
+    /// The network could not be recorded.
+    #[error(transparent)]
+    Capture(#[from] crate::NotCaptured),
+    /// The graph does what no network of the zoo does.
+    #[error("{path} can't be imported: {reason}")]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// What it does.
+        reason: String,
+    },
+    /// A network with the graph's weights gives other logits than the graph.
+    #[error(
+        "{model} has the graph's weights, but a logit differs by {difference:.1e} of {largest:.1e}\n\
+         hint: the graph does something that the model does not{hint}; export the network alone, in \
+         evaluation mode"
+    )]
+    Disagreement {
+        /// The network's name.
+        model: String,
+        /// The largest difference of a logit.
+        difference: f32,
+        /// The largest logit, whatever its sign.
+        largest: f32,
+        /// What the graph may do.
+        hint: &'static str,
+    },
+    /// There are not as many class names as classes.
+    #[error(
+        "{names} names of classes were given, but the checkpoint has {classes} classes\n\
+         hint: give one name for each class"
+    )]
+    ClassNames {
+        /// The names that were given.
+        names: usize,
+        /// The classes of the checkpoint.
+        classes: usize,
+    },
+    /// No network or no published weights have this name.
+    #[error(transparent)]
+    Name(#[from] zoo_models::UnknownName),
+    /// A record could not be read or written.
+    #[error(transparent)]
+    Record(#[from] zoo_record::Error),
 }
 
 pub(crate) const QUANTISED: &str = "a quantised checkpoint, whose weights are integers";
@@ -136,6 +160,6 @@ pub(crate) fn unsupported(
     Error::Unsupported { path: path.to_owned(), found: found.into(), hint: hint.into() }
 }
 
-pub(crate) fn broken(path: &Path, reason: impl std::fmt::Display) -> Error {
-    Error::Broken { path: path.to_owned(), reason: reason.to_string() }
+pub(crate) fn damaged(path: &Path, reason: impl std::fmt::Display) -> Error {
+    Error::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }

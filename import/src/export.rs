@@ -17,12 +17,16 @@ use zoo_core::layers::Activation;
 use zoo_core::{HiddenLayer, KeyLayout, parameters, root_prefix};
 
 use crate::load::keys_of;
-use crate::{Error, Precision, write_atomically};
+use zoo_record::{Precision, write_atomically};
 
+use crate::Error;
+
+mod network;
 mod onnx;
 mod protobuf;
 mod pth;
 
+pub use network::{ExportFormat, ExportOptions, export};
 pub use onnx::OPSETS;
 
 /// A model's parameters as PyTorch spells and stores them: what its `state_dict()` would be.
@@ -137,10 +141,10 @@ impl StateDict {
     pub fn save_safetensors(&self, path: &Path) -> Result<(), Error> {
         let views = self.tensors.iter().map(|tensor| (tensor.name.as_str(), Stored(tensor)));
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        write_atomically(path, |file| {
+        Ok(write_atomically(path, |file| {
             let bytes = safetensors::serialize(views, Some(metadata)).map_err(io::Error::other)?;
             file.write_all(&bytes)
-        })
+        })?)
     }
 
     /// Writes a `.pth` file, which `torch.load` reads with `weights_only=True`.
@@ -149,7 +153,7 @@ impl StateDict {
     ///
     /// When the file can't be written.
     pub fn save_pth(&self, path: &Path) -> Result<(), Error> {
-        write_atomically(path, |file| pth::write(&self.tensors, file))
+        Ok(write_atomically(path, |file| pth::write(&self.tensors, file))?)
     }
 }
 

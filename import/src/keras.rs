@@ -24,7 +24,7 @@ use zip::ZipArchive;
 use zoo_core::Colour;
 
 use crate::Error;
-use crate::error::broken;
+use crate::error::damaged;
 use crate::onnx::Graph;
 
 mod config;
@@ -68,26 +68,26 @@ const EXPANSION: u64 = 1032;
 
 /// Reads an HDF5 file, whose values stay on disk.
 pub(crate) fn read_hdf5(path: &Path) -> Result<Contents, Error> {
-    let storage = FileStorage::open(path).map_err(|error| broken(path, error))?;
+    let storage = FileStorage::open(path).map_err(|error| damaged(path, error))?;
     read(path, Arc::new(storage), None)
 }
 
 /// Reads a `.keras` archive, whose values are in memory.
 pub(crate) fn read_archive(path: &Path) -> Result<Contents, Error> {
     let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let mut archive = ZipArchive::new(file).map_err(|error| broken(path, error))?;
+    let mut archive = ZipArchive::new(file).map_err(|error| damaged(path, error))?;
     let mut unpack = |name: &str| {
-        let file = archive.by_name(name).map_err(|error| broken(path, error))?;
+        let file = archive.by_name(name).map_err(|error| damaged(path, error))?;
         let size = file.size();
         if size > file.compressed_size().saturating_mul(EXPANSION) {
-            return Err(broken(path, format!("{name} claims to be of {size} bytes")));
+            return Err(damaged(path, format!("{name} claims to be of {size} bytes")));
         }
         let mut bytes = Vec::new();
-        file.take(size).read_to_end(&mut bytes).map_err(|error| broken(path, error))?;
+        file.take(size).read_to_end(&mut bytes).map_err(|error| damaged(path, error))?;
         Ok(bytes)
     };
     let config: Json = serde_json::from_slice(&unpack(CONFIG)?)
-        .map_err(|error| broken(path, format!("{CONFIG}: {error}")))?;
+        .map_err(|error| damaged(path, format!("{CONFIG}: {error}")))?;
     let weights = BytesStorage::new(unpack(WEIGHTS)?);
     read(path, Arc::new(weights), Some(config))
 }
@@ -102,12 +102,12 @@ fn read(path: &Path, storage: DynStorage, config: Option<Json>) -> Result<Conten
         // Each value is read once.
         .with_chunk_cache_bytes(0);
     let file = Hdf5File::from_storage_with_options(storage, options)
-        .map_err(|error| broken(path, error))?;
+        .map_err(|error| damaged(path, error))?;
     let stated = file.superblock().eof_address;
     if length < stated {
-        return Err(broken(path, format!("it has {length} of its {stated} bytes")));
+        return Err(damaged(path, format!("it has {length} of its {stated} bytes")));
     }
-    let root = file.root_group().map_err(|error| broken(path, error))?;
+    let root = file.root_group().map_err(|error| damaged(path, error))?;
     let names = config.as_ref().map(names::in_config).unwrap_or_default();
     let mut layers = Reader::new(path, limit, &names).read(&root)?;
     let config = config.or_else(|| {
@@ -121,13 +121,13 @@ fn read(path: &Path, storage: DynStorage, config: Option<Json>) -> Result<Conten
     let has_graph = graph.is_some();
     let mut contents = Contents { tensors: BTreeMap::new(), graph, normalization };
     for layer in &layers {
-        match layer.normalization().map_err(|error| broken(path, error))? {
+        match layer.normalization().map_err(|error| damaged(path, error))? {
             Some(_) if has_graph => {}
             Some(found) => contents.normalization = Some(found),
             None => {
                 for (key, tensor) in layer.tensors() {
                     if contents.tensors.insert(key.clone(), tensor).is_some() {
-                        return Err(broken(path, format!("there are two weights {key}")));
+                        return Err(damaged(path, format!("there are two weights {key}")));
                     }
                 }
             }

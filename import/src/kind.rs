@@ -12,7 +12,9 @@ use crate::keras::WEIGHTS;
 use crate::onnx::is_onnx;
 use crate::packed::ENDINGS;
 use crate::pytorch::EXPORTED;
-use crate::{Error, is_record};
+use zoo_record::is_record;
+
+use crate::Error;
 
 /// The kinds of files that tensors are read from.
 pub(crate) enum Kind {
@@ -54,7 +56,7 @@ impl Kind {
         } else if head.starts_with(b"PK") {
             archive(path).map_err(|fault| match fault {
                 Fault::Foreign(refusal) => refuse(refusal),
-                Fault::Broken(reason) => Error::Broken { path: path.to_owned(), reason },
+                Fault::Broken(reason) => Error::Damaged { path: path.to_owned(), reason },
             })
         } else if head.starts_with(b"\x89HDF\r\n\x1a\n") {
             Ok(Self::Hdf5)

@@ -12,48 +12,37 @@
 //! use it. A [`StateDict`] is the way back: the same keys, layouts and bits. With the feature
 //! `download`, a [`Store`] keeps the records of published weights.
 
-mod atomic;
-mod capture;
-mod card;
+mod agreement;
 mod checkpoint;
-mod digest;
-#[cfg(feature = "download")]
-mod download;
 mod error;
 mod export;
 mod facts;
 mod head;
+mod identify;
+mod import;
 mod keras;
 mod kind;
 mod load;
+mod network;
 pub mod onnx;
 mod packed;
 mod place;
 mod pytorch;
 mod recognise;
-mod record;
 mod reparametrized;
 mod resemblance;
 mod rest;
-mod seen;
-#[cfg(feature = "download")]
-mod store;
 
-pub use atomic::write_atomically;
+pub use agreement::{Agreement, NotCompared, agreement};
 pub use burn::store::burn_pack::Tensor;
-pub use capture::Capture;
-pub use card::{ModelCard, Origin};
 pub use checkpoint::Checkpoint;
-#[cfg(feature = "download")]
-pub use download::{Event, Limits};
 pub use error::Error;
-pub use export::{OPSETS, StateDict};
+pub use export::{ExportFormat, ExportOptions, OPSETS, StateDict, export};
 pub use facts::Facts;
+pub use identify::{Identified, Unidentified, candidate, identify, identify_as};
+pub use import::{Comparison, ImportOptions, Imported, import};
 pub use keras::Normalization;
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, is_of, keys, load, load_but};
+pub use network::{NotCaptured, capture};
 pub use recognise::{Candidate, Choice, Found, Recognition, Unrecognised, recognise};
-pub use record::{Precision, Record, is_record, is_record_file};
 pub use resemblance::Resemblance;
-pub use seen::{Fingerprint, Seen};
-#[cfg(feature = "download")]
-pub use store::{Entry, State, Store};

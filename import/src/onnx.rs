@@ -12,12 +12,12 @@
 
 mod align;
 mod assign;
-mod capture;
 mod constant;
 mod evaluate;
 mod fused;
 mod graph;
 mod layers;
+mod network;
 mod preparation;
 mod proto;
 mod recognise;

@@ -10,7 +10,7 @@ use burn::store::burn_pack::Tensor;
 use tempfile::{NamedTempFile, TempPath};
 use zip::ZipArchive;
 
-use crate::error::{broken, unsupported};
+use crate::error::{damaged, unsupported};
 use crate::{Checkpoint, Error};
 
 /// How the names of files end that hold weights.
@@ -78,43 +78,46 @@ pub(crate) fn open_tape(path: &Path) -> Result<Checkpoint, Error> {
     let names = archive().and_then(|mut archive| {
         archive.entries_with_seek()?.map(|entry| name_of(&entry?)).collect::<io::Result<_>>()
     });
-    let names = names.map_err(|error| broken(path, error))?;
+    let names = names.map_err(|error| damaged(path, error))?;
     let name =
         only("a tape archive", names).map_err(|(found, hint)| unsupported(path, found, hint))?;
     let mut archive = archive().map_err(open)?;
     for entry in archive.entries_with_seek().map_err(open)? {
-        let entry = entry.map_err(|error| broken(path, error))?;
+        let entry = entry.map_err(|error| damaged(path, error))?;
         if name_of(&entry).is_ok_and(|found| found == name) {
             if entry.size() > size {
-                return Err(broken(path, "an entry would be larger than the file"));
+                return Err(damaged(path, "an entry would be larger than the file"));
             }
             return open_unpacked(path, name, entry);
         }
     }
-    Err(broken(path, format!("`{name}` is gone")))
+    Err(damaged(path, format!("`{name}` is gone")))
 }
 
 /// Opens the only checkpoint in a zip archive.
 pub(crate) fn open_zip(path: &Path) -> Result<Checkpoint, Error> {
     let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| broken(path, error))?;
+    let mut archive =
+        ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(path, error))?;
     let names: Vec<String> = archive.file_names().flatten().map(Cow::into_owned).collect();
     let name = only("an archive", names).map_err(|(found, hint)| unsupported(path, found, hint))?;
-    let entry = archive.by_name(&name).map_err(|error| broken(path, error))?;
+    let entry = archive.by_name(&name).map_err(|error| damaged(path, error))?;
     let (size, most) = (entry.size(), entry.compressed_size().saturating_mul(MOST_PER_BYTE));
     if size > most {
-        return Err(broken(path, format!("`{name}` would be of {size} bytes")));
+        return Err(damaged(path, format!("`{name}` would be of {size} bytes")));
     }
     open_unpacked(path, name, entry.take(size))
 }
 
 /// Opens what is read, under the name of the archive that it is from.
 fn open_unpacked(path: &Path, entry: String, mut reader: impl Read) -> Result<Checkpoint, Error> {
-    let write = |reason: String| Error::Write { path: std::env::temp_dir(), reason };
+    let write = |reason: String| -> Error {
+        zoo_record::Error::Write { path: std::env::temp_dir(), reason }.into()
+    };
     let end = ENDINGS.iter().find(|end| entry.ends_with(**end)).unwrap_or(&"");
     let file = NamedTempFile::with_suffix(end).map_err(|error| write(error.to_string()))?;
     io::copy(&mut reader, &mut file.as_file()).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => broken(path, error),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => damaged(path, error),
         _ => write(error.to_string()),
     })?;
     let file = Arc::new(file.into_temp_path());
@@ -151,7 +154,7 @@ impl Error {
             Self::Unsupported { path, found, hint } => {
                 Self::Unsupported { path: named(path), found, hint }
             }
-            Self::Broken { path, reason } => Self::Broken { path: named(path), reason },
+            Self::Damaged { path, reason } => Self::Damaged { path: named(path), reason },
             Self::Empty(path) => Self::Empty(named(path)),
             other => other,
         }

@@ -29,7 +29,7 @@ mod storages;
 /// A key is the way to a tensor through dictionaries and lists. A pickled module is read as its state dict. Nothing in a
 /// pickle is ever called, and what it has beside tensors is of no interest.
 pub(crate) fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, Facts), Error> {
-    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+    let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let open = |source| Error::Open { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(open)?;
     let size = file.metadata().map_err(open)?.len();
@@ -88,7 +88,7 @@ pub(crate) fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, Facts), Err
 
 /// The tensors of what `torch.export.save` writes, by key, their values still on disk.
 pub(crate) fn read_exported(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
-    exported::tensors(path).map_err(|reason| Error::Broken { path: path.to_owned(), reason })
+    exported::tensors(path).map_err(|reason| Error::Damaged { path: path.to_owned(), reason })
 }
 
 /// Bytes that tell what a file is.
@@ -171,7 +171,7 @@ fn plain(file: File) -> Result<Unpickled, String> {
 /// The oldest files are tape archives, which are read into memory: none of their entries may be larger than the file, as
 /// a sparse one would be.
 fn tape(path: &Path, size: u64) -> Result<BTreeMap<String, Tensor>, Error> {
-    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+    let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let open = |source| Error::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(open)?;
     let mut archive = tar::Archive::new(BufReader::new(file));

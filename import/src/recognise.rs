@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::store::burn_pack::Tensor;
 use zoo_core::layers::Activation;
 use zoo_core::{HiddenLayer, KeyLayout, Parameter};
+use zoo_graph::Graph;
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
 use crate::place::{Index, Place, first};
 use crate::resemblance::{Resemblance, nearest};
 use crate::rest::{Classifier, Rest};
-use crate::{Capture, Checkpoint, Facts, fit, head};
+use crate::{Checkpoint, Facts, fit, head};
 
 /// A network that a checkpoint may be of.
 pub struct Candidate<'a> {
@@ -27,7 +28,7 @@ pub struct Candidate<'a> {
     /// The paths of the parameters that the classes are told apart by.
     pub classifier: Box<dyn Fn() -> BTreeSet<String> + 'a>,
     /// What it computes for a number of classes and of channels, if that can be recorded.
-    pub capture: Box<dyn Fn(usize, usize) -> Option<Capture> + 'a>,
+    pub capture: Box<dyn Fn(usize, usize) -> Option<Graph> + 'a>,
 }
 
 /// What is to be taken from a checkpoint that has more than one thing to take.

@@ -13,8 +13,8 @@ use zoo_engine::Plan;
 use zoo_import::{Checkpoint, has_auxiliary};
 use zoo_models::Network;
 
-use zoo_cli::device::Backend;
-use zoo_cli::runner::Runner;
+use burn_zoo::Backend;
+use burn_zoo::Model;
 
 use crate::{formula, local};
 
@@ -242,7 +242,7 @@ impl Fixture {
     ///
     /// What differs: the parameters' number, the keys, the features or, by more than `slack`
     /// times the tolerance, the logits.
-    pub fn check(&self, way: Way, slack: f32) -> Result<f32, String> {
+    pub fn check(&self, runtime: Runtime, slack: f32) -> Result<f32, String> {
         let device = &Backend::Cpu.device().map_err(|error| error.to_string())?;
         let model = self.network(device)?;
         let params = count_trainable(&model);
@@ -251,17 +251,19 @@ impl Fixture {
         }
 
         let images = self.images(device);
-        let outputs = match way {
-            Way::Burn => {
+        let outputs = match runtime {
+            Runtime::Burn => {
                 let features = model.forward_features(images);
                 let logits = model.forward_head(features.clone());
                 (features.into_data(), logits.into_data())
             }
-            Way::Program(backend) => {
+            Runtime::Session(backend) => {
                 let device = backend.device().map_err(|error| error.to_string())?;
-                let mut runner = Runner::new(model, backend, &device);
-                let outputs = runner.forward(values(images.into_data()), self.input_shape);
-                if let Some(reason) = runner.reason() {
+                let fresh = Model::fresh(&self.variant, Some(self.num_classes), &device)
+                    .map_err(|error| error.to_string())?;
+                let mut model = Model::new(model, fresh.card().clone(), &device);
+                let outputs = model.forward(values(images.into_data()), self.input_shape);
+                if let Some(reason) = model.session().lacking() {
                     return Err(format!("the engine does not run it: {reason}"));
                 }
                 outputs.map_err(|error| format!("{error:#}"))?
@@ -298,11 +300,11 @@ impl Fixture {
 
 /// What runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Runtime {
     /// Burn's own kernels, on the processor.
     Burn,
-    /// The program, on a backend.
-    Program(Backend),
+    /// A session, as the program has, on a backend.
+    Session(Backend),
 }
 
 impl Features {

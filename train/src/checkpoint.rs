@@ -12,8 +12,9 @@ use burn::store::ModuleRecord;
 use burn::store::burn_pack::{Reader, Tensor, Writer};
 use burn::tensor::{Bytes, DType, Shape};
 use serde::{Deserialize, Serialize};
-use zoo_import::write_atomically;
+use zoo_record::write_atomically;
 
+use crate::fit::RunId;
 use crate::{CHECKPOINT, EpochRow, Error, Score};
 
 /// How far a run is.
@@ -95,11 +96,11 @@ impl<M: Module> State<M> {
             parts.push(("ema", ema.clone().into_record().into_bytes()));
         }
         parts.push(("optimizer", self.optimizer.into_bytes()));
-        let failed = |reason: String| zoo_import::Error::Write { path: path.to_owned(), reason };
+        let failed = |reason: String| zoo_record::Error::Write { path: path.to_owned(), reason };
         let parts = parts
             .into_iter()
             .map(|(name, bytes)| Ok((name, bytes.map_err(|error| failed(error.to_string()))?)))
-            .collect::<Result<BTreeMap<_, _>, zoo_import::Error>>()?;
+            .collect::<Result<BTreeMap<_, _>, zoo_record::Error>>()?;
         let progress =
             toml::to_string(&self.progress).map_err(|error| failed(error.to_string()))?;
         let checksum = checksum(&progress, &parts);
@@ -120,12 +121,16 @@ impl<M: Module> State<M> {
     pub(crate) fn load(
         self,
         path: &Path,
+        id: &RunId,
         rebuild: impl FnOnce(&M) -> Result<(ModuleOptimizer, ModuleLrScheduler), Error>,
     ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
-        let (reader, progress) = open(path)?;
+        let (reader, mut progress) = open(path)?;
         let text = reader.metadata().get(PROGRESS).map_or("", |text| text);
-        if progress.run != self.progress.run {
+        if id.earlier.contains(&progress.run) {
+            progress.run.clone_from(&id.current);
+        }
+        if progress.run != id.current {
             return Err(broken(
                 "it was written with other images or another configuration".to_owned(),
             ));
@@ -158,7 +163,7 @@ impl<M: Module> State<M> {
         let has_state = !record.is_empty();
         let optimizer = optimizer.load_record(record);
         if has_state && optimizer.to_record().is_empty() {
-            return Err(broken("its optimiser is another backend's; resume there".to_owned()));
+            return Err(broken("its optimizer is another backend's; resume there".to_owned()));
         }
         Ok(Self { model, ema, optimizer, schedule, progress })
     }

@@ -22,7 +22,7 @@ impl Lock {
     /// When another process has locked it, or nothing can be written there.
     pub fn of(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(LOCK);
-        let failed = |error: std::io::Error| zoo_import::Error::Write {
+        let failed = |error: std::io::Error| zoo_record::Error::Write {
             path: path.clone(),
             reason: error.to_string(),
         };

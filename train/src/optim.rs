@@ -258,7 +258,7 @@ mod tests {
     use zoo_lenet::{LeNet, LeNetConfig};
 
     use super::*;
-    use crate::config::{Config, Preset};
+    use crate::config::Config;
 
     fn rates(recipe: &Recipe, steps_per_epoch: usize) -> Vec<f64> {
         let mut schedule = schedule(recipe, steps_per_epoch, &BTreeSet::new()).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn recipe() -> Recipe {
-        Recipe { epochs: 10, lr: 0.1, warmup_epochs: 2.0, ..Config::preset(Preset::Fine).recipe }
+        Recipe { epochs: 10, lr: 0.1, warmup_epochs: 2.0, ..Config::fine().recipe }
     }
 
     #[test]

@@ -72,14 +72,11 @@ pub(crate) fn freeze_backbone<M: Module>(model: M, classifier: &BTreeSet<ParamId
 ///
 /// When the network has no part to freeze up to, or no other.
 pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Error> {
-    let last = match recipe.freeze_until.as_str() {
-        "" => None,
-        part => Some(last_of(&model, part)?),
-    };
+    let last = recipe.freeze_until.as_deref().map(|part| last_of(&model, part)).transpose()?;
     let mut freezer = Freezer {
         left: last.map_or(0, |last| last + 1),
         batch_norm: recipe.batch_norm == BatchNormMode::Frozen,
-        own_dropout: recipe.dropout < 0.0,
+        own_dropout: recipe.dropout.is_none(),
         stochastic_depth: recipe.stochastic_depth,
         is_all: true,
         containers: Vec::new(),
@@ -87,8 +84,8 @@ pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Err
     let model = model.map(&mut freezer);
     if freezer.is_all {
         return Err(Error::Config(format!(
-            "nothing is left to train after `{}`\nhint: --freeze-until with an earlier part",
-            recipe.freeze_until
+            "nothing is left to train after `{}`\nhint: recipe.freeze_until with an earlier part",
+            recipe.freeze_until.as_deref().unwrap_or_default()
         )));
     }
     Ok(model)

@@ -10,7 +10,7 @@ use anyhow::Context;
 /// # Errors
 ///
 /// When it can't be read, or is no text.
-pub fn read(path: &Path) -> anyhow::Result<Vec<String>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<String>> {
     let text = if path == Path::new("-") {
         io::read_to_string(io::stdin())
     } else {

@@ -1,15 +1,85 @@
 //! `zoo`: classify photographs with the classic convolutional networks.
+//!
+//! One file a command, in `commands`, with its arguments beside what it does: [`commands::classify`] is the one to read
+//! first. What the commands do is burn-zoo's; this program parses, shows progress and prints.
+
+mod commands;
+mod flags;
+mod lines;
+mod options;
+mod output;
+mod progress;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use zoo_cli::args::Zoo;
-use zoo_cli::{Outcome, exit_code, io_kinds, is_catching, run};
+use burn_zoo::{hub, import, record, train};
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use commands::{
+    bench, classify, devices, eval, export, finetune, forward, info, inspect, list, serve, weights,
+};
+
+/// Classify photographs with the classic convolutional networks.
+#[derive(Debug, Parser)]
+#[command(name = "zoo", version, arg_required_else_help = true)]
+struct Zoo {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What `zoo` can do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Name what is in photographs
+    Classify(classify::Args),
+    /// Teach a model your own classes
+    Finetune(Box<finetune::Args>),
+    /// Say how good a model is on images whose classes are known
+    Eval(eval::Args),
+    /// List the models
+    List(list::Args),
+    /// Describe a model: its size, its layers, its weights and where they come from
+    Info(info::Args),
+    /// List the backends: built in? usable here? why not?
+    Devices(devices::Args),
+    /// Lend this machine's processor or graphics card to `finetune --devices` on other machines
+    Serve(serve::Args),
+    /// Turn a PyTorch, safetensors, ONNX or Keras file into a record
+    Import(commands::import::Args),
+    /// Turn a record into a file for other programs
+    Export(export::Args),
+    /// Show what is in a record or a checkpoint, and which model it is of
+    Inspect(inspect::Args),
+    /// Download published weights, and manage those that are on this machine
+    Weights(weights::Args),
+    /// Run a model on a raw tensor, to compare it with other implementations
+    Forward(forward::Args),
+    /// Measure how fast a model runs
+    Bench(bench::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// How a command ended, where it did not fail as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// All was done.
+    Done,
+    /// Some of the input was unusable; the rest was done.
+    SomeInputWasBad,
+    /// The user stopped it; what was done is kept.
+    Interrupted,
+}
 
 fn main() -> ExitCode {
     // SAFETY: this is the program's first statement.
-    unsafe { zoo_cli::device::default_to_cpu() };
+    unsafe { burn_zoo::default_to_cpu() };
     let zoo = match Zoo::try_parse() {
         Ok(zoo) => zoo,
         Err(error) => {
@@ -19,11 +89,11 @@ fn main() -> ExitCode {
     };
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !is_catching() {
+        if !burn_zoo::is_catching() {
             print_panic(info);
         }
     }));
-    match run(&zoo) {
+    match run(&zoo.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeInputWasBad) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
@@ -36,4 +106,84 @@ fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+fn run(command: &Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Classify(args) => return classify::run(args),
+        Command::Finetune(args) => return finetune::run(args),
+        Command::Eval(args) => return eval::run(args),
+        Command::List(args) => list::run(args)?,
+        Command::Info(args) => info::run(args)?,
+        Command::Devices(args) => devices::run(args)?,
+        Command::Serve(args) => serve::run(args)?,
+        Command::Import(args) => commands::import::run(args)?,
+        Command::Export(args) => export::run(args)?,
+        Command::Inspect(args) => inspect::run(args)?,
+        Command::Weights(args) => return weights::run(args),
+        Command::Forward(args) => forward::run(args)?,
+        Command::Bench(args) => bench::run(args)?,
+        Command::Completions { shell } => {
+            let mut command = <Zoo as clap::CommandFactory>::command();
+            // It would panic where standard output takes nothing.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "zoo", &mut script);
+            let mut out = std::io::stdout();
+            out.write_all(&script)?;
+            out.flush()?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// 2 where the machine failed us, 1 where the input was unusable.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(explained) = error.downcast_ref::<flags::Explained>() {
+        return explained.exit_code;
+    }
+    let is_full = io_kinds(error)
+        .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    if is_full || error.chain().any(is_failure) { 2 } else { 1 }
+}
+
+/// Whether an error of one of the libraries says that the machine or the network failed.
+fn is_failure(error: &(dyn std::error::Error + 'static)) -> bool {
+    let record = |error: &record::Error| matches!(error, record::Error::Write { .. });
+    let import =
+        |error: &import::Error| matches!(error, import::Error::Record(error) if record(error));
+    let hub = |error: &hub::Error| match error {
+        hub::Error::Download { .. } | hub::Error::Altered { .. } => true,
+        hub::Error::Record(error) => record(error),
+        hub::Error::Import(error) => import(error),
+        _ => false,
+    };
+    if let Some(error) = error.downcast_ref::<burn_zoo::Error>() {
+        return match error {
+            burn_zoo::Error::Record(error) => record(error),
+            burn_zoo::Error::Import(error) => import(error),
+            burn_zoo::Error::Hub(error) => hub(error),
+            _ => false,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<train::Error>() {
+        return match error {
+            train::Error::Diverged { .. } => true,
+            train::Error::Record(error) => record(error),
+            _ => false,
+        };
+    }
+    error.downcast_ref().is_some_and(record)
+        || error.downcast_ref().is_some_and(import)
+        || error.downcast_ref().is_some_and(hub)
+}
+
+/// What the system refused, on the way to an error.
+fn io_kinds(error: &anyhow::Error) -> impl Iterator<Item = ErrorKind> {
+    error.chain().filter_map(|cause| {
+        let error = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+            Some(csv::ErrorKind::Io(error)) => Some(error),
+            _ => cause.downcast_ref::<std::io::Error>(),
+        };
+        error.map(std::io::Error::kind)
+    })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// # Errors
 ///
 /// When both paths lead to the same file.
-pub fn ensure_apart(input: &Path, output: &Path) -> anyhow::Result<()> {
+pub(crate) fn ensure_apart(input: &Path, output: &Path) -> anyhow::Result<()> {
     let is_same = match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output,
         _ => false,
@@ -25,22 +25,22 @@ pub fn ensure_apart(input: &Path, output: &Path) -> anyhow::Result<()> {
 }
 
 /// `1 channel`, `3 channels`.
-pub fn channels(count: usize) -> String {
+pub(crate) fn channels(count: usize) -> String {
     format!("{count} channel{}", if count == 1 { "" } else { "s" })
 }
 
 /// `1 class`, `10 classes`.
-pub fn classes(count: usize) -> String {
+pub(crate) fn classes(count: usize) -> String {
     format!("{count} class{}", if count == 1 { "" } else { "es" })
 }
 
 /// `1 image`, `10 images`.
-pub fn images(count: usize) -> String {
+pub(crate) fn images(count: usize) -> String {
     format!("{count} image{}", if count == 1 { "" } else { "s" })
 }
 
 /// What an error says, for those who have a better hint.
-pub fn without_hint(error: &str) -> &str {
+pub(crate) fn without_hint(error: &str) -> &str {
     error.split("\nhint: ").next().unwrap_or(error)
 }
 
@@ -49,7 +49,7 @@ pub fn without_hint(error: &str) -> &str {
 /// # Errors
 ///
 /// When nobody listens any more.
-pub fn json_lines(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
+pub(crate) fn json_lines(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
     for row in rows {
         writeln!(out, "{}", serde_json::to_string(row)?)?;
     }
@@ -61,7 +61,7 @@ pub fn json_lines(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Resu
 /// # Errors
 ///
 /// When nobody listens any more.
-pub fn csv_records(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
+pub(crate) fn csv_records(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
     rows.iter().try_for_each(|row| writer.serialize(row))?;
     writer.flush()?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use zoo_core::decode::decode;
 use zoo_core::{Background, Preprocess};
-use zoo_import::{ModelCard, Origin, Precision, Record};
+use zoo_record::{ModelCard, Origin, Precision, Record};
 
 struct Run {
     code: i32,
@@ -308,7 +308,7 @@ fn drawings_in_transparency_are_seen_on_a_background() {
     let run = finetune(&["-o", "white", "--background", "white"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!run.stderr.contains("transparency"), "{}", run.stderr);
-    assert!(run.stdout.contains("100.0 % of 4 validation images are right"), "{}", run.stdout);
+    assert!(run.stdout.contains("validation accuracy 100.0 % on 4 images"), "{}", run.stdout);
     let config = fs::read_to_string(root.join("white/config.toml")).unwrap();
     assert!(config.contains("background = \"white\""), "{config}");
     // The record does the same without being told, also where it is trained further.

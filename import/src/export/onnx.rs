@@ -1,24 +1,22 @@
-//! ONNX, from what Burn's capture device recorded of a network.
+//! ONNX, from a network's graph.
 //!
-//! A recording knows numbers, not what they stand for. So there are two, for different numbers
-//! of images: what differs between them is the batch, which is left open in the file.
+//! A graph's shapes do not say which of their dimensions is the batch. So there are two graphs, for
+//! different numbers of images: the dimension that differs between them is left open in the file.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use burn::backend::ir::{
-    ActivationOperationIr, AdaptiveAvgPool2dOpIr, BaseOperationIr, BinaryOpIr, FloatOperationIr,
-    InterpolateModeIr, ModuleOperationIr, NumericOperationIr, OperationIr, PadModeIr, ScalarOpIr,
-    SliceOpIr, TensorId, TensorIr, UnaryOpIr,
-};
 use burn::store::burn_pack::Tensor;
 use burn::tensor::{DType, Slice};
+use zoo_graph::{Activation, Binary, Graph, Node, Op, ValueId};
 
 use super::protobuf::Message;
 use super::{StateDict, bytes};
-use crate::{Capture, Error, write_atomically};
+use zoo_record::write_atomically;
+
+use crate::Error;
 
 /// The operator sets that can be asked for; the operators used here mean the same in all of them.
 pub const OPSETS: RangeInclusive<i64> = 11..=21;
@@ -29,8 +27,8 @@ const INT64: i64 = 7;
 const FLOAT16: i64 = 10;
 
 impl StateDict {
-    /// Writes the network that two captures for different numbers of images are of, as an ONNX
-    /// model with these weights, input `images` and output `logits`.
+    /// Writes an ONNX model of a network with these weights, input `images` and output `logits`.
+    /// The two graphs are of this network, for different numbers of images.
     ///
     /// Weights have their keys for names, and PyTorch's layouts. Those in half precision are
     /// widened when the model is loaded, so that it computes in single precision.
@@ -38,10 +36,10 @@ impl StateDict {
     /// # Errors
     ///
     /// When the file can't be written, or the network does what is not translated.
-    pub fn save_onnx(&self, captures: [&Capture; 2], opset: i64, path: &Path) -> Result<(), Error> {
-        let mut graph = Graph {
+    pub fn save_onnx(&self, graphs: [&Graph; 2], opset: i64, path: &Path) -> Result<(), Error> {
+        let mut writer = Writer {
             state: self,
-            captures,
+            graphs,
             names: HashMap::new(),
             stored: HashMap::new(),
             made_up: 0,
@@ -49,9 +47,9 @@ impl StateDict {
             initializers: Vec::new(),
         };
         let body =
-            graph.translate().map_err(|reason| Error::NotExportable { format: "ONNX", reason })?;
+            writer.translate().map_err(|reason| Error::NotExportable { format: "ONNX", reason })?;
 
-        let initializers: Vec<(Message, Values<'_>)> = graph
+        let initializers: Vec<(Message, Values<'_>)> = writer
             .initializers
             .into_iter()
             .map(|(tensor, values)| {
@@ -80,7 +78,7 @@ impl StateDict {
             .text(3, env!("CARGO_PKG_VERSION"))
             .message(8, Message::default().text(1, "").int(2, opset))
             .head(7, length);
-        write_atomically(path, |file| {
+        Ok(write_atomically(path, |file| {
             file.write_all(&model.0)?;
             file.write_all(&body.0)?;
             initializers.iter().try_for_each(|(head, values)| {
@@ -90,7 +88,7 @@ impl StateDict {
                     Values::Constant(bytes) => file.write_all(bytes),
                 }
             })
-        })
+        })?)
     }
 }
 
@@ -110,13 +108,13 @@ impl Values<'_> {
 }
 
 /// An ONNX graph under construction.
-struct Graph<'a> {
+struct Writer<'a> {
     state: &'a StateDict,
-    captures: [&'a Capture; 2],
-    /// The names of the tensors that the nodes so far read and write.
-    names: HashMap<TensorId, String>,
+    graphs: [&'a Graph; 2],
+    /// The names of the values that the nodes so far read and write.
+    names: HashMap<ValueId, String>,
     /// The names of the parameters that are among the initializers, in single precision.
-    stored: HashMap<TensorId, String>,
+    stored: HashMap<ValueId, String>,
     /// How many names were made up.
     made_up: usize,
     /// `GraphProto`, so far with the nodes only.
@@ -128,250 +126,196 @@ struct Graph<'a> {
 /// Why something is not translated.
 type Reason = String;
 
-impl Graph<'_> {
+impl Writer<'_> {
     /// All of the graph but its initializers.
     fn translate(&mut self) -> Result<Message, Reason> {
-        let [capture, other] = self.captures;
-        if capture.operations.len() != other.operations.len() {
+        let [graph, other] = self.graphs;
+        let links = |node: &Node| (node.inputs.clone(), node.output);
+        if !graph.nodes.iter().map(links).eq(other.nodes.iter().map(links)) {
             return Err(DIFFERS.to_owned());
         }
-        let mut ends: [Option<(&TensorIr, &TensorIr)>; 2] = [None; 2];
-        self.names.insert(capture.images, "images".to_owned());
-        for (operation, other) in capture.operations.iter().zip(&other.operations) {
-            self.lower(operation, other)?;
-            for pair in operation.inputs().zip(other.inputs()) {
-                if pair.0.id == capture.images {
-                    ends[0] = Some(pair);
-                }
-            }
-            for pair in operation.outputs().zip(other.outputs()) {
-                if pair.0.id == capture.logits {
-                    ends[1] = Some(pair);
-                }
-            }
+        self.names.insert(graph.input, "images".to_owned());
+        for (node, other) in graph.nodes.iter().zip(&other.nodes) {
+            self.lower(node, &other.op)?;
         }
-        let [Some(images), Some(logits)] = ends else {
+        let logits = graph.outputs[0];
+        let is_made = graph.nodes.iter().any(|node| node.output == logits);
+        if !is_made || !graph.nodes.iter().any(|node| node.inputs.contains(&graph.input)) {
             return Err("its logits don't depend on the images".to_owned());
-        };
-        let graph = std::mem::take(&mut self.nodes).text(2, "zoo");
-        Ok(graph.message(11, value("images", images)).message(12, value("logits", logits)))
+        }
+        let [images, logits] =
+            [("images", graph.input), ("logits", logits)].map(|(name, id)| self.end(name, id));
+        let nodes = std::mem::take(&mut self.nodes).text(2, "zoo");
+        Ok(nodes.message(11, images).message(12, logits))
     }
 
-    fn lower(&mut self, operation: &OperationIr, other: &OperationIr) -> Result<(), Reason> {
-        use {
-            ActivationOperationIr as Act, BaseOperationIr as Base, FloatOperationIr as Floats,
-            ModuleOperationIr as Layer, NumericOperationIr as Numeric,
-            OperationIr::{Activation, BaseFloat, Float, Module, NumericFloat},
-        };
-
-        // The output for the other number of images.
-        let twin = other.outputs().next().ok_or("an operation has no output")?;
-        match operation {
+    /// Writes what a node computes; the other graph's node computes `other`.
+    fn lower(&mut self, node: &Node, other: &Op) -> Result<(), Reason> {
+        match &node.op {
             // The bias of a layer that has it already.
-            NumericFloat(_, Numeric::Add(op)) if self.names.contains_key(&op.out.id) => Ok(()),
-            NumericFloat(_, Numeric::Add(op)) => self.binary("Add", op),
-            NumericFloat(_, Numeric::Sub(op)) => self.binary("Sub", op),
-            NumericFloat(_, Numeric::Mul(op)) => self.binary("Mul", op),
-            NumericFloat(_, Numeric::Div(op)) => self.binary("Div", op),
-            NumericFloat(_, Numeric::AddScalar(op)) => self.scalar("Add", op),
-            NumericFloat(_, Numeric::SubScalar(op)) => self.scalar("Sub", op),
-            NumericFloat(_, Numeric::MulScalar(op)) => self.scalar("Mul", op),
-            NumericFloat(_, Numeric::DivScalar(op)) => self.scalar("Div", op),
-            NumericFloat(_, Numeric::Clamp(op)) => {
-                let (min, max) = (self.float(op.min.elem()), self.float(op.max.elem()));
-                let inputs = vec![self.name(&op.tensor)?, min, max];
-                self.node("Clip", inputs, &[], &op.out)
+            Op::Binary(Binary::Add) if self.names.contains_key(&node.output) => Ok(()),
+            Op::Binary(binary) => self.simple(operator(*binary), node, &[]),
+            Op::Scalar(binary, number) => self.with_number(operator(*binary), node, *number),
+            Op::Equals(number) => self.with_number("Equal", node, *number),
+            Op::Activation(Activation::Relu) => self.simple("Relu", node, &[]),
+            Op::Activation(Activation::Clamp { min, max }) => {
+                let mut bound = |bound: &Option<f32>| match *bound {
+                    Some(bound) => self.float(bound),
+                    None => String::new(),
+                };
+                let (min, max) = (bound(min), bound(max));
+                let inputs = vec![self.name(node.inputs[0])?, min, max];
+                self.node("Clip", inputs, &[], node.output)
             }
-            Float(_, Floats::Tanh(op)) => self.unary("Tanh", op),
-            Activation(Act::Relu(op)) => self.unary("Relu", op),
-            Activation(Act::Sigmoid(op)) => self.unary("Sigmoid", op),
-            Activation(Act::HardSigmoid(op)) => {
-                let inputs = vec![self.name(&op.tensor)?];
-                let attributes = [float("alpha", op.alpha.elem()), float("beta", op.beta.elem())];
-                self.node("HardSigmoid", inputs, &attributes, &op.out)
+            Op::Activation(Activation::Sigmoid) => self.simple("Sigmoid", node, &[]),
+            Op::Activation(Activation::Tanh) => self.simple("Tanh", node, &[]),
+            Op::Activation(Activation::HardSigmoid { alpha, beta }) => {
+                let attributes = [float("alpha", *alpha), float("beta", *beta)];
+                self.simple("HardSigmoid", node, &attributes)
             }
-            Float(_, Floats::Matmul(op)) => self.matmul(&op.lhs, &op.rhs, None, &op.out),
-            Module(Layer::Linear(op)) => self.matmul(&op.x, &op.weight, op.bias.as_ref(), &op.out),
-            BaseFloat(Base::Reshape(op)) if is_broadcast(&op.input, &op.out) => {
-                let name = self.name(&op.input)?;
-                self.names.insert(op.out.id, name);
-                Ok(())
+            Op::Linear | Op::MatMul => self.matmul(node),
+            Op::Reshape => {
+                let input = self.name(node.inputs[0])?;
+                if self.is_broadcast(node) {
+                    self.names.insert(node.output, input);
+                    return Ok(());
+                }
+                let dims = self.dims(node.output)?;
+                let inputs = vec![input, self.integers(&dims)];
+                self.node("Reshape", inputs, &[], node.output)
             }
-            BaseFloat(Base::Reshape(op)) => {
-                let inputs = vec![self.name(&op.input)?, self.integers(&dims(&op.out, twin)?)];
-                self.node("Reshape", inputs, &[], &op.out)
-            }
-            BaseFloat(Base::SwapDims(op)) => {
-                let mut axes: Vec<usize> = (0..op.input.shape.num_dims()).collect();
-                axes.swap(op.dim1, op.dim2);
-                let inputs = vec![self.name(&op.input)?];
-                self.node("Transpose", inputs, &[ints("perm", &axes)], &op.out)
-            }
-            BaseFloat(Base::Slice(op)) => match other {
-                BaseFloat(Base::Slice(other)) => self.slice(op, other),
+            Op::Transpose { axes } => self.simple("Transpose", node, &[ints("perm", axes)]),
+            Op::Slice(ranges) => match other {
+                Op::Slice(other) => self.slice(node, ranges, other),
                 _ => Err(DIFFERS.to_owned()),
             },
-            BaseFloat(Base::Cat(op)) => {
-                let inputs = self.names(&op.tensors)?;
-                self.node("Concat", inputs, &[int("axis", op.dim)], &op.out)
+            Op::Concat { axis } => self.simple("Concat", node, &[int("axis", *axis)]),
+            Op::Full(number) => {
+                let inputs = vec![self.float(*number), self.shape(node.output)?];
+                self.node("Expand", inputs, &[], node.output)
             }
-            BaseFloat(Base::Zeros(op)) => self.filled(0.0, &op.out, twin),
-            BaseFloat(Base::Ones(op)) => self.filled(1.0, &op.out, twin),
-            BaseFloat(Base::EqualElem(op)) => self.scalar("Equal", op),
-            BaseFloat(Base::MaskFill(op)) => {
-                let value = self.float(op.value.elem());
-                let inputs = vec![self.name(&op.mask)?, value, self.name(&op.tensor)?];
-                self.node("Where", inputs, &[], &op.out)
+            Op::MaskFill(number) => {
+                let [x, mask] = [node.inputs[0], node.inputs[1]];
+                let number = self.float(*number);
+                let inputs = vec![self.name(mask)?, number, self.name(x)?];
+                self.node("Where", inputs, &[], node.output)
             }
-            NumericFloat(_, Numeric::Pad(op)) => {
-                let PadModeIr::Constant(value) = op.mode else {
-                    return Err(unsupported(operation));
-                };
+            Op::Pad { padding, fill } => {
                 let (before, after): (Vec<_>, Vec<_>) =
-                    op.padding.iter().map(|&(before, after)| (before as i64, after as i64)).unzip();
+                    padding.iter().map(|&(before, after)| (before as i64, after as i64)).unzip();
                 let pads = self.integers(&[before, after].concat());
-                let inputs = vec![self.name(&op.input)?, pads, self.float(value.elem())];
-                self.node("Pad", inputs, &[], &op.out)
+                let inputs = vec![self.name(node.inputs[0])?, pads, self.float(*fill)];
+                self.node("Pad", inputs, &[], node.output)
             }
-            Module(Layer::Conv2d(op)) => {
-                let inputs = self.names([&op.x, &op.weight].into_iter().chain(&op.bias))?;
-                let [(top, bottom), (left, right)] = op.options.padding;
+            Op::Conv { window, groups } => {
                 let attributes = [
-                    ints("strides", &op.options.stride),
-                    ints("pads", &[top, left, bottom, right]),
-                    ints("dilations", &op.options.dilation),
-                    int("group", op.options.groups),
+                    ints("strides", &window.stride),
+                    ints("pads", &[window.before, window.after].concat()),
+                    ints("dilations", &window.dilation),
+                    int("group", *groups),
                 ];
-                self.node("Conv", inputs, &attributes, &op.out)
+                self.simple("Conv", node, &attributes)
             }
-            Module(Layer::ConvTranspose2d(op)) => {
-                let inputs = self.names([&op.x, &op.weight].into_iter().chain(&op.bias))?;
+            Op::ConvTranspose { stride, padding, output_padding, dilation, groups } => {
                 let attributes = [
-                    ints("strides", &op.options.stride),
-                    ints("pads", &op.options.padding.repeat(2)),
-                    ints("output_padding", &op.options.padding_out),
-                    ints("dilations", &op.options.dilation),
-                    int("group", op.options.groups),
+                    ints("strides", stride),
+                    ints("pads", &padding.repeat(2)),
+                    ints("output_padding", output_padding),
+                    ints("dilations", dilation),
+                    int("group", *groups),
                 ];
-                self.node("ConvTranspose", inputs, &attributes, &op.out)
+                self.simple("ConvTranspose", node, &attributes)
             }
-            Module(Layer::BatchNorm(op)) => {
-                let inputs = [&op.x, &op.gamma, &op.beta, &op.mean, &op.variance];
-                let inputs = self.names(inputs)?;
-                let epsilon = float("epsilon", op.epsilon.elem());
-                self.node("BatchNormalization", inputs, &[epsilon], &op.out)
+            Op::BatchNorm { epsilon } => {
+                let epsilon = float("epsilon", *epsilon as f32);
+                self.simple("BatchNormalization", node, &[epsilon])
             }
-            Module(Layer::MaxPool2d(op)) => {
+            Op::MaxPool { window, ceil_mode } => {
                 let attributes = [
-                    ints("kernel_shape", &op.kernel_size),
-                    ints("strides", &op.stride),
-                    ints("pads", &op.padding.repeat(2)),
-                    ints("dilations", &op.dilation),
-                    int("ceil_mode", op.ceil_mode.into()),
+                    ints("kernel_shape", &window.kernel),
+                    ints("strides", &window.stride),
+                    ints("pads", &[window.before, window.after].concat()),
+                    ints("dilations", &window.dilation),
+                    int("ceil_mode", (*ceil_mode).into()),
                 ];
-                let inputs = vec![self.name(&op.x)?];
-                self.node("MaxPool", inputs, &attributes, &op.out)
+                self.simple("MaxPool", node, &attributes)
             }
-            Module(Layer::AvgPool2d(op)) => {
+            Op::AveragePool { window, count_include_pad, ceil_mode } => {
                 let attributes = [
-                    ints("kernel_shape", &op.kernel_size),
-                    ints("strides", &op.stride),
-                    ints("pads", &op.padding.repeat(2)),
-                    int("count_include_pad", op.count_include_pad.into()),
-                    int("ceil_mode", op.ceil_mode.into()),
+                    ints("kernel_shape", &window.kernel),
+                    ints("strides", &window.stride),
+                    ints("pads", &[window.before, window.after].concat()),
+                    int("count_include_pad", (*count_include_pad).into()),
+                    int("ceil_mode", (*ceil_mode).into()),
                 ];
-                let inputs = vec![self.name(&op.x)?];
-                self.node("AveragePool", inputs, &attributes, &op.out)
+                self.simple("AveragePool", node, &attributes)
             }
-            Module(Layer::AdaptiveAvgPool2d(op)) => self.adaptive_pool(op),
-            Module(Layer::Interpolate(op)) if op.options.mode == InterpolateModeIr::Bilinear => {
-                let corners = op.options.align_corners;
-                let attributes = [
-                    text("mode", "linear"),
-                    text(
-                        "coordinate_transformation_mode",
-                        if corners { "align_corners" } else { "half_pixel" },
-                    ),
-                ];
-                let scale = |axis: usize| op.out.shape[axis] as f32 / op.x.shape[axis] as f32;
+            Op::AdaptiveAveragePool => self.adaptive_pool(node),
+            Op::Resize { align_corners } => {
+                let mode = if *align_corners { "align_corners" } else { "half_pixel" };
+                let attributes =
+                    [text("mode", "linear"), text("coordinate_transformation_mode", mode)];
+                let [from, to] = [node.inputs[0], node.output].map(|id| self.sizes(id));
+                let scale = |axis: usize| to[axis] as f32 / from[axis] as f32;
                 let scales = self.floats(&[4], &[1.0, 1.0, scale(2), scale(3)]);
-                let inputs = vec![self.name(&op.x)?, self.floats(&[0], &[]), scales];
-                self.node("Resize", inputs, &attributes, &op.out)
+                let inputs = vec![self.name(node.inputs[0])?, self.floats(&[0], &[]), scales];
+                self.node("Resize", inputs, &attributes, node.output)
             }
-            _ => Err(unsupported(operation)),
+            op => Err(format!("its operation {} is not translated", op.name())),
         }
     }
 
-    fn unary(&mut self, kind: &str, op: &UnaryOpIr) -> Result<(), Reason> {
-        let inputs = vec![self.name(&op.input)?];
-        self.node(kind, inputs, &[], &op.out)
+    /// An operator with the node's inputs, as they are.
+    fn simple(&mut self, kind: &str, node: &Node, attributes: &[Message]) -> Result<(), Reason> {
+        let inputs = node.inputs.iter().map(|&input| self.name(input)).collect::<Result<_, _>>()?;
+        self.node(kind, inputs, attributes, node.output)
     }
 
-    fn binary(&mut self, kind: &str, op: &BinaryOpIr) -> Result<(), Reason> {
-        let inputs = self.names([&op.lhs, &op.rhs])?;
-        self.node(kind, inputs, &[], &op.out)
-    }
-
-    fn scalar(&mut self, kind: &str, op: &ScalarOpIr) -> Result<(), Reason> {
-        let inputs = vec![self.name(&op.lhs)?, self.float(op.rhs.elem())];
-        self.node(kind, inputs, &[], &op.out)
+    fn with_number(&mut self, kind: &str, node: &Node, number: f32) -> Result<(), Reason> {
+        let inputs = vec![self.name(node.inputs[0])?, self.float(number)];
+        self.node(kind, inputs, &[], node.output)
     }
 
     /// A fully connected layer keeps its weight as PyTorch has it.
-    fn matmul(
-        &mut self,
-        x: &TensorIr,
-        weight: &TensorIr,
-        bias: Option<&TensorIr>,
-        out: &TensorIr,
-    ) -> Result<(), Reason> {
-        let stored = self.parameter(weight.id)?.filter(|(_, is_transposed)| *is_transposed);
-        if let (Some((stored, _)), 2) = (stored, x.shape.num_dims()) {
+    fn matmul(&mut self, node: &Node) -> Result<(), Reason> {
+        let [x, weight] = [node.inputs[0], node.inputs[1]];
+        let bias = node.inputs.get(2).copied();
+        let stored = self.parameter(weight)?.filter(|(_, is_transposed)| *is_transposed);
+        if let (Some((stored, _)), 2) = (stored, self.sizes(x).len()) {
             let mut inputs = vec![self.name(x)?, stored];
-            let (bias, out) = match self.added_to(out) {
+            let (bias, output) = match self.added_to(node.output) {
                 Some((added, sum)) if bias.is_none() => (Some(added), sum),
-                _ => (bias, out),
+                _ => (bias, node.output),
             };
             inputs.extend(bias.map(|bias| self.name(bias)).transpose()?);
-            return self.node("Gemm", inputs, &[int("transB", 1)], out);
+            return self.node("Gemm", inputs, &[int("transB", 1)], output);
         }
         if bias.is_some() {
             return Err("it has a fully connected layer over more than images".to_owned());
         }
-        let inputs = self.names([x, weight])?;
-        self.node("MatMul", inputs, &[], out)
+        self.simple("MatMul", node, &[])
     }
 
-    /// The parameter that is added to a tensor as a bias, and the sum.
-    fn added_to<'t>(&self, tensor: &'t TensorIr) -> Option<(&'t TensorIr, &'t TensorIr)>
-    where
-        Self: 't,
-    {
-        let operations = &self.captures[0].operations;
-        let sum = operations.iter().find_map(|operation| match operation {
-            OperationIr::NumericFloat(_, NumericOperationIr::Add(op)) => {
-                (op.lhs.id == tensor.id).then_some(op)
-            }
-            _ => None,
-        })?;
-        let bias = operations.iter().find_map(|operation| match operation {
-            OperationIr::BaseFloat(BaseOperationIr::Reshape(op)) => {
-                (op.out.id == sum.rhs.id).then_some(&op.input)
-            }
-            _ => None,
-        })?;
-        let is_bias = self.captures[0].parameters.contains_key(&bias.id);
-        (is_bias && bias.shape.num_dims() == 1).then_some((bias, &sum.out))
+    /// The parameter that is added to a value as a bias, and the sum.
+    fn added_to(&self, value: ValueId) -> Option<(ValueId, ValueId)> {
+        let [graph, _] = self.graphs;
+        let mut sums = graph.nodes.iter().filter(|node| node.op == Op::Binary(Binary::Add));
+        let sum = sums.find(|sum| sum.inputs[0] == value)?;
+        let mut reshapes = graph.nodes.iter().filter(|node| node.op == Op::Reshape);
+        let bias = reshapes.find(|reshape| reshape.output == sum.inputs[1])?.inputs[0];
+        let is_bias = graph.values[bias].parameter.is_some() && graph.shape(bias).len() == 1;
+        is_bias.then_some((bias, sum.output))
     }
 
     /// Only axes that are cut are named, so that the batch stays open.
-    fn slice(&mut self, op: &SliceOpIr, other: &SliceOpIr) -> Result<(), Reason> {
+    fn slice(&mut self, node: &Node, ranges: &[Slice], others: &[Slice]) -> Result<(), Reason> {
         let [mut starts, mut ends, mut axes, mut steps] = [const { Vec::new() }; 4];
-        for (axis, (range, twin)) in op.ranges.iter().zip(&other.ranges).enumerate() {
-            if is_full(range, op.tensor.shape[axis]) && is_full(twin, other.tensor.shape[axis]) {
+        let sizes = self.graphs.map(|graph| graph.shape(node.inputs[0]));
+        for (axis, (range, other)) in ranges.iter().zip(others).enumerate() {
+            if is_full(range, sizes[0][axis]) && is_full(other, sizes[1][axis]) {
                 continue;
             }
-            if range != twin || range.step < 1 {
+            if range != other || range.step < 1 {
                 return Err("it takes images of a batch apart, or backwards".to_owned());
             }
             starts.push(range.start as i64);
@@ -379,44 +323,38 @@ impl Graph<'_> {
             axes.push(axis as i64);
             steps.push(range.step as i64);
         }
+        let mut inputs = vec![self.name(node.inputs[0])?];
         if axes.is_empty() {
-            let inputs = vec![self.name(&op.tensor)?];
-            return self.node("Identity", inputs, &[], &op.out);
+            return self.node("Identity", inputs, &[], node.output);
         }
-        let mut inputs = vec![self.name(&op.tensor)?];
         inputs.extend([starts, ends, axes, steps].iter().map(|numbers| self.integers(numbers)));
-        self.node("Slice", inputs, &[], &op.out)
+        self.node("Slice", inputs, &[], node.output)
     }
 
     /// ONNX has no such operator, but others that do the same for images of a known size.
-    fn adaptive_pool(&mut self, op: &AdaptiveAvgPool2dOpIr) -> Result<(), Reason> {
-        let AdaptiveAvgPool2dOpIr { x, output_size: size, out } = op;
-        let input = self.name(x)?;
-        let (height, width) = (x.shape[2], x.shape[3]);
-        if *size == [1, 1] {
-            return self.node("GlobalAveragePool", vec![input], &[], out);
+    fn adaptive_pool(&mut self, node: &Node) -> Result<(), Reason> {
+        let input = self.name(node.inputs[0])?;
+        let [from, to] = [node.inputs[0], node.output].map(|id| self.sizes(id));
+        let (height, width, size) = (from[2], from[3], [to[2], to[3]]);
+        if size == [1, 1] {
+            return self.node("GlobalAveragePool", vec![input], &[], node.output);
         }
         if height % size[0] == 0 && width % size[1] == 0 {
             let kernel = [height / size[0], width / size[1]];
             let attributes = [ints("kernel_shape", &kernel), ints("strides", &kernel)];
-            return self.node("AveragePool", vec![input], &attributes, out);
+            return self.node("AveragePool", vec![input], &attributes, node.output);
         }
         // Rows and columns are averaged by a matrix each.
         let rows = self.floats(&[size[0] as i64, height as i64], &averages(height, size[0]));
         let columns = self.floats(&[size[1] as i64, width as i64], &averages(width, size[1]));
         let low = self.push("MatMul", &[rows, input], &[]);
         let columns = self.push("Transpose", &[columns], &[ints("perm", &[1, 0])]);
-        self.node("MatMul", vec![low, columns], &[], out)
-    }
-
-    fn filled(&mut self, value: f32, out: &TensorIr, twin: &TensorIr) -> Result<(), Reason> {
-        let inputs = vec![self.float(value), self.shape(out, twin)?];
-        self.node("Expand", inputs, &[], out)
+        self.node("MatMul", vec![low, columns], &[], node.output)
     }
 
     /// A shape as a tensor, with the batch open.
-    fn shape(&mut self, tensor: &TensorIr, twin: &TensorIr) -> Result<String, Reason> {
-        let dims = dims(tensor, twin)?;
+    fn shape(&mut self, value: ValueId) -> Result<String, Reason> {
+        let dims = self.dims(value)?;
         let [OPEN, ref rest @ ..] = dims[..] else {
             return Ok(self.integers(&dims));
         };
@@ -427,36 +365,64 @@ impl Graph<'_> {
         Ok(self.push("Concat", &[batch, rest], &[int("axis", 0)]))
     }
 
-    /// The name of a tensor that a node reads.
-    fn name(&mut self, tensor: &TensorIr) -> Result<String, Reason> {
-        if let Some(name) = self.names.get(&tensor.id) {
+    /// A value's shape in the first graph.
+    fn sizes(&self, value: ValueId) -> &[usize] {
+        self.graphs[0].shape(value)
+    }
+
+    /// A value's shape, with the dimension open that differs between the graphs.
+    fn dims(&self, value: ValueId) -> Result<Vec<i64>, Reason> {
+        let [sizes, others] = self.graphs.map(|graph| graph.shape(value));
+        let pairs = sizes.iter().zip(others);
+        let dims: Vec<i64> =
+            pairs.map(|(&size, &other)| if size == other { size as i64 } else { OPEN }).collect();
+        match dims.iter().filter(|&&size| size == OPEN).count() {
+            0 | 1 => Ok(dims),
+            _ => Err("several dimensions of a tensor depend on the number of images".to_owned()),
+        }
+    }
+
+    /// Whether a reshape only adds ones before the shape, which operators do by themselves.
+    fn is_broadcast(&self, reshape: &Node) -> bool {
+        let [old, new] = [reshape.inputs[0], reshape.output].map(|id| self.sizes(id));
+        new.strip_suffix(old).is_some_and(|ones| ones.iter().all(|&size| size == 1))
+    }
+
+    /// `ValueInfoProto` of the graph's input or output.
+    fn end(&self, name: &str, value: ValueId) -> Message {
+        let [sizes, others] = self.graphs.map(|graph| graph.shape(value));
+        let shape = sizes.iter().zip(others).fold(Message::default(), |shape, (&size, &other)| {
+            let dim = Message::default();
+            let dim = if size == other { dim.int(1, size as i64) } else { dim.text(2, "batch") };
+            shape.message(1, dim)
+        });
+        let tensor = Message::default().int(1, FLOAT).message(2, shape);
+        Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+    }
+
+    /// The name of a value that a node reads.
+    fn name(&mut self, value: ValueId) -> Result<String, Reason> {
+        if let Some(name) = self.names.get(&value) {
             return Ok(name.clone());
         }
-        let name = match self.parameter(tensor.id)? {
+        let name = match self.parameter(value)? {
             Some((stored, true)) => self.push("Transpose", &[stored], &[ints("perm", &[1, 0])]),
             Some((stored, false)) => stored,
             None => {
-                let data = self.captures[0].constants.get(&tensor.id);
-                let data = data.filter(|data| data.dtype() == DType::F32);
-                let data = data.ok_or("a tensor comes from nowhere")?;
-                let dims: Vec<i64> = data.shape().iter().map(|&size| size as i64).collect();
-                self.initializer(FLOAT, &dims, data.as_bytes().to_vec())
+                let constant = self.graphs[0].values[value].constant.as_ref();
+                let constant = constant.ok_or("a tensor comes from nowhere")?;
+                let numbers = constant.to_vec().map_err(|error| error.to_string())?;
+                let dims: Vec<i64> = self.sizes(value).iter().map(|&size| size as i64).collect();
+                self.floats(&dims, &numbers)
             }
         };
-        self.names.insert(tensor.id, name.clone());
+        self.names.insert(value, name.clone());
         Ok(name)
     }
 
-    fn names<'t>(
-        &mut self,
-        tensors: impl IntoIterator<Item = &'t TensorIr>,
-    ) -> Result<Vec<String>, Reason> {
-        tensors.into_iter().map(|tensor| self.name(tensor)).collect()
-    }
-
     /// The name of a parameter as it is stored, and whether that is Burn's transposed.
-    fn parameter(&mut self, id: TensorId) -> Result<Option<(String, bool)>, Reason> {
-        let Some(path) = self.captures[0].parameters.get(&id) else {
+    fn parameter(&mut self, id: ValueId) -> Result<Option<(String, bool)>, Reason> {
+        let Some(path) = &self.graphs[0].values[id].parameter else {
             return Ok(None);
         };
         let place = self.state.places.get(path);
@@ -480,18 +446,18 @@ impl Graph<'_> {
         Ok(Some((name, place.is_transposed)))
     }
 
-    /// Adds the node that computes a tensor of the network.
+    /// Adds the node that computes a value of the network.
     fn node(
         &mut self,
         kind: &str,
         inputs: Vec<String>,
         attributes: &[Message],
-        out: &TensorIr,
+        output: ValueId,
     ) -> Result<(), Reason> {
-        let is_last = out.id == self.captures[0].logits;
+        let is_last = output == self.graphs[0].outputs[0];
         let name = if is_last { "logits".to_owned() } else { self.fresh() };
         self.write(kind, &inputs, attributes, &name);
-        self.names.insert(out.id, name);
+        self.names.insert(output, name);
         Ok(())
     }
 
@@ -542,38 +508,19 @@ const DIFFERS: &str = "it computes otherwise for another number of images";
 /// In place of a dimension that differs with the number of images.
 const OPEN: i64 = -1;
 
-/// A tensor's shape, given that of the same tensor for another number of images.
-fn dims(tensor: &TensorIr, twin: &TensorIr) -> Result<Vec<i64>, Reason> {
-    let pairs = tensor.shape.iter().zip(twin.shape.iter());
-    let dims: Vec<i64> =
-        pairs.map(|(&size, &twin)| if size == twin { size as i64 } else { OPEN }).collect();
-    match dims.iter().filter(|&&size| size == OPEN).count() {
-        0 | 1 => Ok(dims),
-        _ => Err("several dimensions of a tensor depend on the number of images".to_owned()),
+/// The operator of an operation on two numbers.
+fn operator(binary: Binary) -> &'static str {
+    match binary {
+        Binary::Add => "Add",
+        Binary::Sub => "Sub",
+        Binary::Mul => "Mul",
+        Binary::Div => "Div",
     }
-}
-
-/// Whether a tensor's new shape only has ones before the old one, which operators do by themselves.
-fn is_broadcast(tensor: &TensorIr, reshaped: &TensorIr) -> bool {
-    let (old, new) = (tensor.shape.to_vec(), reshaped.shape.to_vec());
-    new.strip_suffix(&old[..]).is_some_and(|ones| ones.iter().all(|&size| size == 1))
 }
 
 /// Whether a range takes all of a dimension.
 fn is_full(range: &Slice, size: usize) -> bool {
     (range.start, range.step) == (0, 1) && range.end.is_none_or(|end| end as usize == size)
-}
-
-/// `ValueInfoProto`
-fn value(name: &str, (tensor, twin): (&TensorIr, &TensorIr)) -> Message {
-    let dims = tensor.shape.iter().zip(twin.shape.iter());
-    let shape = dims.fold(Message::default(), |shape, (&size, &twin)| {
-        let dim = Message::default();
-        let dim = if size == twin { dim.int(1, size as i64) } else { dim.text(2, "batch") };
-        shape.message(1, dim)
-    });
-    let tensor = Message::default().int(1, FLOAT).message(2, shape);
-    Message::default().text(1, name).message(2, Message::default().message(1, tensor))
 }
 
 /// `AttributeProto`s.
@@ -602,11 +549,4 @@ fn averages(size: usize, bins: usize) -> Vec<f32> {
         row[start..end].fill(1.0 / (end - start) as f32);
     }
     matrix
-}
-
-/// The name of an operation, for messages.
-fn unsupported(operation: &OperationIr) -> Reason {
-    let text = format!("{operation:?}");
-    let words = text.split(|c: char| !c.is_alphanumeric()).take_while(|word| !word.ends_with("Ir"));
-    format!("its operation {} is not translated", words.last().unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use hdf5_reader::{Dataset, Datatype};
 
 use super::layers::{Layer, Role, Weight};
 use crate::Error;
-use crate::error::{broken, unsupported};
+use crate::error::{damaged, unsupported};
 
 /// More groups in one another than Keras writes.
 const DEEPEST: usize = 64;
@@ -56,9 +56,9 @@ impl<'a> Reader<'a> {
     /// The list of layers that Keras 1 and 2 keep; a long one is cut into `layer_names0`, ….
     fn layer_names(&self, network: &Group) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
-        for attribute in network.attributes().map_err(|error| broken(self.path, error))? {
+        for attribute in network.attributes().map_err(|error| damaged(self.path, error))? {
             if attribute.name.starts_with("layer_names") {
-                names.extend(attribute.read_strings().map_err(|error| broken(self.path, error))?);
+                names.extend(attribute.read_strings().map_err(|error| damaged(self.path, error))?);
             }
         }
         Ok(names)
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
     fn named_layer(&mut self, network: &Group, name: &str) -> Result<(), Error> {
         let mut group = network.clone();
         for part in name.split('/') {
-            group = group.group(part).map_err(|error| broken(self.path, error))?;
+            group = group.group(part).map_err(|error| damaged(self.path, error))?;
         }
         let mut datasets = Vec::new();
         self.datasets(&group, "", &mut datasets)?;
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let reason = format!("it has more than {DEEPEST} groups in one another");
-        Err(Error::Broken { path: self.path.to_owned(), reason })
+        Err(Error::Damaged { path: self.path.to_owned(), reason })
     }
 
     fn datasets(
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
     }
 
     fn members(&self, group: &Group) -> Result<(Vec<Group>, Vec<Dataset>), Error> {
-        group.members().map_err(|error| broken(self.path, error))
+        group.members().map_err(|error| damaged(self.path, error))
     }
 
     /// None for what is no weight: the state of random numbers, and how often something was seen.
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         let length = dataset.raw_byte_len().unwrap_or(usize::MAX);
         if !(1..=self.limit).contains(&length) {
             let reason = format!("a weight of {layer} is empty, or larger than the file");
-            return Err(broken(self.path, reason));
+            return Err(damaged(self.path, reason));
         }
         let dims = dataset.shape().iter().map(|&size| size as usize).collect();
         Ok(Some(Weight { role, dims, dtype, dataset }))

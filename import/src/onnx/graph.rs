@@ -82,7 +82,7 @@ impl Graph {
     ///
     /// When the file can't be read, contradicts itself, or holds a quantised network.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+        let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let unsupported =
             |found: Cow<'static, str>, hint: &'static str| Err(unsupported(path, found, hint));
         let mut content = Vec::new();

@@ -14,6 +14,7 @@ mod deepened;
 mod head;
 mod keys;
 pub mod layers;
+mod panics;
 mod parameters;
 mod preprocess;
 mod pyramid;
@@ -27,10 +28,11 @@ pub use classifier::{ImageClassifier, TrainingOutput, check_size};
 pub use deepened::{Deepened, HiddenLayer};
 pub use head::Head;
 pub use keys::{KeyLayout, Texts};
+pub use panics::{Panicked, catch, is_catching};
 pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
 };
-pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground};
+pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground, with_margin};
 pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{

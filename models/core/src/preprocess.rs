@@ -135,7 +135,25 @@ impl From<Background> for String {
     }
 }
 
+/// The shorter side of images that squares are cut out of: the common margin for photographs, none
+/// for thumbnails.
+pub fn with_margin(crop: u32) -> u32 {
+    if crop < 64 { crop } else { crop * 256 / 224 }
+}
+
 impl Preprocess {
+    /// What to do with images for a network of this size, in pixels, and with so many channels, where
+    /// nobody says.
+    pub fn usual(size: usize, in_channels: usize) -> Self {
+        let crop = u32::try_from(size).unwrap_or(224);
+        let preprocess = Self::IMAGENET.sized(with_margin(crop), crop);
+        if in_channels == 1 {
+            let colour = Colour::Grey;
+            return Self { colour, mean: [0.5; 3], std: [0.5; 3], ..preprocess };
+        }
+        preprocess
+    }
+
     /// The common recipe for ImageNet: 256 → 224, bilinear, the data set's mean and deviation.
     pub const IMAGENET: Self = Self {
         resize: 256,

@@ -87,6 +87,12 @@ impl<C> Variant<C> {
         }
     }
 
+    /// Top-1 accuracy of the best published weights, in percent, where stated.
+    pub fn top1(&self) -> Option<f64> {
+        let stated = self.weights.iter().filter_map(|weights| weights.accuracy);
+        stated.map(|[top1, _]| top1).reduce(f64::max)
+    }
+
     /// The weights with a tag, or the last published ones.
     pub fn weights(&self, tag: Option<&str>) -> Option<&'static Weights> {
         match tag {

@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+mod published;
+
 use std::sync::LazyLock;
 
 use burn::module::Module;
@@ -23,6 +25,8 @@ use zoo_core::{
     Deepened, Family, FeatureMaps, Head, HiddenLayer, ImageClassifier, ImageSegmenter,
     PyramidLevel, TrainingOutput, Variant,
 };
+
+pub use published::{UnknownName, all_published, published, with_weights};
 
 macro_rules! architectures {
     (

@@ -1,5 +1,5 @@
 //! Published weights: downloaded, kept, and all that can happen on the way.
 
 mod program;
+#[path = "../../../zoo/tests/hub/server.rs"]
 mod server;
-mod store;

@@ -1,0 +1,53 @@
+use burn::tensor::{Tensor, TensorData};
+
+use crate::Error;
+
+/// The numbers of a tensor.
+#[derive(Debug)]
+pub struct Constant(Numbers);
+
+#[derive(Debug)]
+enum Numbers {
+    Data(TensorData),
+    /// Those of a tensor that the model has too.
+    #[cfg(feature = "flex")]
+    Shared(burn::backend::flex::FlexTensor),
+}
+
+impl Constant {
+    pub(crate) fn of_tensor<const D: usize>(tensor: Tensor<D>) -> Self {
+        #[cfg(feature = "flex")]
+        if tensor.dtype() == burn::tensor::DType::F32
+            && let Ok(tensor) = tensor.clone().try_into_primitive::<burn::backend::Flex>()
+        {
+            return Self(Numbers::Shared(tensor));
+        }
+        Self(Numbers::Data(tensor.into_data()))
+    }
+
+    pub(crate) fn of_data(data: TensorData) -> Self {
+        Self(Numbers::Data(data))
+    }
+
+    /// The numbers, row-major.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be read as numbers.
+    pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
+        let data = match &self.0 {
+            Numbers::Data(data) => match data.as_slice::<f32>() {
+                Ok(numbers) => return Ok(numbers.to_vec()),
+                Err(_) => data.clone(),
+            },
+            // Copied once. On its way through `TensorData` a shared tensor is copied three times.
+            #[cfg(feature = "flex")]
+            Numbers::Shared(tensor) => match tensor.as_slice::<f32>() {
+                Some(numbers) => return Ok(numbers.to_vec()),
+                None => tensor.clone().into_data(),
+            },
+        };
+        let numbers = data.convert::<f32>().try_into_vec::<f32>();
+        numbers.map_err(|error| Error::new(format!("{error:?}")))
+    }
+}

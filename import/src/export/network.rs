@@ -1,0 +1,101 @@
+//! A network of the zoo as a file for other programs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use zoo_core::{KeyLayout, Variant};
+use zoo_graph::Graph;
+use zoo_models::{Config, Network, UnknownName, variant};
+use zoo_record::{ModelCard, Precision};
+
+use super::StateDict;
+use crate::Error;
+use crate::identify::candidate;
+use crate::network::capture;
+
+/// What a network is exported to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`.
+    Safetensors,
+    /// The same as a .pth file, for `torch.load`.
+    Pth,
+    /// A model for ONNX Runtime and others, for any number of images.
+    Onnx {
+        /// The operator set; see [`OPSETS`](super::OPSETS).
+        opset: i64,
+        /// Side of the images in pixels; what the card says where none is given.
+        size: Option<usize>,
+    },
+}
+
+impl ExportFormat {
+    /// ONNX with the operator set that PyTorch writes too.
+    pub const ONNX: Self = Self::Onnx { opset: 18, size: None };
+}
+
+/// How a network is exported.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportOptions<'a> {
+    /// What is written.
+    pub format: ExportFormat,
+    /// The key layout, by name; the one that the weights came in, or the most common one, where none is given.
+    pub layout: Option<&'a str>,
+    /// How exactly weights are kept.
+    pub precision: Precision,
+}
+
+/// Writes a network to a file for other programs, whole or not at all, and returns the key layout.
+///
+/// # Errors
+///
+/// When the network has no such layout, can't be written in the format, or the file can't be written.
+pub fn export(
+    network: &Network,
+    card: &ModelCard,
+    options: ExportOptions<'_>,
+    path: &Path,
+) -> Result<&'static KeyLayout, Error> {
+    let variant = variant(&card.variant).map_err(UnknownName::from)?;
+    let layout = layout(&variant, card, options.layout)?;
+    // A fresh classifier is no weight that anyone wants.
+    let classifier = (candidate(&variant).classifier)();
+    let absent = if card.has_classifier { BTreeSet::new() } else { classifier.clone() };
+    let state = StateDict::of(network, layout, &absent, options.precision)
+        .with_hidden(&card.hidden, &classifier);
+    match options.format {
+        ExportFormat::Safetensors => state.save_safetensors(path)?,
+        ExportFormat::Pth => state.save_pth(path)?,
+        ExportFormat::Onnx { opset, size } => {
+            if !card.has_classifier {
+                return Err(Error::NoClassifier(card.variant.clone()));
+            }
+            let config = variant.config.clone().with_num_classes(card.num_classes);
+            let config = config.with_in_channels(card.in_channels);
+            let size = size.unwrap_or(card.preprocess.crop as usize);
+            let captured = |images| -> Result<Graph, Error> {
+                let shape = [images, card.in_channels, size, size];
+                Ok(capture(&config, &card.hidden, shape)?.1)
+            };
+            state.save_onnx([&captured(2)?, &captured(3)?], opset, path)?;
+        }
+    }
+    Ok(layout)
+}
+
+/// The layout with a name, or the one that the weights came in, or the most common one.
+fn layout(
+    variant: &Variant<Config>,
+    card: &ModelCard,
+    name: Option<&str>,
+) -> Result<&'static KeyLayout, Error> {
+    let find = |name: &str| variant.layouts.iter().find(|layout| layout.name == name);
+    match name {
+        None => Ok(find(&card.origin.layout).unwrap_or(&variant.layouts[0])),
+        Some(name) => find(name).ok_or_else(|| Error::NoLayout {
+            model: variant.name.to_owned(),
+            layout: name.to_owned(),
+            layouts: variant.layouts.iter().map(|layout| layout.name).collect(),
+        }),
+    }
+}

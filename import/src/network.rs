@@ -1,0 +1,40 @@
+//! A network's computation as a graph.
+
+use zoo_core::{HiddenLayer, catch, root_prefix};
+use zoo_graph::{Graph, Outputs};
+use zoo_models::{Config, Logits, Network};
+
+/// A network could not be recorded, for a reason such as too small images.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct NotCaptured(String);
+
+/// Records what a network does with images of a shape; `hidden` are the hidden layers of its classifier, if it has such.
+///
+/// The network that comes with it tells names and shapes; it has no values.
+///
+/// # Errors
+///
+/// When the network can't take images of that shape.
+pub fn capture(
+    config: &Config,
+    hidden: &[HiddenLayer],
+    shape: [usize; 4],
+) -> Result<(Network, Graph), NotCaptured> {
+    let recorded = catch(|| {
+        Graph::of_shapes(
+            |device| config.init_with_hidden(hidden, device),
+            shape,
+            |network: &Network, images| -> Box<dyn Outputs> {
+                match network.forward(images) {
+                    Logits::OfImages(logits) => Box::new(logits),
+                    Logits::OfPixels(logits) => Box::new(logits),
+                }
+            },
+        )
+    });
+    let recorded = recorded.map_err(|panicked| NotCaptured(panicked.to_string()))?;
+    let (network, mut graph) = recorded.map_err(|error| NotCaptured(error.to_string()))?;
+    graph.strip_prefix(&root_prefix(&network));
+    Ok((network, graph))
+}

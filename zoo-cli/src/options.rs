@@ -1,0 +1,222 @@
+//! Options that several commands have.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{bail, ensure};
+use burn::tensor::Device;
+use burn_zoo::{Backend, EMBEDDED, Error, Hub, Model, models, set_threads};
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::progress::Download;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+/// Where a model comes from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelOptions {
+    /// Model by name, with a tag where several weights are published: resnet50.imagenet1k_v2
+    #[arg(long, short, visible_alias = "variant", value_name = "VARIANT[.TAG]")]
+    pub(crate) model: Option<String>,
+
+    /// Weights: a record, or a PyTorch, safetensors, ONNX or Keras file of the model
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+}
+
+impl ModelOptions {
+    /// Loads the model that is asked for; the embedded one if none is.
+    pub(crate) fn load(&self, device: &Device) -> anyhow::Result<Model> {
+        let model = load(self.model.as_deref(), self.weights.as_deref(), device)?;
+        if let Some(path) = &self.weights {
+            ensure!(
+                model.card().has_classifier,
+                "{} has no classifier, only the layers before it\nhint: `zoo finetune --weights {0}` teaches it classes",
+                path.display()
+            );
+        }
+        Ok(model)
+    }
+}
+
+/// Loads a file, or published weights, which are downloaded where they are needed; the embedded ones without a name.
+pub(crate) fn load(
+    name: Option<&str>,
+    weights: Option<&Path>,
+    device: &Device,
+) -> anyhow::Result<Model> {
+    let model = match (weights, name) {
+        (Some(path), name) => Model::open_as(path, name, device)?,
+        (None, None) => Model::embedded(device)?,
+        (None, Some(name)) if models::published(name)?.0.name == EMBEDDED => {
+            Model::embedded(device)?
+        }
+        (None, Some(name)) => {
+            let mut download = Download::new(name);
+            Hub::from_env()?.load(name, device, |event| download.on(event))?
+        }
+    };
+    for note in model.notes() {
+        eprintln!("note: {note}");
+    }
+    Ok(model)
+}
+
+/// Where a model runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunOptions {
+    /// What computes
+    #[arg(long, short, value_parser = backend(), default_value = "cpu")]
+    pub(crate) backend: Backend,
+
+    /// Threads to compute with, at most 512 [default: one per core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) threads: Option<u16>,
+}
+
+impl RunOptions {
+    /// The device that is asked for, with as many threads as are asked for.
+    pub(crate) fn device(&self) -> anyhow::Result<Device> {
+        if let Some(threads) = self.threads {
+            set_threads(threads.into());
+        }
+        device(self.backend)
+    }
+}
+
+/// The device of a backend; where it can't be had, the error says what to install.
+pub(crate) fn device(backend: Backend) -> anyhow::Result<Device> {
+    match backend.device() {
+        Ok(device) => Ok(device),
+        Err(Error::NotBuiltIn(_)) => bail!(
+            "the backend {backend} is not in this binary\nhint: {}{}",
+            build_command(backend),
+            match backend {
+                Backend::Libtorch => " (with LIBTORCH set to a folder with libtorch 2.9.0)",
+                _ => "",
+            }
+        ),
+        Err(Error::Unusable { reason, .. }) => bail!(
+            "the backend wgpu finds no graphics card it can use: {reason}\nhint: install the card's Vulkan, Metal or \
+             DirectX 12 driver; without a card, `apt-get install mesa-vulkan-drivers libvulkan1` computes on the \
+             processor"
+        ),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The command that builds a `zoo` with a backend.
+pub(crate) fn build_command(backend: Backend) -> String {
+    let features = match backend {
+        Backend::Cpu => return "cargo install --path zoo-cli --locked".to_owned(),
+        Backend::Ndarray | Backend::Wgpu => "full",
+        Backend::Libtorch => "full,libtorch",
+    };
+    format!("cargo install --path zoo-cli --locked --features {features}")
+}
+
+/// A backend here, or a device of another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeviceName {
+    /// On this machine.
+    Local(Backend),
+    /// Where `zoo serve` runs, as `ws://HOST:PORT`.
+    Remote(String),
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("ws://") || text.starts_with("wss://") {
+            return Ok(Self::Remote(text.to_owned()));
+        }
+        text.parse().map(Self::Local).map_err(|_| {
+            let names = Backend::ALL.map(Backend::name).join(", ");
+            format!("it is no backend ({names}) and no ws://HOST:PORT")
+        })
+    }
+}
+
+impl DeviceName {
+    /// Makes the device ready.
+    pub(crate) fn device(&self) -> anyhow::Result<Device> {
+        match self {
+            Self::Local(backend) => device(*backend),
+            #[cfg(feature = "remote")]
+            Self::Remote(url) => {
+                burn_zoo::remote(url, token().as_deref()).map_err(|error| {
+                    anyhow::anyhow!(
+                        "{error}\nhint: `zoo serve --listen 0.0.0.0:PORT` there, with the same ZOO_TOKEN"
+                    )
+                })
+            }
+            #[cfg(not(feature = "remote"))]
+            Self::Remote(_) => Err(no_remote()),
+        }
+    }
+}
+
+/// The secret that those who compute on other machines share with them.
+#[cfg(feature = "remote")]
+pub(crate) fn token() -> Option<String> {
+    std::env::var("ZOO_TOKEN").ok().filter(|token| !token.is_empty())
+}
+
+/// That this binary knows this machine alone.
+#[cfg(not(feature = "remote"))]
+pub(crate) fn no_remote() -> anyhow::Error {
+    anyhow::anyhow!(
+        "this binary can't compute on other machines, nor for them\nhint: cargo install --path \
+         zoo-cli --locked --features full,remote"
+    )
+}
+
+/// A backend's name; all of them, in the order of the help.
+fn backend() -> impl TypedValueParser<Value = Backend> {
+    let values = Backend::ALL.map(|backend| {
+        let value = PossibleValue::new(backend.name());
+        match backend {
+            Backend::Cpu => {
+                value.help("The processor: zoo-engine, or Burn's kernels where it lacks one")
+            }
+            Backend::Ndarray => value.help("The ndarray crate, slower than cpu"),
+            Backend::Wgpu => value.help("The graphics card, through Vulkan, Metal or DirectX 12"),
+            Backend::Libtorch => value.help("PyTorch's C++ library").alias("tch"),
+        }
+    });
+    PossibleValuesParser::new(values).map(|name| name.parse().expect("it is one of the names"))
+}
+
+/// A whole number from 1 on.
+pub(crate) fn positive() -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u32).range(1..).map(|number| number as usize)
+}
+
+/// A number from 0 to 1.
+pub(crate) fn probability(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
+}
+
+/// Keeps the memory that is given back for what asks for as much again, the next training step or
+/// the next copy of a matrix: else it comes anew from the system, page by page. Only glibc can be
+/// told.
+pub(crate) fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: these set numbers of the allocator, under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+    }
+}

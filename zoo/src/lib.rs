@@ -1,0 +1,89 @@
+//! # burn-zoo
+//!
+//! The classic convolutional networks for [Burn](https://burn.dev), with their published weights.
+//!
+//! ```no_run
+//! use burn_zoo::{Backend, Model};
+//!
+//! # fn main() -> Result<(), burn_zoo::Error> {
+//! let device = Backend::Cpu.device()?;
+//! let mut model = Model::load("efficientnet_lite0", &device)?;
+//! let image = model.open_image("cat.jpg")?;
+//! for prediction in &model.classify(&[image], 5)?[0] {
+//!     println!("{:5.1} %  {}", 100.0 * prediction.probability, prediction.label);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Model::load`] takes a name, such as `resnet50` or `resnet50.imagenet1k_v2`, and downloads the weights once;
+//! [`Model::open`] takes a file: a record that this crate wrote, or a checkpoint of PyTorch, safetensors, ONNX or Keras. A
+//! [`Model`] classifies images, embeds them, and gives access to the Burn module with [`Model::network`]. On the processor,
+//! a [`Session`] runs it by compiled plans.
+//!
+//! ## Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `cpu` (default) | the backend for the processor: zoo-engine, and Burn's Flex |
+//! | `ndarray`, `wgpu`, `libtorch`, `remote` | further backends |
+//! | `threads` (default) | several threads for Burn's kernels |
+//! | `embedded` (default) | the weights of EfficientNet-Lite0, compiled in |
+//! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export) |
+//! | `download` (default) | the [`Hub`]: published weights by name |
+//! | `train` | fine-tuning and evaluation: [`train`] |
+//!
+//! Without default features, the crate has the networks, records and classification for any device of Burn's, and builds
+//! for `wasm32-unknown-unknown`.
+
+#[cfg(feature = "import")]
+mod anatomy;
+mod device;
+mod error;
+#[cfg(feature = "download")]
+pub mod hub;
+mod large;
+mod model;
+mod prediction;
+
+#[cfg(feature = "import")]
+pub use anatomy::{Anatomy, Part, anatomy};
+#[cfg(feature = "remote")]
+pub use device::remote;
+pub use device::{Backend, UnknownBackend, default_to_cpu, set_threads};
+pub use error::Error;
+#[cfg(feature = "download")]
+pub use hub::Hub;
+pub use large::ensure_held;
+pub use model::{EMBEDDED, Model};
+pub use prediction::{Prediction, UNKNOWN, probabilities, top_k};
+pub use zoo_core::{Panicked, catch, decode, is_catching};
+pub use zoo_engine::{Plan, Session, StepProfile, default_threads};
+pub use zoo_models::{Classifier, Logits, Network, Segmenter};
+pub use zoo_record::{ModelCard, Precision, Record};
+
+/// Records: Burn's file with a model card inside.
+pub mod record {
+    pub use zoo_record::*;
+}
+
+/// Checkpoints of other programs: reading, recognition, conversion and export.
+#[cfg(feature = "import")]
+pub mod import {
+    pub use zoo_import::*;
+}
+
+/// The networks: their tables, configurations and parts.
+pub mod models {
+    pub use zoo_core::{
+        Background, Family, HiddenLayer, ImageClassifier, ImageSegmenter, KeyLayout, Labels,
+        Preprocess, Variant, Weights, layers::Activation,
+    };
+    pub use zoo_models::*;
+}
+
+/// Fine-tuning and evaluation.
+#[cfg(feature = "train")]
+pub mod train {
+    pub use zoo_train::*;
+}
