@@ -5,6 +5,7 @@ use burn::store::burn_pack::Tensor;
 use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::DType;
 
+use crate::claim::check_claim;
 use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
 use crate::keras::{self, Normalization};
 use crate::kind::Kind;
@@ -114,25 +115,6 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
         check_claim(key, tensor.dtype.size(), &tensor.shape, size).map_err(broken)?;
     }
     Ok(tensors.clone())
-}
-
-/// Compares what a tensor claims to hold with the file that it is in, before anything is made
-/// of that size. A dimension of 0 makes no other one true.
-///
-/// # Errors
-///
-/// When it would be larger than the file.
-pub(crate) fn check_claim(
-    key: &str,
-    width: usize,
-    shape: &[usize],
-    file: u64,
-) -> Result<(), String> {
-    let grown = |size: u64, &dim: &usize| size.checked_mul(u64::try_from(dim.max(1)).ok()?);
-    match shape.iter().try_fold(width as u64, grown) {
-        Some(size) if size <= file => Ok(()),
-        _ => Err(format!("`{key}` of {shape:?} would be larger than the file")),
-    }
 }
 
 /// Whether the weights are integers, and what makes numbers of them is elsewhere.

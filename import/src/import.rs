@@ -143,7 +143,7 @@ pub fn import(
     if let Some(found) = recognition {
         if known.is_none() && !found.others.is_empty() {
             notes.push(format!(
-                "taken for {}, whose keys and shapes are also those of {}; --variant says which it is",
+                "taken for {}, whose keys and shapes are also those of {}; `variant` says which it is",
                 found.name,
                 found.others.join(", ")
             ));

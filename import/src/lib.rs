@@ -14,6 +14,7 @@
 
 mod agreement;
 mod checkpoint;
+mod claim;
 mod error;
 mod export;
 mod facts;

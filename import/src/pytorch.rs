@@ -10,7 +10,7 @@ use burn::store::bridge;
 use burn::store::burn_pack::Tensor;
 use burn::store::pytorch_reader::PytorchReader;
 
-use crate::checkpoint::check_claim;
+use crate::claim::check_claim;
 use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
 use crate::{Error, Facts};
 

@@ -37,9 +37,9 @@ pub struct Choice {
     /// What the keys of the network begin with, where there are several networks.
     pub prefix: Option<String>,
     /// Averaged weights instead of those that were trained.
-    pub is_averaged: bool,
+    pub averaged: bool,
     /// The layers before the classifier, without the classifier.
-    pub is_trunk: bool,
+    pub backbone: bool,
     /// What is between the fully connected layers of a classifier that has several; ReLU where nothing is said.
     pub activation: Option<Activation>,
 }
@@ -195,7 +195,7 @@ fn choose(
             Err(Unrecognised::Several(several.collect()))
         }
     };
-    if choice.is_averaged {
+    if choice.averaged {
         return match averaged.is_empty() {
             true => Err(Unrecognised::NotAveraged),
             false => pick(&averaged).map(|prefix| (prefix, None)),
@@ -208,13 +208,13 @@ fn choose(
         Some(averaged) => {
             let (taken, averaged) = (shown(&prefix), shown(averaged));
             Some(format!(
-                "the weights {taken} were taken; averaged ones are {averaged}, --ema takes those"
+                "the weights {taken} were taken; averaged ones are {averaged}, `averaged` takes those"
             ))
         }
         None => copies
             .first()
             .filter(|_| among != &copies)
-            .map(|copy| format!("a copy of the network is {}, --key takes that", shown(copy))),
+            .map(|copy| format!("a copy of the network is {}, `prefix` takes that", shown(copy))),
     };
     Ok((prefix, note))
 }
@@ -391,7 +391,7 @@ impl<'c> Fit<'c> {
                 _ => true,
             };
         let mut is_headless = true;
-        if choice.is_trunk {
+        if choice.backbone {
             if let Some(weight) = keys.first() {
                 rest.leave_classifier(weight);
             }
@@ -536,7 +536,7 @@ fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
         ([], ..) => None,
         (_, true, None) => Some(format!(
             "its classifier has {} layers, `{names}`; the file does not say what is between them: ReLU was assumed, \
-             --activation names another one",
+             `activation` names another one",
             head.names.len()
         )),
         _ => Some(format!("its classifier has {} layers, `{names}`", head.names.len())),
@@ -554,7 +554,7 @@ impl std::fmt::Display for Unrecognised {
                 for one in found {
                     writeln!(f, "  {}, keys: {}", one.name, one.layout)?;
                 }
-                write!(f, "hint: say which it is with --variant")
+                write!(f, "hint: say which it is with `variant`")
             }
             Self::Several(found) => {
                 writeln!(f, "there are several networks in it")?;
@@ -562,25 +562,25 @@ impl std::fmt::Display for Unrecognised {
                     writeln!(f, "  {}: {name}", shown(prefix))?;
                 }
                 let last = found.last().map_or("", |(prefix, _)| prefix.trim_end_matches('.'));
-                write!(f, "hint: say which one with --key, such as --key {last}")
+                write!(f, "hint: say which one with `prefix`, such as {last}")
             }
             Self::NoPrefix(asked, known) => {
                 let known: Vec<_> = known.iter().map(|prefix| shown(prefix)).collect();
                 write!(
                     f,
-                    "there is no network in `{asked}`\nhint: there is one {}; leave --key out or correct it",
+                    "there is no network in `{asked}`\nhint: there is one {}; leave `prefix` out or correct it",
                     known.join(" and one ")
                 )
             }
             Self::NotAveraged => {
-                write!(f, "there are no averaged weights in it\nhint: leave --ema out")
+                write!(f, "there are no averaged weights in it\nhint: leave `averaged` out")
             }
             Self::Other { architecture, source, names } => {
                 let names = names.join(" or ");
                 write!(
                     f,
                     "{source} says that it is a {architecture}, which zoo does not have; its keys and shapes are those of \
-                     {names}, which may compute something else\nhint: if it computes the same, say so with --variant"
+                     {names}, which may compute something else\nhint: if it computes the same, say so with `variant`"
                 )
             }
             Self::Unknown(nearest) if nearest.is_empty() => {
@@ -594,7 +594,7 @@ impl std::fmt::Display for Unrecognised {
                 for one in nearest {
                     writeln!(f, "  {one}")?;
                 }
-                write!(f, "hint: --variant NAME shows all that differs")
+                write!(f, "hint: `variant` shows all that differs")
             }
         }
     }

@@ -102,7 +102,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "zoo: {error:#}");
+            let text = output::in_options(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "zoo: {text}");
             ExitCode::from(exit_code(&error))
         }
     }

@@ -9,6 +9,7 @@ use burn_zoo::{Backend, EMBEDDED, Error, Hub, Model, models, set_threads};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use crate::output::in_options;
 use crate::progress::Download;
 
 /// How results are printed.
@@ -67,7 +68,7 @@ pub(crate) fn load(
         }
     };
     for note in model.notes() {
-        eprintln!("note: {note}");
+        eprintln!("note: {}", in_options(note));
     }
     Ok(model)
 }

@@ -6,7 +6,8 @@ use burn::tensor::{Tensor, TensorData};
 use zoo_core::{Colour, Preprocess};
 
 use super::constant::Constant;
-use super::graph::{Graph, Node, axis};
+use super::graph::{Graph, axis};
+use super::node::Node;
 use crate::Normalization;
 
 /// Arithmetic with a number for each channel, which a graph begins with.

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::value::{RANK, Value, arithmetic, axis, check};
 use super::{Fault, Run};
-use crate::onnx::graph::Node;
+use crate::onnx::node::Node;
 
 impl Run<'_> {
     pub(super) fn gemm(&self, node: &Node) -> Result<Value, Fault> {
