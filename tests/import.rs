@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device};
 use burn_zoo::Backend;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use zoo_core::{ImageClassifier, KeyLayout, Variant};
+use zoo_core::{ImageClassifier, KeyLayout, LayerKind, Variant};
 use zoo_import::{
     Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognised, candidate, fit, recognise,
 };
@@ -171,7 +171,7 @@ fn classes_and_channels_are_read_from_the_shapes() {
         let keys = variant.layouts[0].keys(&trained);
         let tensors = trained.into_iter().zip(keys).map(|(slot, key)| {
             let (key, mut shape) = (key.unwrap(), slot.shape.clone());
-            if slot.layer == "Linear" {
+            if slot.layer == LayerKind::Linear {
                 shape.reverse();
             }
             let bytes = vec![0; 4 * shape.iter().product::<usize>()];
@@ -193,7 +193,7 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
     let keys = layout.keys(&parameters);
     let tensors = parameters.into_iter().zip(keys).map(|(slot, key)| {
         let (key, mut shape) = (key.unwrap(), slot.shape);
-        if slot.layer == "Linear" {
+        if slot.layer == LayerKind::Linear {
             shape.reverse();
         }
         let length = 4 * shape.iter().product::<usize>();

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::deepened::TAIL;
-use crate::{Parameter, Preprocess};
+use crate::{LayerKind, Parameter, Preprocess};
 
 /// How a family of checkpoints spells the parameters of an architecture.
 ///
@@ -119,9 +119,9 @@ impl KeyLayout {
         });
         for segment in rest {
             key.push('.');
-            key.push_str(match (parameter.layer.as_str(), *segment) {
-                ("BatchNorm", "gamma") => "weight",
-                ("BatchNorm", "beta") => "bias",
+            key.push_str(match (&parameter.layer, *segment) {
+                (LayerKind::BatchNorm, "gamma") => "weight",
+                (LayerKind::BatchNorm, "beta") => "bias",
                 (_, other) => other,
             });
         }
@@ -287,10 +287,13 @@ fn in_stage(block: usize, depths: &[usize]) -> [usize; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use burn::module::ParamId;
 
-    fn parameter(path: &str, layer: &str) -> Parameter {
-        Parameter { path: path.to_owned(), shape: vec![], layer: layer.to_owned() }
+    use super::*;
+    use crate::LayerKind::{BatchNorm, Conv2d};
+
+    fn parameter(path: &str, layer: LayerKind) -> Parameter {
+        Parameter { id: ParamId::new(), path: path.to_owned(), shape: vec![], layer }
     }
 
     const LAYOUT: KeyLayout = KeyLayout {
@@ -310,16 +313,16 @@ mod tests {
     #[test]
     fn keys_follow_the_rules() {
         let parameters = [
-            parameter("stem.conv.weight", "Conv2d"),
-            parameter("stem.norm.gamma", "BatchNorm"),
-            parameter("stem.norm.running_var", "BatchNorm"),
-            parameter("stages.0.1.Basic.conv1.weight", "Conv2d"),
-            parameter("stages.0.0.Basic.conv2.weight", "Conv2d"),
-            parameter("stages.0.1.Basic.conv2.weight", "Conv2d"),
-            parameter("stages.1.0.Basic.conv2.weight", "Conv2d"),
-            parameter("stages.0.1.Basic.norm2.beta", "BatchNorm"),
-            parameter("stages.0.1.Basic.conv3.weight", "Conv2d"),
-            parameter("stemming.conv.weight", "Conv2d"),
+            parameter("stem.conv.weight", Conv2d),
+            parameter("stem.norm.gamma", BatchNorm),
+            parameter("stem.norm.running_var", BatchNorm),
+            parameter("stages.0.1.Basic.conv1.weight", Conv2d),
+            parameter("stages.0.0.Basic.conv2.weight", Conv2d),
+            parameter("stages.0.1.Basic.conv2.weight", Conv2d),
+            parameter("stages.1.0.Basic.conv2.weight", Conv2d),
+            parameter("stages.0.1.Basic.norm2.beta", BatchNorm),
+            parameter("stages.0.1.Basic.conv3.weight", Conv2d),
+            parameter("stemming.conv.weight", Conv2d),
         ];
         let keys = LAYOUT.keys(&parameters);
         let keys: Vec<_> = keys.iter().map(|key| key.as_deref()).collect();
@@ -347,11 +350,11 @@ mod tests {
             ..KeyLayout::EMPTY
         };
         let parameters = [
-            parameter("stem.conv.weight", "Conv2d"),
-            parameter("stem.norm.gamma", "BatchNorm"),
-            parameter("blocks.3.expand.conv.bias", "Conv2d"),
-            parameter("blocks.3.expand.norm.running_mean", "BatchNorm"),
-            parameter("blocks.3.expand.bias", "Conv2d"),
+            parameter("stem.conv.weight", Conv2d),
+            parameter("stem.norm.gamma", BatchNorm),
+            parameter("blocks.3.expand.conv.bias", Conv2d),
+            parameter("blocks.3.expand.norm.running_mean", BatchNorm),
+            parameter("blocks.3.expand.bias", Conv2d),
         ];
         let keys = layout.keys(&parameters);
         let keys: Vec<_> = keys.iter().map(|key| key.as_deref()).collect();
@@ -375,7 +378,7 @@ mod tests {
             ..KeyLayout::EMPTY
         };
         let parameters = ["blocks.0.weight", "blocks.1.weight", "blocks.2.weight"]
-            .map(|path| parameter(path, "Conv2d"));
+            .map(|path| parameter(path, Conv2d));
         let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
         assert_eq!(keys, ["stage1.unit0.weight", "stage2.unit0.weight", "stage2.unit1.weight"]);
     }
@@ -391,8 +394,8 @@ mod tests {
             ..KeyLayout::EMPTY
         };
         let parameters = [
-            parameter("stages.0.0.expand.conv.weight", "Conv2d"),
-            parameter("stages.1.1.expand.norm.beta", "BatchNorm"),
+            parameter("stages.0.0.expand.conv.weight", Conv2d),
+            parameter("stages.1.1.expand.norm.beta", BatchNorm),
         ];
         let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
         assert_eq!(keys, ["first0.expand_x.conv.weight", "second3.expand_y.bn.bias"]);
@@ -403,9 +406,9 @@ mod tests {
         let layout =
             LAYOUT.renamed("other", &[("layer2", "stage2"), ("conv", "c"), ("bn1", "n.1")]);
         let parameters = [
-            parameter("stem.conv.weight", "Conv2d"),
-            parameter("stem.norm.beta", "BatchNorm"),
-            parameter("stages.1.0.Basic.conv1.weight", "Conv2d"),
+            parameter("stem.conv.weight", Conv2d),
+            parameter("stem.norm.beta", BatchNorm),
+            parameter("stages.1.0.Basic.conv1.weight", Conv2d),
         ];
         let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
         assert_eq!(keys, ["conv1.weight", "n.1.bias", "stage2.0.conv1.weight"]);

@@ -30,7 +30,8 @@ pub use head::Head;
 pub use keys::{KeyLayout, Texts};
 pub use panics::{Panicked, catch, is_catching};
 pub use parameters::{
-    Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
+    LayerKind, Parameter, count_trainable, draw_parameters, fill_with_noise, parameters,
+    root_prefix,
 };
 pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground, with_margin};
 pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
