@@ -49,7 +49,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         folder: Path::new(output),
         device: &device,
         others: &[],
-        engine_threads: Some(2),
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Lines,

@@ -14,7 +14,6 @@ use zoo_core::ImageClassifier;
 use crate::augment::mix;
 use crate::config::{Balance, Config};
 use crate::evaluate::{ClassificationEvaluation, compare, evaluate, shape_of, to_tensor};
-use crate::forward::Forward;
 use crate::images::prefetch;
 use crate::random::{Purpose, stream};
 use crate::task::{Evaluation, TaskData};
@@ -350,8 +349,8 @@ impl<M: ImageClassifier> Features<'_, M> {
         shape: &mut [usize; 3],
     ) -> Vec<Option<Box<[f32]>>> {
         let count = images.samples().len();
-        let Batching { batch_size, workers, engine_threads } = self.batching;
         let batching = self.batching;
+        let Batching { batch_size, workers, .. } = batching;
         self.observer.on(&Event::Pass { name, images: count });
         let range = |batch: usize| batching.range(batch, count);
         let load = |batch: usize| {
@@ -366,16 +365,16 @@ impl<M: ImageClassifier> Features<'_, M> {
         };
         let mut rows = vec![None; count];
         let Self { model, device, observer, .. } = self;
-        let mut forward = match pooled {
-            true => Forward::new(*model, device, engine_threads, |model: &M, images| {
-                adaptive_avg_pool2d(model.forward_features(images), [1, 1])
-            }),
-            false => Forward::new(*model, device, engine_threads, M::forward_features),
+        let mut session = batching.session(*model, device);
+        let forward = |model: &M, images| match pooled {
+            true => adaptive_avg_pool2d(model.forward_features(images), [1, 1]),
+            false => model.forward_features(images),
         };
         prefetch(0..count.div_ceil(batch_size), workers, load, |loaded| {
             for (batch, (read, values)) in loaded.enumerate() {
                 if !read.is_empty() {
-                    let features = forward.run(values, shape_of(read.len(), images));
+                    let batch = shape_of(read.len(), images);
+                    let features = session.run_tensor("features", values, batch, forward);
                     let [_, channels, height, width] = features.dims();
                     *shape = [channels, height, width];
                     let values: Vec<f32> = features.into_data().iter::<f32>().collect();

@@ -6,7 +6,6 @@ use serde::Serialize;
 use zoo_core::ImageClassifier;
 
 use crate::data::Label;
-use crate::forward::Forward;
 use crate::images::prefetch;
 use crate::observer::percent;
 use crate::task::Evaluation;
@@ -92,11 +91,12 @@ pub(crate) fn evaluate<M: ImageClassifier>(
         (read, values)
     };
     let mut answers = Vec::with_capacity(count);
-    let mut forward = Forward::new(model, device, batching.engine_threads, M::forward);
+    let mut session = batching.session(model, device);
     prefetch(0..batches, batching.workers, load, |loaded| {
         for (batch, (read, values)) in loaded.enumerate() {
             if !read.is_empty() {
-                let logits = forward.run(values, shape_of(read.len(), images));
+                let shape = shape_of(read.len(), images);
+                let logits = session.run_tensor("logits", values, shape, M::forward);
                 answers.extend(compare(logits, &read, images));
             }
             observer.on(&Event::Progress(range(batch).len()));

@@ -24,9 +24,6 @@ pub struct Run<'a> {
     /// More devices, which compute gradients beside it: each takes one of the batches that are
     /// accumulated for a step.
     pub others: &'a [Device],
-    /// Threads of zoo-engine, which runs a classifier where it is not trained, if the device is the
-    /// processor; none where Burn does.
-    pub engine_threads: Option<usize>,
     /// Whether to go on from the folder's checkpoint, if there is one.
     pub resume: bool,
     /// Set by others to stop the run after the step that is under way.

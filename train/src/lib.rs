@@ -21,7 +21,6 @@ mod data;
 mod error;
 mod evaluate;
 mod fit;
-mod forward;
 mod images;
 mod journal;
 mod lock;

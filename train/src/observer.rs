@@ -11,6 +11,17 @@ pub trait Observer {
 pub enum Event<'a> {
     /// Something is strange but can be lived with.
     Warning(&'a str),
+    /// The images are known, and the run begins.
+    Start {
+        /// The number of classes.
+        classes: usize,
+        /// Images to train on.
+        train: usize,
+        /// Images to validate with.
+        val: usize,
+        /// The network and what of it is trained.
+        what: &'a str,
+    },
     /// A part of the run begins, and this is what it trains.
     Stage(&'a str),
     /// A run goes on from its checkpoint.

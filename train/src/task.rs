@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use zoo_engine::Session;
 
 use crate::data::Label;
 use crate::{Config, Error, Images, Observer};
@@ -151,19 +152,24 @@ pub struct Batching {
     pub batch_size: usize,
     /// Threads that load them.
     pub workers: usize,
-    /// Threads of zoo-engine, which runs the network if the device is the processor; none where
-    /// Burn does.
-    pub engine_threads: Option<usize>,
+    /// Whether the engine runs the network where it can; Burn does otherwise.
+    pub engine: bool,
 }
 
 impl Batching {
     /// How images are evaluated in a run.
-    pub(crate) fn of_run(config: &Config, engine_threads: Option<usize>) -> Self {
+    pub(crate) fn of_run(config: &Config) -> Self {
         Self {
             batch_size: config.recipe.batch_size.min(64),
             workers: config.workers(),
-            engine_threads,
+            engine: true,
         }
+    }
+
+    /// A network that is only run.
+    pub(crate) fn session<M: Module>(&self, model: &M, device: &Device) -> Session<M> {
+        let session = Session::new(model.clone(), device);
+        if self.engine { session } else { session.without_engine() }
     }
 
     /// The images of a batch, of so many in all.

@@ -120,7 +120,7 @@ impl<L: Label> Stages<'_, L> {
         run: &mut Run<'_>,
     ) -> Result<Trained<T>, Error> {
         let [train, val] = self.images.each_ref().map(Arc::clone);
-        let batching = Batching::of_run(config, run.engine_threads);
+        let batching = Batching::of_run(config);
         let names = self.dataset.classes.clone();
         let config = config.clone();
         let mut task = T::new(TaskData { config, names, train, val: Arc::clone(&val), batching });

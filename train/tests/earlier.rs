@@ -61,7 +61,6 @@ fn resume(folder: &Path, config: &Config) -> Result<Trained<Classification<Class
         folder,
         device: &device,
         others: &[],
-        engine_threads: None,
         resume: true,
         stop: &AtomicBool::new(false),
         observer: &mut Silent,

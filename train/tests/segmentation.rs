@@ -107,7 +107,6 @@ fn discs_are_found() {
         folder: out.path(),
         device: &device,
         others: &[],
-        engine_threads: None,
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Silent,
@@ -137,8 +136,8 @@ fn discs_are_found() {
     assert_eq!(names(&held_out), names(&dataset));
     let model = record.load_into(Tiny::new(&device)).unwrap();
     let images = Images::new(held_out.val, card().preprocess, &Budget::mib(0));
-    for engine_threads in [None, Some(2)] {
-        let batching = Batching { batch_size: 2, workers: 2, engine_threads };
+    for engine in [false, true] {
+        let batching = Batching { batch_size: 2, workers: 2, engine };
         let names = &held_out.classes;
         let again =
             Segmentation::evaluate(&model, &images, names, batching, &device, &mut Silent).unwrap();

@@ -150,15 +150,7 @@ fn train_in<M: ImageClassifier>(
     let device = Device::flex();
     let dataset = open(config)?;
     let card = card("mobilenet_v2_w0_1", 32);
-    let mut run = Run {
-        folder,
-        device: &device,
-        others: &[],
-        engine_threads: Some(2),
-        resume,
-        stop,
-        observer,
-    };
+    let mut run = Run { folder, device: &device, others: &[], resume, stop, observer };
     train::<Classification<_>>(model, &card, &dataset, config, &mut run)
 }
 
@@ -600,7 +592,6 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
             folder: out.path(),
             device: &device,
             others: &[],
-            engine_threads: None,
             resume: false,
             stop: &stop,
             observer: &mut Silent,
@@ -620,7 +611,6 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
         folder: again.path(),
         device: &device,
         others: &[],
-        engine_threads: None,
         resume: false,
         stop: &stop,
         observer: &mut Silent,
@@ -652,7 +642,6 @@ fn several_devices_share_the_batches_of_a_step() {
             folder: folder.path(),
             device: &device,
             others,
-            engine_threads: None,
             resume: false,
             stop: &AtomicBool::new(false),
             observer: &mut Silent,

@@ -27,7 +27,11 @@ impl SettingFlags {
 
     /// An error of training in the words of the command line: options in place of settings.
     pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let Some(cause) = error.downcast_ref::<Error>() else { return error };
+        let cause = match error.downcast_ref() {
+            Some(burn_zoo::Error::Train(cause)) => Some(cause),
+            _ => error.downcast_ref::<Error>(),
+        };
+        let Some(cause) = cause else { return error };
         let text = match cause {
             Error::Setting { setting, must } => match Setting::find(setting).and_then(|it| it.flag)
             {

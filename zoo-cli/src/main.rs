@@ -157,24 +157,24 @@ fn is_failure(error: &(dyn std::error::Error + 'static)) -> bool {
         hub::Error::Import(error) => import(error),
         _ => false,
     };
+    let train = |error: &train::Error| match error {
+        train::Error::Diverged { .. } => true,
+        train::Error::Record(error) => record(error),
+        _ => false,
+    };
     if let Some(error) = error.downcast_ref::<burn_zoo::Error>() {
         return match error {
             burn_zoo::Error::Record(error) => record(error),
             burn_zoo::Error::Import(error) => import(error),
             burn_zoo::Error::Hub(error) => hub(error),
-            _ => false,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<train::Error>() {
-        return match error {
-            train::Error::Diverged { .. } => true,
-            train::Error::Record(error) => record(error),
+            burn_zoo::Error::Train(error) => train(error),
             _ => false,
         };
     }
     error.downcast_ref().is_some_and(record)
         || error.downcast_ref().is_some_and(import)
         || error.downcast_ref().is_some_and(hub)
+        || error.downcast_ref().is_some_and(train)
 }
 
 /// What the system refused, on the way to an error.

@@ -8,6 +8,7 @@ use burn_zoo::train::{EpochRow, Event, Observer, duration};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::flags::in_flags;
+use crate::output::{classes, images};
 
 /// Shows a run on standard error: bars on a terminal, and a line for each epoch.
 #[derive(Default)]
@@ -51,6 +52,11 @@ impl Observer for Bars {
     fn on(&mut self, event: &Event<'_>) {
         match event {
             Event::Warning(text) => self.line(&format!("zoo: {}", in_flags(text))),
+            Event::Start { classes: count, train, val, what } => self.line(&format!(
+                "{}, {} to train on, {val} to validate with; {what}",
+                classes(*count),
+                images(*train)
+            )),
             Event::Stage(name) => self.line(name),
             Event::Resume { epoch, epochs } => {
                 self.line(&format!("resuming at epoch {epoch}/{epochs}"));

@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
 use zoo_graph::Outputs;
+use zoo_simd::Isa;
 
-use crate::capture::capture;
-use crate::kernels::Isa;
+use crate::graph::Graph;
 use crate::{Error, Plan};
 
 impl Plan {
@@ -27,7 +27,8 @@ impl Plan {
         forward: impl FnOnce(&M, Tensor<4>) -> O,
     ) -> Result<Self, Error> {
         assert!(threads > 0, "a plan needs a thread");
-        Self::of_graph(capture(model, shape, forward)?, Isa::best(), threads)
+        let recorded = zoo_graph::Graph::of_model(model, shape, forward)?;
+        Self::of_graph(Graph::of(recorded)?, Isa::best(), threads)
     }
 
     /// [`run`](Self::run) for images in a tensor; the outputs come as tensors' data.

@@ -31,3 +31,9 @@ impl Error {
         Self::Unsupported { operation: operation.into() }
     }
 }
+
+impl From<zoo_graph::Error> for Error {
+    fn from(error: zoo_graph::Error) -> Self {
+        Self::Capture { reason: error.reason }
+    }
+}

@@ -1,10 +1,9 @@
-//! A computation as a plain list of nodes.
-//!
-//! The operators are those of convolutional networks. Some come out of a capture, the others
-//! (marked *fused*) are made by the [passes](crate::passes); each is defined by what
-//! [`reference`](crate::reference) computes for it.
+//! A computation as a plain list of operators, which the [passes](crate::passes) change.
 
 use std::sync::Arc;
+
+use crate::Error;
+use crate::ops::{Operator, operator};
 
 /// Index of a value in [`Graph::values`].
 pub(crate) type ValueId = usize;
@@ -13,14 +12,14 @@ pub(crate) type ValueId = usize;
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     pub(crate) shape: Vec<usize>,
-    /// Row-major values, where they are known before the computation starts.
+    /// Row-major numbers, where they are known before the computation starts.
     pub(crate) constant: Option<Arc<Vec<f32>>>,
 }
 
-/// A step of a computation.
+/// An operator with what it reads and makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    pub(crate) op: Op,
+    pub(crate) op: Arc<dyn Operator>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) output: ValueId,
 }
@@ -34,186 +33,29 @@ pub(crate) struct Graph {
     pub(crate) outputs: Vec<ValueId>,
 }
 
-/// A function of each element.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Activation {
-    Identity,
-    /// `min(max(x, low), high)`; ReLU has no upper bound.
-    Clamp {
-        low: f32,
-        high: f32,
-    },
-    Sigmoid,
-    /// `x · sigmoid(x)`, *fused*
-    Silu,
-    /// `min(max(slope · x + offset, 0), 1)`
-    HardSigmoid {
-        slope: f32,
-        offset: f32,
-    },
-    /// `x · min(max(slope · x + offset, 0), 1)`, *fused*
-    HardSwish {
-        slope: f32,
-        offset: f32,
-    },
-    Tanh,
-}
-
-impl Activation {
-    pub(crate) const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PoolKind {
-    Max,
-    /// The average of what lies inside the image.
-    Average,
-    /// The average with the zeros of the padding.
-    PaddedAverage,
-}
-
-/// Windows of a convolution or a pooling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
-    pub(crate) dilation: [usize; 2],
-    /// Before the first row and column.
-    pub(crate) before: [usize; 2],
-    /// After the last row and column.
-    pub(crate) after: [usize; 2],
-}
-
-impl Window {
-    /// The window that is as large as an image.
-    pub(crate) fn whole(size: [usize; 2]) -> Self {
-        Self { kernel: size, stride: [1, 1], dilation: [1, 1], before: [0, 0], after: [0, 0] }
-    }
-}
-
-/// Where a channel comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Source {
-    /// A channel of one of the node's inputs.
-    Channel {
-        input: usize,
-        channel: usize,
-    },
-    Zero,
-}
-
-/// What a node computes.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Op {
-    /// Inputs: images, weights `[out, in / groups, h, w]`, bias and, where there is a `residual`,
-    /// what is added before the activation. A residual or an activation is *fused*. Weights that
-    /// are `out_last` are a fully connected layer's, `[in, h, w, out]`.
-    Conv {
-        window: Window,
-        groups: usize,
-        out_last: bool,
-        residual: bool,
-        activation: Activation,
-    },
-    /// Inputs: images, weights `[in, out / groups, h, w]`, bias.
-    ConvTranspose {
-        stride: [usize; 2],
-        padding: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
-    },
-    /// Inputs: `[…, in]`, `[in, out]` and maybe a bias `[out]`.
-    Linear,
-    /// Each channel (dimension 1) times a factor plus an offset. Inputs: images, factors `[C]`,
-    /// offsets `[C]`.
-    Affine {
-        activation: Activation,
-    },
-    Activation(Activation),
-    /// `scale · x + offset`
-    Scalar {
-        scale: f32,
-        offset: f32,
-    },
-    /// Of two tensors that are broadcast to each other.
-    Binary {
-        op: Binary,
-        activation: Activation,
-    },
-    Pool {
-        kind: PoolKind,
-        window: Window,
-    },
-    /// To a grid of overlapping cells, as PyTorch cuts them.
-    AdaptiveAverage,
-    Reshape,
-    /// Output dimension `i` is input dimension `axes[i]`.
-    Transpose {
-        axes: Vec<usize>,
-    },
-    /// Output element `i` is input element `start + i · step` in each dimension; beyond the input
-    /// it is `fill`.
-    Slice {
-        start: Vec<isize>,
-        step: Vec<isize>,
-        fill: f32,
-    },
-    Concat {
-        axis: usize,
-    },
-    /// The channels of 4-dimensional inputs in another order, *fused*.
-    Gather {
-        sources: Vec<Source>,
-    },
-    /// Bilinear.
-    Resize {
-        align_corners: bool,
-    },
-    /// 1 where the element has the value, 0 elsewhere.
-    Equals(f32),
-    /// The first input, with a value where the second isn't 0.
-    Fill(f32),
-}
-
-impl Op {
-    /// A word for it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Conv { .. } => "conv",
-            Self::ConvTranspose { .. } => "conv transpose",
-            Self::Linear => "linear",
-            Self::Affine { .. } => "affine",
-            Self::Activation(_) => "activation",
-            Self::Scalar { .. } => "scalar",
-            Self::Binary { op: Binary::Add, .. } => "add",
-            Self::Binary { op: Binary::Sub, .. } => "sub",
-            Self::Binary { op: Binary::Mul, .. } => "mul",
-            Self::Binary { op: Binary::Div, .. } => "div",
-            Self::Pool { kind: PoolKind::Max, .. } => "max pool",
-            Self::Pool { .. } => "average pool",
-            Self::AdaptiveAverage => "adaptive average pool",
-            Self::Reshape => "reshape",
-            Self::Transpose { .. } => "transpose",
-            Self::Slice { .. } => "slice",
-            Self::Concat { .. } => "concat",
-            Self::Gather { .. } => "gather channels",
-            Self::Resize { .. } => "resize",
-            Self::Equals(_) => "equals",
-            Self::Fill(_) => "fill",
-        }
-    }
-}
-
 impl Graph {
-    /// What the nodes compute, as the reference defines it.
+    /// The computation that was recorded, with the values of its weights.
+    ///
+    /// # Errors
+    ///
+    /// When it has an operation that there is no operator for.
+    pub(crate) fn of(recorded: zoo_graph::Graph) -> Result<Self, Error> {
+        let zoo_graph::Graph { values, nodes, input, outputs } = recorded;
+        let values = values.into_iter().map(|value| {
+            let constant = value.constant.map(|constant| constant.to_vec()).transpose()?;
+            Ok(Value { shape: value.shape, constant: constant.map(Arc::new) })
+        });
+        let values: Vec<Value> = values.collect::<Result<_, Error>>()?;
+        let nodes = nodes.into_iter().map(|node| {
+            let first = node.inputs.first().map(|&input| values[input].shape.as_slice());
+            let op = operator(&node.op, first.unwrap_or_default())?;
+            Ok(Node { op, inputs: node.inputs, output: node.output })
+        });
+        let nodes = nodes.collect::<Result<_, Error>>()?;
+        Ok(Self { values, nodes, input, outputs })
+    }
+
+    /// What the nodes compute, as their operators define it.
     #[cfg(test)]
     pub(crate) fn evaluate(&self, images: &[f32]) -> Vec<Vec<f32>> {
         let mut made: Vec<Option<Vec<f32>>> = vec![None; self.values.len()];
@@ -224,8 +66,7 @@ impl Graph {
                 (self.shape(value), data.expect("nodes are in order"))
             };
             let inputs: Vec<_> = node.inputs.iter().map(view).collect();
-            made[node.output] =
-                Some(crate::reference::evaluate(&node.op, &inputs, self.shape(node.output)));
+            made[node.output] = Some(node.op.evaluate(&inputs, self.shape(node.output)));
         }
         let output = |&value: &ValueId| made[value].clone().expect("outputs are made");
         self.outputs.iter().map(output).collect()
@@ -234,12 +75,12 @@ impl Graph {
     /// Adds a node and the value it makes.
     pub(crate) fn node(
         &mut self,
-        op: Op,
+        op: impl Operator,
         inputs: impl Into<Vec<ValueId>>,
         shape: impl Into<Vec<usize>>,
     ) -> ValueId {
         let output = self.value(shape);
-        self.nodes.push(Node { op, inputs: inputs.into(), output });
+        self.nodes.push(Node { op: Arc::new(op), inputs: inputs.into(), output });
         output
     }
 
@@ -294,5 +135,12 @@ impl Graph {
         for value in inputs.chain(&mut self.outputs).filter(|value| **value == from) {
             *value = to;
         }
+    }
+}
+
+impl Node {
+    /// The operator, where it is of this kind.
+    pub(crate) fn op_as<O: Operator>(&self) -> Option<&O> {
+        (&*self.op as &dyn std::any::Any).downcast_ref()
     }
 }

@@ -29,19 +29,18 @@
 //!
 //! ## How it is made
 //!
-//! `capture` turns what Burn's capture device recorded into a `graph`; the `passes` fold, fuse and
-//! rename; `plan::lower` chooses kernels and places in memory; `plan` runs the steps with its
-//! `threads`. `reference` says what each operation means.
+//! [`zoo_graph`] records what the model does. Each recorded operation becomes an operator of `ops`,
+//! which has a file for each. The `passes` fold and fuse operators. `plan::lower` asks each operator for
+//! the steps that compute it and finds places in memory; a [`Plan`] runs the steps with its
+//! `threads`.
 
-mod capture;
 mod compile;
 mod error;
 mod graph;
-mod kernels;
 mod memory;
+mod ops;
 mod passes;
 mod plan;
-mod reference;
 mod session;
 mod threads;
 

@@ -1,6 +1,6 @@
 //! Memory that vectors are read from.
 
-use crate::kernels::LANES;
+use zoo_simd::LANES;
 
 /// A vector's numbers.
 #[derive(Debug, Clone, Copy)]

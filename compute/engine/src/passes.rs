@@ -6,6 +6,7 @@
 mod activation;
 mod affine;
 mod batch;
+mod bias;
 mod channels;
 mod constants;
 mod dead;
@@ -22,6 +23,8 @@ pub(crate) fn run(graph: &mut Graph) -> usize {
     let batch = batch::split(graph);
     channels::gather(graph);
     images::everything_is_an_image(graph);
+    bias::add(graph);
+    affine::of_batch_norm(graph);
     dead::remove(graph);
     activation::recognise(graph);
     affine::fold(graph);

@@ -1,13 +1,16 @@
 //! From a graph to steps that only compute.
 
 pub(crate) mod buffers;
-pub(crate) mod conv;
-mod lower;
-mod make;
-mod steps;
+pub(crate) mod draft;
+mod formats;
+pub(crate) mod lower;
+mod peak;
+mod plain;
+pub(crate) mod rows;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod winograd;
 
 use std::fmt;
 use std::ops::Range;
@@ -15,11 +18,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kernels::{Isa, dispatch};
+use zoo_simd::{Isa, LANES};
+
 use crate::memory::{Aligned, Arena};
 use crate::threads::{Member, Threads};
 use crate::{Error, passes};
+use buffers::Location;
+use draft::Step;
 use lower::lower;
+use peak::Peak;
 
 /// The most items of a batch that a thread computes at once.
 const MOST_AT_ONCE: usize = 4;
@@ -41,35 +48,11 @@ pub struct Plan {
 #[derive(Debug)]
 struct Program {
     steps: Vec<Step>,
-    /// So many of the first steps are done for one item after the other.
-    in_turn: usize,
-    input: Place,
-    outputs: Vec<Place>,
-}
-
-/// Where the row-major numbers of each item lie.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    /// Of an item.
-    shape: Vec<usize>,
-    offset: usize,
-    /// From an item to the next; 0 where one after the other lies in the same place.
-    to_item: usize,
-}
-
-impl Place {
-    fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    fn at(&self, item: usize) -> usize {
-        self.offset + item * self.to_item
-    }
-
-    /// From an image to the next, where these images are what it holds.
-    fn to_image(&self, images: buffers::Images) -> usize {
-        if images.shape[0] == 1 { self.to_item } else { images.shape[1..].iter().product() }
-    }
+    /// So many of the first steps are done for one item after the other, the others for all items
+    /// that are computed at once.
+    per_item_prefix: usize,
+    input: Location,
+    outputs: Vec<Location>,
 }
 
 /// The images and what becomes of them.
@@ -101,18 +84,18 @@ impl Program {
             // SAFETY: the input is as long as an item, and no other thread has this part of it.
             unsafe { input.copy_from_nonoverlapping(images.as_ptr(), images.len()) }
             member.barrier();
-            (0..self.in_turn).for_each(|step| run(step, item..item + 1));
+            (0..self.per_item_prefix).for_each(|step| run(step, item..item + 1));
         }
-        (self.in_turn..self.steps.len()).for_each(|step| run(step, 0..items.len()));
+        (self.per_item_prefix..self.steps.len()).for_each(|step| run(step, 0..items.len()));
         if member.index == 0 {
             let mut outputs = batch.outputs.lock().expect("nobody panics here");
-            for (place, output) in self.outputs.iter().zip(outputs.iter_mut()) {
-                let parts = output.chunks_exact_mut(place.len().max(1)).skip(items.start);
+            for (location, output) in self.outputs.iter().zip(outputs.iter_mut()) {
+                let parts = output.chunks_exact_mut(location.len().max(1)).skip(items.start);
                 for (item, part) in parts.take(items.len()).enumerate() {
                     // SAFETY: the output is as long as this, and nobody writes it now.
                     unsafe {
                         part.as_mut_ptr()
-                            .copy_from_nonoverlapping(arena.at(place.at(item)), part.len())
+                            .copy_from_nonoverlapping(arena.at(location.at(item)), part.len())
                     }
                 }
             }
@@ -120,34 +103,6 @@ impl Program {
         // The next items are written where these were read.
         member.barrier();
     }
-}
-
-/// What a plan does at once.
-#[derive(Debug)]
-pub(crate) struct Step {
-    kind: Kind,
-    /// What it is, for people.
-    label: String,
-    shape: Vec<usize>,
-    /// Multiplications and additions.
-    operations: u64,
-    /// Bytes that are read and written at least.
-    bytes: u64,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Conv(Box<conv::Conv>),
-    Winograd(Box<winograd::Winograd>),
-    Depthwise(steps::Depthwise),
-    Pool(steps::Pool),
-    Elementwise(steps::Elementwise),
-    Gather(steps::Gather),
-    Shift(steps::Shift),
-    Resize(steps::Resize),
-    Import(Place, buffers::Images),
-    Export(buffers::Images, Place),
-    Plain(steps::Plain),
 }
 
 /// What a step of a plan is and costs.
@@ -242,7 +197,7 @@ impl Plan {
         if images.len() != expected {
             return Err(Error::Input { got: images.len(), expected });
         }
-        let outputs = program.outputs.iter().map(|place| vec![0.0; place.len() * items]);
+        let outputs = program.outputs.iter().map(|location| vec![0.0; location.len() * items]);
         let batch = Batch { images, outputs: Mutex::new(outputs.collect()) };
         let arenas: Vec<Arena> = arenas.iter_mut().map(Arena::of).collect();
         let alone = items - items % threads.count();
@@ -285,13 +240,8 @@ impl Plan {
 
     /// Bytes of packed weights.
     pub fn weight_bytes(&self) -> usize {
-        let length = |step: &Step| match &step.kind {
-            Kind::Conv(conv) => conv.weights_len(),
-            Kind::Winograd(conv) => conv.weights_len(),
-            Kind::Depthwise(depthwise) => depthwise.weights_len(),
-            _ => 0,
-        };
-        self.program.steps.iter().map(length).sum::<usize>() * size_of::<f32>()
+        let lengths = self.program.steps.iter().map(|step| step.work.weights_len());
+        lengths.sum::<usize>() * size_of::<f32>()
     }
 
     /// Bytes of everything else that the plan works in.
@@ -311,8 +261,8 @@ impl Plan {
 
     /// The shapes of the outputs.
     pub fn output_shapes(&self) -> impl Iterator<Item = Vec<usize>> {
-        self.program.outputs.iter().map(|place| {
-            let mut shape = place.shape.clone();
+        self.program.outputs.iter().map(|location| {
+            let mut shape = location.shape.clone();
             shape[0] *= self.batch;
             shape
         })
@@ -329,60 +279,24 @@ impl Plan {
                 member.barrier();
                 let start = Instant::now();
                 // SAFETY: the machine has the instructions.
-                std::hint::black_box(unsafe { dispatch!(isa, peak(ROUNDS)) });
+                std::hint::black_box(unsafe { isa.run(&Peak { rounds: ROUNDS }) });
                 member.barrier();
                 let mut best = best.lock().expect("nobody panics here");
                 *best = start.elapsed().min(*best);
             });
         }
         let best = best.into_inner().expect("nobody panics here");
-        let operations = ROUNDS * crate::kernels::lanes::PEAK_SUMS * crate::kernels::LANES * 2;
+        let operations = ROUNDS * peak::SUMS * LANES * 2;
         (operations * self.threads.count()) as f64 / best.as_secs_f64()
     }
 }
 
 impl Step {
     fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
-        match &self.kind {
-            Kind::Conv(conv) => {
-                steps::clear_margins(conv.cleared(), arena, items, member);
-                conv.run(arena, items, member);
-            }
-            Kind::Winograd(conv) => {
-                steps::clear_margins(conv.output, arena, items, member);
-                conv.run(arena, items, member);
-            }
-            Kind::Depthwise(step) => {
-                steps::clear_margins(step.output, arena, items, member);
-                step.run(arena, items, member);
-            }
-            Kind::Pool(step) => {
-                steps::clear_margins(step.output, arena, items, member);
-                step.run(arena, items, member);
-            }
-            Kind::Elementwise(step) => {
-                steps::clear_margins(step.output, arena, items, member);
-                step.run(arena, items, member);
-            }
-            Kind::Gather(step) => {
-                steps::clear_margins(step.output, arena, items, member);
-                step.run(arena, items, member);
-            }
-            Kind::Shift(step) => {
-                steps::clear_margins(step.output, arena, items, member);
-                step.run(arena, items, member);
-            }
-            Kind::Resize(step) => {
-                steps::clear_margins(step.output, arena, items, member);
-                step.run(arena, items, member);
-            }
-            Kind::Import(from, to) => {
-                steps::clear_margins(*to, arena, items, member);
-                steps::import(from, *to, arena, items, member);
-            }
-            Kind::Export(from, to) => steps::export(*from, to, arena, items, member),
-            Kind::Plain(step) => step.run(arena, items, member),
+        if let Some(images) = self.work.cleared() {
+            rows::clear_margins(images, arena, items, member);
         }
+        self.work.run(arena, items, member);
     }
 }
 

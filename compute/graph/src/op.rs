@@ -11,6 +11,7 @@ use burn::tensor::Slice;
 ///
 /// Images are `[N, C, H, W]`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Op {
     /// Inputs: images, weights `[out, in / groups, h, w]` and maybe a bias `[out]`.
     Conv {
@@ -104,6 +105,19 @@ pub enum Op {
         /// Burn's name of it.
         name: String,
     },
+}
+
+impl Op {
+    /// Its name, for messages; Burn's where it has no entry here.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Other { name } => name.clone(),
+            known => {
+                let text = format!("{known:?}");
+                text.chars().take_while(|c| c.is_alphanumeric()).collect()
+            }
+        }
+    }
 }
 
 /// A function of each element.

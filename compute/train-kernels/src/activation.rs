@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::lanes::vectorised;
 use crate::scratch::zeros;
+use crate::vectorized::vectorized;
 
-/// A function applied to each element.
+/// A function applied to each element, with PyTorch's constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
     /// `x`
@@ -56,7 +56,7 @@ impl Function for Identity {
     }
 }
 
-// Comparisons are such that what is no number stays none.
+// Comparisons are such that a NaN stays a NaN.
 impl Function for Relu {
     #[inline(always)]
     fn value(x: f32) -> f32 {
@@ -112,7 +112,8 @@ impl Function for HardSwish {
 impl Function for Sigmoid {
     #[inline(always)]
     fn value(x: f32) -> f32 {
-        1.0 / (1.0 + exp(-x))
+        // SAFETY: `f32` needs no special instructions.
+        unsafe { zoo_simd::sigmoid(x) }
     }
 
     #[inline(always)]
@@ -137,7 +138,8 @@ impl Function for HardSigmoid {
 impl Function for Tanh {
     #[inline(always)]
     fn value(x: f32) -> f32 {
-        2.0 * Sigmoid::value(2.0 * x) - 1.0
+        // SAFETY: `f32` needs no special instructions.
+        unsafe { zoo_simd::tanh(x) }
     }
 
     #[inline(always)]
@@ -145,32 +147,6 @@ impl Function for Tanh {
         let value = Self::value(x);
         1.0 - value * value
     }
-}
-
-/// `e^x` to about two units in the last place, as in Cephes' `expf`, in operations that vectors
-/// have.
-#[inline(always)]
-#[expect(clippy::excessive_precision, reason = "as they are published")]
-fn exp(x: f32) -> f32 {
-    /// Added to a small number, it leaves the nearest whole number in the last bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let x = if x > 88.0 { 88.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let n = rounded - ROUND;
-    let r = x - n * 0.693_359_375 + n * 2.121_944_4e-4;
-    let mut p = 1.987_569_150_0e-4;
-    for c in [
-        1.398_199_950_7e-3,
-        8.333_451_907_3e-3,
-        4.166_579_589_4e-2,
-        1.666_666_545_9e-1,
-        5.000_000_120_1e-1,
-    ] {
-        p = p * r + c;
-    }
-    let p = p * (r * r) + r + 1.0;
-    p * f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
 }
 
 /// Calls a function that is compiled for each activation.
@@ -195,7 +171,7 @@ pub(crate) use with_function;
 /// Numbers that a thread takes at once.
 const CHUNK: usize = 1 << 14;
 
-vectorised! {
+vectorized! {
     fn values<F: Function>(x: &[f32], out: &mut [f32]) {
         for (out, x) in out.iter_mut().zip(x) {
             *out = F::value(*x);
@@ -203,7 +179,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     fn values_of_sums<F: Function>(x: &[f32], y: &[f32], out: &mut [f32]) {
         for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
             *out = F::value(x + y);
@@ -211,7 +187,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     fn slopes<F: Function>(x: &[f32], grad: &mut [f32]) {
         for (grad, x) in grad.iter_mut().zip(x) {
             *grad *= F::slope(*x);
@@ -245,7 +221,7 @@ pub(crate) fn backward(activation: Activation, x: &[f32], grad: &mut [f32]) {
     });
 }
 
-vectorised! {
+vectorized! {
     fn add_all(sums: &mut [f32], numbers: &[f32]) {
         sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
     }
@@ -285,13 +261,5 @@ mod tests {
         check::<Sigmoid>(sigmoid);
         check::<HardSigmoid>(|x| ((x + 3.0) / 6.0).clamp(0.0, 1.0));
         check::<Tanh>(f64::tanh);
-    }
-
-    #[test]
-    fn exp_is_the_libraries() {
-        for i in -860..880 {
-            let x = i as f32 * 0.1;
-            assert!((exp(x) - x.exp()).abs() <= 4e-7 * x.exp(), "e^{x} = {}", exp(x));
-        }
     }
 }

@@ -8,15 +8,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::gemm::{Right, Tiling};
+use crate::gemm::{BLOCK, Right, Tiling};
 use crate::geometry::{Geometry, Run};
-use crate::lanes::{Isa, LANES};
 use crate::padded::{self, Padded};
 use crate::scratch::{Shared, with_scratch, zeros};
 use crate::transpose::{SLACK, transpose};
-
-/// Numbers of the right matrix that are packed at once: 1 MiB, half of a usual second cache.
-pub(crate) const BLOCK: usize = 1 << 18;
+use zoo_simd::{Isa, LANES};
 
 /// Steps of a weight gradient's sum that are packed at once.
 const STEPS: usize = 256;
@@ -221,8 +218,8 @@ fn read(g: &Geometry, x: &[f32], reads: &[Read], row: &mut [f32]) {
     }
 }
 
-/// The input's gradient where kernels take steps: what each place gives is added to what its
-/// kernel saw.
+/// The input's gradient of a strided convolution. The gradient of each output pixel is multiplied by
+/// the kernels and added to the input pixels that its window covers.
 fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
     let [group_in, group_out] = g.group();
     let rows = group_in * g.taps();

@@ -8,8 +8,9 @@
 use rayon::prelude::*;
 
 use crate::geometry::Geometry;
-use crate::lanes::{LANES, total, vectorised};
 use crate::scratch::{with_scratch, zeros};
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 /// Where things lie in a channel's scratch memory.
 pub(crate) struct Layout {
@@ -114,7 +115,7 @@ impl Layout {
 /// Numbers behind a plane that vectors may read.
 pub(crate) const MARGIN: usize = 4 * LANES;
 
-vectorised! {
+vectorized! {
     fn every_second(x: &[f32], out: &mut [f32]) {
         let (pairs, _) = x.as_chunks::<2>();
         let Some((last, most)) = out.split_last_mut() else { return };
@@ -126,7 +127,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// Sums of all taps; `x` begins `before` numbers ahead of where a tap of offset 0 reads.
     fn correlate(x: &[f32], before: usize, taps: &[(isize, f32)], bias: f32, out: &mut [f32]) {
         let (chunks, []) = out.as_chunks_mut::<MARGIN>() else {
@@ -146,7 +147,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `Σ a · b`
     fn dot(a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; MARGIN];

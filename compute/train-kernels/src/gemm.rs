@@ -5,7 +5,7 @@
 //! panels, stays in registers. Every sum is made in the order of its terms, so that a result
 //! does not depend on how the work was divided.
 
-use crate::lanes::{Isa, LANES, Lanes};
+use zoo_simd::{Instructions, Isa, Kernel, LANES, Lanes};
 
 /// How a product is cut into tiles.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,11 @@ pub(crate) struct Tiling {
 /// The most numbers of a tile.
 const TILE: usize = 14 * 2 * LANES;
 
-type Kernel = unsafe fn(&[u32], *const f32, *const f32, *mut f32);
+/// Numbers of a matrix that are packed at once: 1 MiB, half of a usual second cache.
+pub(crate) const BLOCK: usize = 1 << 18;
+
+/// The function that computes tiles of some size.
+type TileFn = unsafe fn(&[u32], *const f32, *const f32, *mut f32);
 
 /// A right matrix, as its panels lie in memory.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +45,7 @@ impl Tiling {
             Isa::Avx512 => (14, 2),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => (6, 1),
-            Isa::Portable => (4, 1),
+            _ => (4, 1),
         };
         // Panels as equal as they can be, so that the last one is not mostly empty.
         let panels = rows.div_ceil(most_rows).max(1);
@@ -49,11 +53,11 @@ impl Tiling {
         Self { isa, rows: rows.div_ceil(panels).max(1), columns: vectors * LANES }
     }
 
-    fn kernel(self) -> Kernel {
-        macro_rules! kernel {
-            ($module:ident, $vectors:literal, $($rows:literal)*) => {
+    fn tile_fn(self) -> TileFn {
+        macro_rules! pick {
+            ($instructions:ident, $vectors:literal, $($rows:literal)*) => {
                 match self.rows {
-                    $($rows => $module::tile::<$rows, $vectors>,)*
+                    $($rows => tile::<zoo_simd::$instructions, $rows, $vectors>,)*
                     rows => unreachable!("no tile has {rows} rows"),
                 }
             };
@@ -61,13 +65,13 @@ impl Tiling {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if self.columns == LANES => {
-                kernel!(avx512, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+                pick!(Avx512, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => kernel!(avx512, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            Isa::Avx512 => pick!(Avx512, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => kernel!(avx2, 1, 1 2 3 4 5 6),
-            Isa::Portable => kernel!(portable, 1, 1 2 3 4),
+            Isa::Avx2 => pick!(Avx2, 1, 1 2 3 4 5 6),
+            _ => pick!(Portable, 1, 1 2 3 4),
         }
     }
 
@@ -93,17 +97,58 @@ impl Tiling {
         let Right { numbers, panels, stride, steps } = right;
         let reach = steps.iter().max().map_or(0, |last| *last as usize + self.columns);
         assert!(panels.saturating_sub(1) * stride + reach <= numbers.len(), "panels are whole");
-        let kernel = self.kernel();
+        let tile_fn = self.tile_fn();
         let mut tile = [0.0; TILE];
         let tile = &mut tile[..self.rows * self.columns];
         for (i, left) in left.chunks_exact(self.rows * steps.len()).enumerate() {
             for j in 0..panels {
                 let right = &numbers[j * stride..];
                 // SAFETY: the machine has the instructions of `isa`; the left panel has the
-                // kernel's rows for each step, the right one was found to have its columns, and
+                // tile's rows for each step, the right one was found to have its columns, and
                 // the tile holds their product.
-                unsafe { kernel(steps, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) };
+                unsafe { tile_fn(steps, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) };
                 store(i, j, tile);
+            }
+        }
+    }
+}
+
+/// A product of two panels: of `M` rows and `N` vectors of columns.
+struct Tile<'a, const M: usize, const N: usize> {
+    steps: &'a [u32],
+    left: *const f32,
+    right: *const f32,
+    out: *mut f32,
+}
+
+impl<const M: usize, const N: usize> Kernel for Tile<'_, M, N> {
+    type Output = ();
+
+    /// # Safety
+    ///
+    /// The machine has the instructions of `V`; `left` holds `M` numbers for each step, `right`
+    /// `N · 16` from each of `steps` on, and `out` `M · N · 16`.
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[V::splat(0.0); N]; M];
+            for (step, at) in self.steps.iter().enumerate() {
+                let mut columns = [V::splat(0.0); N];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = V::load(self.right.add(*at as usize + j * LANES));
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let row = V::splat(*self.left.add(step * M + i));
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = row.mul_add(column, *sum);
+                    }
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                for (j, sum) in sums.iter().enumerate() {
+                    sum.store(self.out.add((i * N + j) * LANES));
+                }
             }
         }
     }
@@ -111,64 +156,16 @@ impl Tiling {
 
 /// # Safety
 ///
-/// The machine has the instructions of `V`; `left` holds `M` numbers for each step, `right` `N · 16`
-/// from each of `steps` on, and `out` `M · N · 16`.
-#[inline(always)]
-unsafe fn tile<V: Lanes, const M: usize, const N: usize>(
+/// The machine has the instructions; and as of [`Tile`].
+unsafe fn tile<I: Instructions, const M: usize, const N: usize>(
     steps: &[u32],
     left: *const f32,
     right: *const f32,
     out: *mut f32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [[V::splat(0.0); N]; M];
-        for (step, at) in steps.iter().enumerate() {
-            let mut columns = [V::splat(0.0); N];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = V::load(right.add(*at as usize + j * LANES));
-            }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let row = V::splat(*left.add(step * M + i));
-                for (sum, column) in sums.iter_mut().zip(columns) {
-                    *sum = row.mul_add(column, *sum);
-                }
-            }
-        }
-        for (i, sums) in sums.iter().enumerate() {
-            for (j, sum) in sums.iter().enumerate() {
-                sum.store(out.add((i * N + j) * LANES));
-            }
-        }
-    }
+    unsafe { I::run(&Tile::<M, N> { steps, left, right, out }) }
 }
-
-/// Compiles the tiles for an instruction set.
-macro_rules! tiles {
-    ($module:ident, $lanes:ty $(, $feature:literal)?) => {
-        mod $module {
-            /// # Safety
-            ///
-            /// As of [`super::tile`].
-            $(#[target_feature(enable = $feature)])?
-            pub(super) unsafe fn tile<const M: usize, const N: usize>(
-                steps: &[u32],
-                left: *const f32,
-                right: *const f32,
-                out: *mut f32,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { super::tile::<$lanes, M, N>(steps, left, right, out) }
-            }
-        }
-    };
-}
-
-tiles!(portable, [f32; crate::lanes::LANES]);
-#[cfg(target_arch = "x86_64")]
-tiles!(avx512, std::arch::x86_64::__m512, "avx512f,avx512dq,fma");
-#[cfg(target_arch = "x86_64")]
-tiles!(avx2, [std::arch::x86_64::__m256; 2], "avx2,fma");
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,6 @@ mod conv;
 mod depthwise;
 mod gemm;
 mod geometry;
-mod lanes;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod norm;
@@ -34,6 +33,7 @@ mod plane;
 mod pool;
 mod scratch;
 mod transpose;
+mod vectorized;
 
 pub use activation::Activation;
 pub use ops::{

@@ -6,8 +6,9 @@
 use rayon::prelude::*;
 
 use crate::activation::{Activation, Function, with_function};
-use crate::lanes::{LANES, total, vectorised};
 use crate::scratch::zeros;
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 /// What a channel's numbers are normalised by.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,7 @@ impl Shape {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `Σ (x - mean)ⁿ` for n of 1 and 2
     fn moments(x: &[f32], mean: f32) -> [f64; 2] {
         let mut sums = [[0.0_f32; 2 * LANES]; 2];
@@ -76,7 +77,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     fn apply<F: Function>(x: &[f32], line: [f32; 3], out: &mut [f32]) {
         for (out, x) in out.iter_mut().zip(x) {
             *out = F::value((x - line[0]) * line[1] + line[2]);
@@ -84,7 +85,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// Takes the gradient through the activation; returns `Σ g` and `Σ g · (x - mean)`.
     fn sums<F: Function>(x: &[f32], line: [f32; 3], grad: &mut [f32]) -> [f64; 2] {
         let mut sums = [[0.0_f32; 2 * LANES]; 2];
@@ -110,7 +111,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `grad · line[0] + x · line[1] + line[2]`
     fn combine(x: &[f32], line: [f32; 3], grad: &mut [f32]) {
         for (grad, x) in grad.iter_mut().zip(x) {

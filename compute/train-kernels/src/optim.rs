@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::lanes::{LANES, total, vectorised};
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 /// One step of an optimiser for weights `w` with a gradient `g`, as Burn's take it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,7 +20,7 @@ pub struct Step {
     pub time: usize,
 }
 
-/// How an optimiser makes steps of gradients. Moments are 0 before the first one.
+/// How an optimizer makes steps of gradients. Moments are 0 before the first one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// SGD with Nesterov's momentum: `v ← μ·v + g`, `w ← w - rate·(g + μ·v)`.
@@ -56,7 +57,7 @@ impl Rule {
     }
 }
 
-vectorised! {
+vectorized! {
     fn nesterov(w: &mut [f32], g: &[f32], v: &mut [f32], decay: [f32; 2], rate: f32, momentum: f32) {
         for ((w, g), v) in w.iter_mut().zip(g).zip(v) {
             let g = g + decay[0] * *w;
@@ -66,7 +67,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `unbias` holds what `m` and `√v` are multiplied by, the learning rate included.
     fn adam(
         w: &mut [f32],
@@ -87,7 +88,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     fn rms_prop(
         w: &mut [f32],
         g: &[f32],
@@ -107,7 +108,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `Σ x²`
     fn squares(x: &[f32]) -> f64 {
         let mut sums = [0.0_f32; 2 * LANES];

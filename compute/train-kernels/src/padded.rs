@@ -1,4 +1,4 @@
-//! Convolutions that take no steps, on a copy of the input with its padding.
+//! Convolutions without a stride, on a copy of the input with its padding.
 //!
 //! Places of the output are counted along the rows of the copy, so those where a row ends are
 //! computed too, and thrown away. A tap then reads what lies one after the other, however short
@@ -8,10 +8,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::conv::BLOCK;
+use crate::gemm::BLOCK;
 use crate::geometry::{Geometry, Run};
-use crate::lanes::{Isa, LANES, Lanes, total};
 use crate::scratch::with_scratch;
+use crate::vectorized::total;
+use zoo_simd::{Isa, Kernel, LANES, Lanes};
 
 /// Places whose products are summed at once for a weight gradient, where an image has fewer.
 const STRETCH: usize = 1 << 11;
@@ -43,8 +44,8 @@ pub(crate) fn has_few_weights(g: &Geometry) -> bool {
 }
 
 impl Padded {
-    /// The copy of an image's group; none where kernels take steps or see a single place, and where
-    /// the copy would not stay in the second cache.
+    /// The copy of an image's group; none for strided and 1×1 convolutions, and where the copy would
+    /// not stay in the second cache.
     pub(crate) fn of(g: &Geometry) -> Option<Self> {
         let [rows, width] =
             [0, 1].map(|axis| g.output[axis] + g.dilation[axis] * (g.kernel[axis] - 1));
@@ -178,81 +179,77 @@ fn products(isa: Isa, left: &[f32], len: usize, right: &[f32], steps: &[u32], su
     let rows = left.len() / len;
     let reach = steps.iter().max().map_or(0, |last| *last as usize + len);
     assert!(len.is_multiple_of(LANES) && reach <= right.len() && sums.len() == rows * steps.len());
+    macro_rules! products {
+        ($m:literal, $n:literal) => {
+            Products::<$m, $n> { left, len, right, steps, sums: sums.as_mut_ptr() }
+        };
+    }
     // SAFETY: the machine has the instructions, and all that is read was just found to be there.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(left, len, right, steps, sums),
+            Isa::Avx512 => isa.run(&products!(4, 6)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(left, len, right, steps, sums),
-            Isa::Portable => blocks::<[f32; LANES], 2, 2>(left, len, right, steps, sums),
+            Isa::Avx2 => isa.run(&products!(2, 2)),
+            _ => Isa::Portable.run(&products!(2, 2)),
         }
     }
 }
 
-/// # Safety
-///
-/// As of [`blocks`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,fma")]
-unsafe fn avx512(left: &[f32], len: usize, right: &[f32], steps: &[u32], sums: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    unsafe { blocks::<std::arch::x86_64::__m512, 4, 6>(left, len, right, steps, sums) }
-}
-
-/// # Safety
-///
-/// As of [`blocks`].
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(left: &[f32], len: usize, right: &[f32], steps: &[u32], sums: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    unsafe { blocks::<[std::arch::x86_64::__m256; 2], 2, 2>(left, len, right, steps, sums) }
-}
-
-/// # Safety
-///
-/// The machine has the instructions of `V`; rows of `left` have `len` numbers, whole vectors, and
-/// `right` has as many from each of `steps` on.
-#[inline(always)]
-unsafe fn blocks<V: Lanes, const M: usize, const N: usize>(
-    left: &[f32],
+/// The sums of [`products`], `M` rows and `N` of the steps at once.
+struct Products<'a, const M: usize, const N: usize> {
+    left: &'a [f32],
     len: usize,
-    right: &[f32],
-    steps: &[u32],
-    sums: &mut [f32],
-) {
-    let rows = left.len() / len;
-    for row in (0..rows).step_by(M) {
-        for column in (0..steps.len()).step_by(N) {
-            // Where there are no more, the last one is taken again.
-            let lefts: [_; M] = std::array::from_fn(|i| &left[(row + i).min(rows - 1) * len..]);
-            let rights: [_; N] = std::array::from_fn(|j| {
-                &right[steps[(column + j).min(steps.len() - 1)] as usize..]
-            });
-            // SAFETY: the caller's promise.
-            let block = unsafe {
-                let mut block = [[V::splat(0.0); N]; M];
-                for at in (0..len).step_by(LANES) {
-                    let mut columns = [V::splat(0.0); N];
-                    for (column, right) in columns.iter_mut().zip(rights) {
-                        *column = V::load(right.as_ptr().add(at));
-                    }
-                    for (left, sums) in lefts.iter().zip(&mut block) {
-                        let row = V::load(left.as_ptr().add(at));
-                        for (sum, column) in sums.iter_mut().zip(columns) {
-                            *sum = row.mul_add(column, *sum);
+    right: &'a [f32],
+    steps: &'a [u32],
+    /// For each row one for each of the steps.
+    sums: *mut f32,
+}
+
+impl<const M: usize, const N: usize> Kernel for Products<'_, M, N> {
+    type Output = ();
+
+    /// # Safety
+    ///
+    /// The machine has the instructions of `V`; rows of `left` have `len` numbers, whole vectors,
+    /// `right` has as many from each of `steps` on, and all sums are there.
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(&self) {
+        let &Self { left, len, right, steps, sums } = self;
+        let rows = left.len() / len;
+        for row in (0..rows).step_by(M) {
+            for column in (0..steps.len()).step_by(N) {
+                // Where there are no more, the last one is taken again.
+                let lefts: [_; M] = std::array::from_fn(|i| &left[(row + i).min(rows - 1) * len..]);
+                let rights: [_; N] = std::array::from_fn(|j| {
+                    &right[steps[(column + j).min(steps.len() - 1)] as usize..]
+                });
+                // SAFETY: the caller's promise.
+                let block = unsafe {
+                    let mut block = [[V::splat(0.0); N]; M];
+                    for at in (0..len).step_by(LANES) {
+                        let mut columns = [V::splat(0.0); N];
+                        for (column, right) in columns.iter_mut().zip(rights) {
+                            *column = V::load(right.as_ptr().add(at));
+                        }
+                        for (left, sums) in lefts.iter().zip(&mut block) {
+                            let row = V::load(left.as_ptr().add(at));
+                            for (sum, column) in sums.iter_mut().zip(columns) {
+                                *sum = row.mul_add(column, *sum);
+                            }
                         }
                     }
-                }
-                block
-            };
-            for (row, block) in (row..rows).zip(block) {
-                for (column, lanes) in (column..steps.len()).zip(block) {
-                    let mut numbers = [0.0; LANES];
-                    // SAFETY: the array holds a vector.
-                    unsafe { lanes.store(numbers.as_mut_ptr()) };
-                    sums[row * steps.len() + column] += total(numbers);
+                    block
+                };
+                for (row, block) in (row..rows).zip(block) {
+                    for (column, lanes) in (column..steps.len()).zip(block) {
+                        let mut numbers = [0.0; LANES];
+                        // SAFETY: the array holds a vector, and there is a sum for each row and step.
+                        unsafe {
+                            lanes.store(numbers.as_mut_ptr());
+                            *sums.add(row * steps.len() + column) += total(numbers);
+                        }
+                    }
                 }
             }
         }

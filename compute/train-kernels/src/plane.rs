@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::lanes::{LANES, total, vectorised};
 use crate::scratch::zeros;
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
-vectorised! {
+vectorized! {
     fn sum(x: &[f32]) -> f32 {
         let mut sums = [0.0; 2 * LANES];
         let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
@@ -18,7 +19,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     /// `Σ a · b`
     fn dot(a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; 2 * LANES];
@@ -33,7 +34,7 @@ vectorised! {
     }
 }
 
-vectorised! {
+vectorized! {
     fn multiply(x: &[f32], factor: f32, out: &mut [f32]) {
         out.iter_mut().zip(x).for_each(|(out, x)| *out = x * factor);
     }

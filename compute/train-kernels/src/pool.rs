@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 use crate::depthwise::{self, Layout, MARGIN};
 use crate::geometry::Geometry;
-use crate::lanes::vectorised;
 use crate::scratch::{with_scratch, zeros};
+use crate::vectorized::vectorized;
 
 /// Taps that a byte tells apart.
 pub(crate) const MOST_TAPS: usize = 256;
 
-vectorised! {
+vectorized! {
     /// The largest number that the taps read, and which tap it was; the first one of equals.
     fn largest(x: &[f32], taps: &[usize], out: &mut [f32], found: &mut [f32]) {
         let (out, _) = out.as_chunks_mut::<MARGIN>();
@@ -22,7 +22,7 @@ vectorised! {
                 let start = i * MARGIN + offset;
                 let x: &[f32; MARGIN] = x[start..].first_chunk().expect("planes have a margin");
                 for lane in 0..MARGIN {
-                    // What is no number goes on as in PyTorch.
+                    // A NaN is the largest, as in PyTorch.
                     let is_larger = x[lane] > most[lane] || x[lane].is_nan();
                     most[lane] = if is_larger { x[lane] } else { most[lane] };
                     at[lane] = if is_larger { tap as f32 } else { at[lane] };
@@ -73,7 +73,7 @@ pub(crate) fn max_gradient(g: &Geometry, grad: &[f32], taps: &[u8]) -> Vec<f32> 
             let window = [place / g.output[1] * g.stride[0], place % g.output[1] * g.stride[1]];
             let [row, column] = [0, 1].map(|axis| {
                 let at = window[axis].wrapping_add_signed(offsets[usize::from(*tap)][axis]);
-                // Outside of the input is only what has no number in its window.
+                // A window without a number above -∞ takes its first tap, which may lie outside.
                 at.min(g.input[axis] - 1)
             });
             out[row * g.input[1] + column] += grad;

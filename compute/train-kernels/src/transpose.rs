@@ -1,6 +1,6 @@
 //! Lines of numbers become panels: all first numbers side by side, then all second ones.
 
-use crate::lanes::LANES;
+use zoo_simd::LANES;
 
 /// Numbers that may be overwritten behind a panel.
 pub(crate) const SLACK: usize = LANES;

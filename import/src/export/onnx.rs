@@ -261,7 +261,7 @@ impl Writer<'_> {
                 let inputs = vec![self.name(node.inputs[0])?, self.floats(&[0], &[]), scales];
                 self.node("Resize", inputs, &attributes, node.output)
             }
-            Op::Other { name } => Err(format!("its operation {name} is not translated")),
+            op => Err(format!("its operation {} is not translated", op.name())),
         }
     }
 

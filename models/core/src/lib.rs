@@ -27,7 +27,7 @@ pub mod decode;
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
 pub use deepened::{Deepened, HiddenLayer};
 pub use head::Head;
-pub use keys::KeyLayout;
+pub use keys::{KeyLayout, Texts};
 pub use panics::{Panicked, catch, is_catching};
 pub use parameters::{
     Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,

@@ -7,7 +7,6 @@ use zoo_core::ImageSegmenter;
 
 use super::{classes_to_tensor, cross_entropy_and_dice};
 use crate::evaluate::shape_of;
-use crate::forward::Forward;
 use crate::images::prefetch;
 use crate::observer::percent;
 use crate::task::Evaluation;
@@ -95,7 +94,7 @@ pub(super) fn evaluate<M: ImageSegmenter>(
         (masked, values)
     };
     let mut sums = Sums::new(names.len());
-    let mut forward = Forward::new(model, device, batching.engine_threads, M::forward);
+    let mut session = batching.session(model, device);
     let batches = count.div_ceil(batching.batch_size);
     prefetch(0..batches, batching.workers, load, |loaded| {
         for (batch, (masked, values)) in loaded.enumerate() {
@@ -103,7 +102,8 @@ pub(super) fn evaluate<M: ImageSegmenter>(
             if masked.is_empty() {
                 continue;
             }
-            let logits = match forward.run(values, shape_of(masked.len(), images)) {
+            let shape = shape_of(masked.len(), images);
+            let logits = match session.run_tensor("logits", values, shape, M::forward) {
                 // One logit alone is the second class's, beside 0 for the first.
                 logits if logits.dims()[1] == 1 => {
                     Tensor::cat(vec![logits.zeros_like(), logits], 1)

@@ -4,13 +4,13 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_zoo::record::{ModelCard, Record, Seen, is_record_file, write_atomically};
+use burn_zoo::record::{ModelCard, Seen, write_atomically};
 use burn_zoo::train::{
     Answer, Batching, Budget, ClassScore, Classification, ClassificationEvaluation, Dataset,
     Evaluation, Event, Images, Label, Mask, Observer, PixelAnswer, PixelClass, Segmentation,
     SegmentationEvaluation, Task, confusion_image,
 };
-use burn_zoo::{Backend, Network, default_threads};
+use burn_zoo::{Network, default_threads};
 use image::ImageFormat;
 use serde::Serialize;
 
@@ -65,17 +65,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         ensure_apart(Path::new(&args.data), path)?;
     }
     let device = args.run.device()?;
-    let (network, card) = args.model.load(&device)?.into_parts()?;
+    let model = args.model.load(&device)?;
+    let seen = model.seen().clone();
+    let (network, card) = model.into_parts()?;
     let labels = labels(&card);
     match network {
         Network::Segmenter(network) => {
             let dataset = Dataset::open_masks_for(&args.data, &labels)?;
-            evaluate::<Segmentation<_>>(args, &network, &card, dataset, 1, &device)
+            evaluate::<Segmentation<_>>(args, &network, (&card, &seen), dataset, 1, &device)
         }
         network => {
             let network = network.into_classifier()?;
             let dataset = Dataset::open_for(&args.data, &labels)?;
-            evaluate::<Classification<_>>(args, &network, &card, dataset, 32, &device)
+            evaluate::<Classification<_>>(args, &network, (&card, &seen), dataset, 32, &device)
         }
     }
 }
@@ -99,7 +101,7 @@ fn labels(card: &ModelCard) -> Vec<String> {
 fn evaluate<T: Task>(
     args: &Args,
     network: &T::Model,
-    card: &ModelCard,
+    (card, seen): (&ModelCard, &Seen),
     mut dataset: Dataset<T::Label>,
     batch_size: usize,
     device: &Device,
@@ -108,7 +110,7 @@ where
     T::Evaluation: Results<T::Label>,
 {
     let mut bars = Bars::default();
-    dataset.leave_out(&seen(args.model.weights.as_deref())?, default_threads(), &mut bars);
+    dataset.leave_out(seen, default_threads(), &mut bars);
     for warning in &dataset.warnings {
         bars.on(&Event::Warning(warning));
     }
@@ -117,7 +119,7 @@ where
     let batching = Batching {
         batch_size: args.batch_size.unwrap_or(batch_size),
         workers: default_threads(),
-        engine_threads: (args.run.backend == Backend::Cpu).then(default_threads),
+        engine: true,
     };
     let names = &dataset.classes;
     let evaluation = T::evaluate(network, &images, names, batching, device, &mut bars);
@@ -140,18 +142,6 @@ where
         Format::Text => write!(out, "{}", evaluation.text())?,
     }
     Ok(if evaluation.unreadable() > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
-}
-
-/// What a record says that its network was trained on; nothing where the weights are no record.
-///
-/// # Errors
-///
-/// When it can't be read.
-pub(crate) fn seen(weights: Option<&Path>) -> anyhow::Result<Seen> {
-    match weights {
-        Some(path) if is_record_file(path)? => Ok(Record::open(path)?.seen()?),
-        _ => Ok(Seen::default()),
-    }
 }
 
 /// Writes a row for each image, as JSON lines where the file is called so.

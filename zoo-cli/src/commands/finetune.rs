@@ -5,26 +5,17 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use burn::tensor::Device;
-use burn_zoo::models::{Background, Preprocess};
-use burn_zoo::record::{ModelCard, write_atomically};
 use burn_zoo::train::config::ModelConfig;
-use burn_zoo::train::{
-    self, CHECKPOINT, Classification, Config, Dataset, Evaluation, Fitted, IMAGES, LINEAR, Lock,
-    MODEL, Segmentation, Source, Task, TaskKind, Trained, duration, epochs_done,
-};
-use burn_zoo::{Backend, EMBEDDED, Model, Network, default_threads, ensure_held, set_threads};
+use burn_zoo::train::{Config, Fitted, Lock, Run, TaskKind, duration};
+use burn_zoo::{CONFIG, EMBEDDED, Error, Finetuned, Model, ensure_no_run, set_threads};
 
 use crate::Outcome;
-use crate::commands::eval;
-use crate::flags::{SettingFlags, in_flags};
+use crate::flags::SettingFlags;
 use crate::options::{DeviceName, RunOptions, keep_memory, load};
-use crate::output::{classes, images};
+use crate::output::images;
 use crate::progress::Bars;
-
-/// The name of the settings in a run's folder.
-const CONFIG: &str = "config.toml";
 
 /// `zoo finetune`
 #[derive(Debug, clap::Args)]
@@ -89,7 +80,20 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    finetune(args).map_err(|error| args.settings.explain(error))
+    finetune(args).map_err(|error| match error.downcast_ref() {
+        Some(Error::RunExists(folder)) => anyhow!(
+            "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
+             another folder",
+            folder.display()
+        ),
+        Some(Error::EpochsDone { folder, done }) => anyhow!(
+            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
+            folder.display(),
+            2 * done
+        ),
+        Some(Error::NotASegmenter(_)) => anyhow!("{error}\nhint: --model unet"),
+        _ => args.settings.explain(error),
+    })
 }
 
 fn finetune(args: &Args) -> anyhow::Result<Outcome> {
@@ -104,35 +108,17 @@ fn finetune(args: &Args) -> anyhow::Result<Outcome> {
         config.recipe.accumulate = config.recipe.accumulate.max(devices.len());
     }
     let folder = folder(args, &config)?;
-    let run = Learning { args, config: &config, folder: &folder, devices: &devices };
-    let (path, val_fraction) = (data_path(&config)?, config.data.val_fraction);
-    match config.data.task {
-        TaskKind::Classify => {
-            let dataset = Dataset::open(path, val_fraction, config.seed)?;
-            let (network, card) = network(&config, dataset.classes.len(), &devices)?;
-            let network = network.into_classifier()?;
-            run.learn::<Classification<_>>(network, &card, dataset, |dataset| {
-                // A source of many images in a file has no files to list.
-                if matches!(dataset.train[0].source, Source::File(_)) {
-                    dataset.write_list(&folder.join(IMAGES))?;
-                }
-                Ok(())
-            })
-        }
-        TaskKind::Segment => {
-            let dataset = Dataset::open_masks(path, val_fraction, config.seed)?;
-            let (network, card) = network(&config, dataset.classes.len(), &devices)?;
-            let Network::Segmenter(network) = network else {
-                bail!("{} names images, not pixels\nhint: --model unet", card.variant);
-            };
-            run.learn::<Segmentation<_>>(network, &card, dataset, |_| Ok(()))
-        }
-    }
-}
-
-/// Where the images are.
-fn data_path(config: &Config) -> anyhow::Result<&str> {
-    config.data.path.as_deref().context("no images are named\nhint: zoo finetune FOLDER")
+    let model = model(&config, &devices[0])?;
+    let stop = stop_on_interrupt()?;
+    let mut run = Run {
+        folder: &folder,
+        device: &devices[0],
+        others: &devices[1..],
+        resume: args.resume.is_some(),
+        stop: &stop,
+        observer: &mut Bars::default(),
+    };
+    conclude(&config, &folder, &model.finetune(&config, &mut run)?)
 }
 
 /// Where to train: on one device or several.
@@ -143,108 +129,9 @@ fn places(args: &Args) -> Vec<DeviceName> {
     }
 }
 
-/// What a run is told, whatever is learned.
-struct Learning<'a> {
-    args: &'a Args,
-    config: &'a Config,
-    folder: &'a Path,
-    devices: &'a [Device],
-}
-
-impl Learning<'_> {
-    /// Trains a network; `write_list` is called where the run is a new one.
-    fn learn<T: Task>(
-        &self,
-        network: T::Model,
-        card: &ModelCard,
-        mut dataset: Dataset<T::Label>,
-        write_list: impl FnOnce(&Dataset<T::Label>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Outcome> {
-        let Self { args, config, folder, devices } = *self;
-        let mut bars = Bars::default();
-        let weights = config.model.weights.as_deref().map(Path::new);
-        let weights = weights.filter(|path| config.model.pretrained && path.is_file());
-        let before = eval::seen(weights)?;
-        dataset.compare(&before, card.preprocess.background, config.workers(), &mut bars);
-        for warning in &dataset.warnings {
-            eprintln!("zoo: {}", in_flags(warning));
-        }
-        let layers = match (config.data.task, config.recipe.do_fine_tuning) {
-            (TaskKind::Segment, _) => "",
-            (TaskKind::Classify, true) => ", all layers",
-            (TaskKind::Classify, false) => ", the classifier only",
-        };
-        eprintln!(
-            "{}, {} to train on, {} to validate with; {}{layers}",
-            classes(dataset.classes.len()),
-            images(dataset.train.len()),
-            dataset.val.len(),
-            card.variant
-        );
-        let _lock = prepare(args, config, folder)?;
-        if args.resume.is_none() {
-            write_list(&dataset)?;
-        }
-        let stop = stop_on_interrupt()?;
-        let mut run = train::Run {
-            folder,
-            device: &devices[0],
-            others: &devices[1..],
-            engine_threads: (places(args)[0] == DeviceName::Local(Backend::Cpu))
-                .then(default_threads),
-            resume: args.resume.is_some(),
-            stop: &stop,
-            observer: &mut bars,
-        };
-        let trained = train::train::<T>(network, card, &dataset, config, &mut run)?;
-        conclude(config, folder, &trained)
-    }
-}
-
-/// Makes the run's folder, keeps others from writing there, and writes the run's settings.
-fn prepare(args: &Args, config: &Config, folder: &Path) -> anyhow::Result<Lock> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let lock = Lock::of(folder)?;
-    if args.resume.is_none() {
-        // Another process may have begun and ended in the meantime.
-        ensure_free(folder)?;
-    } else if args.settings.has("recipe.epochs")
-        && let Some(done) = epochs_done(folder)?
-    {
-        let epochs = config.recipe.epochs;
-        ensure!(
-            epochs >= done,
-            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
-            folder.display(),
-            2 * done
-        );
-    }
-    if args.resume.is_none() || args.settings.has("recipe.epochs") {
-        let text = config.to_toml();
-        write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
-    }
-    Ok(lock)
-}
-
-/// Refuses a folder with another run in it.
-fn ensure_free(folder: &Path) -> anyhow::Result<()> {
-    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
-    ensure!(
-        !has_run(folder) && !has_run(&folder.join(LINEAR)),
-        "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
-         another folder",
-        folder.display()
-    );
-    Ok(())
-}
-
 /// Says what came of it.
-fn conclude<T: Task>(
-    config: &Config,
-    folder: &Path,
-    Trained { fitted, evaluation, unreadable, .. }: &Trained<T>,
-) -> anyhow::Result<Outcome> {
+fn conclude(config: &Config, folder: &Path, done: &Finetuned) -> anyhow::Result<Outcome> {
+    let Finetuned { fitted, model, result, unreadable } = done;
     if fitted.was_interrupted {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
         return Ok(Outcome::Interrupted);
@@ -262,13 +149,13 @@ fn conclude<T: Task>(
         0 => "the classifier alone".to_owned(),
         epoch => format!("epoch {epoch}"),
     });
-    let result = evaluation.as_ref().map(|evaluation| {
-        let facts = evaluation.facts().into_iter().map(|(number, what)| format!("{what} {number}"));
-        format!("{} on {}", facts.collect::<Vec<_>>().join(", "), images(evaluation.images()))
+    let result = result.as_ref().map(|(facts, count)| {
+        let facts = facts.iter().map(|(number, what)| format!("{what} {number}"));
+        format!("{} on {}", facts.collect::<Vec<_>>().join(", "), images(*count))
     });
     let parts = [epoch, result, Some(seconds(fitted))];
     let text: Vec<_> = parts.into_iter().flatten().collect();
-    writeln!(stdout(), "{}: {}", folder.join(MODEL).display(), text.join(", "))?;
+    writeln!(stdout(), "{}: {}", model.display(), text.join(", "))?;
     Ok(if *unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
 }
 
@@ -308,7 +195,9 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
     if let Some(path) = args.path.as_ref().or(args.data.as_ref()) {
         config.data.path = Some(path.clone());
     }
-    config.data.path = Some(absolute(data_path(&config)?)?);
+    let path = config.data.path.as_deref();
+    let path = path.context("no images are named\nhint: zoo finetune FOLDER")?;
+    config.data.path = Some(absolute(path)?);
     config.model.weights = config.model.weights.as_deref().map(absolute).transpose()?;
     if config.model.name.is_none() && config.model.weights.is_none() {
         let name = match config.data.task {
@@ -352,43 +241,25 @@ fn folder(args: &Args, config: &Config) -> anyhow::Result<PathBuf> {
         // A run that is going on is not to be resumed either.
         Lock::of(&folder)?;
     }
-    ensure_free(&folder)?;
+    ensure_no_run(&folder)?;
     Ok(folder)
 }
 
-/// The network to start from, and its card.
-fn network(
-    config: &Config,
-    num_classes: usize,
-    devices: &[Device],
-) -> anyhow::Result<(Network, ModelCard)> {
+/// The model to start from.
+fn model(config: &Config, device: &Device) -> anyhow::Result<Model> {
     let settings = &config.model;
     let name = settings.name.as_deref();
-    let model = if settings.pretrained {
-        load(name, settings.weights.as_deref().map(Path::new), &devices[0])?
-    } else {
-        ensure!(
-            settings.weights.is_none(),
-            "--weights is given, but the settings say to start from fresh weights\nhint: leave \
-             --weights out, or use --preset fine"
-        );
-        Model::fresh(name.unwrap_or_default(), Some(num_classes), &devices[0])?
-    };
-    let (network, mut card) = model.into_parts()?;
-    devices.iter().try_for_each(|device| ensure_held(&network, device))?;
-    if config.data.background != Background::None {
-        card.preprocess.background = config.data.background;
+    if settings.pretrained {
+        return load(name, settings.weights.as_deref().map(Path::new), device);
     }
-    if let Some(side) = settings.image_size {
-        card.preprocess = sized(card.preprocess, u32::try_from(side)?);
-    }
-    Ok((network, card))
-}
-
-/// The same margin around images of another size.
-fn sized(preprocess: Preprocess, crop: u32) -> Preprocess {
-    let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * f64::from(crop);
-    preprocess.sized(resize.round() as u32, crop)
+    ensure!(
+        settings.weights.is_none(),
+        "--weights is given, but the settings say to start from fresh weights\nhint: leave \
+         --weights out, or use --preset fine"
+    );
+    // The weights are drawn here, before the run seeds the device for itself.
+    device.seed(config.seed);
+    Ok(Model::fresh(name.unwrap_or_default(), None, device)?)
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the program.

@@ -1,27 +1,33 @@
-use crate::graph::{Activation, Binary, Graph, Op};
+use std::sync::Arc;
+
+use zoo_simd::Activation;
+
+use crate::graph::Graph;
+use crate::ops::activation::Activate;
+use crate::ops::binary::{Binary, Kind};
 
 /// Recognises the activations that Burn spells as a product of a value and a function of it.
 pub(super) fn recognise(graph: &mut Graph) {
     let producers = graph.producers();
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
-        let Op::Binary { op: Binary::Mul, activation: Activation::Identity } = node.op else {
+        if !node.op_as::<Binary>().is_some_and(|binary| binary.is_bare(Kind::Mul)) {
             continue;
-        };
+        }
         for (x, factor) in [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])] {
             let Some(gate) = producers[factor].map(|gate| &graph.nodes[gate]) else { continue };
             if gate.inputs[0] != x {
                 continue;
             }
-            let activation = match gate.op {
-                Op::Activation(Activation::Sigmoid) => Activation::Silu,
-                Op::Activation(Activation::HardSigmoid { slope, offset }) => {
+            let activation = match gate.op_as() {
+                Some(Activate(Activation::Sigmoid)) => Activation::Silu,
+                Some(&Activate(Activation::HardSigmoid { slope, offset })) => {
                     Activation::HardSwish { slope, offset }
                 }
                 _ => continue,
             };
             let node = &mut graph.nodes[index];
-            node.op = Op::Activation(activation);
+            node.op = Arc::new(Activate(activation));
             node.inputs = vec![x];
             break;
         }
@@ -34,20 +40,12 @@ pub(super) fn fuse(graph: &mut Graph) {
     let uses = graph.uses();
     let producers = graph.producers();
     for index in 0..graph.nodes.len() {
-        let Op::Activation(activation) = graph.nodes[index].op else { continue };
+        let Some(&Activate(activation)) = graph.nodes[index].op_as() else { continue };
         let x = graph.nodes[index].inputs[0];
         let Some(producer) = producers[x].filter(|_| uses[x] == 1) else { continue };
         let output = graph.nodes[index].output;
-        match &mut graph.nodes[producer].op {
-            Op::Conv { activation: slot, .. }
-            | Op::Affine { activation: slot }
-            | Op::Binary { activation: slot, .. }
-                if *slot == Activation::Identity =>
-            {
-                *slot = activation;
-            }
-            _ => continue,
-        }
+        let Some(fused) = graph.nodes[producer].op.with_activation(activation) else { continue };
+        graph.nodes[producer].op = fused;
         graph.redirect(output, x);
         // Nothing reads this node any more; made harmless, it goes with the dead.
         graph.nodes[index].inputs = vec![x];
@@ -69,13 +67,12 @@ mod tests {
         for gate in gates {
             for flip in [false, true] {
                 let mut graph = graph(SHAPE);
-                let factor = graph.node(Op::Activation(gate), [graph.input], SHAPE);
-                let mul = Op::Binary { op: Binary::Mul, activation: Activation::Identity };
+                let factor = graph.node(Activate(gate), [graph.input], SHAPE);
                 let mut inputs = [graph.input, factor];
                 if flip {
                     inputs.reverse();
                 }
-                let product = graph.node(mul, inputs, SHAPE);
+                let product = graph.node(Binary::of(Kind::Mul), inputs, SHAPE);
                 graph.outputs = vec![product];
                 check(&graph, recognise, &["activation"]);
             }
@@ -86,7 +83,7 @@ mod tests {
     fn activations_join_what_makes_their_input() {
         let mut graph = graph(SHAPE);
         let x = conv(&mut graph, 0, 3, 3);
-        let relu = graph.node(Op::Activation(Activation::RELU), [x], SHAPE);
+        let relu = graph.node(Activate(Activation::RELU), [x], SHAPE);
         graph.outputs = vec![relu];
         check(&graph, fuse, &["conv"]);
     }
@@ -95,7 +92,7 @@ mod tests {
     fn a_value_that_others_read_keeps_its_place() {
         let mut graph = graph(SHAPE);
         let x = conv(&mut graph, 0, 3, 3);
-        let relu = graph.node(Op::Activation(Activation::RELU), [x], SHAPE);
+        let relu = graph.node(Activate(Activation::RELU), [x], SHAPE);
         graph.outputs = vec![relu, x];
         check(&graph, fuse, &["conv", "activation"]);
     }

@@ -1,63 +1,85 @@
 use std::sync::Arc;
 
-use crate::graph::{Activation, Graph, Op, ValueId};
+use zoo_simd::Activation;
 
-/// Lets BatchNorm and other affine functions of channels be done by the convolution, or the
-/// affine function, whose result they take.
+use crate::graph::{Graph, ValueId};
+use crate::ops::Operator;
+use crate::ops::affine::Affine;
+use crate::ops::batch_norm::BatchNorm;
+use crate::ops::conv::Conv;
+use crate::ops::reshape::Reshape;
+
+/// Makes affine functions of channels of BatchNorm with known parameters.
+pub(super) fn of_batch_norm(graph: &mut Graph) {
+    for index in 0..graph.nodes.len() {
+        let node = &graph.nodes[index];
+        let Some(norm) = node.op_as::<BatchNorm>() else { continue };
+        let x = node.inputs[0];
+        let parameters = [1, 2, 3, 4].map(|input| graph.data(node.inputs[input]));
+        let [Some(gamma), Some(beta), Some(mean), Some(variance)] = parameters else { continue };
+        let (scale, offset) = norm.affine([gamma, beta, mean, variance]);
+        let channels = scale.len();
+        let (scale, offset) =
+            (graph.constant([channels], scale), graph.constant([channels], offset));
+        let node = &mut graph.nodes[index];
+        node.op = Arc::new(Affine::BARE);
+        node.inputs = vec![x, scale, offset];
+    }
+}
+
+/// Lets affine functions of channels be done by the convolution, or the affine function, whose
+/// result they take.
 pub(super) fn fold(graph: &mut Graph) {
     let mut uses = graph.uses();
     let producers = graph.producers();
     for index in 0..graph.nodes.len() {
-        let Op::Affine { activation } = graph.nodes[index].op else { continue };
+        let Some(&Affine { activation }) = graph.nodes[index].op_as() else { continue };
         let &[x, scale, offset] = graph.nodes[index].inputs.as_slice() else { continue };
         let Some(producer) = producers[x].filter(|_| uses[x] == 1) else { continue };
         let scale = graph.data(scale).expect("a constant").to_vec();
         let offset = graph.data(offset).expect("a constant").to_vec();
-        match &graph.nodes[producer].op {
-            &Op::Conv { out_last, residual: false, activation: Activation::Identity, .. } => {
-                let &[_, weights, bias] = graph.nodes[producer].inputs.as_slice() else { continue };
-                if uses[weights] != 1 || graph.data(weights).is_none() {
-                    continue;
-                }
-                let weights = values(graph, weights);
-                if out_last {
-                    for row in weights.chunks_exact_mut(scale.len()) {
-                        row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
-                    }
-                } else {
-                    let length = weights.len() / scale.len();
-                    for (filter, scale) in weights.chunks_exact_mut(length).zip(&scale) {
-                        filter.iter_mut().for_each(|weight| *weight *= scale);
-                    }
-                }
-                let bias = graph.data(bias).expect("a constant");
-                let bias = bias.iter().zip(scale.iter().zip(&offset));
-                let bias = bias.map(|(bias, (scale, offset))| bias * scale + offset).collect();
-                graph.nodes[producer].inputs[2] = graph.constant([scale.len()], bias);
+        let node = &graph.nodes[producer];
+        let op: Arc<dyn Operator> = if let Some(&conv) = node.op_as::<Conv>() {
+            let &[_, weights, bias] = node.inputs.as_slice() else { continue };
+            if !conv.is_bare() || uses[weights] != 1 || graph.data(weights).is_none() {
+                continue;
             }
-            Op::Affine { activation: Activation::Identity } => {
-                let &[_, first, then] = graph.nodes[producer].inputs.as_slice() else { continue };
-                let pairs = |value: ValueId| {
-                    graph.data(value).expect("a constant").iter().zip(scale.iter().zip(&offset))
-                };
-                let first = pairs(first).map(|(first, (scale, _))| first * scale).collect();
-                let then =
-                    pairs(then).map(|(then, (scale, offset))| then * scale + offset).collect();
-                graph.nodes[producer].inputs[1] = graph.constant([scale.len()], first);
-                graph.nodes[producer].inputs[2] = graph.constant([scale.len()], then);
+            let weights = values(graph, weights);
+            if conv.out_last {
+                for row in weights.chunks_exact_mut(scale.len()) {
+                    row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
+                }
+            } else {
+                let length = weights.len() / scale.len();
+                for (filter, scale) in weights.chunks_exact_mut(length).zip(&scale) {
+                    filter.iter_mut().for_each(|weight| *weight *= scale);
+                }
             }
-            _ => continue,
-        }
-        if let Op::Conv { activation: slot, .. } | Op::Affine { activation: slot } =
-            &mut graph.nodes[producer].op
-        {
-            *slot = activation;
-        }
+            let bias = graph.data(bias).expect("a constant");
+            let bias = bias.iter().zip(scale.iter().zip(&offset));
+            let bias = bias.map(|(bias, (scale, offset))| bias * scale + offset).collect();
+            graph.nodes[producer].inputs[2] = graph.constant([scale.len()], bias);
+            Arc::new(Conv { activation, ..conv })
+        } else if let Some(Affine { activation: Activation::Identity }) = node.op_as() {
+            let &[_, first, then] = node.inputs.as_slice() else { continue };
+            let pairs = |value: ValueId| {
+                graph.data(value).expect("a constant").iter().zip(scale.iter().zip(&offset))
+            };
+            let first = pairs(first).map(|(first, (scale, _))| first * scale).collect();
+            let then = pairs(then).map(|(then, (scale, offset))| then * scale + offset).collect();
+            graph.nodes[producer].inputs[1] = graph.constant([scale.len()], first);
+            graph.nodes[producer].inputs[2] = graph.constant([scale.len()], then);
+            Arc::new(Affine { activation })
+        } else {
+            continue;
+        };
+        graph.nodes[producer].op = op;
         let output = graph.nodes[index].output;
         graph.redirect(output, x);
         uses[x] = uses[output];
+        // Nothing reads this node any more; made harmless, it goes with the dead.
         graph.nodes[index].inputs.truncate(1);
-        graph.nodes[index].op = Op::Reshape;
+        graph.nodes[index].op = Arc::new(Reshape);
     }
     super::dead::remove(graph);
 }
@@ -76,7 +98,22 @@ mod tests {
         let shape = graph.shape(x).to_vec();
         let scale = graph.constant([shape[1]], noise(5, shape[1]));
         let offset = graph.constant([shape[1]], noise(6, shape[1]));
-        graph.node(Op::Affine { activation: Activation::Identity }, [x, scale, offset], shape)
+        graph.node(Affine::BARE, [x, scale, offset], shape)
+    }
+
+    #[test]
+    fn batch_norm_is_affine() {
+        let mut graph = graph([2, 3, 3, 3]);
+        let vector = |graph: &mut Graph, seed| {
+            // Variances are not negative.
+            let numbers = noise(seed, 3).iter().map(|x| x.abs()).collect();
+            graph.constant([3], numbers)
+        };
+        let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|seed| vector(&mut graph, seed));
+        let norm = BatchNorm { epsilon: 1e-3 };
+        let x = graph.node(norm, [graph.input, gamma, beta, mean, variance], [2, 3, 3, 3]);
+        graph.outputs = vec![x];
+        check(&graph, of_batch_norm, &["affine"]);
     }
 
     #[test]

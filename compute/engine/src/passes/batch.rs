@@ -1,4 +1,5 @@
-use crate::graph::{Graph, Node, Op, Value};
+use crate::graph::{Graph, Node, Value};
+use crate::ops::Inputs;
 
 /// Makes of what is done with a batch of images what is done with each of them, and returns how
 /// many they are. Where they depend on one another all stays as it is, and the batch is one item.
@@ -18,7 +19,8 @@ pub(super) fn split(graph: &mut Graph) -> usize {
     for index in 0..graph.nodes.len() {
         let Node { op, inputs, output } = graph.nodes[index].clone();
         let rank = graph.shape(output).len();
-        for (input, &value) in inputs.iter().enumerate().filter(|_| has_operands(&op)) {
+        for (input, &value) in inputs.iter().enumerate().filter(|_| op.inputs() == Inputs::Operands)
+        {
             let Some(data) = graph.data(value) else { continue };
             let mut shape = graph.shape(value).to_vec();
             if shape.len() == rank && shape[0] == batch {
@@ -29,11 +31,6 @@ pub(super) fn split(graph: &mut Graph) -> usize {
         }
     }
     batch
-}
-
-/// Whether the inputs are alike, and not images and parameters.
-fn has_operands(op: &Op) -> bool {
-    matches!(op, Op::Binary { .. } | Op::Fill(_) | Op::Concat { .. } | Op::Gather { .. })
 }
 
 /// Whether a value that is made has an image of the batch at each index of its first dimension.
@@ -60,32 +57,30 @@ fn is_of_each(graph: &Graph, node: &Node, batch: usize) -> bool {
         }
     };
     let mut inputs = node.inputs.iter().map(|&input| &graph.values[input]);
-    let are_inputs_of_batch = if has_operands(&node.op) {
-        inputs.all(is_operand)
-    } else {
-        inputs.next().is_some_and(|images| is_of_batch(images, batch))
-            && inputs.all(|parameters| parameters.constant.is_some())
-    };
-    are_inputs_of_batch
-        && is_of_batch(output, batch)
-        && match &node.op {
-            Op::Transpose { axes } => axes[0] == 0,
-            Op::Slice { start, step, .. } => start[0] == 0 && step[0] == 1,
-            Op::Concat { axis } => *axis > 0,
-            Op::Linear => output.shape.len() > 1,
-            _ => true,
+    let are_inputs_of_batch = match node.op.inputs() {
+        Inputs::Operands => inputs.all(is_operand),
+        Inputs::ImagesAndParameters => {
+            inputs.next().is_some_and(|images| is_of_batch(images, batch))
+                && inputs.all(|parameters| parameters.constant.is_some())
         }
+    };
+    are_inputs_of_batch && is_of_batch(output, batch) && node.op.keeps_items_apart(&output.shape)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{conv, graph, noise};
     use super::*;
-    use crate::graph::{Activation, Binary, ValueId};
+    use crate::graph::ValueId;
+    use crate::ops::binary::{Binary, Kind};
+    use crate::ops::concat::Concat;
+    use crate::ops::linear::Linear;
+    use crate::ops::reshape::Reshape;
+    use crate::ops::slice::Slice;
+    use crate::ops::transpose::Transpose;
 
     fn add(graph: &mut Graph, a: ValueId, b: ValueId, shape: [usize; 4]) -> ValueId {
-        let add = Op::Binary { op: Binary::Add, activation: Activation::Identity };
-        graph.node(add, [a, b], shape)
+        graph.node(Binary::of(Kind::Add), [a, b], shape)
     }
 
     #[test]
@@ -99,10 +94,10 @@ mod tests {
         let known = graph.constant([3, 4, 5, 5], noise(2, 100).repeat(3));
         let x = add(&mut graph, x, known, shape);
         let known = graph.constant([3, 1, 5, 5], vec![0.0; 75]);
-        let x = graph.node(Op::Concat { axis: 1 }, [x, known], [3, 5, 5, 5]);
-        let x = graph.node(Op::Reshape, [x], [3, 125]);
+        let x = graph.node(Concat { axis: 1 }, [x, known], [3, 5, 5, 5]);
+        let x = graph.node(Reshape, [x], [3, 125]);
         let weights = graph.constant([125, 3], noise(3, 375));
-        let x = graph.node(Op::Linear, [x, weights], [3, 3]);
+        let x = graph.node(Linear, [x, weights], [3, 3]);
         graph.outputs = vec![x];
         let images = noise(4, 150);
         let expected = graph.evaluate(&images).remove(0);
@@ -114,11 +109,11 @@ mod tests {
     #[test]
     fn images_that_depend_on_one_another_stay_together() {
         let across: [fn(&mut Graph) -> ValueId; 5] = [
-            |graph| graph.node(Op::Transpose { axes: vec![1, 0, 2, 3] }, [0], [2, 2, 3, 3]),
-            |graph| graph.node(Op::Reshape, [0], [1, 4, 3, 3]),
-            |graph| graph.node(Op::Concat { axis: 0 }, [0, 0], [4, 2, 3, 3]),
+            |graph| graph.node(Transpose { axes: vec![1, 0, 2, 3] }, [0], [2, 2, 3, 3]),
+            |graph| graph.node(Reshape, [0], [1, 4, 3, 3]),
+            |graph| graph.node(Concat { axis: 0 }, [0, 0], [4, 2, 3, 3]),
             |graph| {
-                let slice = Op::Slice { start: vec![1, 0, 0, 0], step: vec![1; 4], fill: 0.0 };
+                let slice = Slice { start: vec![1, 0, 0, 0], step: vec![1; 4], fill: 0.0 };
                 graph.node(slice, [0], [2, 2, 3, 3])
             },
             |graph| {

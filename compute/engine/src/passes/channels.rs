@@ -1,6 +1,12 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::graph::{Graph, Node, Op, Source, ValueId};
+use crate::graph::{Graph, Node, ValueId};
+use crate::ops::concat::Concat;
+use crate::ops::gather::{Gather, Source};
+use crate::ops::reshape::Reshape;
+use crate::ops::slice::Slice;
+use crate::ops::transpose::Transpose;
 
 /// A value as channels of other values: of shape `[N, dims…, spatial…]`, where each of the
 /// `channels` is a whole channel of images with the same height and width.
@@ -19,7 +25,8 @@ pub(super) fn gather(graph: &mut Graph) {
             let is_image = graph.shape(node.output).len() == 4 && channels.dims.len() == 1;
             if is_image {
                 let (sources, inputs) = sources(&channels);
-                graph.nodes.push(Node { op: Op::Gather { sources }, inputs, output: node.output });
+                let op = Arc::new(Gather { sources });
+                graph.nodes.push(Node { op, inputs, output: node.output });
             } else {
                 graph.nodes.push(node.clone());
             }
@@ -41,7 +48,7 @@ pub(super) fn gather(graph: &mut Graph) {
 }
 
 fn is_identity(graph: &Graph, node: &Node) -> bool {
-    let Op::Gather { sources } = &node.op else { return false };
+    let Some(Gather { sources }) = node.op_as() else { return false };
     let in_order =
         |(i, source): (usize, &Source)| *source == Source::Channel { input: 0, channel: i };
     node.inputs.len() == 1
@@ -85,66 +92,65 @@ fn trace(graph: &Graph, known: &HashMap<ValueId, Channels>, node: &Node) -> Opti
         };
         Some(Channels { dims: vec![channels.len()], channels, size: [height, width] })
     };
-    let x = input(node.inputs[0])?;
+    let x = input(*node.inputs.first()?)?;
     let (from, to) = (graph.shape(node.inputs[0]), graph.shape(node.output));
     let rank = x.dims.len();
-    match &node.op {
-        Op::Reshape => {
-            let inner = to.strip_prefix(&from[..1])?;
-            let suffix = [&x.size[..], &[x.size[0] * x.size[1]]];
-            let dims = suffix.iter().find_map(|suffix| {
-                inner
-                    .strip_suffix(*suffix)
-                    .filter(|dims| dims.iter().product::<usize>() == x.channels.len())
-            })?;
-            (!dims.is_empty()).then(|| Channels { dims: dims.to_vec(), ..x })
-        }
-        Op::Transpose { axes } => {
-            let stays = |(i, &axis): (usize, &usize)| i == axis || (1..=rank).contains(&axis);
-            if !axes.iter().enumerate().all(stays) {
-                return None;
-            }
-            let strides: Vec<usize> =
-                (0..rank).map(|axis| x.dims[axis + 1..].iter().product()).collect();
-            let dims: Vec<usize> = (1..=rank).map(|axis| x.dims[axes[axis] - 1]).collect();
-            let steps: Vec<usize> = (1..=rank).map(|axis| strides[axes[axis] - 1]).collect();
-            Some(Channels { channels: walk(&dims, &steps, 0, &x.channels), dims, ..x })
-        }
-        Op::Slice { start, step, .. } => {
-            let is_inside = (0..to.len()).all(|axis| {
-                let last = start[axis] + (to[axis] as isize - 1) * step[axis];
-                start[axis] >= 0 && last < from[axis] as isize
-            });
-            let is_whole = |axis: usize| from[axis] == to[axis];
-            if !is_inside || !is_whole(0) || !(rank + 1..to.len()).all(is_whole) {
-                return None;
-            }
-            let strides: Vec<usize> =
-                (0..rank).map(|axis| x.dims[axis + 1..].iter().product()).collect();
-            let first = (0..rank).map(|axis| strides[axis] * start[axis + 1] as usize).sum();
-            let steps: Vec<usize> =
-                (0..rank).map(|axis| strides[axis] * step[axis + 1] as usize).collect();
-            let dims = to[1..=rank].to_vec();
-            Some(Channels { channels: walk(&dims, &steps, first, &x.channels), dims, ..x })
-        }
-        Op::Concat { axis } if (1..=rank).contains(axis) => {
-            let parts = node.inputs.iter().map(|&value| input(value));
-            let parts = parts.collect::<Option<Vec<_>>>()?;
-            if parts.iter().any(|part| part.dims.len() != rank || part.size != x.size) {
-                return None;
-            }
-            let outer: usize = x.dims[..axis - 1].iter().product();
-            let mut channels = Vec::new();
-            for i in 0..outer {
-                for part in &parts {
-                    let length = part.channels.len() / outer;
-                    channels.extend_from_slice(&part.channels[i * length..][..length]);
-                }
-            }
-            Some(Channels { dims: to[1..=rank].to_vec(), channels, size: x.size })
-        }
-        _ => None,
+    if node.op_as::<Reshape>().is_some() {
+        let inner = to.strip_prefix(&from[..1])?;
+        let suffix = [&x.size[..], &[x.size[0] * x.size[1]]];
+        let dims = suffix.iter().find_map(|suffix| {
+            inner
+                .strip_suffix(*suffix)
+                .filter(|dims| dims.iter().product::<usize>() == x.channels.len())
+        })?;
+        return (!dims.is_empty()).then(|| Channels { dims: dims.to_vec(), ..x });
     }
+    if let Some(Transpose { axes }) = node.op_as() {
+        let stays = |(i, &axis): (usize, &usize)| i == axis || (1..=rank).contains(&axis);
+        if !axes.iter().enumerate().all(stays) {
+            return None;
+        }
+        let strides: Vec<usize> =
+            (0..rank).map(|axis| x.dims[axis + 1..].iter().product()).collect();
+        let dims: Vec<usize> = (1..=rank).map(|axis| x.dims[axes[axis] - 1]).collect();
+        let steps: Vec<usize> = (1..=rank).map(|axis| strides[axes[axis] - 1]).collect();
+        return Some(Channels { channels: walk(&dims, &steps, 0, &x.channels), dims, ..x });
+    }
+    if let Some(Slice { start, step, .. }) = node.op_as() {
+        let is_inside = (0..to.len()).all(|axis| {
+            let last = start[axis] + (to[axis] as isize - 1) * step[axis];
+            start[axis] >= 0 && last < from[axis] as isize
+        });
+        let is_whole = |axis: usize| from[axis] == to[axis];
+        if !is_inside || !is_whole(0) || !(rank + 1..to.len()).all(is_whole) {
+            return None;
+        }
+        let strides: Vec<usize> =
+            (0..rank).map(|axis| x.dims[axis + 1..].iter().product()).collect();
+        let first = (0..rank).map(|axis| strides[axis] * start[axis + 1] as usize).sum();
+        let steps: Vec<usize> =
+            (0..rank).map(|axis| strides[axis] * step[axis + 1] as usize).collect();
+        let dims = to[1..=rank].to_vec();
+        return Some(Channels { channels: walk(&dims, &steps, first, &x.channels), dims, ..x });
+    }
+    let &Concat { axis } = node.op_as()?;
+    if !(1..=rank).contains(&axis) {
+        return None;
+    }
+    let parts = node.inputs.iter().map(|&value| input(value));
+    let parts = parts.collect::<Option<Vec<_>>>()?;
+    if parts.iter().any(|part| part.dims.len() != rank || part.size != x.size) {
+        return None;
+    }
+    let outer: usize = x.dims[..axis - 1].iter().product();
+    let mut channels = Vec::new();
+    for i in 0..outer {
+        for part in &parts {
+            let length = part.channels.len() / outer;
+            channels.extend_from_slice(&part.channels[i * length..][..length]);
+        }
+    }
+    Some(Channels { dims: to[1..=rank].to_vec(), channels, size: x.size })
 }
 
 /// The elements of a strided view in row-major order.
@@ -159,14 +165,15 @@ fn walk<T: Copy>(dims: &[usize], strides: &[usize], first: usize, from: &[T]) ->
 mod tests {
     use super::super::testing::{check, graph};
     use super::*;
-    use crate::graph::Activation;
+    use crate::ops::activation::Activate;
+    use zoo_simd::Activation;
 
     #[test]
     fn a_shuffle_is_one_gather() {
         let mut graph = graph([2, 6, 3, 2]);
-        let groups = graph.node(Op::Reshape, [graph.input], [2, 2, 3, 6]);
-        let turned = graph.node(Op::Transpose { axes: vec![0, 2, 1, 3] }, [groups], [2, 3, 2, 6]);
-        let back = graph.node(Op::Reshape, [turned], [2, 6, 3, 2]);
+        let groups = graph.node(Reshape, [graph.input], [2, 2, 3, 6]);
+        let turned = graph.node(Transpose { axes: vec![0, 2, 1, 3] }, [groups], [2, 3, 2, 6]);
+        let back = graph.node(Reshape, [turned], [2, 6, 3, 2]);
         graph.outputs = vec![back];
         check(&graph, gather, &["gather channels"]);
     }
@@ -174,13 +181,13 @@ mod tests {
     #[test]
     fn a_split_and_an_interleaving_are_one_gather() {
         let mut graph = graph([2, 4, 2, 2]);
-        let slice = |start| Op::Slice { start: vec![0, start, 0, 0], step: vec![1; 4], fill: 0.0 };
+        let slice = |start| Slice { start: vec![0, start, 0, 0], step: vec![1; 4], fill: 0.0 };
         let halves = [0, 2].map(|start| {
             let half = graph.node(slice(start), [graph.input], [2, 2, 2, 2]);
-            graph.node(Op::Reshape, [half], [2, 2, 1, 2, 2])
+            graph.node(Reshape, [half], [2, 2, 1, 2, 2])
         });
-        let stacked = graph.node(Op::Concat { axis: 2 }, halves, [2, 2, 2, 2, 2]);
-        let mixed = graph.node(Op::Reshape, [stacked], [2, 4, 2, 2]);
+        let stacked = graph.node(Concat { axis: 2 }, halves, [2, 2, 2, 2, 2]);
+        let mixed = graph.node(Reshape, [stacked], [2, 4, 2, 2]);
         graph.outputs = vec![mixed];
         check(&graph, gather, &["gather channels"]);
     }
@@ -189,7 +196,7 @@ mod tests {
     fn zeros_are_no_input() {
         let mut graph = graph([1, 2, 2, 2]);
         let zeros = graph.constant([1, 1, 2, 2], vec![0.0; 4]);
-        let padded = graph.node(Op::Concat { axis: 1 }, [zeros, graph.input, zeros], [1, 4, 2, 2]);
+        let padded = graph.node(Concat { axis: 1 }, [zeros, graph.input, zeros], [1, 4, 2, 2]);
         graph.outputs = vec![padded];
         check(&graph, gather, &["gather channels"]);
     }
@@ -197,9 +204,9 @@ mod tests {
     #[test]
     fn what_keeps_the_order_goes() {
         let mut graph = graph([2, 4, 1, 1]);
-        let flat = graph.node(Op::Reshape, [graph.input], [2, 1, 4, 1, 1]);
-        let back = graph.node(Op::Reshape, [flat], [2, 4, 1, 1]);
-        let relu = graph.node(Op::Activation(Activation::RELU), [back], [2, 4, 1, 1]);
+        let flat = graph.node(Reshape, [graph.input], [2, 1, 4, 1, 1]);
+        let back = graph.node(Reshape, [flat], [2, 4, 1, 1]);
+        let relu = graph.node(Activate(Activation::RELU), [back], [2, 4, 1, 1]);
         graph.outputs = vec![relu];
         check(&graph, gather, &["activation"]);
     }

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::reference::evaluate;
 
 /// Computes now what does not depend on the images.
 pub(super) fn fold(graph: &mut Graph) {
@@ -9,7 +8,7 @@ pub(super) fn fold(graph: &mut Graph) {
         let view = |&value: &usize| graph.data(value).map(|data| (graph.shape(value), data));
         match node.inputs.iter().map(view).collect::<Option<Vec<_>>>() {
             Some(inputs) => {
-                let data = evaluate(&node.op, &inputs, graph.shape(node.output));
+                let data = node.op.evaluate(&inputs, graph.shape(node.output));
                 graph.values[node.output].constant = Some(Arc::new(data));
             }
             None => graph.nodes.push(node),
@@ -20,15 +19,15 @@ pub(super) fn fold(graph: &mut Graph) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Op;
+    use crate::ops::scalar::Scalar;
 
     #[test]
     fn what_is_known_is_computed() {
         let mut graph = Graph::default();
         graph.input = graph.value([2]);
         let known = graph.constant([2], vec![1.0, 2.0]);
-        let twice = Op::Scalar { scale: 2.0, offset: 0.0 };
-        let folded = graph.node(twice.clone(), [known], [2]);
+        let twice = Scalar { scale: 2.0, offset: 0.0 };
+        let folded = graph.node(twice, [known], [2]);
         let computed = graph.node(twice, [graph.input], [2]);
         graph.outputs = vec![folded, computed];
         fold(&mut graph);

@@ -26,15 +26,16 @@ pub(super) fn remove(graph: &mut Graph) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Activation, Op};
+    use crate::ops::activation::Activate;
+    use zoo_simd::Activation;
 
     #[test]
     fn what_nobody_reads_goes() {
         let mut graph = Graph::default();
         graph.input = graph.value([1, 2, 1, 1]);
-        let relu = Op::Activation(Activation::RELU);
-        let read = graph.node(relu.clone(), [graph.input], [1, 2, 1, 1]);
-        let unread = graph.node(relu.clone(), [read], [1, 2, 1, 1]);
+        let relu = Activate(Activation::RELU);
+        let read = graph.node(relu, [graph.input], [1, 2, 1, 1]);
+        let unread = graph.node(relu, [read], [1, 2, 1, 1]);
         graph.node(relu, [unread], [1, 2, 1, 1]);
         let constant = graph.constant([1], vec![1.0]);
         graph.outputs = vec![read];

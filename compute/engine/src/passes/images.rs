@@ -1,6 +1,18 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::graph::{Activation, Binary, Graph, Node, Op, PoolKind, ValueId, Window};
+use zoo_graph::Window;
+
+use crate::graph::{Graph, Node, ValueId};
+use crate::ops::Operator;
+use crate::ops::adaptive_average_pool::AdaptiveAveragePool;
+use crate::ops::affine::Affine;
+use crate::ops::binary::{Binary, Kind};
+use crate::ops::conv::Conv;
+use crate::ops::linear::Linear;
+use crate::ops::pool::Pool;
+use crate::ops::reshape::Reshape;
+use crate::ops::scalar::Scalar;
 
 /// Writes the operators on vectors and scalars as operators on images `[N, C, H, W]`, of which
 /// there are fewer: a fully connected layer is a convolution as large as its image, and so on.
@@ -8,121 +20,133 @@ pub(super) fn everything_is_an_image(graph: &mut Graph) {
     // The images that vectors are the elements of, in the same order.
     let mut images: HashMap<ValueId, ValueId> = HashMap::new();
     for Node { op, inputs, output } in std::mem::take(&mut graph.nodes) {
-        let x = inputs[0];
         let shape = graph.shape(output).to_vec();
-        match &op {
-            Op::Reshape
-                if graph.shape4(x).is_some_and(|images| images[0] == shape[0])
-                    && shape.len() == 2 =>
-            {
-                images.insert(output, x);
-            }
-            Op::Linear if shape.len() == 2 && graph.data(inputs[1]).is_some() => {
-                let image = image_of(graph, &images, x);
-                let [batch, _, height, width] = graph.shape4(image).expect("an image");
-                let zeros = |graph: &mut Graph| graph.constant([shape[1]], vec![0.0; shape[1]]);
-                let bias = inputs.get(2).copied().unwrap_or_else(|| zeros(graph));
-                let op = Op::Conv {
-                    window: Window::whole([height, width]),
-                    groups: 1,
-                    out_last: true,
-                    residual: false,
-                    activation: Activation::Identity,
-                };
-                let logits = graph.node(op, [image, inputs[1], bias], [batch, shape[1], 1, 1]);
-                images.insert(output, logits);
-                graph.nodes.push(Node { op: Op::Reshape, inputs: vec![logits], output });
-                continue;
-            }
-            // A bias that is added to what a matrix product gave.
-            Op::Binary { op: Binary::Add, activation: Activation::Identity }
-                if shape.len() == 2
-                    && images.contains_key(&x)
-                    && graph.shape(images[&x])[1..] == [shape[1], 1, 1]
-                    && graph.data(inputs[1]).is_some_and(|bias| bias.len() == shape[1]) =>
-            {
-                let image = images[&x];
-                let image_shape = graph.shape(image).to_vec();
-                let ones = graph.constant([shape[1]], vec![1.0; shape[1]]);
-                let bias = graph.data(inputs[1]).expect("it was checked").to_vec();
-                let bias = graph.constant([shape[1]], bias);
-                let affine = Op::Affine { activation: Activation::Identity };
-                let image = graph.node(affine, [image, ones, bias], image_shape);
-                images.insert(output, image);
-                graph.nodes.push(Node { op: Op::Reshape, inputs: vec![image], output });
-                continue;
-            }
-            Op::Activation(_) | Op::Scalar { .. } if shape.len() == 2 => {
-                let image = image_of(graph, &images, x);
-                let image_shape = graph.shape(image).to_vec();
-                let (op, inputs) = as_affine(graph, op, &image_shape, vec![image]);
-                let image = graph.node(op, inputs, image_shape);
-                images.insert(output, image);
-                graph.nodes.push(Node { op: Op::Reshape, inputs: vec![image], output });
-                continue;
-            }
-            Op::AdaptiveAverage => {
-                let size = [graph.shape(x)[2], graph.shape(x)[3]];
-                let cells = [shape[2], shape[3]];
-                if size[0].is_multiple_of(cells[0]) && size[1].is_multiple_of(cells[1]) {
-                    let kernel = [size[0] / cells[0], size[1] / cells[1]];
-                    let window = Window { stride: kernel, ..Window::whole(kernel) };
-                    let op = Op::Pool { kind: PoolKind::Average, window };
-                    graph.nodes.push(Node { op, inputs, output });
-                    continue;
-                }
-            }
-            _ => {}
+        let node = Node { op, inputs, output };
+        let Some(&x) = node.inputs.first() else {
+            graph.nodes.push(node);
+            continue;
+        };
+        if let (2, Some(image)) = (shape.len(), vector_as_image(graph, &mut images, &node)) {
+            images.insert(output, image);
+            let (op, inputs) = (Arc::new(Reshape), vec![image]);
+            graph.nodes.push(Node { op, inputs, output });
+            continue;
         }
-        let (op, inputs) = as_affine(graph, op, &shape, inputs);
+        let is_flattened = node.op_as::<Reshape>().is_some()
+            && shape.len() == 2
+            && graph.shape4(x).is_some_and(|images| images[0] == shape[0]);
+        if is_flattened {
+            images.insert(output, x);
+        }
+        if node.op_as::<AdaptiveAveragePool>().is_some() {
+            let size = [graph.shape(x)[2], graph.shape(x)[3]];
+            let cells = [shape[2], shape[3]];
+            if size[0].is_multiple_of(cells[0]) && size[1].is_multiple_of(cells[1]) {
+                let kernel = [size[0] / cells[0], size[1] / cells[1]];
+                let window = Window { stride: kernel, ..Window::whole(kernel) };
+                let op = Arc::new(Pool::average(window, false));
+                graph.nodes.push(Node { op, ..node });
+                continue;
+            }
+        }
+        let (op, inputs) = as_affine(graph, &node, &shape, node.inputs.clone());
         graph.nodes.push(Node { op, inputs, output });
     }
+}
+
+/// The image that has a node's vector for its elements, if the node can be computed on images.
+fn vector_as_image(
+    graph: &mut Graph,
+    images: &mut HashMap<ValueId, ValueId>,
+    node: &Node,
+) -> Option<ValueId> {
+    let &Node { ref op, ref inputs, output } = node;
+    let [batch, length] = graph.shape(output)[..] else { return None };
+    let x = inputs[0];
+    if node.op_as::<Linear>().is_some() {
+        graph.data(inputs[1])?;
+        let image = image_of(graph, images, x);
+        let [_, _, height, width] = graph.shape4(image).expect("an image");
+        let mut inputs = inputs.clone();
+        inputs[0] = image;
+        let conv = Conv { out_last: true, ..Conv::new(Window::whole([height, width]), 1) };
+        return Some(graph.node(conv, inputs, [batch, length, 1, 1]));
+    }
+    // A bias that is added to what a matrix product gave.
+    if node.op_as::<Binary>().is_some_and(|binary| binary.is_bare(Kind::Add))
+        && let Some(&image) = images.get(&x)
+        && graph.shape(image)[1..] == [length, 1, 1]
+        && let Some(bias) = graph.data(inputs[1]).filter(|bias| bias.len() == length)
+    {
+        let bias = bias.to_vec();
+        let shape = graph.shape(image).to_vec();
+        let ones = graph.constant([length], vec![1.0; length]);
+        let bias = graph.constant([length], bias);
+        return Some(graph.node(Affine::BARE, [image, ones, bias], shape));
+    }
+    if op.is_elementwise() {
+        let image = image_of(graph, images, x);
+        let shape = graph.shape(image).to_vec();
+        let (op, inputs) = as_affine(graph, node, &shape, vec![image]);
+        let image = graph.value(shape);
+        graph.nodes.push(Node { op, inputs, output: image });
+        return Some(image);
+    }
+    None
 }
 
 fn image_of(graph: &mut Graph, images: &HashMap<ValueId, ValueId>, vector: ValueId) -> ValueId {
     images.get(&vector).copied().unwrap_or_else(|| {
         let [batch, length] = [graph.shape(vector)[0], graph.shape(vector)[1]];
-        graph.node(Op::Reshape, [vector], [batch, length, 1, 1])
+        graph.node(Reshape, [vector], [batch, length, 1, 1])
     })
 }
 
-/// A scale or an offset of images, as an affine function of each channel.
+/// A node's operator and inputs, or an affine function of each channel where that is the same.
 fn as_affine(
     graph: &mut Graph,
-    op: Op,
+    node: &Node,
     shape: &[usize],
     inputs: Vec<ValueId>,
-) -> (Op, Vec<ValueId>) {
-    if shape.len() != 4 {
-        return (op, inputs);
-    }
-    let channels = shape[1];
-    let (x, scale, offset) = match op {
-        Op::Scalar { scale, offset } => (inputs[0], vec![scale; channels], vec![offset; channels]),
-        Op::Binary { op: binary, activation: Activation::Identity } => {
-            let per_channel = |value: ValueId| per_channel(graph, value, shape);
-            let zeros = vec![0.0; channels];
-            let ones = vec![1.0; channels];
-            match (binary, per_channel(inputs[0]), per_channel(inputs[1])) {
-                (Binary::Add, Some(a), None) => (inputs[1], ones, a),
-                (Binary::Add, None, Some(b)) => (inputs[0], ones, b),
-                (Binary::Sub, Some(a), None) => (inputs[1], vec![-1.0; channels], a),
-                (Binary::Sub, None, Some(b)) => (inputs[0], ones, b.iter().map(|b| -b).collect()),
-                (Binary::Mul, Some(a), None) => (inputs[1], a, zeros),
-                (Binary::Mul, None, Some(b)) => (inputs[0], b, zeros),
-                (Binary::Div, None, Some(b)) => {
-                    (inputs[0], b.iter().map(|b| 1.0 / b).collect(), zeros)
-                }
-                _ => return (op, inputs),
-            }
+) -> (Arc<dyn Operator>, Vec<ValueId>) {
+    match affine(graph, node, shape, &inputs) {
+        Some((x, scale, offset)) => {
+            let channels = scale.len();
+            let scale = graph.constant([channels], scale);
+            let offset = graph.constant([channels], offset);
+            (Arc::new(Affine::BARE), vec![x, scale, offset])
         }
-        _ => return (op, inputs),
-    };
-    if graph.shape(x) != shape {
-        return (op, inputs);
+        None => (node.op.clone(), inputs),
     }
-    let (scale, offset) = (graph.constant([channels], scale), graph.constant([channels], offset));
-    (Op::Affine { activation: Activation::Identity }, vec![x, scale, offset])
+}
+
+/// The images, factors and offsets of a scale or an offset.
+fn affine(
+    graph: &Graph,
+    node: &Node,
+    shape: &[usize],
+    inputs: &[ValueId],
+) -> Option<(ValueId, Vec<f32>, Vec<f32>)> {
+    let &[_, channels, _, _] = shape else { return None };
+    let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+    let (x, scale, offset) = if let Some(&Scalar { scale, offset }) = node.op_as() {
+        (inputs[0], vec![scale; channels], vec![offset; channels])
+    } else {
+        let &Binary { kind, .. } =
+            node.op_as().filter(|binary: &&Binary| binary.is_bare(binary.kind))?;
+        let [a, b] = [inputs[0], inputs[1]];
+        match (kind, per_channel(graph, a, shape), per_channel(graph, b, shape)) {
+            (Kind::Add, Some(offset), None) => (b, ones, offset),
+            (Kind::Add, None, Some(offset)) => (a, ones, offset),
+            (Kind::Sub, Some(offset), None) => (b, vec![-1.0; channels], offset),
+            (Kind::Sub, None, Some(by)) => (a, ones, by.iter().map(|by| -by).collect()),
+            (Kind::Mul, Some(scale), None) => (b, scale, zeros),
+            (Kind::Mul, None, Some(scale)) => (a, scale, zeros),
+            (Kind::Div, None, Some(by)) => (a, by.iter().map(|by| 1.0 / by).collect(), zeros),
+            _ => return None,
+        }
+    };
+    (graph.shape(x) == shape).then_some((x, scale, offset))
 }
 
 /// A constant that is the same in all places of a channel.
@@ -139,17 +163,19 @@ fn per_channel(graph: &Graph, value: ValueId, shape: &[usize]) -> Option<Vec<f32
 mod tests {
     use super::super::testing::{check, graph, noise};
     use super::*;
+    use crate::ops::activation::Activate;
+    use zoo_simd::Activation;
 
     #[test]
     fn fully_connected_layers_are_convolutions() {
         let mut graph = graph([2, 3, 2, 2]);
-        let flat = graph.node(Op::Reshape, [graph.input], [2, 12]);
+        let flat = graph.node(Reshape, [graph.input], [2, 12]);
         let weights = graph.constant([12, 5], noise(1, 60));
         let bias = graph.constant([5], noise(2, 5));
-        let hidden = graph.node(Op::Linear, [flat, weights, bias], [2, 5]);
-        let hidden = graph.node(Op::Activation(Activation::Tanh), [hidden], [2, 5]);
+        let hidden = graph.node(Linear, [flat, weights, bias], [2, 5]);
+        let hidden = graph.node(Activate(Activation::Tanh), [hidden], [2, 5]);
         let weights = graph.constant([5, 4], noise(3, 20));
-        let logits = graph.node(Op::Linear, [hidden, weights], [2, 4]);
+        let logits = graph.node(Linear, [hidden, weights], [2, 4]);
         graph.outputs = vec![logits];
         check(&graph, everything_is_an_image, &["conv", "activation", "conv", "reshape"]);
     }
@@ -158,11 +184,10 @@ mod tests {
     fn scales_and_offsets_are_affine() {
         let mut graph = graph([2, 3, 2, 2]);
         let shape = [2, 3, 2, 2];
-        let mut x = graph.node(Op::Scalar { scale: 2.0, offset: 1.0 }, [graph.input], shape);
-        for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
+        let mut x = graph.node(Scalar { scale: 2.0, offset: 1.0 }, [graph.input], shape);
+        for kind in [Kind::Add, Kind::Sub, Kind::Mul, Kind::Div] {
             let known = graph.constant([1, 3, 1, 1], vec![0.5, -2.0, 3.0]);
-            let op = Op::Binary { op, activation: Activation::Identity };
-            x = graph.node(op, [x, known], shape);
+            x = graph.node(Binary::of(kind), [x, known], shape);
         }
         graph.outputs = vec![x];
         check(&graph, everything_is_an_image, &["affine"; 5]);
@@ -171,8 +196,8 @@ mod tests {
     #[test]
     fn averages_of_equal_cells_are_poolings() {
         let mut graph = graph([1, 2, 4, 6]);
-        let pooled = graph.node(Op::AdaptiveAverage, [graph.input], [1, 2, 2, 3]);
-        let uneven = graph.node(Op::AdaptiveAverage, [graph.input], [1, 2, 3, 3]);
+        let pooled = graph.node(AdaptiveAveragePool, [graph.input], [1, 2, 2, 3]);
+        let uneven = graph.node(AdaptiveAveragePool, [graph.input], [1, 2, 3, 3]);
         graph.outputs = vec![pooled, uneven];
         let names = ["average pool", "adaptive average pool"];
         check(&graph, everything_is_an_image, &names);

@@ -1,11 +1,15 @@
-use crate::graph::{Activation, Binary, Graph, Op};
+use std::sync::Arc;
+
+use crate::graph::Graph;
+use crate::ops::binary::{Binary, Kind};
+use crate::ops::conv::Conv;
 
 /// Lets a convolution add what its result is added to.
 pub(super) fn fuse(graph: &mut Graph) {
     let uses = graph.uses();
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
-        let Op::Binary { op: Binary::Add, activation } = node.op else { continue };
+        let Some(&Binary { kind: Kind::Add, activation }) = node.op_as() else { continue };
         let &[a, b] = node.inputs.as_slice() else { continue };
         if graph.shape(a) != graph.shape(b) || graph.shape4(a).is_none() || a == b {
             continue;
@@ -14,22 +18,19 @@ pub(super) fn fuse(graph: &mut Graph) {
         // Of two convolutions the later one: the other's result is then there.
         let candidates = [(a, b), (b, a)].into_iter().filter_map(|(result, other)| {
             let producer = producers[result].filter(|_| uses[result] == 1)?;
-            let is_plain = matches!(
-                graph.nodes[producer].op,
-                Op::Conv { residual: false, activation: Activation::Identity, groups, .. }
-                    if groups < graph.shape(graph.nodes[producer].inputs[0])[1].max(2)
-            );
-            is_plain.then_some((producer, other))
+            let conv = graph.nodes[producer].op_as::<Conv>()?;
+            let channels = graph.shape(graph.nodes[producer].inputs[0])[1];
+            (conv.is_bare() && conv.groups < channels.max(2)).then_some((producer, other, *conv))
         });
-        let Some((producer, other)) = candidates.max_by_key(|&(producer, _)| producer) else {
+        let Some((producer, other, conv)) = candidates.max_by_key(|&(producer, ..)| producer)
+        else {
             continue;
         };
-        let mut conv = graph.nodes[producer].clone();
-        let Op::Conv { residual, activation: slot, .. } = &mut conv.op else { unreachable!() };
-        (*residual, *slot) = (true, activation);
-        conv.inputs.push(other);
-        conv.output = graph.nodes[index].output;
-        graph.nodes[index] = conv;
+        let mut inputs = graph.nodes[producer].inputs.clone();
+        inputs.push(other);
+        let node = &mut graph.nodes[index];
+        node.op = Arc::new(Conv { residual: true, activation, ..conv });
+        node.inputs = inputs;
     }
     super::dead::remove(graph);
 }
@@ -38,6 +39,7 @@ pub(super) fn fuse(graph: &mut Graph) {
 mod tests {
     use super::super::testing::{check, conv, graph};
     use super::*;
+    use zoo_simd::Activation;
 
     #[test]
     fn the_later_convolution_adds() {
@@ -48,7 +50,7 @@ mod tests {
             if flip {
                 branches.reverse();
             }
-            let add = Op::Binary { op: Binary::Add, activation: Activation::RELU };
+            let add = Binary { kind: Kind::Add, activation: Activation::RELU };
             let sum = graph.node(add, branches, shape);
             graph.outputs = vec![sum];
             check(&graph, fuse, &["conv", "conv"]);
@@ -60,7 +62,7 @@ mod tests {
         let shape = [1, 3, 2, 2];
         let mut graph = graph(shape);
         let branch = conv(&mut graph, 0, 3, 1);
-        let add = Op::Binary { op: Binary::Add, activation: Activation::Identity };
+        let add = Binary::of(Kind::Add);
         let sum = graph.node(add, [branch, 0], shape);
         graph.outputs = vec![sum, branch];
         check(&graph, fuse, &["conv", "add"]);

@@ -1,6 +1,9 @@
 //! What the passes' tests share.
 
-use crate::graph::{Activation, Graph, Op, ValueId, Window};
+use zoo_graph::Window;
+
+use crate::graph::{Graph, ValueId};
+use crate::ops::conv::Conv;
 
 /// Numbers without a pattern.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<f32> {
@@ -27,14 +30,7 @@ pub(crate) fn conv(graph: &mut Graph, x: ValueId, channels: usize, side: usize) 
     let weights = graph.constant([channels, depth, side, side], weights);
     let bias = graph.constant([channels], noise(7, channels));
     let window = Window { before: [side / 2; 2], after: [side / 2; 2], ..Window::whole([side; 2]) };
-    let op = Op::Conv {
-        window,
-        groups: 1,
-        out_last: false,
-        residual: false,
-        activation: Activation::Identity,
-    };
-    graph.node(op, [x, weights, bias], [batch, channels, height, width])
+    graph.node(Conv::new(window, 1), [x, weights, bias], [batch, channels, height, width])
 }
 
 /// Checks that a pass changes the nodes to those with these names, and not what they compute.

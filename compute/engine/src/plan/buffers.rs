@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::Place;
-use crate::kernels::LANES;
+use zoo_simd::LANES;
 
 /// How a value's numbers are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +41,31 @@ pub(crate) struct Buffer {
     pub(crate) items: usize,
     /// Nobody reads it after the step that it is for.
     pub(crate) is_scratch: bool,
+}
+
+/// Where the row-major numbers of each item lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    /// Of an item.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) offset: usize,
+    /// From an item to the next; 0 where one after the other lies in the same place.
+    pub(crate) to_item: usize,
+}
+
+impl Location {
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub(crate) fn at(&self, item: usize) -> usize {
+        self.offset + item * self.to_item
+    }
+
+    /// From an image to the next, where these images are what it holds.
+    pub(crate) fn to_image(&self, images: Images) -> usize {
+        if images.shape[0] == 1 { self.to_item } else { images.shape[1..].iter().product() }
+    }
 }
 
 /// Images in memory. All but the shape counts numbers.
@@ -165,9 +189,14 @@ impl Buffers {
     }
 
     /// Where the numbers of a buffer that is no part of another one lie.
-    pub(crate) fn place_of(&self, id: BufferId) -> Place {
+    pub(crate) fn location(&self, id: BufferId) -> Location {
         let buffer = &self.0[id];
-        Place { shape: buffer.shape.clone(), offset: buffer.offset, to_item: buffer.to_item() }
+        Location { shape: buffer.shape.clone(), offset: buffer.offset, to_item: buffer.to_item() }
+    }
+
+    /// Numbers of the value that a buffer is for, for an item.
+    pub(crate) fn value_len(&self, id: BufferId) -> u64 {
+        self.0[id].shape.iter().product::<usize>() as u64
     }
 
     /// A buffer's images in the arena.

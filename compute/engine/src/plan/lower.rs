@@ -1,49 +1,18 @@
-//! Chooses a kernel and a format for each node, and a place for each value.
+//! Finds a buffer for each value, in each format that it is read in, and orders the drafts of the
+//! steps.
 
 use std::collections::HashMap;
 
+use zoo_simd::{Isa, LANES};
+
+use super::Program;
 use super::buffers::{Buffer, BufferId, Buffers, Format};
-use super::make::Target;
-use super::{Program, winograd};
-use crate::graph::{Activation, Binary, Graph, Node, Op, Source, ValueId, Window};
-use crate::kernels::{Isa, LANES};
+use super::draft::{Draft, Placed, Step};
+use super::formats::{Pack, Unpack};
+use super::plain::Plain;
+use crate::graph::{Graph, Node, ValueId};
 use crate::memory::Aligned;
-
-/// The most channels of images that a convolution reads in planes.
-const PLANAR: usize = 4;
-
-/// A step whose buffers have no places yet.
-pub(super) struct Draft {
-    pub(super) task: Task,
-    pub(super) inputs: Vec<BufferId>,
-    pub(super) output: BufferId,
-}
-
-pub(super) enum Task {
-    Import,
-    Export,
-    /// A node, by a kernel for blocks.
-    Blocked(Node),
-    /// Of two values, of which the second may have one place; `is_flipped` where that is the
-    /// node's first.
-    Binary {
-        op: Binary,
-        activation: Activation,
-        is_flipped: bool,
-    },
-    /// A convolution by Winograd's algorithm, with its memory.
-    Winograd {
-        node: Node,
-        scratch: BufferId,
-    },
-    /// One tap of a transposed convolution.
-    Tap {
-        node: Node,
-        tap: [usize; 2],
-    },
-    /// A node, by the reference.
-    Plain(Node),
-}
+use crate::ops::gather::{Source, whole_at};
 
 /// Makes a program of a graph, and the memory it works in; so many items of a batch are `at_once`
 /// in it.
@@ -62,24 +31,26 @@ pub(super) fn lower(
     };
     let input = lowering.add(graph.input, Format::Plain);
     for node in &graph.nodes {
-        lowering.node(node);
+        if !node.op.lower(node, &mut lowering) {
+            lowering.plain(node);
+        }
     }
     let outputs: Vec<BufferId> =
         graph.outputs.iter().map(|&value| lowering.read(value, Format::Plain)).collect();
     lowering.place_in_concatenations();
 
-    let in_turn = lowering.in_turn(at_once);
-    let items_of = |step: usize| if step < in_turn { 1 } else { at_once };
+    let prefix = lowering.per_item_prefix(at_once);
+    let items_of = |step: usize| if step < prefix { 1 } else { at_once };
 
     let Lowering { mut buffers, drafts, .. } = lowering;
     let last = drafts.len();
     buffers.touch(input, 0);
     for (step, draft) in drafts.iter().enumerate() {
         draft.inputs.iter().chain([&draft.output]).for_each(|&buffer| buffers.touch(buffer, step));
-        if let Task::Winograd { scratch, .. } = draft.task {
+        if let Some(scratch) = &draft.scratch {
             let [x, out] = [draft.inputs[0], draft.output].map(|id| buffers.images(id).shape);
-            buffers.0[scratch].shape[0] = winograd::scratch_len(items_of(step), x, out, threads);
-            buffers.touch(scratch, step);
+            buffers.0[scratch.buffer].shape[0] = (scratch.length)(items_of(step), x, out, threads);
+            buffers.touch(scratch.buffer, step);
         }
     }
     for &output in &outputs {
@@ -89,10 +60,10 @@ pub(super) fn lower(
         let Some(life) = &mut buffer.life else { continue };
         if buffer.constant.is_some() {
             *life = (0, last);
-        } else if life.1 >= in_turn && !buffer.is_scratch {
+        } else if life.1 >= prefix && !buffer.is_scratch {
             buffer.items = at_once;
             // The next item's first steps must leave it as it is.
-            if life.0 < in_turn {
+            if life.0 < prefix {
                 life.0 = 0;
             }
         }
@@ -103,41 +74,95 @@ pub(super) fn lower(
             memory.as_mut_slice()[buffer.offset..][..constant.len()].copy_from_slice(constant);
         }
     }
-    let target = Target { isa, graph, buffers: &buffers, batch };
     let mut program = Program {
         steps: Vec::new(),
-        in_turn: 0,
-        input: buffers.place_of(input),
-        outputs: outputs.into_iter().map(|id| buffers.place_of(id)).collect(),
+        per_item_prefix: 0,
+        input: buffers.location(input),
+        outputs: outputs.into_iter().map(|id| buffers.location(id)).collect(),
     };
     for (index, draft) in drafts.iter().enumerate() {
-        program.steps.extend(target.step(draft, items_of(index)));
-        if index < in_turn {
-            program.in_turn = program.steps.len();
+        let placed = Placed { isa, items: items_of(index), buffers: &buffers, draft };
+        program.steps.extend((draft.make)(&placed).map(|step| with_costs(step, &placed, batch)));
+        if index < prefix {
+            program.per_item_prefix = program.steps.len();
         }
     }
     (program, memory)
 }
 
-struct Lowering<'g> {
+/// Adds what a step makes and costs for a whole batch.
+fn with_costs(step: Step, placed: &Placed<'_>, batch: usize) -> Step {
+    let Placed { buffers, draft, .. } = placed;
+    let mut shape = buffers.0[draft.output].shape.clone();
+    shape[0] *= batch;
+    let batch = batch as u64;
+    let numbers: u64 =
+        draft.inputs.iter().chain([&draft.output]).map(|&id| buffers.value_len(id)).sum();
+    let bytes = 4 * (numbers * batch + step.parameters);
+    Step { shape, operations: step.operations * batch, bytes, ..step }
+}
+
+/// Turns a graph's nodes into drafts of steps; [`Operator::lower`](crate::ops::Operator::lower)
+/// works with it.
+pub(crate) struct Lowering<'g> {
     graph: &'g Graph,
+    /// Items of the batch.
     batch: usize,
     buffers: Buffers,
-    drafts: Vec<Draft>,
+    drafts: Vec<Draft<'g>>,
     /// The buffers of the values, in each format that somebody asked for.
     made: HashMap<(ValueId, Format), BufferId>,
 }
 
-impl Lowering<'_> {
+impl<'g> Lowering<'g> {
+    /// The graph that is lowered.
+    pub(crate) fn graph(&self) -> &'g Graph {
+        self.graph
+    }
+
+    /// Items of a batch that are computed at once at most, the same for all numbers of threads.
+    pub(crate) fn most_items(&self) -> usize {
+        self.batch.min(super::MOST_AT_ONCE)
+    }
+
+    /// The shapes of a node's first input and of its output, if both are images.
+    pub(crate) fn images_of(&self, node: &Node) -> Option<([usize; 4], [usize; 4])> {
+        Some((self.graph.shape4(*node.inputs.first()?)?, self.graph.shape4(node.output)?))
+    }
+
+    /// Whether a value has been made as blocks.
+    pub(crate) fn is_in_blocks(&self, value: ValueId) -> bool {
+        self.made.contains_key(&(value, Format::Blocked))
+    }
+
     /// A buffer for a value that is about to be made.
-    fn add(&mut self, value: ValueId, format: Format) -> BufferId {
+    pub(crate) fn add(&mut self, value: ValueId, format: Format) -> BufferId {
         let buffer = self.buffers.add(Buffer::new(self.graph.shape(value), format));
         self.made.insert((value, format), buffer);
         buffer
     }
 
+    /// A buffer for numbers in blocks that are known.
+    pub(crate) fn add_constant(&mut self, shape: [usize; 4], data: &[f32]) -> BufferId {
+        let mut buffer = Buffer::new(&shape, Format::Blocked);
+        buffer.constant = Some(in_blocks(shape, data));
+        self.buffers.add(buffer)
+    }
+
+    /// A buffer that only one step uses; its length is set later.
+    pub(crate) fn add_scratch(&mut self) -> BufferId {
+        let mut buffer = Buffer::new(&[0], Format::Plain);
+        buffer.is_scratch = true;
+        self.buffers.add(buffer)
+    }
+
+    /// Asks for zeros around a buffer's images: above, below, left and right.
+    pub(crate) fn margin(&mut self, buffer: BufferId, margin: [usize; 4]) {
+        self.buffers.margin(buffer, margin);
+    }
+
     /// The buffer of a value in a format, converted where it is in another one.
-    fn read(&mut self, value: ValueId, format: Format) -> BufferId {
+    pub(crate) fn read(&mut self, value: ValueId, format: Format) -> BufferId {
         if let Some(&buffer) = self.made.get(&(value, format)) {
             return buffer;
         }
@@ -147,170 +172,78 @@ impl Lowering<'_> {
             let buffer = self.add(value, format);
             let data = self.graph.data(value).expect("a value is made or constant");
             self.buffers.0[buffer].constant = Some(if format == Format::Blocked {
-                blocked(self.graph.shape4(value).expect("images"), data)
+                in_blocks(self.graph.shape4(value).expect("images"), data)
             } else {
                 data.to_vec()
             });
             return buffer;
         };
+        // Planes are only made of row-major numbers.
+        let from = if format == Format::Planar { Format::Plain } else { from };
         let input = self.read(value, from);
-        if (from, format) == (Format::Blocked, Format::Planar) {
-            let plain = self.read(value, Format::Plain);
-            let output = self.add(value, format);
-            self.drafts.push(Draft { task: Task::Import, inputs: vec![plain], output });
-            return output;
-        }
         let output = self.add(value, format);
-        let task = if format == Format::Plain { Task::Export } else { Task::Import };
-        self.drafts.push(Draft { task, inputs: vec![input], output });
+        match format {
+            Format::Plain => self.unpack(input, output),
+            Format::Blocked | Format::Planar => self.draft(Draft::new(vec![input], output, |at| {
+                Some(Step::new(Pack::new(at.input_location(0), at.output()), "pack"))
+            })),
+        }
         output
     }
 
-    fn node(&mut self, node: &Node) {
-        let graph = self.graph;
-        let is_known = |value: ValueId| graph.data(value).is_some();
-        let out = graph.shape4(node.output);
-        let x = graph.shape4(node.inputs[0]);
-        match (&node.op, x, out) {
-            (Op::Conv { window, groups, .. }, Some(x), Some(out))
-                if is_known(node.inputs[1]) && is_known(node.inputs[2]) =>
-            {
-                let is_depthwise = *groups > 1 && *groups == x[1] && *groups == out[1];
-                let is_planar = node.inputs[0] == graph.input && x[1] <= PLANAR && !is_depthwise;
-                let format = if is_planar { Format::Planar } else { Format::Blocked };
-                let mut inputs = vec![self.read(node.inputs[0], format)];
-                // The same for all numbers of threads.
-                let items = self.batch.min(super::MOST_AT_ONCE);
-                let by_winograd =
-                    format == Format::Blocked && winograd::pays(items, window, *groups, x, out);
-                let margin = if by_winograd { winograd::margin } else { margin };
-                self.buffers.margin(inputs[0], margin(window, x, out));
-                inputs.extend(
-                    node.inputs.get(3).map(|&residual| self.read(residual, Format::Blocked)),
-                );
-                if by_winograd {
-                    let mut scratch = Buffer::new(&[0], Format::Plain);
-                    scratch.is_scratch = true;
-                    let scratch = self.buffers.add(scratch);
-                    let output = self.add(node.output, Format::Blocked);
-                    let task = Task::Winograd { node: node.clone(), scratch };
-                    self.drafts.push(Draft { task, inputs, output });
-                } else {
-                    self.blocked(node.clone(), inputs);
-                }
-            }
-            (
-                Op::ConvTranspose { stride, padding: [0, 0], dilation: [1, 1], groups: 1 },
-                Some(_),
-                _,
-            ) if is_known(node.inputs[1])
-                && node.inputs.len() == 3
-                && graph.shape(node.inputs[1])[2..] == stride[..]
-                && out.is_some_and(|out| {
-                    let x = graph.shape(node.inputs[0]);
-                    out[2] == x[2] * stride[0] && out[3] == x[3] * stride[1]
-                }) =>
-            {
-                let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
-                let output = self.add(node.output, Format::Blocked);
-                for tap in (0..stride[0]).flat_map(|y| (0..stride[1]).map(move |x| [y, x])) {
-                    let task = Task::Tap { node: node.clone(), tap };
-                    self.drafts.push(Draft { task, inputs: inputs.clone(), output });
-                }
-            }
-            (
-                Op::Affine { .. } | Op::Activation(_) | Op::Pool { .. } | Op::Resize { .. },
-                Some(_),
-                Some(_),
-            ) => {
-                let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
-                self.blocked(node.clone(), inputs);
-            }
-            (Op::Gather { .. }, _, Some(_)) => {
-                let inputs =
-                    node.inputs.iter().map(|&input| self.read(input, Format::Blocked)).collect();
-                self.blocked(node.clone(), inputs);
-            }
-            (Op::Slice { start, step, .. }, Some(x), Some(out))
-                if x[..2] == out[..2] && start[..2] == [0, 0] && step[..2] == [1, 1] =>
-            {
-                let inputs = vec![self.read(node.inputs[0], Format::Blocked)];
-                self.blocked(node.clone(), inputs);
-            }
-            (Op::Binary { op, activation }, _, Some(out)) => {
-                let whole = node
-                    .inputs
-                    .iter()
-                    .position(|&input| graph.shape(input) == out && !is_known(input));
-                let operand = whole.and_then(|whole| {
-                    let other = node.inputs[1 - whole];
-                    self.operand(other, out)
-                });
-                let Some((whole, operand)) = whole.zip(operand) else {
-                    return self.plain(node.clone());
-                };
-                let first = self.read(node.inputs[whole], Format::Blocked);
-                let output = self.add(node.output, Format::Blocked);
-                let task =
-                    Task::Binary { op: *op, activation: *activation, is_flipped: whole == 1 };
-                self.drafts.push(Draft { task, inputs: vec![first, operand], output });
-            }
-            (Op::Reshape, Some(_), _)
-                if self.made.contains_key(&(node.inputs[0], Format::Blocked)) =>
-            {
-                let input = self.read(node.inputs[0], Format::Blocked);
-                let output = self.add(node.output, Format::Plain);
-                self.drafts.push(Draft { task: Task::Export, inputs: vec![input], output });
-            }
-            _ => self.plain(node.clone()),
-        }
+    /// Drafts a step that makes row-major numbers of images in blocks.
+    pub(crate) fn unpack(&mut self, input: BufferId, output: BufferId) {
+        self.draft(Draft::new(vec![input], output, |at| {
+            Some(Step::new(Unpack::new(at.input(0), at.output_location()), "unpack"))
+        }));
     }
 
-    /// The second operand's buffer: as large as the output, or one place for each channel.
-    fn operand(&mut self, value: ValueId, out: [usize; 4]) -> Option<BufferId> {
-        let shape = self.graph.shape4(value)?;
-        if let Some(data) = self.graph.data(value) {
-            // Spread over the channels and places of an image.
-            let spread = [shape[0], out[1], out[2], out[3]];
-            let one = Op::Binary { op: Binary::Add, activation: Activation::Identity };
-            let zero = (&[1, 1, 1, 1][..], &[0.0][..]);
-            let data = crate::reference::evaluate(&one, &[(&shape, data), zero], &spread);
-            let mut buffer = Buffer::new(&spread, Format::Blocked);
-            buffer.constant = Some(blocked(spread, &data));
-            return Some(self.buffers.add(buffer));
-        }
-        let is_gate = shape == [out[0], out[1], 1, 1];
-        (shape == out || is_gate).then(|| self.read(value, Format::Blocked))
+    /// Adds a step.
+    pub(crate) fn draft(&mut self, draft: Draft<'g>) {
+        self.drafts.push(draft);
     }
 
-    fn blocked(&mut self, node: Node, inputs: Vec<BufferId>) {
+    /// Drafts a step that reads images in blocks and makes the node's output in blocks, unless
+    /// `make` says that there is nothing to be done.
+    pub(crate) fn blocked(
+        &mut self,
+        node: &'g Node,
+        inputs: Vec<BufferId>,
+        make: impl Fn(&Placed<'_>) -> Option<Step> + 'g,
+    ) {
         let output = self.add(node.output, Format::Blocked);
-        self.drafts.push(Draft { task: Task::Blocked(node), inputs, output });
+        let weights = self.weights(node);
+        self.draft(Draft { weights, ..Draft::new(inputs, output, make) });
     }
 
-    fn plain(&mut self, node: Node) {
-        let known = |value: &&ValueId| self.graph.data(**value).is_none();
-        let values: Vec<ValueId> = node.inputs.iter().filter(known).copied().collect();
+    /// The numbers of the node's inputs that are known.
+    pub(crate) fn weights(&self, node: &Node) -> usize {
+        node.inputs.iter().filter_map(|&value| self.graph.data(value)).map(<[f32]>::len).sum()
+    }
+
+    /// Drafts a step that computes a node as its operator defines it.
+    fn plain(&mut self, node: &'g Node) {
+        let graph = self.graph;
+        let is_made = |value: &&ValueId| graph.data(**value).is_none();
+        let values: Vec<ValueId> = node.inputs.iter().filter(is_made).copied().collect();
         let inputs = values.into_iter().map(|value| self.read(value, Format::Plain)).collect();
         let output = self.add(node.output, Format::Plain);
-        self.drafts.push(Draft { task: Task::Plain(node), inputs, output });
+        let weights = self.weights(node);
+        let make = move |at: &Placed<'_>| {
+            let step = Plain::new(graph, node, at);
+            Some(Step::new(step, format!("{} (plain)", node.op.name())))
+        };
+        self.draft(Draft { weights, ..Draft::new(inputs, output, make) });
     }
 
     /// How many of the first steps are run for one item after the other, and not for all that are
     /// at once: those where a network's images are larger than its weights. So one stays in the
     /// cache, or the others do.
-    fn in_turn(&self, at_once: usize) -> usize {
+    fn per_item_prefix(&self, at_once: usize) -> usize {
         let size = |&id: &BufferId| self.buffers.0[id].shape.iter().product::<usize>();
         let costs = self.drafts.iter().map(|draft| {
             let images: usize = draft.inputs.iter().chain([&draft.output]).map(size).sum();
-            let (node, factor) = match &draft.task {
-                Task::Blocked(node) | Task::Tap { node, .. } | Task::Plain(node) => (node, 1),
-                Task::Winograd { node, .. } => (node, 4),
-                _ => return (images * at_once) as isize,
-            };
-            let known = node.inputs.iter().filter_map(|&value| self.graph.data(value));
-            let weights = factor * known.map(<[f32]>::len).sum::<usize>();
-            (images * at_once) as isize - (weights * (at_once - 1)) as isize
+            (images * at_once) as isize - (draft.weights * (at_once - 1)) as isize
         });
         let (mut best, mut most, mut sum) = (0, 0, 0);
         for (index, cost) in costs.enumerate() {
@@ -326,15 +259,10 @@ impl Lowering<'_> {
     fn place_in_concatenations(&mut self) {
         // From the last: it holds the others where they are concatenated again and again.
         for index in (0..self.drafts.len()).rev() {
-            let Draft {
-                task: Task::Blocked(Node { op: Op::Gather { sources }, .. }),
-                inputs,
-                output,
-            } = &self.drafts[index]
-            else {
+            let Draft { sources: Some(sources), inputs, output, .. } = &self.drafts[index] else {
                 continue;
             };
-            let (inputs, output) = (inputs.clone(), *output);
+            let (sources, inputs, output) = (*sources, inputs.clone(), *output);
             let starts: Vec<Option<usize>> = (0..inputs.len())
                 .map(|input| whole_at(sources, input, self.buffers.0[inputs[input]].shape[1]))
                 .collect();
@@ -372,30 +300,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Where all of an input's channels are in a gathering, in their order, if they fill blocks.
-pub(super) fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> {
-    let is_of = |source: &Source| matches!(source, Source::Channel { input: i, .. } if *i == input);
-    let start = sources.iter().position(is_of)?;
-    let is_whole = sources.iter().filter(|source| is_of(source)).count() == channels
-        && (0..channels).all(|channel| {
-            sources.get(start + channel) == Some(&Source::Channel { input, channel })
-        });
-    let fills = channels.is_multiple_of(LANES) || start + channels == sources.len();
-    (is_whole && fills && start % LANES == 0).then_some(start)
-}
-
-/// The zeros that a window needs around the images.
-fn margin(window: &Window, from: [usize; 4], to: [usize; 4]) -> [usize; 4] {
-    let after = |axis: usize| {
-        let last = (to[axis + 2] - 1) * window.stride[axis];
-        let reach = last + (window.kernel[axis] - 1) * window.dilation[axis] + 1;
-        reach.saturating_sub(window.before[axis] + from[axis + 2])
-    };
-    [window.before[0], after(0), window.before[1], after(1)]
-}
-
 /// Row-major images in blocks.
-fn blocked(shape: [usize; 4], data: &[f32]) -> Vec<f32> {
+fn in_blocks(shape: [usize; 4], data: &[f32]) -> Vec<f32> {
     let [batch, channels, height, width] = shape;
     let blocks = channels.div_ceil(LANES);
     let mut out = vec![0.0; batch * blocks * height * width * LANES];

@@ -1,28 +1,34 @@
 use std::arch::x86_64::*;
 
-use super::kernels;
-use super::lanes::Lanes;
+use crate::{Kernel, Lanes, Number};
 
-kernels!(avx512, std::arch::x86_64::__m512, "avx512f,avx512dq,fma");
-kernels!(avx2, [std::arch::x86_64::__m256; 2], "avx2,fma");
+/// Runs a kernel with AVX-512.
+///
+/// # Safety
+///
+/// The machine has the instructions; and as of the kernel.
+#[target_feature(enable = "avx512f,avx512dq,fma")]
+pub(crate) unsafe fn avx512<K: Kernel>(kernel: &K) -> K::Output {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.run::<__m512>() }
+}
 
-impl Lanes for __m512 {
+/// Runs a kernel with AVX2.
+///
+/// # Safety
+///
+/// The machine has the instructions; and as of the kernel.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn avx2<K: Kernel>(kernel: &K) -> K::Output {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.run::<[__m256; 2]>() }
+}
+
+impl Number for __m512 {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: the machine has AVX-512; so in all of this implementation.
         unsafe { _mm512_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: see above; the pointer is the caller's promise.
-        unsafe { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: see above; the pointer is the caller's promise.
-        unsafe { _mm512_storeu_ps(to, self) }
     }
 
     #[inline(always)]
@@ -62,15 +68,6 @@ impl Lanes for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn largest(self, other: Self) -> Self {
-        // SAFETY: see above.
-        unsafe {
-            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(other, other);
-            _mm512_mask_mov_ps(self.max(other), is_nan, other)
-        }
-    }
-
-    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
         // SAFETY: see above.
         unsafe { _mm512_fmadd_ps(self, factor, summand) }
@@ -92,32 +89,40 @@ impl Lanes for __m512 {
     }
 }
 
+impl Lanes for __m512 {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: see above; the pointer is the caller's promise.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: see above; the pointer is the caller's promise.
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(other, other);
+            _mm512_mask_mov_ps(self.max(other), is_nan, other)
+        }
+    }
+}
+
 /// Does the same in both halves.
 #[inline(always)]
 fn both(f: impl Fn(usize) -> __m256) -> [__m256; 2] {
     [f(0), f(1)]
 }
 
-impl Lanes for [__m256; 2] {
+impl Number for [__m256; 2] {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: the machine has AVX2 and FMA; so in all of this implementation.
         unsafe { [_mm256_set1_ps(x); 2] }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: see above; the pointer is the caller's promise.
-        both(|i| unsafe { _mm256_loadu_ps(from.add(8 * i)) })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: see above; the pointer is the caller's promise.
-        unsafe {
-            _mm256_storeu_ps(to, self[0]);
-            _mm256_storeu_ps(to.add(8), self[1]);
-        }
     }
 
     #[inline(always)]
@@ -157,15 +162,6 @@ impl Lanes for [__m256; 2] {
     }
 
     #[inline(always)]
-    unsafe fn largest(self, other: Self) -> Self {
-        // SAFETY: see above.
-        both(|i| unsafe {
-            let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(other[i], other[i]);
-            _mm256_blendv_ps(_mm256_max_ps(other[i], self[i]), other[i], is_nan)
-        })
-    }
-
-    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
         // SAFETY: see above.
         both(|i| unsafe { _mm256_fmadd_ps(self[i], factor[i], summand[i]) })
@@ -183,6 +179,32 @@ impl Lanes for [__m256; 2] {
         both(|i| unsafe {
             let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self[i]), _mm256_set1_epi32(127));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+        })
+    }
+}
+
+impl Lanes for [__m256; 2] {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: see above; the pointer is the caller's promise.
+        both(|i| unsafe { _mm256_loadu_ps(from.add(8 * i)) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: see above; the pointer is the caller's promise.
+        unsafe {
+            _mm256_storeu_ps(to, self[0]);
+            _mm256_storeu_ps(to.add(8), self[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        // SAFETY: see above.
+        both(|i| unsafe {
+            let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(other[i], other[i]);
+            _mm256_blendv_ps(_mm256_max_ps(other[i], self[i]), other[i], is_nan)
         })
     }
 }

@@ -1,12 +1,16 @@
-//! Convolutions, but depthwise ones: weights packed for the tiles, and how tiles cover the output.
+//! Convolutions by the definition, but depthwise ones: weights packed for the tiles, and how tiles
+//! cover the output.
 
 use std::ops::Range;
 
-use super::buffers::Images;
-use crate::graph::{Activation, Binary, Window};
-use crate::kernels::conv::{Finish, Segment, Tile, TileFn, tile_fn};
-use crate::kernels::{Isa, LANES, dispatch, elementwise};
+use zoo_graph::Window;
+use zoo_simd::{Activation, Isa, LANES};
+
+use super::tile::{Finish, Segment, Tile, TileFn, tile_fn, widest_tiles};
 use crate::memory::{Aligned, Arena};
+use crate::ops::elementwise;
+use crate::plan::buffers::Images;
+use crate::plan::draft::{Placed, Work};
 use crate::threads::{Member, spread};
 
 /// Bytes of weights that stay in a core's second cache beside the images.
@@ -30,7 +34,7 @@ pub(crate) struct Description<'a> {
 
 /// A convolution that is ready to run.
 #[derive(Debug)]
-pub(crate) struct Conv {
+pub(crate) struct Direct {
     isa: Isa,
     input: Images,
     output: Images,
@@ -58,14 +62,12 @@ struct Group {
     passes: Vec<(Range<usize>, usize)>,
 }
 
-impl Conv {
-    /// Packs a convolution that is run for so many items at once.
+impl Direct {
+    /// Packs a convolution of one kind of images to another.
     pub(crate) fn new(
-        isa: Isa,
-        items: usize,
+        &Placed { isa, items, .. }: &Placed<'_>,
         description: &Description<'_>,
-        input: Images,
-        output: Images,
+        [input, output]: [Images; 2],
         residual: Option<Images>,
     ) -> Self {
         let window = description.window;
@@ -122,23 +124,22 @@ impl Conv {
         }
     }
 
-    /// Numbers that it stores.
-    pub(crate) fn weights_len(&self) -> usize {
-        self.weights.len() + self.bias.len()
-    }
-
-    /// The images whose margins are to be cleared before it runs.
-    pub(crate) fn cleared(&self) -> Images {
-        self.cleared
-    }
-
     /// Has the margins of other images cleared than those that it writes.
     pub(crate) fn clears(&mut self, images: Images) {
         self.cleared = images;
     }
+}
 
-    /// Computes this thread's part.
-    pub(crate) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+impl Work for Direct {
+    fn cleared(&self) -> Option<Images> {
+        Some(self.cleared)
+    }
+
+    fn weights_len(&self) -> usize {
+        self.weights.len() + self.bias.len()
+    }
+
+    fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         let images = self.output.of(items);
         let rows = if self.is_across_images { 1 } else { images.len() * self.output.shape[2] };
         let all_stay = self.weights.len() * size_of::<f32>() <= WEIGHTS_IN_CACHE;
@@ -171,7 +172,9 @@ impl Conv {
             }
         }
     }
+}
 
+impl Direct {
     fn group(&self, arena: Arena, group: &Group, images: &Range<usize>, rows: Range<usize>) {
         let across;
         let tiles = if self.is_across_images {
@@ -229,9 +232,7 @@ impl Conv {
             }
         }
     }
-}
 
-impl Conv {
     /// Applies an activation that tiles don't, to a row that was just written.
     fn activate(&self, arena: Arena, group: &Group, output: usize, images: usize) {
         let (places, step) = if self.is_across_images {
@@ -243,18 +244,10 @@ impl Conv {
         for block in 0..group.blocks {
             for place in 0..if is_dense { 1 } else { places } {
                 let start = arena.at(output + block * self.output.block + place * step);
-                let row = elementwise::Row {
-                    input: start,
-                    output: start,
-                    width: if is_dense { places } else { 1 },
-                    affine: None,
-                    operand: elementwise::Operand::None,
-                    binary: Binary::Add,
-                    is_flipped: false,
-                    activation: self.activation,
-                };
+                let width = if is_dense { places } else { 1 };
+                let row = elementwise::Row::in_place(start, width, self.activation);
                 // SAFETY: the machine has the instructions, and this thread has the row.
-                unsafe { dispatch!(self.isa, elementwise(&row)) }
+                unsafe { self.isa.run(&row) }
             }
         }
     }
@@ -267,7 +260,7 @@ fn row_of_tiles(isa: Isa, width: usize, blocks: usize, step: usize) -> Vec<(usiz
         start += places;
         (start - places, tile_fn(isa, places, blocks, step))
     };
-    tile_widths(width, isa.tile_widths()[blocks - 1]).into_iter().map(tile).collect()
+    tile_widths(width, widest_tiles(isa)[blocks - 1]).into_iter().map(tile).collect()
 }
 
 /// Cuts a row into tiles of nearly the same width.
@@ -279,7 +272,7 @@ pub(super) fn tile_widths(width: usize, widest: usize) -> Vec<usize> {
 /// How many blocks of channels are computed together, group by group: those numbers that cost
 /// the fewest cycles.
 pub(super) fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
-    let widest = isa.tile_widths();
+    let widest = widest_tiles(isa);
     let of_row = |size: usize| -> f64 {
         let tile = |places: usize| {
             let (sums, loads) = ((places * size) as f64, (places + size) as f64);

@@ -1,9 +1,17 @@
 use std::arch::aarch64::*;
 
-use super::kernels;
-use super::lanes::Lanes;
+use crate::{Kernel, Lanes, Number};
 
-kernels!(neon, [std::arch::aarch64::float32x4_t; 4], "neon");
+/// Runs a kernel with NEON.
+///
+/// # Safety
+///
+/// As of the kernel.
+#[target_feature(enable = "neon")]
+pub(crate) unsafe fn neon<K: Kernel>(kernel: &K) -> K::Output {
+    // SAFETY: the caller's promise.
+    unsafe { kernel.run::<[float32x4_t; 4]>() }
+}
 
 /// Does the same in all four quarters.
 #[inline(always)]
@@ -11,25 +19,11 @@ fn four(f: impl Fn(usize) -> float32x4_t) -> [float32x4_t; 4] {
     [f(0), f(1), f(2), f(3)]
 }
 
-impl Lanes for [float32x4_t; 4] {
+impl Number for [float32x4_t; 4] {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         // SAFETY: every aarch64 machine has NEON; so in all of this implementation.
         unsafe { [vdupq_n_f32(x); 4] }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: see above; the pointer is the caller's promise.
-        four(|i| unsafe { vld1q_f32(from.add(4 * i)) })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        for (i, quarter) in self.into_iter().enumerate() {
-            // SAFETY: see above; the pointer is the caller's promise.
-            unsafe { vst1q_f32(to.add(4 * i), quarter) }
-        }
     }
 
     #[inline(always)]
@@ -69,12 +63,6 @@ impl Lanes for [float32x4_t; 4] {
     }
 
     #[inline(always)]
-    unsafe fn largest(self, other: Self) -> Self {
-        // SAFETY: see above. The instruction keeps every NaN.
-        unsafe { self.max(other) }
-    }
-
-    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
         // SAFETY: see above.
         four(|i| unsafe { vfmaq_f32(summand[i], self[i], factor[i]) })
@@ -93,5 +81,27 @@ impl Lanes for [float32x4_t; 4] {
             let exponent = vaddq_s32(vcvtq_s32_f32(self[i]), vdupq_n_s32(127));
             vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
         })
+    }
+}
+
+impl Lanes for [float32x4_t; 4] {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: see above; the pointer is the caller's promise.
+        four(|i| unsafe { vld1q_f32(from.add(4 * i)) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        for (i, quarter) in self.into_iter().enumerate() {
+            // SAFETY: see above; the pointer is the caller's promise.
+            unsafe { vst1q_f32(to.add(4 * i), quarter) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(self, other: Self) -> Self {
+        // SAFETY: see above. The instruction keeps every NaN.
+        unsafe { self.max(other) }
     }
 }

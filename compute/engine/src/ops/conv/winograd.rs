@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 
-use super::buffers::Images;
-use super::conv::{Description, group_sizes, tile_widths};
-use super::steps::by_block;
-use crate::graph::{Activation, Window};
-use crate::kernels::conv::{Segment, Tile, tile_fn};
-use crate::kernels::winograd::{Input, Output, PATCH, PRODUCTS, TILE, filters};
-use crate::kernels::{Isa, LANES, dispatch};
+use zoo_graph::Window;
+use zoo_simd::{Activation, Isa, LANES};
+
+use super::direct::{Description, group_sizes, tile_widths};
+use super::tile::{Segment, Tile, tile_fn, widest_tiles};
+use super::transforms::{Input, Output, PATCH, PRODUCTS, TILE, filters};
 use crate::memory::{Aligned, Arena};
+use crate::plan::buffers::Images;
+use crate::plan::draft::{Placed, Work};
+use crate::plan::rows::by_block;
 use crate::threads::{Member, spread};
 
 /// Bytes of filters that each core keeps in its second cache while it goes through the tiles.
@@ -22,7 +24,7 @@ const PRODUCTS_IN_CACHE: usize = 1 << 20;
 pub(crate) struct Winograd {
     isa: Isa,
     input: Images,
-    pub(super) output: Images,
+    output: Images,
     residual: Option<Images>,
     before: [usize; 2],
     /// Tiles of an image, down and across.
@@ -137,16 +139,14 @@ pub(crate) fn margin(window: &Window, input: [usize; 4], output: [usize; 4]) -> 
 }
 
 impl Winograd {
-    /// Transforms the filters of a convolution that is run for so many items at once.
+    /// Transforms the filters of a convolution of one kind of images to another.
     pub(crate) fn new(
-        isa: Isa,
-        items: usize,
+        placed: &Placed<'_>,
         description: &Description<'_>,
-        input: Images,
-        output: Images,
+        [input, output]: [Images; 2],
         residual: Option<Images>,
-        scratch: usize,
     ) -> Self {
+        let &Placed { isa, items, .. } = placed;
         let tiles = tiles_of(output.shape);
         let all = items * output.shape[0] * tiles[0] * tiles[1];
         let split = Split::of(input.shape[1], output.shape[1], all);
@@ -165,7 +165,7 @@ impl Winograd {
             residual,
             before: description.window.before,
             tiles,
-            scratch,
+            scratch: placed.scratch(),
             split,
             filters: pack(description.weights, depth, output.shape[1], &groups),
             groups,
@@ -175,13 +175,18 @@ impl Winograd {
             activation: description.activation,
         }
     }
+}
 
-    pub(super) fn weights_len(&self) -> usize {
+impl Work for Winograd {
+    fn cleared(&self) -> Option<Images> {
+        Some(self.output)
+    }
+
+    fn weights_len(&self) -> usize {
         self.filters.len() + self.bias.len()
     }
 
-    /// Computes this thread's part.
-    pub(super) fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
+    fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         let images = self.output.of(items);
         let [first, end] = [images.start, images.end].map(|n| n * self.tiles[0] * self.tiles[1]);
         let at_once = self.split.tiles();
@@ -231,7 +236,9 @@ impl Winograd {
             }
         }
     }
+}
 
+impl Winograd {
     /// The image, the first row and the first column of a tile's outputs.
     fn corner(&self, tile: usize) -> (usize, usize, usize) {
         let [down, across] = self.tiles;
@@ -261,7 +268,7 @@ impl Winograd {
                 };
                 // SAFETY: the machine has the instructions, the margins hold the whole patch, and
                 // no other thread writes this tile and block.
-                unsafe { dispatch!(self.isa, winograd_input(&tile)) }
+                unsafe { self.isa.run(&tile) }
             }
         }
     }
@@ -272,7 +279,7 @@ impl Winograd {
         let (inputs, outputs) = (self.input.blocks(), self.output.blocks());
         let depth = self.input.shape[1];
         let to = scratch + PRODUCTS * inputs * at_once * LANES;
-        let widest = self.isa.tile_widths();
+        let widest = widest_tiles(self.isa);
         for index in work {
             let (product, group) = (index / self.groups.len(), index % self.groups.len());
             let first: usize = self.groups[..group].iter().sum();
@@ -330,7 +337,7 @@ impl Winograd {
                 };
                 // SAFETY: the machine has the instructions, the rows and columns are inside of
                 // the image, and no other thread has this tile and block.
-                unsafe { dispatch!(self.isa, winograd_output(&tile)) }
+                unsafe { self.isa.run(&tile) }
             }
         }
     }

@@ -5,48 +5,47 @@
 //! A tile keeps the sums of some places × some blocks of channels in registers from the first
 //! segment to the last.
 
-use super::lanes::Lanes;
-use super::{Isa, LANES};
+use zoo_simd::{Instructions, Isa, Kernel, LANES, Lanes};
 
 /// Inputs that lie one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub(super) struct Segment {
     /// Of the first input, from that of the output place.
-    pub(crate) offset: isize,
-    pub(crate) length: usize,
+    pub(super) offset: isize,
+    pub(super) length: usize,
 }
 
 /// Some output places of some blocks of channels.
 #[derive(Debug)]
-pub(crate) struct Tile<'a> {
-    pub(crate) segments: &'a [Segment],
+pub(super) struct Tile<'a> {
+    pub(super) segments: &'a [Segment],
     /// The input of the first place.
-    pub(crate) input: *const f32,
+    pub(super) input: *const f32,
     /// From a place's input to that of the next.
-    pub(crate) input_step: usize,
+    pub(super) input_step: usize,
     /// For each segment and each of its inputs, the weights of all blocks.
-    pub(crate) weights: *const f32,
-    pub(crate) output: *mut f32,
+    pub(super) weights: *const f32,
+    pub(super) output: *mut f32,
     /// From an output place to the next.
-    pub(crate) output_step: usize,
+    pub(super) output_step: usize,
     /// From a block of output channels to the next.
-    pub(crate) output_block: usize,
+    pub(super) output_block: usize,
     /// A bias for each channel; the sums so far are in the output where there is none.
-    pub(crate) bias: Option<*const f32>,
+    pub(super) bias: Option<*const f32>,
     /// What is to be done when the sums are complete.
-    pub(crate) finish: Option<Finish>,
+    pub(super) finish: Option<Finish>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Finish {
+pub(super) struct Finish {
     /// What is added, with its steps from a place and a block to the next.
-    pub(crate) residual: Option<(*const f32, usize, usize)>,
+    pub(super) residual: Option<(*const f32, usize, usize)>,
     /// The sums' least and greatest value.
-    pub(crate) clamp: Option<[f32; 2]>,
+    pub(super) clamp: Option<[f32; 2]>,
 }
 
 /// The function that computes tiles of a width and a number of blocks, for inputs at a step.
-pub(crate) type TileFn = unsafe fn(&Tile<'_>);
+pub(super) type TileFn = unsafe fn(&Tile<'_>);
 
 /// Computes a tile.
 ///
@@ -56,9 +55,7 @@ pub(crate) type TileFn = unsafe fn(&Tile<'_>);
 /// at the tile's steps, and for the segments' inputs; `STEP` is the tile's `input_step` or 0.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "places and blocks are addresses too")]
-pub(crate) unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(
-    tile: &Tile<'_>,
-) {
+unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(tile: &Tile<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         let step = if STEP == 0 { tile.input_step } else { STEP };
@@ -135,40 +132,77 @@ pub(crate) unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: 
     }
 }
 
+/// A tile of `M` places and `N` blocks, for inputs at a step that is known or 0.
+struct Sized<'a, const M: usize, const N: usize, const STEP: usize>(&'a Tile<'a>);
+
+impl<const M: usize, const N: usize, const STEP: usize> Kernel for Sized<'_, M, N, STEP> {
+    type Output = ();
+
+    /// # Safety
+    ///
+    /// As of [`tile`].
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { tile::<V, M, N, STEP>(self.0) }
+    }
+}
+
+/// # Safety
+///
+/// The machine has the instructions; and as of [`tile`].
+unsafe fn run<I: Instructions, const M: usize, const N: usize, const STEP: usize>(tile: &Tile<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { I::run(&Sized::<M, N, STEP>(tile)) }
+}
+
+/// The most output places that a tile has, for 1, 2, 3 and 4 blocks of output channels; 0 where
+/// that many blocks don't fit the registers.
+pub(super) fn widest_tiles(isa: Isa) -> [usize; 4] {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => [14, 14, 9, 7],
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => [6, 0, 0, 0],
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => [6, 0, 0, 0],
+        Isa::Portable => [4, 0, 0, 0],
+    }
+}
+
 /// Picks the function for a tile.
 macro_rules! pick {
-    ($kernels:path, $places:expr, $blocks:expr, $step:expr,
-     $($n:literal: $($m:literal)*;)*) => {{
-        use $kernels as kernels;
+    ($instructions:path, $places:expr, $blocks:expr, $step:expr,
+     $($n:literal: $($m:literal)*;)*) => {
         match ($blocks, $places, $step) {
             $($(
-                ($n, $m, 16) => kernels::tile::<$m, $n, 16> as TileFn,
-                ($n, $m, 32) => kernels::tile::<$m, $n, 32> as TileFn,
-                ($n, $m, _) => kernels::tile::<$m, $n, 0> as TileFn,
+                ($n, $m, 16) => run::<$instructions, $m, $n, 16> as TileFn,
+                ($n, $m, 32) => run::<$instructions, $m, $n, 32> as TileFn,
+                ($n, $m, _) => run::<$instructions, $m, $n, 0> as TileFn,
             )*)*
             _ => unreachable!("no tile of {} places and {} blocks", $places, $blocks),
         }
-    }};
+    };
 }
 
 /// The function for tiles of so many places and blocks, whose inputs are `step` apart.
 ///
 /// # Panics
 ///
-/// When the instruction set has no such tile; see [`Isa::tile_widths`].
-pub(crate) fn tile_fn(isa: Isa, places: usize, blocks: usize, step: usize) -> TileFn {
+/// When the instruction set has no such tile; see [`widest_tiles`].
+pub(super) fn tile_fn(isa: Isa, places: usize, blocks: usize, step: usize) -> TileFn {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => pick!(super::x86::avx512, places, blocks, step,
+        Isa::Avx512 => pick!(zoo_simd::Avx512, places, blocks, step,
             1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
             2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
             3: 1 2 3 4 5 6 7 8 9;
             4: 1 2 3 4 5 6 7;
         ),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => pick!(super::x86::avx2, places, blocks, step, 1: 1 2 3 4 5 6;),
+        Isa::Avx2 => pick!(zoo_simd::Avx2, places, blocks, step, 1: 1 2 3 4 5 6;),
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => pick!(super::neon::neon, places, blocks, step, 1: 1 2 3 4 5 6;),
-        Isa::Portable => pick!(super::portable, places, blocks, step, 1: 1 2 3 4;),
+        Isa::Neon => pick!(zoo_simd::Neon, places, blocks, step, 1: 1 2 3 4 5 6;),
+        Isa::Portable => pick!(zoo_simd::Portable, places, blocks, step, 1: 1 2 3 4;),
     }
 }

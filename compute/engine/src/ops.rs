@@ -1,0 +1,125 @@
+//! The operators, each in a file of its own with all that the engine knows about it.
+//!
+//! `docs/adding-an-operator.md` leads through one.
+
+pub(crate) mod activation;
+pub(crate) mod adaptive_average_pool;
+pub(crate) mod affine;
+pub(crate) mod batch_norm;
+pub(crate) mod binary;
+pub(crate) mod concat;
+pub(crate) mod conv;
+pub(crate) mod conv_transpose;
+pub(crate) mod elementwise;
+pub(crate) mod equals;
+pub(crate) mod full;
+pub(crate) mod gather;
+pub(crate) mod index;
+pub(crate) mod linear;
+pub(crate) mod mask_fill;
+pub(crate) mod pool;
+pub(crate) mod reshape;
+pub(crate) mod resize;
+pub(crate) mod scalar;
+pub(crate) mod slice;
+pub(crate) mod transpose;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use zoo_graph::Op;
+use zoo_simd::Activation;
+
+use crate::Error;
+use crate::graph::Node;
+use crate::plan::lower::Lowering;
+
+/// A tensor's shape and its row-major numbers.
+pub(crate) type View<'a> = (&'a [usize], &'a [f32]);
+
+/// What a node computes.
+///
+/// Only [`name`](Self::name) and [`evaluate`](Self::evaluate) are needed. An operator that does not
+/// say more is computed by `evaluate`, on one thread.
+pub(crate) trait Operator: Any + fmt::Debug + Send + Sync {
+    /// A word or two for it.
+    fn name(&self) -> &'static str;
+
+    /// Computes the output, of a shape, as plainly as possible.
+    ///
+    /// This defines the operator: kernels and passes are tested against it, and it computes what
+    /// has no kernel or does not depend on the images.
+    fn evaluate(&self, inputs: &[View<'_>], shape: &[usize]) -> Vec<f32>;
+
+    /// What the inputs are.
+    fn inputs(&self) -> Inputs {
+        Inputs::ImagesAndParameters
+    }
+
+    /// Whether each item along the first dimension of the output, which has a shape, depends only
+    /// on the same item of the inputs. A batch is then computed item by item.
+    fn keeps_items_apart(&self, _shape: &[usize]) -> bool {
+        true
+    }
+
+    /// Whether it computes each element of its only input in the same way, so that the shape does
+    /// not matter.
+    fn is_elementwise(&self) -> bool {
+        false
+    }
+
+    /// The operator that applies an activation to its results, where it can and does not yet.
+    fn with_activation(&self, _activation: Activation) -> Option<Arc<dyn Operator>> {
+        None
+    }
+
+    /// Drafts the steps that compute a node with this operator, by a kernel. Returns whether there
+    /// is one for the node's shapes; if not, nothing was drafted.
+    fn lower<'g>(&'g self, _node: &'g Node, _lowering: &mut Lowering<'g>) -> bool {
+        false
+    }
+}
+
+/// What the inputs of an operator are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inputs {
+    /// The first are images; the others are weights, which all items of a batch share.
+    ImagesAndParameters,
+    /// All are alike, and each may be images or known.
+    Operands,
+}
+
+/// The operator for a recorded operation, whose first input has a shape.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn operator(op: &Op, input: &[usize]) -> Result<Arc<dyn Operator>, Error> {
+    Ok(match op {
+        Op::Conv { window, groups } => Arc::new(conv::Conv::new(*window, *groups)),
+        &Op::ConvTranspose { stride, padding, dilation, groups, .. } => {
+            Arc::new(conv_transpose::ConvTranspose { stride, padding, dilation, groups })
+        }
+        Op::Linear => Arc::new(linear::Linear),
+        Op::BatchNorm { epsilon } => Arc::new(batch_norm::BatchNorm { epsilon: *epsilon }),
+        Op::Activation(function) => Arc::new(activation::Activate::of(*function)),
+        Op::Scalar(binary, number) => Arc::new(scalar::Scalar::of(*binary, *number)),
+        Op::Binary(binary) => Arc::new(binary::Binary::of(*binary)),
+        Op::MaxPool { window, .. } => Arc::new(pool::Pool::max(*window)),
+        Op::AveragePool { window, count_include_pad, .. } => {
+            Arc::new(pool::Pool::average(*window, *count_include_pad))
+        }
+        Op::AdaptiveAveragePool => Arc::new(adaptive_average_pool::AdaptiveAveragePool),
+        Op::Reshape => Arc::new(reshape::Reshape),
+        Op::Transpose { axes } => Arc::new(transpose::Transpose { axes: axes.clone() }),
+        Op::Slice(ranges) => Arc::new(slice::Slice::of_ranges(ranges, input)?),
+        Op::Pad { padding, fill } => Arc::new(slice::Slice::of_padding(padding, *fill)),
+        Op::Concat { axis } => Arc::new(concat::Concat { axis: *axis }),
+        Op::Resize { align_corners } => Arc::new(resize::Resize { align_corners: *align_corners }),
+        Op::Equals(number) => Arc::new(equals::Equals(*number)),
+        Op::MaskFill(number) => Arc::new(mask_fill::MaskFill(*number)),
+        Op::Full(number) => Arc::new(full::Full(*number)),
+        _ => return Err(Error::unsupported(op.name())),
+    })
+}

@@ -1,0 +1,343 @@
+//! Convolutions. [`direct`] computes them by the definition, [`winograd`] those of 3×3 with fewer
+//! multiplications, [`depthwise`] those of each channel by itself.
+
+mod depthwise;
+pub(super) mod direct;
+mod tile;
+mod transforms;
+mod winograd;
+
+use std::sync::Arc;
+
+use zoo_graph::Window;
+use zoo_simd::Activation;
+
+use self::depthwise::Depthwise;
+use self::direct::{Description, Direct};
+use self::winograd::Winograd;
+use super::activation::{fused, suffix, value};
+use super::index::indices;
+use super::{Operator, View};
+use crate::graph::Node;
+use crate::plan::buffers::Format;
+use crate::plan::draft::{Draft, Placed, Scratch, Step, Work};
+use crate::plan::lower::Lowering;
+
+/// The most channels of images that a convolution reads in planes.
+const PLANAR: usize = 4;
+
+/// Inputs: images, weights `[out, in / groups, h, w]`, a bias `[out]` and, where there is a
+/// `residual`, what is added before the activation. Passes give it the bias, the residual and the
+/// activation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conv {
+    pub(crate) window: Window,
+    pub(crate) groups: usize,
+    /// Whether the weights are a fully connected layer's, `[in, h, w, out]`.
+    pub(crate) out_last: bool,
+    pub(crate) residual: bool,
+    pub(crate) activation: Activation,
+}
+
+impl Conv {
+    /// Without a residual and an activation.
+    pub(crate) fn new(window: Window, groups: usize) -> Self {
+        let activation = Activation::Identity;
+        Self { window, groups, out_last: false, residual: false, activation }
+    }
+
+    /// Whether nothing is done to its sums but adding the bias.
+    pub(crate) fn is_bare(&self) -> bool {
+        !self.residual && self.activation == Activation::Identity
+    }
+
+    /// Drafts the steps; `description` is of its weights.
+    fn draft<'g>(
+        &'g self,
+        node: &'g Node,
+        description: Description<'g>,
+        [x, out]: [[usize; 4]; 2],
+        lowering: &mut Lowering<'g>,
+    ) {
+        let &Self { window, groups, .. } = self;
+        let is_depthwise = groups > 1 && groups == x[1] && groups == out[1];
+        let is_planar = node.inputs[0] == lowering.graph().input && x[1] <= PLANAR && !is_depthwise;
+        let format = if is_planar { Format::Planar } else { Format::Blocked };
+        let mut inputs = vec![lowering.read(node.inputs[0], format)];
+        let by_winograd = format == Format::Blocked
+            && winograd::pays(lowering.most_items(), &window, groups, x, out);
+        let margin = if by_winograd { winograd::margin } else { margin };
+        lowering.margin(inputs[0], margin(&window, x, out));
+        let residual = node.inputs.get(3);
+        inputs.extend(residual.map(|&residual| lowering.read(residual, Format::Blocked)));
+
+        let residual = |at: &Placed<'_>| self.residual.then(|| at.input(1));
+        if by_winograd {
+            let scratch = Scratch { buffer: lowering.add_scratch(), length: winograd::scratch_len };
+            let output = lowering.add(node.output, Format::Blocked);
+            let draft = Draft::new(inputs, output, move |at| {
+                let images = [at.input(0), at.output()];
+                let work = Winograd::new(at, &description, images, residual(at));
+                Some(self.step(work, "winograd ", &description, at))
+            });
+            // The transformed filters are four times as many.
+            let weights = 4 * lowering.weights(node);
+            lowering.draft(Draft { weights, scratch: Some(scratch), ..draft });
+        } else if is_depthwise {
+            lowering.blocked(node, inputs, move |at| {
+                let work = Depthwise::new(at.isa, &description, at.input(0), at.output());
+                Some(self.step(work, "depthwise ", &description, at))
+            });
+        } else {
+            lowering.blocked(node, inputs, move |at| {
+                let images = [at.input(0), at.output()];
+                let work = Direct::new(at, &description, images, residual(at));
+                Some(self.step(work, "", &description, at))
+            });
+        }
+    }
+
+    /// A step with what a convolution costs, however it is computed.
+    fn step(
+        &self,
+        work: impl Work + 'static,
+        kind: &str,
+        description: &Description<'_>,
+        at: &Placed<'_>,
+    ) -> Step {
+        let Description { weights, bias, .. } = description;
+        let [_, channels, ..] = at.output().shape;
+        Step::new(work, self.label(kind))
+            .with_operations(2 * at.output_len() * (weights.len() / channels) as u64)
+            .with_parameters(weights.len() + bias.len())
+    }
+
+    /// The kind of convolution with what is fused into it.
+    fn label(&self, kind: &str) -> String {
+        let [height, width] = self.window.kernel;
+        let mut label = format!("{kind}{} {height}x{width}", self.name());
+        if self.window.stride != [1, 1] {
+            label.push_str(&format!(" /{}", self.window.stride[0]));
+        }
+        if self.residual {
+            label.push_str(" + add");
+        }
+        label.push_str(suffix(self.activation));
+        if self.groups > 1 && kind != "depthwise " {
+            label.push_str(&format!(", {} groups", self.groups));
+        }
+        label
+    }
+}
+
+impl Operator for Conv {
+    fn name(&self) -> &'static str {
+        "conv"
+    }
+
+    fn evaluate(&self, inputs: &[View<'_>], shape: &[usize]) -> Vec<f32> {
+        let &Self { window, groups, out_last, residual, activation } = self;
+        let ((from, x), (kernel, weights)) = (inputs[0], inputs[1]);
+        let [kernel_h, kernel_w] = window.kernel;
+        let per_group = from[1] / groups;
+        // Steps from one weight to that of the next output and the next input.
+        let (to_out, to_in) = if out_last { (1, shape[1]) } else { (weights.len() / shape[1], 1) };
+        let [height, width] = [from[2], from[3]];
+        assert_eq!(kernel.iter().product::<usize>(), shape[1] * per_group * kernel_h * kernel_w);
+        indices(shape)
+            .enumerate()
+            .map(|(place, at)| {
+                let group = at[1] / (shape[1] / groups);
+                let mut sum = inputs.get(2).map_or(0.0, |bias| bias.1[at[1]]);
+                for channel in 0..per_group {
+                    let plane = (at[0] * from[1] + group * per_group + channel) * height * width;
+                    let filter = at[1] * to_out + channel * kernel_h * kernel_w * to_in;
+                    for ky in 0..kernel_h {
+                        let y = at[2] * window.stride[0] + ky * window.dilation[0];
+                        let Some(y) = y.checked_sub(window.before[0]).filter(|&y| y < height)
+                        else {
+                            continue;
+                        };
+                        for kx in 0..kernel_w {
+                            let column = at[3] * window.stride[1] + kx * window.dilation[1];
+                            let Some(column) =
+                                column.checked_sub(window.before[1]).filter(|&x| x < width)
+                            else {
+                                continue;
+                            };
+                            sum += x[plane + y * width + column]
+                                * weights[filter + (ky * kernel_w + kx) * to_in];
+                        }
+                    }
+                }
+                if residual {
+                    sum += inputs[3].1[place];
+                }
+                value(activation, sum)
+            })
+            .collect()
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
+        fused(self, |op| &mut op.activation, activation)
+    }
+
+    fn lower<'g>(&'g self, node: &'g Node, lowering: &mut Lowering<'g>) -> bool {
+        let graph = lowering.graph();
+        let Some((x, out)) = lowering.images_of(node) else { return false };
+        let [Some(weights), Some(bias)] = [1, 2].map(|index| graph.data(*node.inputs.get(index)?))
+        else {
+            return false;
+        };
+        let &Self { window, groups, out_last, activation, .. } = self;
+        let description = Description { window, groups, weights, out_last, bias, activation };
+        self.draft(node, description, [x, out], lowering);
+        true
+    }
+}
+
+/// The zeros that a window needs around the images.
+fn margin(window: &Window, from: [usize; 4], to: [usize; 4]) -> [usize; 4] {
+    let after = |axis: usize| {
+        let last = (to[axis + 2] - 1) * window.stride[axis];
+        let reach = last + (window.kernel[axis] - 1) * window.dilation[axis] + 1;
+        reach.saturating_sub(window.before[axis] + from[axis + 2])
+    };
+    [window.before[0], after(0), window.before[1], after(1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ops::activation::Activate;
+    use crate::ops::binary::{Binary, Kind};
+    use crate::ops::linear::Linear;
+    use crate::ops::pool::Pool;
+    use crate::ops::reshape::Reshape;
+    use crate::ops::transpose::Transpose;
+    use crate::passes::testing::{graph, noise};
+    use crate::plan::testing::{activations, check, conv, relu, windows};
+
+    proptest! {
+        #![proptest_config(crate::plan::testing::config())]
+
+        #[test]
+        fn convolutions(
+            batch in 1..4_usize, depth in 1..40_usize, channels in 1..80_usize,
+            size in [1..20_usize, 1..34], window in windows(), activation in activations(),
+            after_another: bool,
+        ) {
+            let mut graph = graph([batch, depth, size[0], size[1]]);
+            let mut x = graph.input;
+            if after_another {
+                x = graph.node(relu(), [x], [batch, depth, size[0], size[1]]);
+            }
+            if let Some(x) = conv(&mut graph, x, channels, window, 1, activation) {
+                graph.outputs = vec![x];
+                check(&graph)?;
+            }
+        }
+
+        #[test]
+        fn pointwise_convolutions_with_residuals(
+            batch in 1..3_usize, depth in 1..300_usize, channels in 1..100_usize,
+            size in [1..9_usize, 1..30], activation in activations(),
+        ) {
+            let mut graph = graph([batch, depth, size[0], size[1]]);
+            let window = Window::whole([1, 1]);
+            let identity = Activation::Identity;
+            let a = conv(&mut graph, 0, channels, window, 1, identity).unwrap();
+            let b = conv(&mut graph, a, channels, window, 1, identity).unwrap();
+            let add = Binary { kind: Kind::Add, activation };
+            let x = graph.node(add, [a, b], [batch, channels, size[0], size[1]]);
+            graph.outputs = vec![x];
+            check(&graph)?;
+        }
+
+        #[test]
+        fn winograd_convolutions(
+            batch in 1..3_usize, depth in 16..70_usize, channels in 16..70_usize,
+            size in [5..20_usize, 5..40], before in [0..3_usize, 0..3], after in [0..3_usize, 0..3],
+            activation in activations(), residual: bool,
+        ) {
+            let mut graph = graph([batch, depth, size[0], size[1]]);
+            let window = Window { before, after, ..Window::whole([3, 3]) };
+            let identity = Activation::Identity;
+            let mut x = conv(&mut graph, 0, channels, window, 1, identity).unwrap();
+            let shape = graph.shape(x).to_vec();
+            if residual {
+                let other = conv(&mut graph, 0, channels, window, 1, activation).unwrap();
+                x = graph.node(Binary { kind: Kind::Add, activation }, [x, other], shape);
+            } else {
+                x = graph.node(Activate(activation), [x], shape);
+            }
+            graph.outputs = vec![x];
+            check(&graph)?;
+        }
+
+        #[test]
+        fn grouped_convolutions(
+            batch in 1..3_usize, groups in 1..9_usize, inputs in 1..9_usize, outputs in 1..9_usize,
+            size in [1..12_usize, 1..20], window in windows(),
+        ) {
+            let mut graph = graph([batch, groups * inputs, size[0], size[1]]);
+            let relu = Activation::RELU;
+            if let Some(x) = conv(&mut graph, 0, groups * outputs, window, groups, relu) {
+                graph.outputs = vec![x];
+                check(&graph)?;
+            }
+        }
+
+        #[test]
+        fn depthwise_convolutions(
+            batch in 1..3_usize, channels in 2..40_usize, size in [1..20_usize, 1..34],
+            window in windows(), activation in activations(),
+        ) {
+            let mut graph = graph([batch, channels, size[0], size[1]]);
+            if let Some(x) = conv(&mut graph, 0, channels, window, channels, activation) {
+                graph.outputs = vec![x];
+                check(&graph)?;
+            }
+        }
+
+        #[test]
+        fn batches(batch in 1..12_usize, channels in 1..40_usize, size in [4..12_usize, 4..12]) {
+            // Images that are larger than weights, then the other way round, and a gate between.
+            let mut graph = graph([batch, 3, size[0], size[1]]);
+            let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
+            let relu = Activation::RELU;
+            let x = conv(&mut graph, 0, channels, window, 1, relu).unwrap();
+            let shape = graph.shape(x).to_vec();
+            let pool = Pool::average(Window::whole(size), false);
+            let pooled = graph.node(pool, [x], [batch, channels, 1, 1]);
+            let pointwise = Window::whole([1, 1]);
+            let gate = conv(&mut graph, pooled, channels, pointwise, 1, Activation::Sigmoid).unwrap();
+            let mul = Binary::of(Kind::Mul);
+            let x = graph.node(mul, [x, gate], shape);
+            let y = conv(&mut graph, x, 48, window, 1, relu).unwrap();
+            let pooled = graph.node(pool, [y], [batch, 48, 1, 1]);
+            let flat = graph.node(Reshape, [pooled], [batch, 48]);
+            let weights = graph.constant([48, 50], noise(1, 2400));
+            let logits = graph.node(Linear, [flat, weights], [batch, 50]);
+            graph.outputs = vec![x, logits];
+            check(&graph)?;
+        }
+
+        #[test]
+        fn images_that_depend_on_one_another(
+            batch in 2..6_usize, channels in 1..40_usize, size in [1..9_usize, 1..9],
+        ) {
+            let [height, width] = size;
+            let mut graph = graph([batch, channels, height, width]);
+            let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
+            let x = conv(&mut graph, 0, 20, window, 1, Activation::RELU).unwrap();
+            let swapped = Transpose { axes: vec![1, 0, 2, 3] };
+            let x = graph.node(swapped, [x], [20, batch, height, width]);
+            let x = conv(&mut graph, x, 10, window, 1, Activation::RELU).unwrap();
+            graph.outputs = vec![x];
+            check(&graph)?;
+        }
+    }
+}
