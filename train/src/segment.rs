@@ -73,8 +73,11 @@ impl<M: ImageSegmenter> Task for Segmentation<M> {
         report::segmentation(evaluation, images)
     }
 
+    /// Images are validated one at a time: one keeps all threads busy, and a smaller last batch would
+    /// need a plan of its own in each epoch.
     fn new(data: TaskData<Mask>) -> Self {
-        Self { data, model: PhantomData }
+        let batching = Batching { batch_size: 1, ..data.batching };
+        Self { data: TaskData { batching, ..data }, model: PhantomData }
     }
 
     fn data(&self) -> &TaskData<Mask> {

@@ -131,7 +131,7 @@ impl<L: Label> Stages<'_, L> {
         precomputed?;
         let precompute_seconds = began.elapsed().as_secs_f64();
 
-        let TaskData { config, names, .. } = task.data();
+        let TaskData { config, names, batching, .. } = task.data();
         let samples = self.images.iter().flat_map(|images| images.samples());
         let labeled = |sample: &crate::Sample<L>| {
             (sample.source.name(), sample.label.class().unwrap_or_default())
@@ -149,7 +149,7 @@ impl<L: Label> Stages<'_, L> {
                 // What counts is what the record says, not what was computed on the way.
                 let best = Record::open(&path)?.load_into(template)?;
                 let (device, observer) = (run.device, &mut *run.observer);
-                evaluation = Some(T::evaluate(&best, &val, names, batching, device, observer)?);
+                evaluation = Some(T::evaluate(&best, &val, names, *batching, device, observer)?);
             }
             let evaluated = evaluation.as_ref().map(|evaluation| (evaluation, &*val));
             let report = Report::<T> { card: &self.card, config, fitted: &fitted, evaluated };

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) run: RunOptions,
 
-    /// How many images to compute at once [default: 32, or 4 where pixels are told apart]
+    /// How many images to compute at once [default: 32, or 1 where pixels are told apart]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub(crate) batch_size: Option<usize>,
 
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     match network {
         Network::Segmenter(network) => {
             let dataset = Dataset::open_masks_for(&args.data, &labels)?;
-            evaluate::<Segmentation<_>>(args, &network, (&card, &seen), dataset, 4, &device)
+            evaluate::<Segmentation<_>>(args, &network, (&card, &seen), dataset, 1, &device)
         }
         network => {
             let network = network.into_classifier()?;

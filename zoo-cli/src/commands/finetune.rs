@@ -257,6 +257,8 @@ fn model(config: &Config, device: &Device) -> anyhow::Result<Model> {
         "--weights is given, but the settings say to start from fresh weights\nhint: leave \
          --weights out, or use --preset fine"
     );
+    // The weights are drawn here, before the run seeds the device for itself.
+    device.seed(config.seed);
     Ok(Model::fresh(name.unwrap_or_default(), None, device)?)
 }
 
