@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::vectorized::vectorized;
 use crate::scratch::zeros;
+use crate::vectorized::vectorized;
 
 /// A function applied to each element, with PyTorch's constants.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,10 +10,10 @@ use rayon::prelude::*;
 
 use crate::gemm::{BLOCK, Right, Tiling};
 use crate::geometry::{Geometry, Run};
-use zoo_simd::{Isa, LANES};
 use crate::padded::{self, Padded};
 use crate::scratch::{Shared, with_scratch, zeros};
 use crate::transpose::{SLACK, transpose};
+use zoo_simd::{Isa, LANES};
 
 /// Steps of a weight gradient's sum that are packed at once.
 const STEPS: usize = 256;

@@ -8,9 +8,9 @@
 use rayon::prelude::*;
 
 use crate::geometry::Geometry;
-use zoo_simd::LANES;
-use crate::vectorized::{total, vectorized};
 use crate::scratch::{with_scratch, zeros};
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 /// Where things lie in a channel's scratch memory.
 pub(crate) struct Layout {

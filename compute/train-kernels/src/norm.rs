@@ -6,9 +6,9 @@
 use rayon::prelude::*;
 
 use crate::activation::{Activation, Function, with_function};
-use zoo_simd::LANES;
-use crate::vectorized::{total, vectorized};
 use crate::scratch::zeros;
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 /// What a channel's numbers are normalised by.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use zoo_simd::LANES;
 use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 /// One step of an optimiser for weights `w` with a gradient `g`, as Burn's take it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,9 +10,9 @@ use rayon::prelude::*;
 
 use crate::gemm::BLOCK;
 use crate::geometry::{Geometry, Run};
-use zoo_simd::{Isa, Kernel, LANES, Lanes};
-use crate::vectorized::total;
 use crate::scratch::with_scratch;
+use crate::vectorized::total;
+use zoo_simd::{Isa, Kernel, LANES, Lanes};
 
 /// Places whose products are summed at once for a weight gradient, where an image has fewer.
 const STRETCH: usize = 1 << 11;

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use zoo_simd::LANES;
-use crate::vectorized::{total, vectorized};
 use crate::scratch::zeros;
+use crate::vectorized::{total, vectorized};
+use zoo_simd::LANES;
 
 vectorized! {
     fn sum(x: &[f32]) -> f32 {

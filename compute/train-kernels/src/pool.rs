@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use crate::depthwise::{self, Layout, MARGIN};
 use crate::geometry::Geometry;
-use crate::vectorized::vectorized;
 use crate::scratch::{with_scratch, zeros};
+use crate::vectorized::vectorized;
 
 /// Taps that a byte tells apart.
 pub(crate) const MOST_TAPS: usize = 256;
