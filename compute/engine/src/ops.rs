@@ -15,6 +15,7 @@ pub(crate) mod equals;
 pub(crate) mod full;
 pub(crate) mod gather;
 pub(crate) mod index;
+pub(crate) mod leaky_relu;
 pub(crate) mod linear;
 pub(crate) mod mask_fill;
 pub(crate) mod pool;
@@ -104,6 +105,7 @@ pub(crate) fn operator(op: &Op, input: &[usize]) -> Result<Arc<dyn Operator>, Er
         Op::Linear => Arc::new(linear::Linear),
         Op::BatchNorm { epsilon } => Arc::new(batch_norm::BatchNorm { epsilon: *epsilon }),
         Op::Activation(function) => Arc::new(activation::Activate::of(*function)),
+        &Op::LeakyRelu { negative_slope } => Arc::new(leaky_relu::LeakyRelu { negative_slope }),
         Op::Scalar(binary, number) => Arc::new(scalar::Scalar::of(*binary, *number)),
         Op::Binary(binary) => Arc::new(binary::Binary::of(*binary)),
         Op::MaxPool { window, .. } => Arc::new(pool::Pool::max(*window)),

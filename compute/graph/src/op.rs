@@ -45,6 +45,11 @@ pub enum Op {
     },
     /// A function of each element.
     Activation(Activation),
+    /// `x` where it is positive, `negative_slope · x` elsewhere.
+    LeakyRelu {
+        /// The factor of negative elements.
+        negative_slope: f32,
+    },
     /// Each element and a number: `x + 1`.
     Scalar(Binary, f32),
     /// Two tensors that are broadcast to each other.
@@ -246,6 +251,9 @@ fn known(operation: &OperationIr) -> Option<(Op, Vec<&TensorIr>)> {
             (op_of, vec![&op.lhs, &op.rhs])
         }
         Act1(Act::Relu(op)) => (Op::Activation(Activation::Relu), vec![&op.input]),
+        Act1(Act::LeakyRelu(op)) => {
+            (Op::LeakyRelu { negative_slope: op.rhs.elem() }, vec![&op.lhs])
+        }
         Act1(Act::Sigmoid(op)) => (Op::Activation(Activation::Sigmoid), vec![&op.input]),
         Act1(Act::HardSigmoid(op)) => {
             let (alpha, beta) = (op.alpha.elem(), op.beta.elem());

@@ -410,7 +410,7 @@ impl Writer<'_> {
             Some((stored, false)) => stored,
             None => {
                 let constant = self.graphs[0].values[value].constant.as_ref();
-                let constant = constant.ok_or("a tensor comes from nowhere")?;
+                let constant = constant.ok_or("an operation reads an unknown tensor")?;
                 let numbers = constant.to_vec().map_err(|error| error.to_string())?;
                 let dims: Vec<i64> = self.sizes(value).iter().map(|&size| size as i64).collect();
                 self.floats(&dims, &numbers)

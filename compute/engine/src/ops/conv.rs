@@ -20,7 +20,7 @@ use super::index::indices;
 use super::{Operator, View};
 use crate::graph::Node;
 use crate::plan::buffers::Format;
-use crate::plan::draft::{Draft, Placed, Scratch, Step, Work};
+use crate::plan::draft::{Draft, Placed, Scratch, Step};
 use crate::plan::lower::Lowering;
 
 /// The most channels of images that a convolution reads in planes.
@@ -39,6 +39,14 @@ pub(crate) struct Conv {
     pub(crate) activation: Activation,
 }
 
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    Direct,
+    Depthwise,
+    Winograd,
+}
+
 impl Conv {
     /// Without a residual and an activation.
     pub(crate) fn new(window: Window, groups: usize) -> Self {
@@ -51,71 +59,15 @@ impl Conv {
         !self.residual && self.activation == Activation::Identity
     }
 
-    /// Drafts the steps; `description` is of its weights.
-    fn draft<'g>(
-        &'g self,
-        node: &'g Node,
-        description: Description<'g>,
-        [x, out]: [[usize; 4]; 2],
-        lowering: &mut Lowering<'g>,
-    ) {
-        let &Self { window, groups, .. } = self;
-        let is_depthwise = groups > 1 && groups == x[1] && groups == out[1];
-        let is_planar = node.inputs[0] == lowering.graph().input && x[1] <= PLANAR && !is_depthwise;
-        let format = if is_planar { Format::Planar } else { Format::Blocked };
-        let mut inputs = vec![lowering.read(node.inputs[0], format)];
-        let by_winograd = format == Format::Blocked
-            && winograd::pays(lowering.most_items(), &window, groups, x, out);
-        let margin = if by_winograd { winograd::margin } else { margin };
-        lowering.margin(inputs[0], margin(&window, x, out));
-        let residual = node.inputs.get(3);
-        inputs.extend(residual.map(|&residual| lowering.read(residual, Format::Blocked)));
-
-        let residual = |at: &Placed<'_>| self.residual.then(|| at.input(1));
-        if by_winograd {
-            let scratch = Scratch { buffer: lowering.add_scratch(), length: winograd::scratch_len };
-            let output = lowering.add(node.output, Format::Blocked);
-            let draft = Draft::new(inputs, output, move |at| {
-                let images = [at.input(0), at.output()];
-                let work = Winograd::new(at, &description, images, residual(at));
-                Some(self.step(work, "winograd ", &description, at))
-            });
-            // The transformed filters are four times as many.
-            let weights = 4 * lowering.weights(node);
-            lowering.draft(Draft { weights, scratch: Some(scratch), ..draft });
-        } else if is_depthwise {
-            lowering.blocked(node, inputs, move |at| {
-                let work = Depthwise::new(at.isa, &description, at.input(0), at.output());
-                Some(self.step(work, "depthwise ", &description, at))
-            });
-        } else {
-            lowering.blocked(node, inputs, move |at| {
-                let images = [at.input(0), at.output()];
-                let work = Direct::new(at, &description, images, residual(at));
-                Some(self.step(work, "", &description, at))
-            });
-        }
-    }
-
-    /// A step with what a convolution costs, however it is computed.
-    fn step(
-        &self,
-        work: impl Work + 'static,
-        kind: &str,
-        description: &Description<'_>,
-        at: &Placed<'_>,
-    ) -> Step {
-        let Description { weights, bias, .. } = description;
-        let [_, channels, ..] = at.output().shape;
-        Step::new(work, self.label(kind))
-            .with_operations(2 * at.output_len() * (weights.len() / channels) as u64)
-            .with_parameters(weights.len() + bias.len())
-    }
-
-    /// The kind of convolution with what is fused into it.
-    fn label(&self, kind: &str) -> String {
+    /// Its label in a plan: how it is computed and what is fused into it.
+    fn label(&self, algorithm: Algorithm) -> String {
         let [height, width] = self.window.kernel;
-        let mut label = format!("{kind}{} {height}x{width}", self.name());
+        let prefix = match algorithm {
+            Algorithm::Direct => "",
+            Algorithm::Depthwise => "depthwise ",
+            Algorithm::Winograd => "winograd ",
+        };
+        let mut label = format!("{prefix}{} {height}x{width}", self.name());
         if self.window.stride != [1, 1] {
             label.push_str(&format!(" /{}", self.window.stride[0]));
         }
@@ -123,7 +75,7 @@ impl Conv {
             label.push_str(" + add");
         }
         label.push_str(suffix(self.activation));
-        if self.groups > 1 && kind != "depthwise " {
+        if self.groups > 1 && algorithm != Algorithm::Depthwise {
             label.push_str(&format!(", {} groups", self.groups));
         }
         label
@@ -191,7 +143,53 @@ impl Operator for Conv {
         };
         let &Self { window, groups, out_last, activation, .. } = self;
         let description = Description { window, groups, weights, out_last, bias, activation };
-        self.draft(node, description, [x, out], lowering);
+
+        let is_depthwise = groups > 1 && groups == x[1] && groups == out[1];
+        let is_planar = node.inputs[0] == graph.input && x[1] <= PLANAR && !is_depthwise;
+        let format = if is_planar { Format::Planar } else { Format::Blocked };
+        let algorithm = if is_depthwise {
+            Algorithm::Depthwise
+        } else if !is_planar && winograd::pays(lowering.most_items(), &window, groups, x, out) {
+            Algorithm::Winograd
+        } else {
+            Algorithm::Direct
+        };
+
+        let mut inputs = vec![lowering.read(node.inputs[0], format)];
+        let margin = if algorithm == Algorithm::Winograd { winograd::margin } else { margin };
+        lowering.margin(inputs[0], margin(&window, x, out));
+        let residual = node.inputs.get(3);
+        inputs.extend(residual.map(|&residual| lowering.read(residual, Format::Blocked)));
+        let make = move |at: &Placed<'_>| {
+            let images = [at.input(0), at.output()];
+            let residual = self.residual.then(|| at.input(1));
+            let label = self.label(algorithm);
+            let step = match algorithm {
+                Algorithm::Direct => {
+                    Step::new(Direct::new(at, &description, images, residual), label)
+                }
+                Algorithm::Depthwise => {
+                    Step::new(Depthwise::new(at.isa, &description, images), label)
+                }
+                Algorithm::Winograd => {
+                    Step::new(Winograd::new(at, &description, images, residual), label)
+                }
+            };
+            // However it is computed.
+            let per_output = weights.len() / out[1];
+            let step = step.with_operations(2 * at.output_len() * per_output as u64);
+            Some(step.with_parameters(weights.len() + bias.len()))
+        };
+        if algorithm == Algorithm::Winograd {
+            let scratch = Scratch { buffer: lowering.add_scratch(), length: winograd::scratch_len };
+            let output = lowering.add(node.output, Format::Blocked);
+            // The transformed filters are four times as many.
+            let weights = 4 * lowering.weights(node);
+            let draft = Draft::new(inputs, output, make);
+            lowering.draft(Draft { weights, scratch: Some(scratch), ..draft });
+        } else {
+            lowering.blocked(node, inputs, make);
+        }
         true
     }
 }

@@ -116,27 +116,27 @@ impl Work for Elementwise {
 
 /// The second operand.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Operand {
+enum Operand {
     None,
     /// An element of its own for each.
     Each(*const f32),
-    /// One for all places of the row.
+    /// One for all pixels of the row.
     Same(*const f32),
 }
 
-/// A row of places of one block of channels.
+/// A row of pixels of one block of channels.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) input: *const f32,
-    pub(super) output: *mut f32,
-    pub(super) width: usize,
+    input: *const f32,
+    output: *mut f32,
+    width: usize,
     /// Factors and offsets of the channels.
-    pub(super) affine: Option<[*const f32; 2]>,
-    pub(super) operand: Operand,
-    pub(super) binary: Kind,
+    affine: Option<[*const f32; 2]>,
+    operand: Operand,
+    binary: Kind,
     /// Whether the operand is the first of the two.
-    pub(super) is_flipped: bool,
-    pub(super) activation: Activation,
+    is_flipped: bool,
+    activation: Activation,
 }
 
 impl Kernel for Row {

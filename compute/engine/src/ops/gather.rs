@@ -96,11 +96,12 @@ pub(crate) fn whole_at(sources: &[Source], input: usize, channels: usize) -> Opt
 struct Blocks {
     output: Images,
     /// For each block of the output that is not in its place already.
-    blocks: Vec<(usize, Lanes)>,
+    blocks: Vec<(usize, Origin)>,
 }
 
+/// Where a block comes from.
 #[derive(Debug)]
-enum Lanes {
+enum Origin {
     /// A whole block of an input.
     Block(Images, usize),
     /// Each from somewhere, or zero.
@@ -119,7 +120,7 @@ impl Blocks {
                 }
                 _ => false,
             };
-            let lanes = match first {
+            let origin = match first {
                 Source::Channel { input, channel }
                     if sources.iter().enumerate().all(follows)
                         && (sources.len() == LANES
@@ -128,14 +129,14 @@ impl Blocks {
                     if in_place[input] {
                         continue;
                     }
-                    Lanes::Block(inputs[input], channel / LANES)
+                    Origin::Block(inputs[input], channel / LANES)
                 }
-                _ => Lanes::Each(Box::new(std::array::from_fn(|lane| match sources.get(lane) {
+                _ => Origin::Each(Box::new(std::array::from_fn(|lane| match sources.get(lane) {
                     Some(&Source::Channel { input, channel }) => Some((inputs[input], channel)),
                     _ => None,
                 }))),
             };
-            blocks.push((block, lanes));
+            blocks.push((block, origin));
         }
         Self { output, blocks }
     }
@@ -149,15 +150,15 @@ impl Work for Blocks {
     fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         let [_, _, height, width] = self.output.shape;
         for (image, block, y) in rows(self.output.of(items), self.blocks.len(), height, member) {
-            let (block, lanes) = &self.blocks[block];
+            let (block, origin) = &self.blocks[block];
             let output = arena.at(self.output.at(image, *block, y));
-            match lanes {
-                Lanes::Block(from, block) => {
+            match origin {
+                Origin::Block(from, block) => {
                     let input = arena.at(from.at(image, *block, y));
                     // SAFETY: both images have this row, and no other thread writes it.
                     unsafe { output.copy_from_nonoverlapping(input, width * LANES) }
                 }
-                Lanes::Each(lanes) => {
+                Origin::Each(lanes) => {
                     for (lane, from) in lanes.iter().enumerate() {
                         let from = from.map(|(from, channel)| {
                             arena.at(from.at(image, channel / LANES, y) + channel % LANES)

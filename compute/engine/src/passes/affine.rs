@@ -41,7 +41,8 @@ pub(super) fn fold(graph: &mut Graph) {
         let node = &graph.nodes[producer];
         let op: Arc<dyn Operator> = if let Some(&conv) = node.op_as::<Conv>() {
             let &[_, weights, bias] = node.inputs.as_slice() else { continue };
-            if !conv.is_bare() || uses[weights] != 1 || graph.data(weights).is_none() {
+            let are_known = graph.data(weights).is_some() && graph.data(bias).is_some();
+            if !conv.is_bare() || uses[weights] != 1 || !are_known {
                 continue;
             }
             let weights = values(graph, weights);
@@ -124,6 +125,18 @@ mod tests {
         let x = affine(&mut graph, x);
         graph.outputs = vec![x];
         check(&graph, fold, &["conv"]);
+    }
+
+    #[test]
+    fn a_convolution_with_a_computed_bias_is_left_alone() {
+        let mut graph = graph([1, 3, 3, 3]);
+        let x = conv(&mut graph, 0, 4, 3);
+        let bias = graph.value([4]);
+        graph.nodes[0].inputs[2] = bias;
+        let x = affine(&mut graph, x);
+        graph.outputs = vec![x];
+        fold(&mut graph);
+        assert_eq!(graph.nodes.len(), 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::ops::activation::Activate;
 use crate::ops::conv::Conv;
 use crate::passes::testing::noise;
 
-/// Fewer cases than usual, and yet fewer where `PROPTEST_CASES` says so, as under valgrind.
+/// At most 48 cases; fewer where `PROPTEST_CASES` says so, as under valgrind.
 pub(crate) fn config() -> ProptestConfig {
     ProptestConfig::with_cases(ProptestConfig::default().cases.min(48))
 }

@@ -28,8 +28,7 @@ impl Depthwise {
     pub(super) fn new(
         isa: Isa,
         &Description { window, weights, bias, activation, .. }: &Description<'_>,
-        input: Images,
-        output: Images,
+        [input, output]: [Images; 2],
     ) -> Self {
         let taps = window.kernel[0] * window.kernel[1];
         let mut packed = Aligned::zeros(output.blocks() * taps * LANES);
