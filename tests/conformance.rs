@@ -396,7 +396,7 @@ fn a_record_gives_the_same_answers() {
                 sha256: String::new(),
                 layout: String::new(),
                 url: None,
-                licence: None,
+                license: None,
             },
         };
         let path = folder.path().join(variant.name);

@@ -61,7 +61,7 @@ fn models() -> String {
         "# Models\n\n\
          Generated from the registry: `UPDATE_DOCS=1 cargo test -p zoo-tests --test docs`.\n\n\
          Parameters are trainable ones, without auxiliary heads. Multiply-accumulates (GMACs) are \
-         for one image of as many pixels a side. Accuracy is in per cent, as published, on the \
+         for one image of as many pixels a side. Accuracy is in percent, as published, on the \
          validation set of ImageNet-1k. Weights are named `variant.tag`.\n\n",
     );
     text.push_str(UNLISTED);
@@ -91,7 +91,7 @@ fn models() -> String {
             continue;
         }
         text.push_str(
-            "\n| weights | top-1 | top-5 | resize, crop | licence |\n|---|---:|---:|---|---|\n",
+            "\n| weights | top-1 | top-5 | resize, crop | license |\n|---|---:|---:|---|---|\n",
         );
         for variant in variants(family) {
             for weights in variant.weights {
@@ -108,7 +108,7 @@ fn models() -> String {
                     preprocess.resize,
                     preprocess.crop,
                     format!("{:?}", preprocess.filter).to_lowercase(),
-                    weights.licence
+                    weights.license
                 )
                 .unwrap();
             }

@@ -11,7 +11,7 @@ use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 use zoo_core::layers::Activation;
 use zoo_core::{HiddenLayer, draw_parameters};
-use zoo_import::{Checkpoint, Choice, StateDict, Unrecognised};
+use zoo_import::{Checkpoint, Choice, StateDict, Unrecognized};
 use zoo_import::{ImportOptions, Imported, import};
 use zoo_import::{candidate, identify};
 use zoo_models::{Network, variant};
@@ -323,11 +323,11 @@ fn a_network_with_more_in_it_is_another_one() {
         more.insert(key.to_owned(), zeros(shape));
         let file = write("x.safetensors", &more);
         let error = load(&file.path, &Choice::default()).err().unwrap();
-        let Some(zoo_import::Error::Unrecognised { reason, .. }) = error.downcast_ref() else {
+        let Some(zoo_import::Error::Unrecognized { reason, .. }) = error.downcast_ref() else {
             panic!("{key}: {error}");
         };
         assert!(
-            matches!(**reason, zoo_import::Unidentified::Keys(Unrecognised::Unknown(_))),
+            matches!(**reason, zoo_import::Unidentified::Keys(Unrecognized::Unknown(_))),
             "{key}: {error}"
         );
     }

@@ -6,7 +6,7 @@ use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::DType;
 
 use crate::claim::check_claim;
-use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
+use crate::error::{NOT_QUANTIZED, QUANTIZED, unsupported};
 use crate::keras::{self, Normalization};
 use crate::kind::Kind;
 use crate::onnx::Graph;
@@ -76,11 +76,11 @@ impl Checkpoint {
             let hint = "save the model's `state_dict()`";
             return Err(unsupported(path, "a file without tensors", hint));
         }
-        if is_quantised(&tensors) {
-            return Err(unsupported(path, QUANTISED, NOT_QUANTISED));
+        if is_quantized(&tensors) {
+            return Err(unsupported(path, QUANTIZED, NOT_QUANTIZED));
         }
         checkpoint.tensors = merged(without_wrappers(tensors));
-        checkpoint.facts.add_neighbours(path);
+        checkpoint.facts.add_neighbors(path);
         Ok(checkpoint)
     }
 
@@ -118,7 +118,7 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
 }
 
 /// Whether the weights are integers, and what makes numbers of them is elsewhere.
-fn is_quantised(tensors: &BTreeMap<String, Tensor>) -> bool {
+fn is_quantized(tensors: &BTreeMap<String, Tensor>) -> bool {
     let is_integer = |tensor: &Tensor| matches!(tensor.dtype, DType::I8 | DType::U8);
     tensors.values().any(|tensor| is_integer(tensor) && tensor.shape.len() > 1)
 }

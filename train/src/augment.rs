@@ -57,8 +57,8 @@ impl Augment {
         let border = (self.crop_padding * f64::from(side)).round() as i64;
         if self.crop_scale == 1.0 && border > 0 {
             let [x, y] = std::array::from_fn(|_| rng.random_range(-border..=border));
-            let centred = std::mem::replace(&mut view, RgbImage::new(side, side));
-            imageops::replace(&mut view, &centred, x, y);
+            let centered = std::mem::replace(&mut view, RgbImage::new(side, side));
+            imageops::replace(&mut view, &centered, x, y);
         }
         if rng.random_bool(self.flip) {
             imageops::flip_horizontal_in_place(&mut view);
@@ -109,7 +109,7 @@ fn random_resized_crop(
     preprocess.crop(image)
 }
 
-/// Fills a rectangle of 2 to 33 per cent of the image:
+/// Fills a rectangle of 2 to 33 percent of the image:
 /// [Zhong et al., 2017](https://arxiv.org/abs/1708.04896).
 fn erase(image: &mut RgbImage, fill: Rgb<u8>, rng: &mut StdRng) {
     let (width, height) = image.dimensions();

@@ -394,7 +394,7 @@ mod tests {
             "model.image_size=4097",
             "data.val_fraction=1",
             "augment.rotation=181",
-            "augment.colour=nan",
+            "augment.color=nan",
             "augment.rand_magnitude=31",
             "augment.mixup=nan",
             "augment.cutmix=inf",

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use tempfile::TempDir;
-use zoo_core::{Colour, Preprocess};
+use zoo_core::{Color, Preprocess};
 use zoo_models::Classifier;
 use zoo_record::{ModelCard, Origin, Record};
 use zoo_train::config::{Balance, OptimizerKind};
@@ -43,7 +43,7 @@ fn card() -> ModelCard {
         hidden: Vec::new(),
         labels: Vec::new(),
         preprocess: Preprocess {
-            colour: Colour::Grey,
+            color: Color::Gray,
             mean: [0.5; 3],
             std: [0.5; 3],
             ..Record::open(&fixtures().join("run/model.bpk")).unwrap().card.preprocess

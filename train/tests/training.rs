@@ -30,7 +30,7 @@ fn alone() -> MutexGuard<'static, ()> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Images whose class is their colour, with noise.
+/// Images whose class is their color, with noise.
 fn images(folder: &Path, per_class: u32) {
     for (class, name) in CLASSES.iter().enumerate() {
         let folder = folder.join(name);

@@ -79,7 +79,7 @@ fn one_output(folder: &Path, name: &str, labels: &[&str]) -> impl Fn(&Path) -> f
             sha256: String::new(),
             layout: "torchvision".to_owned(),
             url: None,
-            licence: None,
+            license: None,
         },
     };
     Record::save(network.clone(), &card, Precision::Single, &folder.join(name)).unwrap();

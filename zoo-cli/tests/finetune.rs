@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const CLASSES: [&str; 3] = ["Blaumeise", "grüner Frosch", "赤い花"];
 
-/// Images whose class is their colour, with noise.
+/// Images whose class is their color, with noise.
 fn images(folder: &Path, per_class: u32) {
     for (class, name) in CLASSES.iter().enumerate() {
         fs::create_dir_all(folder.join(name)).unwrap();

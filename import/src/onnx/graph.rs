@@ -59,7 +59,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// When the file can't be read, contradicts itself, or holds a quantised network.
+    /// When the file can't be read, contradicts itself, or holds a quantized network.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let unsupported =
@@ -91,10 +91,10 @@ impl Graph {
                 "`onnx.version_converter.convert_version(model, 13)` makes it a newer one",
             );
         }
-        if graph.nodes.iter().any(is_quantised) {
+        if graph.nodes.iter().any(is_quantized) {
             return unsupported(
-                "a quantised ONNX graph, whose weights are integers".into(),
-                "export the network before it is quantised",
+                "a quantized ONNX graph, whose weights are integers".into(),
+                "export the network before it is quantized",
             );
         }
 
@@ -283,7 +283,7 @@ fn in_order(nodes: Vec<proto::Node>) -> Vec<proto::Node> {
     order.into_iter().filter_map(|index| nodes[index].take()).collect()
 }
 
-fn is_quantised(node: &proto::Node) -> bool {
+fn is_quantized(node: &proto::Node) -> bool {
     let operator = node.operator.as_str();
     operator.starts_with("QLinear")
         || matches!(

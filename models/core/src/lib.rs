@@ -33,7 +33,7 @@ pub use parameters::{
     LayerKind, Parameter, count_trainable, draw_parameters, fill_with_noise, parameters,
     root_prefix,
 };
-pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground, with_margin};
+pub use preprocess::{Background, Color, Filter, Preprocess, UnknownBackground, with_margin};
 pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{

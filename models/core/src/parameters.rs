@@ -138,7 +138,7 @@ pub fn fill_with_noise<M: Module>(module: M, device: &Device) -> M {
 /// Numbers between `-bound` and `bound`, in no order.
 fn noise(count: usize, bound: f32) -> Vec<f32> {
     let number = |i: u32| {
-        // Neighbours differ in all bits, as in the finaliser of MurmurHash3.
+        // Neighbors differ in all bits, as in the finaliser of MurmurHash3.
         let i = (i ^ i >> 16).wrapping_mul(0x85eb_ca6b);
         let i = (i ^ i >> 13).wrapping_mul(0xc2b2_ae35);
         bound / 2_147_483_648.0 * (i ^ i >> 16).cast_signed() as f32

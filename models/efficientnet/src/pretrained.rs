@@ -62,7 +62,7 @@ const LITE_LAYOUTS: &[KeyLayout] = &[
     KeyLayout { preprocess: Some(LITE_PREPROCESS), ..TIMM_TF },
 ];
 
-/// Google's Lite networks, which are meant to be quantised, take bytes from -127 to 128.
+/// Google's Lite networks, which are meant to be quantized, take bytes from -127 to 128.
 const LITE_PREPROCESS: Preprocess = Preprocess {
     mean: [127.0 / 255.0; 3],
     std: [128.0 / 255.0; 3],
@@ -397,7 +397,7 @@ const fn imagenet(
         labels: Labels::ImageNet1k,
         preprocess,
         accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
+        license: "BSD-3-Clause",
     }
 }
 
@@ -410,6 +410,6 @@ const fn lite(url: &'static str, sha256: &'static str, crop: u32) -> Weights {
         labels: Labels::ImageNet1k,
         preprocess: LITE_PREPROCESS.sized(crop + 32, crop),
         accuracy: None,
-        licence: "Apache-2.0",
+        license: "Apache-2.0",
     }
 }

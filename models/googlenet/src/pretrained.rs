@@ -76,6 +76,6 @@ const fn imagenet(
             ..Preprocess::IMAGENET.sized(resize, 224)
         },
         accuracy: Some(accuracy),
-        licence: "BSD-3-Clause",
+        license: "BSD-3-Clause",
     }
 }

@@ -94,7 +94,7 @@ pub const VARIANTS: &[Variant<InceptionResNetV2Config>] = &[
                 ..Preprocess::IMAGENET.sized(341, 299)
             },
             accuracy: Some([80.170, 95.234]),
-            licence: "Apache-2.0",
+            license: "Apache-2.0",
         }],
     },
 ];

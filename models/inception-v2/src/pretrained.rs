@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Colour, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Color, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV2Config;
 
@@ -55,7 +55,7 @@ pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
             labels: Labels::ImageNet1k,
             preprocess: CAFFE,
             accuracy: Some([73.524, 91.562]),
-            licence: "NOASSERTION",
+            license: "NOASSERTION",
         }],
     },
     Variant {
@@ -68,7 +68,7 @@ pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
 
 /// Levels from 0 to 255 less the mean of each channel, blue first.
 const CAFFE: Preprocess = Preprocess {
-    colour: Colour::Bgr,
+    color: Color::Bgr,
     mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],
     std: [1.0 / 255.0; 3],
     ..Preprocess::IMAGENET

@@ -101,7 +101,7 @@ pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
                 ..Preprocess::IMAGENET.sized(342, 299)
             },
             accuracy: Some([77.294, 93.450]),
-            licence: "BSD-3-Clause",
+            license: "BSD-3-Clause",
         }],
     },
     Variant {

@@ -70,7 +70,7 @@ pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
                 ..Preprocess::IMAGENET.sized(341, 299)
             },
             accuracy: Some([80.062, 94.926]),
-            licence: "Apache-2.0",
+            license: "Apache-2.0",
         }],
     },
 ];

@@ -152,7 +152,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
             labels: Labels::ImageNet1k,
             preprocess: Preprocess::IMAGENET.bicubic(),
             accuracy: Some([75.45, 92.61]),
-            licence: "Apache-2.0",
+            license: "Apache-2.0",
         }],
     },
 ];

@@ -152,7 +152,7 @@ const fn imagenet(
     crop: u32,
     filter: Filter,
     accuracy: [f64; 2],
-    licence: &'static str,
+    license: &'static str,
 ) -> Weights {
     Weights {
         tag: "imagenet1k",
@@ -166,6 +166,6 @@ const fn imagenet(
             ..Preprocess::IMAGENET.sized(resize, crop)
         },
         accuracy: Some(accuracy),
-        licence,
+        license,
     }
 }

@@ -45,7 +45,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Files, preparation and licence are timm's; multiply-accumulates are counted as for the other
+/// Files, preparation and license are timm's; multiply-accumulates are counted as for the other
 /// networks.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<SENetConfig>] = &[
@@ -141,6 +141,6 @@ const fn imagenet(
         labels: Labels::ImageNet1k,
         preprocess,
         accuracy,
-        licence: "Apache-2.0",
+        license: "Apache-2.0",
     }
 }

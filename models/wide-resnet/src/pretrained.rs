@@ -21,7 +21,7 @@ const BASIC: WideResNetConfig = WideResNetConfig {
     width: 1,
     block: BlockKind::B33,
     dropout: 0.0,
-    features: Features::Normalised,
+    features: Features::Normalized,
     in_channels: 3,
     num_classes: 10,
 };

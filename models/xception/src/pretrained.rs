@@ -91,7 +91,7 @@ const WITH_DROPOUT: XceptionConfig =
 
 /// The variants' names, sizes and weights.
 ///
-/// File, preparation and licence are timm's; the weights came from Keras.
+/// File, preparation and license are timm's; the weights came from Keras.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     Variant {
@@ -110,7 +110,7 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
                     ..Preprocess::IMAGENET.sized(333, 299).bicubic()
                 },
                 accuracy: Some([79.06, 94.40]),
-                licence: "Apache-2.0",
+                license: "Apache-2.0",
             },
         ],
     },

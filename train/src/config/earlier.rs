@@ -182,7 +182,7 @@ impl fmt::Display for Card<'_> {
                 Filter::Bilinear => "Bilinear",
                 Filter::Bicubic => "Bicubic",
             };
-            let color = match format!("{:?}", self.0.preprocess.colour) {
+            let color = match format!("{:?}", self.0.preprocess.color) {
                 gray if gray.starts_with("Gr") => "Grey".to_owned(),
                 color => color,
             };
@@ -201,13 +201,13 @@ impl fmt::Display for Card<'_> {
                 .finish()
         };
         let origin = |f: &mut fmt::Formatter<'_>| {
-            let Origin { sha256, layout, url, licence, .. } = &self.0.origin;
+            let Origin { sha256, layout, url, license, .. } = &self.0.origin;
             f.debug_struct("Origin")
                 .field("file", &"trained with zoo 0.1.0")
                 .field("sha256", sha256)
                 .field("layout", layout)
                 .field("url", url)
-                .field("licence", licence)
+                .field("licence", license)
                 .finish()
         };
         let card = self.0;

@@ -76,7 +76,7 @@ pub struct Found {
 
 /// Why it is not known what a checkpoint is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unrecognised {
+pub enum Unrecognized {
     /// Several networks have these keys and shapes; or one has, whose files have a word in their names that this file
     /// lacks.
     Ambiguous(Vec<Recognition>),
@@ -120,11 +120,11 @@ fn speaks_of(prefix: &str, words: &[&str]) -> bool {
 /// # Errors
 ///
 /// When several networks fit, or none does.
-pub fn recognise(
+pub fn recognize(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
     choice: &Choice,
-) -> Result<Found, Unrecognised> {
+) -> Result<Found, Unrecognized> {
     let index = Index::new(&checkpoint.tensors);
     let mut fits: Vec<Fit<'_>> = Vec::new();
     for candidate in candidates {
@@ -139,7 +139,7 @@ pub fn recognise(
         !sizes.iter().any(is_part)
     });
     if fits.is_empty() {
-        return Err(Unrecognised::Unknown(nearest(checkpoint, &index, candidates)));
+        return Err(Unrecognized::Unknown(nearest(checkpoint, &index, candidates)));
     }
 
     let mut by_stem: BTreeMap<String, Vec<Fit<'_>>> = BTreeMap::new();
@@ -165,7 +165,7 @@ pub fn recognise(
 fn choose(
     by_prefix: &BTreeMap<String, Vec<Fit<'_>>>,
     choice: &Choice,
-) -> Result<(String, Option<String>), Unrecognised> {
+) -> Result<(String, Option<String>), Unrecognized> {
     let prefixes: Vec<&String> = by_prefix.keys().collect();
     if let Some(asked) = &choice.prefix {
         let asked = asked.trim_end_matches('.');
@@ -179,7 +179,7 @@ fn choose(
             Some(prefix) => Ok(((**prefix).clone(), None)),
             None => {
                 let known = prefixes.into_iter().cloned().collect();
-                Err(Unrecognised::NoPrefix(asked.to_owned(), known))
+                Err(Unrecognized::NoPrefix(asked.to_owned(), known))
             }
         };
     }
@@ -192,12 +192,12 @@ fn choose(
         several => {
             let name = |prefix: &&String| by_prefix[*prefix][0].candidate.name.to_owned();
             let several = several.iter().map(|prefix| ((*prefix).clone(), name(prefix)));
-            Err(Unrecognised::Several(several.collect()))
+            Err(Unrecognized::Several(several.collect()))
         }
     };
     if choice.averaged {
         return match averaged.is_empty() {
-            true => Err(Unrecognised::NotAveraged),
+            true => Err(Unrecognized::NotAveraged),
             false => pick(&averaged).map(|prefix| (prefix, None)),
         };
     }
@@ -232,7 +232,7 @@ fn decide(
     checkpoint: &Checkpoint,
     mut fits: Vec<Fit<'_>>,
     is_asked: bool,
-) -> Result<Found, Unrecognised> {
+) -> Result<Found, Unrecognized> {
     // A whole network is preferred to one without a classifier, and that to one with another classifier.
     let best = fits.iter().map(Fit::completeness).max().expect("there is one");
     fits.retain(|fit| fit.completeness() == best);
@@ -248,7 +248,7 @@ fn decide(
     if checkpoint.graph.is_some() && fits.len() > 1 {
         // What the graph computes decides.
         let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
-        return Err(Unrecognised::Ambiguous(fits.collect()));
+        return Err(Unrecognized::Ambiguous(fits.collect()));
     }
     let facts = &checkpoint.facts;
     let usual = fits.iter().find(|fit| fit.layout.file_prefix.is_empty());
@@ -259,7 +259,7 @@ fn decide(
         && !fits.iter().any(|fit| fit.is_meant_by(architecture))
     {
         let architecture = architecture.clone();
-        return Err(Unrecognised::Other { architecture, source, names: all() });
+        return Err(Unrecognized::Other { architecture, source, names: all() });
     }
     let spoken = texts(checkpoint).into_iter().find_map(|text| {
         let spoken = |fit: &Fit<'_>| fit.spoken_of(&text, usual_name);
@@ -291,7 +291,7 @@ fn decide(
         }
         _ => {
             let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
-            Err(Unrecognised::Ambiguous(fits.collect()))
+            Err(Unrecognized::Ambiguous(fits.collect()))
         }
     }
 }
@@ -543,7 +543,7 @@ fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
     }
 }
 
-impl std::fmt::Display for Unrecognised {
+impl std::fmt::Display for Unrecognized {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ambiguous(found) => {
@@ -600,4 +600,4 @@ impl std::fmt::Display for Unrecognised {
     }
 }
 
-impl std::error::Error for Unrecognised {}
+impl std::error::Error for Unrecognized {}

@@ -52,7 +52,7 @@ pub struct Unmatched {
 /// # Errors
 ///
 /// When there is none.
-pub fn recognise(
+pub fn recognize(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
 ) -> Result<Vec<Match>, Unmatched> {

@@ -371,7 +371,7 @@ fn every_architecture_states_how_it_draws_weights() {
 }
 
 #[test]
-fn normalisation_begins_as_the_identity() {
+fn normalization_begins_as_the_identity() {
     for variant in VARIANTS.iter() {
         let network = variant.config.init(&device());
         let norms: Vec<String> = parameters(&network)
