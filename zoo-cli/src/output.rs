@@ -41,12 +41,13 @@ pub(crate) fn images(count: usize) -> String {
 
 /// What the library says, with the program's options in place of the library's names for them.
 pub(crate) fn in_options(text: &str) -> String {
-    const OPTIONS: [(&str, &str); 7] = [
+    const OPTIONS: [(&str, &str); 8] = [
         ("`variant`", "--variant NAME"),
         ("`prefix`", "--key"),
         ("`averaged`", "--ema"),
         ("`backbone`", "--trunk"),
         ("`activation`", "--activation"),
+        ("docs/models.md lists those that are", "`zoo weights list` shows those that are"),
         ("open it with Model::open", "give it with --weights FILE"),
         ("open another file with Model::open", "give another file with --weights FILE"),
     ];
