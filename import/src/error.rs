@@ -60,7 +60,6 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What stands in the way.
-        #[source]
         reason: Box<Unidentified>,
     },
     /// What was asked for is not in the checkpoint.
@@ -69,7 +68,6 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What was asked for.
-        #[source]
         reason: Box<Unidentified>,
     },
     /// The checkpoint is not of the network that was named.
@@ -80,7 +78,6 @@ pub enum Error {
         /// The network's name.
         model: String,
         /// What differs.
-        #[source]
         reason: Box<Unidentified>,
     },
     /// The network has no key layout of that name.

@@ -304,7 +304,7 @@ mod tests {
             ("stages.{s}.{b}.{kind}.conv1", "layer{s+1}.{b}.conv1"),
             ("stages.{s}.{b}.{kind}.conv2", "_blocks.{#}.conv"),
             ("stages.{s}.{b}.{kind}.norm2", "_blocks.{#+1}.bn"),
-            ("stages.{s}.{b}.{kind}.conv3", "mixed_{s+5}{b+b}"),
+            ("stages.{s}.{m}.{kind}.conv3", "mixed_{s+5}{m+b}"),
         ],
         optional: &["aux"],
         ..KeyLayout::EMPTY
