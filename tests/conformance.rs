@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::backend::ir::OperationIr;
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use burn_zoo::Backend;
 use burn_zoo::anatomy;
@@ -320,21 +320,9 @@ fn replaced(network: &Network, num_classes: usize, device: &Device) -> BTreeSet<
         Network::Classifier(network) => network.reset_classifier(num_classes, device),
         Network::Segmenter(network) => network.reset_classifier(num_classes, device),
     }
-    let kept = ids(&fresh);
-    let all = parameters(network).into_iter().zip(ids(network));
-    all.filter(|(_, id)| !kept.contains(id)).map(|(parameter, _)| parameter.path).collect()
-}
-
-fn ids(network: &Network) -> Vec<ParamId> {
-    struct Ids(Vec<ParamId>);
-    impl ModuleVisitor for Ids {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.id);
-        }
-    }
-    let mut ids = Ids(Vec::new());
-    network.visit(&mut ids);
-    ids.0
+    let kept: Vec<_> = parameters(&fresh).into_iter().map(|parameter| parameter.id).collect();
+    let replaced = parameters(network).into_iter().filter(|it| !kept.contains(&it.id));
+    replaced.map(|parameter| parameter.path).collect()
 }
 
 #[test]
@@ -408,7 +396,7 @@ fn a_record_gives_the_same_answers() {
                 sha256: String::new(),
                 layout: String::new(),
                 url: None,
-                licence: None,
+                license: None,
             },
         };
         let path = folder.path().join(variant.name);

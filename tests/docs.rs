@@ -23,8 +23,13 @@ fn millions(params: usize) -> String {
 
 /// A table with a line for each architecture.
 fn families() -> String {
-    let mut table = String::from(
-        "| architecture | parameters | ImageNet top-1 | variants |\n|---|---:|---:|---|\n",
+    let mut table = format!(
+        "{} architectures with {} variants, {} of them with published weights. Accuracy is that of the \
+         best weights on ImageNet-1k, as published.\n\n\
+         | architecture | variants | parameters | top-1 |\n|---|---|---:|---:|\n",
+        FAMILIES.len(),
+        VARIANTS.len(),
+        VARIANTS.iter().filter(|variant| !variant.weights.is_empty()).count()
     );
     for family in FAMILIES {
         let params = variants(family).filter_map(|variant| variant.params);
@@ -37,15 +42,13 @@ fn families() -> String {
         };
         let best = variants(family).filter_map(Variant::top1).reduce(f64::max);
         let best = best.map_or_else(String::new, |top1| format!("{top1:.2}"));
-        let names: Vec<String> =
-            variants(family).map(|variant| format!("`{}`", variant.name)).collect();
+        let count = variants(family).count();
+        let first = variants(family).next().expect("a family has a variant").name;
+        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         writeln!(
             table,
-            "| [{}]({}), {} | {range} | {best} | {} |",
-            family.title,
-            family.paper.url,
-            family.paper.year,
-            names.join(" ")
+            "| [{}]({}), {} | `{first}`{others} | {range} | {best} |",
+            family.title, family.paper.url, family.paper.year,
         )
         .unwrap();
     }
@@ -58,9 +61,10 @@ fn models() -> String {
         "# Models\n\n\
          Generated from the registry: `UPDATE_DOCS=1 cargo test -p zoo-tests --test docs`.\n\n\
          Parameters are trainable ones, without auxiliary heads. Multiply-accumulates (GMACs) are \
-         for one image of as many pixels a side. Accuracy is in per cent, as published, on the \
-         validation set of ImageNet-1k. Weights are named `variant.tag`.\n",
+         for one image of as many pixels a side. Accuracy is in percent, as published, on the \
+         validation set of ImageNet-1k. Weights are named `variant.tag`.\n\n",
     );
+    text.push_str(UNLISTED);
     for family in FAMILIES {
         let paper = &family.paper;
         write!(
@@ -87,7 +91,7 @@ fn models() -> String {
             continue;
         }
         text.push_str(
-            "\n| weights | top-1 | top-5 | resize, crop | licence |\n|---|---:|---:|---|---|\n",
+            "\n| weights | top-1 | top-5 | resize, crop | license |\n|---|---:|---:|---|---|\n",
         );
         for variant in variants(family) {
             for weights in variant.weights {
@@ -104,7 +108,7 @@ fn models() -> String {
                     preprocess.resize,
                     preprocess.crop,
                     format!("{:?}", preprocess.filter).to_lowercase(),
-                    weights.licence
+                    weights.license
                 )
                 .unwrap();
             }
@@ -112,6 +116,15 @@ fn models() -> String {
     }
     text
 }
+
+/// Which names there are that have no row.
+const UNLISTED: &str = "\
+Some names follow a rule and have no row: `resnet<6n+2>_cifar` and `resnet<6n+2>_cifar_b`; `wrn_<6n+4>_<k>`, with the type of
+its blocks behind it if that is not B(3,3) (`wrn_40_4_b131`); `densenet_bc_<depth>_k<growth>`; and widths as in
+`mobilenet_v2_w0_35`, `mobilenet_v1_0_35`, `mobilenet_v3_small_w0_75`, `mnasnet0_35`, `mnasnet_a1_w0_75` and `ghostnet_075`, each
+with the ending that its row has (`mobilenet_v2_w0_35_keras`). timm's further combinations of ResNet's options have timm's names
+(`seresnext26d_32x4d`), and a VGG for CIFAR may have hidden layers of 4,096 outputs (`vgg16_bn_cifar_4096`).
+";
 
 fn is_current(path: &Path, current: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -133,4 +146,25 @@ fn the_readme_lists_the_registry() {
 #[test]
 fn the_models_are_described() {
     is_current(&workspace("docs/models.md"), &models());
+}
+
+#[test]
+fn the_settings_of_a_run_are_described() {
+    is_current(&workspace("docs/settings.md"), &zoo_train::config::reference());
+}
+
+/// The README shows the code of the projects that embed the zoo.
+#[test]
+fn the_readme_shows_code_that_runs() {
+    let path = workspace("README.md");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for project in ["zoo", "architecture"] {
+        let file = format!("tests/embedding/{project}/src/main.rs");
+        let code = std::fs::read_to_string(workspace(&file)).unwrap();
+        let begin = format!("<!-- code: {file} -->\n");
+        let (before, rest) = text.split_once(&begin).expect("the README has a place for the code");
+        let (_, after) = rest.split_once("<!-- end of code -->").expect("the code ends");
+        text = format!("{before}{begin}```rust,ignore\n{code}```\n<!-- end of code -->{after}");
+    }
+    is_current(&path, &text);
 }

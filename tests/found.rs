@@ -11,7 +11,7 @@ use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 use zoo_core::layers::Activation;
 use zoo_core::{HiddenLayer, draw_parameters};
-use zoo_import::{Checkpoint, Choice, StateDict, Unrecognised};
+use zoo_import::{Checkpoint, Choice, StateDict, Unrecognized};
 use zoo_import::{ImportOptions, Imported, import};
 use zoo_import::{candidate, identify};
 use zoo_models::{Network, variant};
@@ -256,7 +256,7 @@ fn layers_behind_the_classifiers_own_key_are_not_forgotten() {
 #[test]
 fn the_layers_before_a_classifier_can_be_had_alone() {
     let network = network(&HIDDEN, 6);
-    let choice = Choice { is_trunk: true, ..Choice::default() };
+    let choice = Choice { backbone: true, ..Choice::default() };
     let mut odd = tensors(&network, &HIDDEN);
     // A layer that is no part of a multi-layer perceptron.
     odd.insert("linear.3.weight".to_owned(), zeros(&[7]));
@@ -274,8 +274,8 @@ fn averaged_weights_are_taken_when_they_are_asked_for() {
     let file = write("x.safetensors", &both);
     assert_same(&load(&file.path, &Choice::default()).unwrap().network, &trained, "trained");
     let found = identify(&Checkpoint::open(&file.path).unwrap(), &Choice::default()).unwrap();
-    assert!(found.recognition.notes.iter().any(|note| note.contains("--ema")));
-    let choice = Choice { is_averaged: true, ..Choice::default() };
+    assert!(found.recognition.notes.iter().any(|note| note.contains("`averaged`")));
+    let choice = Choice { averaged: true, ..Choice::default() };
     assert_same(&load(&file.path, &choice).unwrap().network, &averaged, "averaged");
 
     let file = write("x.safetensors", &tensors(&trained, &[]));
@@ -300,7 +300,7 @@ fn of_several_networks_one_is_chosen() {
     let file = pair(["left", "right"]);
     let error = format!("{:#}", load(&file.path, &Choice::default()).err().unwrap());
     assert!(
-        error.contains("left") && error.contains("right") && error.contains("--key"),
+        error.contains("left") && error.contains("right") && error.contains("`prefix`"),
         "{error}"
     );
     let choice = |prefix: &str| Choice { prefix: Some(prefix.to_owned()), ..Choice::default() };
@@ -323,11 +323,11 @@ fn a_network_with_more_in_it_is_another_one() {
         more.insert(key.to_owned(), zeros(shape));
         let file = write("x.safetensors", &more);
         let error = load(&file.path, &Choice::default()).err().unwrap();
-        let Some(zoo_import::Error::Unrecognised { reason, .. }) = error.downcast_ref() else {
+        let Some(zoo_import::Error::Unrecognized { reason, .. }) = error.downcast_ref() else {
             panic!("{key}: {error}");
         };
         assert!(
-            matches!(**reason, zoo_import::Unidentified::Keys(Unrecognised::Unknown(_))),
+            matches!(**reason, zoo_import::Unidentified::Keys(Unrecognized::Unknown(_))),
             "{key}: {error}"
         );
     }
@@ -350,7 +350,7 @@ fn what_lies_beside_a_file_says_what_it_is_of() {
     // Another network with the same keys.
     config(r#"{"architecture": "resnetblur8"}"#);
     let error = format!("{:#}", load(&path, &Choice::default()).err().unwrap());
-    assert!(error.contains("resnetblur8") && error.contains("--variant"), "{error}");
+    assert!(error.contains("resnetblur8") && error.contains("`variant`"), "{error}");
     // What is no JSON, or says nothing, is of no interest.
     for text in ["{", "[]", "{\"architecture\": 3}"] {
         config(text);

@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use burn_zoo::Backend;
 use serde::Deserialize;
-use zoo_core::parameters;
+use zoo_core::{LayerKind, parameters};
 use zoo_import::keys;
 use zoo_models::{Logits, variant};
 use zoo_tests::fixture::{Fixture, decode_floats};
@@ -81,7 +81,8 @@ impl ModuleVisitor for Collected<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let is_linear = self.containers.last().is_some_and(|layer| layer == "Struct:Linear");
+        let is_linear =
+            self.containers.last().is_some_and(|it| LayerKind::of(it) == Some(LayerKind::Linear));
         self.values.push(param.val().grad(self.gradients).map(|gradient| {
             let gradient = if is_linear && D == 2 { gradient.transpose() } else { gradient };
             gradient.into_data().convert::<f32>().iter().collect()

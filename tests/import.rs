@@ -8,9 +8,9 @@ use burn::tensor::{DType, Device};
 use burn_zoo::Backend;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use zoo_core::{ImageClassifier, KeyLayout, Variant};
+use zoo_core::{ImageClassifier, KeyLayout, LayerKind, Variant};
 use zoo_import::{
-    Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognised, candidate, fit, recognise,
+    Candidate, Checkpoint, Choice, Error, Report, Tensor, Unrecognized, candidate, fit, recognize,
 };
 use zoo_models::{Config, Network, VARIANTS, variant};
 use zoo_record::{Precision, Record};
@@ -171,7 +171,7 @@ fn classes_and_channels_are_read_from_the_shapes() {
         let keys = variant.layouts[0].keys(&trained);
         let tensors = trained.into_iter().zip(keys).map(|(slot, key)| {
             let (key, mut shape) = (key.unwrap(), slot.shape.clone());
-            if slot.layer == "Linear" {
+            if slot.layer == LayerKind::Linear {
                 shape.reverse();
             }
             let bytes = vec![0; 4 * shape.iter().product::<usize>()];
@@ -193,7 +193,7 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
     let keys = layout.keys(&parameters);
     let tensors = parameters.into_iter().zip(keys).map(|(slot, key)| {
         let (key, mut shape) = (key.unwrap(), slot.shape);
-        if slot.layer == "Linear" {
+        if slot.layer == LayerKind::Linear {
             shape.reverse();
         }
         let length = 4 * shape.iter().product::<usize>();
@@ -208,7 +208,7 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
 }
 
 #[test]
-fn every_variant_is_recognised_in_every_spelling() {
+fn every_variant_is_recognized_in_every_spelling() {
     // Each network is built once for a number of classes, not once for each checkpoint.
     let built = RefCell::new(HashMap::new());
     let candidates: Vec<Candidate<'_>> = VARIANTS
@@ -231,13 +231,13 @@ fn every_variant_is_recognised_in_every_spelling() {
             capture: Box::new(|_, _| None),
         })
         .collect();
-    let recognise = |checkpoint: &Checkpoint| {
-        recognise(checkpoint, &candidates, &Choice::default()).map(|found| found.recognition)
+    let recognize = |checkpoint: &Checkpoint| {
+        recognize(checkpoint, &candidates, &Choice::default()).map(|found| found.recognition)
     };
     for (variant, candidate) in VARIANTS.iter().zip(&candidates) {
         for layout in variant.layouts {
             let mut checkpoint = hollow(variant, layout, 7);
-            let found = recognise(&checkpoint).unwrap_or_else(|error| {
+            let found = recognize(&checkpoint).unwrap_or_else(|error| {
                 panic!("{} as {} has it: {error}", variant.name, layout.name)
             });
             assert_eq!((found.name.as_str(), found.num_classes), (variant.name, 7));
@@ -246,9 +246,9 @@ fn every_variant_is_recognised_in_every_spelling() {
             if !layout.file_prefix.is_empty() {
                 let nameless =
                     Checkpoint { path: "checkpoint".into(), ..hollow(variant, layout, 7) };
-                match recognise(&nameless) {
+                match recognize(&nameless) {
                     Ok(found) => assert_ne!(found.name, variant.name),
-                    Err(error) => assert!(matches!(error, Unrecognised::Ambiguous(_)), "{error}"),
+                    Err(error) => assert!(matches!(error, Unrecognized::Ambiguous(_)), "{error}"),
                 }
             }
 
@@ -259,7 +259,7 @@ fn every_variant_is_recognised_in_every_spelling() {
                     checkpoint.tensors.remove(&key.unwrap());
                 }
             }
-            let found = recognise(&checkpoint).unwrap_or_else(|error| {
+            let found = recognize(&checkpoint).unwrap_or_else(|error| {
                 panic!("{} as {} has it, without a classifier: {error}", variant.name, layout.name)
             });
             assert_eq!((found.name.as_str(), found.is_headless), (variant.name, true));

@@ -11,7 +11,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
-use zoo_core::{Colour, Preprocess};
+use zoo_core::{Color, Preprocess};
 use zoo_import::agreement;
 use zoo_import::identify;
 use zoo_import::{Checkpoint, Choice, Error};
@@ -110,7 +110,7 @@ fn files_of_every_age_are_read() {
 }
 
 #[test]
-fn networks_are_recognised() {
+fn networks_are_recognized() {
     for (name, expected) in [
         ("MobileNetV2", "mobilenet_v2_keras"),
         ("Xception", "xception_keras"),
@@ -147,8 +147,8 @@ fn a_network_computes_what_it_does_in_keras() {
     assert_eq!((model.card.num_classes, model.report.layout), (5, "Keras"));
     let preprocess = model.card.preprocess;
     assert_eq!(
-        (preprocess.mean, preprocess.std, preprocess.colour),
-        ([0.5; 3], [0.5; 3], Colour::Rgb)
+        (preprocess.mean, preprocess.std, preprocess.color),
+        ([0.5; 3], [0.5; 3], Color::Rgb)
     );
 
     let pixels = tabulated_image(51);
@@ -177,23 +177,23 @@ fn tabulated_image(size: usize) -> Vec<f32> {
 
 #[test]
 fn images_are_prepared_as_in_keras() {
-    for (name, colour, mean, std) in [
+    for (name, color, mean, std) in [
         (
             "ResNet50",
-            Colour::Bgr,
+            Color::Bgr,
             [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0],
             [1.0 / 255.0; 3],
         ),
-        ("Xception", Colour::Rgb, [0.5; 3], [0.5; 3]),
-        ("DenseNet121", Colour::Rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("Xception", Color::Rgb, [0.5; 3], [0.5; 3]),
+        ("DenseNet121", Color::Rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         // As the file itself says.
-        ("EfficientNetB0", Colour::Rgb, [0.0; 3], [1.0; 3]),
+        ("EfficientNetB0", Color::Rgb, [0.0; 3], [1.0; 3]),
     ] {
         let path = file("networks").join(name).with_extension("keras");
         let checkpoint = Checkpoint::open(&path).unwrap();
         let model = import(&checkpoint, &ImportOptions::default(), &device()).unwrap();
         let found = model.card.preprocess;
-        assert_eq!((found.colour, found.mean, found.std), (colour, mean, std), "{name}");
+        assert_eq!((found.color, found.mean, found.std), (color, mean, std), "{name}");
         assert_eq!(model.card.labels.len(), 1000, "{name}");
     }
 }
@@ -248,7 +248,7 @@ fn what_is_no_network_of_ours_is_said() {
 
     let custom = Checkpoint::open(&file("layers.keras")).unwrap();
     let Err(error) = import(&custom, &ImportOptions::default(), &device()) else {
-        panic!("a network of five layers was recognised");
+        panic!("a network of five layers was recognized");
     };
     assert!(format!("{error:#}").contains("hint: "), "{error:#}");
 }
@@ -361,7 +361,7 @@ fn what_a_network_does_to_images_goes_into_the_card() {
         for (found, expected) in pairs {
             assert!((found - expected).abs() < 1e-5, "{class}: {preprocess:?}");
         }
-        assert_eq!(preprocess.colour, Colour::Rgb, "{class}");
+        assert_eq!(preprocess.color, Color::Rgb, "{class}");
     }
     // Images are made smaller by the network itself.
     let (_folder, path) = reconfigured(|layers| {
@@ -441,6 +441,6 @@ fn configurations_of_keras_2_are_understood() {
     });
     let (preprocess, difference) = imported(&path).unwrap();
     assert!(difference < 1e-4, "{difference}");
-    let Preprocess { mean, std, colour, .. } = Preprocess::CAFFE;
-    assert_eq!((preprocess.mean, preprocess.std, preprocess.colour), (mean, std, colour));
+    let Preprocess { mean, std, color, .. } = Preprocess::CAFFE;
+    assert_eq!((preprocess.mean, preprocess.std, preprocess.color), (mean, std, color));
 }

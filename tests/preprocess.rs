@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zoo_core::decode::{decode, decode_over, is_drawn_in_transparency, resize};
-use zoo_core::{Background, Colour, Filter, Preprocess};
+use zoo_core::{Background, Color, Filter, Preprocess};
 use zoo_tests::fixture::decode_floats;
 use zoo_tests::{local, workspace};
 
@@ -42,7 +42,7 @@ fn check(path: &Path) {
         resize: golden.resize,
         crop: golden.crop,
         filter: golden.interpolation,
-        colour: Colour::Rgb,
+        color: Color::Rgb,
         mean: golden.norm_mean,
         std: golden.norm_std,
         ..Preprocess::IMAGENET
@@ -75,7 +75,7 @@ fn check(path: &Path) {
 #[test]
 fn caffes_pixels_are_blue_first_and_not_scaled() {
     let preprocess = Preprocess {
-        colour: Colour::Bgr,
+        color: Color::Bgr,
         mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],
         std: [1.0 / 255.0; 3],
         ..Preprocess::IMAGENET

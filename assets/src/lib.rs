@@ -1,7 +1,7 @@
 //! What the zoo carries with it: the default model's weights and the names of classes.
 //!
 //! `SOURCES.md` beside this crate's manifest says where each file comes from and under which
-//! licence.
+//! license.
 
 /// A record with EfficientNet-Lite0's weights for ImageNet-1k, in half precision.
 #[cfg(feature = "embedded")]

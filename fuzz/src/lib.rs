@@ -76,7 +76,7 @@ impl Target {
             Self::Pth | Self::Safetensors | Self::Onnx => {
                 if let Ok(checkpoint) = Checkpoint::open(&scratch.file(bytes)) {
                     read_all(checkpoint.tensors.values(), bytes.len());
-                    let _ = onnx::recognise(&checkpoint, &[]);
+                    let _ = onnx::recognize(&checkpoint, &[]);
                 }
             }
         }

@@ -5,7 +5,8 @@ use burn::store::burn_pack::Tensor;
 use burn::store::{ModuleStore, SafetensorsStore};
 use burn::tensor::DType;
 
-use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
+use crate::claim::check_claim;
+use crate::error::{NOT_QUANTIZED, QUANTIZED, unsupported};
 use crate::keras::{self, Normalization};
 use crate::kind::Kind;
 use crate::onnx::Graph;
@@ -75,11 +76,11 @@ impl Checkpoint {
             let hint = "save the model's `state_dict()`";
             return Err(unsupported(path, "a file without tensors", hint));
         }
-        if is_quantised(&tensors) {
-            return Err(unsupported(path, QUANTISED, NOT_QUANTISED));
+        if is_quantized(&tensors) {
+            return Err(unsupported(path, QUANTIZED, NOT_QUANTIZED));
         }
         checkpoint.tensors = merged(without_wrappers(tensors));
-        checkpoint.facts.add_neighbours(path);
+        checkpoint.facts.add_neighbors(path);
         Ok(checkpoint)
     }
 
@@ -116,27 +117,8 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     Ok(tensors.clone())
 }
 
-/// Compares what a tensor claims to hold with the file that it is in, before anything is made
-/// of that size. A dimension of 0 makes no other one true.
-///
-/// # Errors
-///
-/// When it would be larger than the file.
-pub(crate) fn check_claim(
-    key: &str,
-    width: usize,
-    shape: &[usize],
-    file: u64,
-) -> Result<(), String> {
-    let grown = |size: u64, &dim: &usize| size.checked_mul(u64::try_from(dim.max(1)).ok()?);
-    match shape.iter().try_fold(width as u64, grown) {
-        Some(size) if size <= file => Ok(()),
-        _ => Err(format!("`{key}` of {shape:?} would be larger than the file")),
-    }
-}
-
 /// Whether the weights are integers, and what makes numbers of them is elsewhere.
-fn is_quantised(tensors: &BTreeMap<String, Tensor>) -> bool {
+fn is_quantized(tensors: &BTreeMap<String, Tensor>) -> bool {
     let is_integer = |tensor: &Tensor| matches!(tensor.dtype, DType::I8 | DType::U8);
     tensors.values().any(|tensor| is_integer(tensor) && tensor.shape.len() > 1)
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Report, Unidentified};
 
-/// Why a checkpoint could not be read, recognised, imported or exported.
+/// Why a checkpoint could not be read, recognized, imported or exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// It is not clear which network the checkpoint is of.
     #[error("can't tell which model {path} is of: {reason}")]
-    Unrecognised {
+    Unrecognized {
         /// The file.
         path: PathBuf,
         /// What stands in the way.
@@ -148,8 +148,8 @@ pub enum Error {
     Record(#[from] zoo_record::Error),
 }
 
-pub(crate) const QUANTISED: &str = "a quantised checkpoint, whose weights are integers";
-pub(crate) const NOT_QUANTISED: &str = "import the network as it was before it was quantised";
+pub(crate) const QUANTIZED: &str = "a quantized checkpoint, whose weights are integers";
+pub(crate) const NOT_QUANTIZED: &str = "import the network as it was before it was quantized";
 
 /// A file of a kind that is not read.
 pub(crate) fn unsupported(

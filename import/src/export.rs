@@ -14,7 +14,7 @@ use burn::tensor::{DType, TensorData};
 use safetensors::Dtype;
 use safetensors::tensor::View;
 use zoo_core::layers::Activation;
-use zoo_core::{HiddenLayer, KeyLayout, parameters, root_prefix};
+use zoo_core::{HiddenLayer, KeyLayout, LayerKind, parameters, root_prefix};
 
 use crate::load::keys_of;
 use zoo_record::{Precision, write_atomically};
@@ -75,7 +75,7 @@ impl StateDict {
             if absent.contains(&parameter.path) {
                 continue;
             }
-            let containers = [format!("Struct:{}", parameter.layer)];
+            let containers = [parameter.layer.container_type()];
             let context = ModuleContext::new(&containers);
             let value = BurnToPyTorchAdapter.adapt(value, context);
             let mut value = match precision {
@@ -83,7 +83,7 @@ impl StateDict {
                 Precision::Half => HalfPrecisionAdapter::new().adapt(value, context),
             };
             value.name.clone_from(&key);
-            let is_transposed = parameter.layer == "Linear" && parameter.shape.len() == 2;
+            let is_transposed = parameter.layer == LayerKind::Linear && parameter.shape.len() == 2;
             let place = Place { index: state.tensors.len(), is_transposed };
             state.places.insert(parameter.path.clone(), place);
             state.tensors.push(value);

@@ -56,7 +56,7 @@ impl Facts {
 
     /// Adds what `config.json` and `preprocessor_config.json` say, in the words of timm or transformers, where a file has
     /// the name that model hubs give to all weights. What cannot be read says nothing.
-    pub(crate) fn add_neighbours(&mut self, path: &Path) {
+    pub(crate) fn add_neighbors(&mut self, path: &Path) {
         if !Self::is_from_hub(path) {
             return;
         }

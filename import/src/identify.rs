@@ -7,8 +7,8 @@ use zoo_models::{Config, Network, VARIANTS, unlisted, variant};
 use crate::agreement::{Agreement, agreement};
 use crate::network::capture;
 use crate::onnx::{self, Graph, Match, Unmatched};
-use crate::recognise::recognise;
-use crate::{Candidate, Checkpoint, Choice, Found, Recognition, Unrecognised, load};
+use crate::recognize::recognize;
+use crate::{Candidate, Checkpoint, Choice, Found, Recognition, Unrecognized, load};
 
 /// What a checkpoint is of.
 pub struct Identified {
@@ -25,7 +25,7 @@ pub struct Identified {
 pub enum Unidentified {
     /// Keys and shapes do not tell.
     #[error(transparent)]
-    Keys(#[from] Unrecognised),
+    Keys(#[from] Unrecognized),
     /// The layers of the graph do not tell.
     #[error(transparent)]
     Graph(#[from] Unmatched),
@@ -52,7 +52,7 @@ pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> Result<Identified, 
     // It may be of another size than those in the tables.
     let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
     let near = match &error {
-        Unidentified::Keys(Unrecognised::Unknown(_)) => None,
+        Unidentified::Keys(Unrecognized::Unknown(_)) => None,
         Unidentified::Graph(Unmatched { nearest: Some(nearest), .. }) => family(nearest),
         _ => return Err(error),
     };
@@ -65,7 +65,7 @@ pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> Result<Identified, 
     let is_near =
         |error: &Unidentified| matches!(error, Unidentified::Graph(unmatched) if unmatched.is_near);
     identify_among(checkpoint, &relatives, choice).map_err(|closer| match &closer {
-        Unidentified::Keys(Unrecognised::Unknown(_)) => error,
+        Unidentified::Keys(Unrecognized::Unknown(_)) => error,
         Unidentified::Keys(_) => closer,
         _ if is_near(&closer) && !is_near(&error) => closer,
         _ => error,
@@ -91,7 +91,7 @@ fn identify_among(
     candidates: &[Candidate<'_>],
     choice: &Choice,
 ) -> Result<Identified, Unidentified> {
-    let unrecognised = match recognise(checkpoint, candidates, choice) {
+    let unrecognized = match recognize(checkpoint, candidates, choice) {
         Ok(Found { recognition, checkpoint }) => {
             let layouts = candidates
                 .iter()
@@ -99,23 +99,23 @@ fn identify_among(
                 .map_or(&[][..], |candidate| candidate.layouts);
             return Ok(Identified { recognition, checkpoint, layouts });
         }
-        Err(unrecognised) => unrecognised,
+        Err(unrecognized) => unrecognized,
     };
     let Some(graph) = checkpoint.graph.as_ref().filter(|graph| graph.refusal().is_none()) else {
-        return Err(unrecognised.into());
+        return Err(unrecognized.into());
     };
-    let is_of_another_size = match &unrecognised {
-        Unrecognised::Unknown(nearest) => nearest.iter().any(|one| one.unused == 0),
+    let is_of_another_size = match &unrecognized {
+        Unrecognized::Unknown(nearest) => nearest.iter().any(|one| one.unused == 0),
         _ => false,
     };
     if graph.is_keras() && is_of_another_size {
-        return Err(unrecognised.into());
+        return Err(unrecognized.into());
     }
-    let mut matches = match onnx::recognise(checkpoint, candidates) {
+    let mut matches = match onnx::recognize(checkpoint, candidates) {
         Ok(matches) => matches,
         // The names say more than a few layers that are alike.
         Err(unmatched) if graph.is_keras() && !unmatched.is_near => {
-            return Err(unrecognised.into());
+            return Err(unrecognized.into());
         }
         Err(unmatched) => return Err(unmatched.into()),
     };
@@ -144,7 +144,7 @@ fn identify_among(
                 ..Checkpoint::default()
             };
             return identify_among(&named, candidates, choice)
-                .map_err(|_| Unrecognised::Ambiguous(all).into());
+                .map_err(|_| Unrecognized::Ambiguous(all).into());
         }
         if close.is_empty() {
             return Err(Unidentified::Computes(all.into_iter().map(|one| one.name).collect()));

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::identify::{Identified, Unidentified, candidate, identify, identify_as};
 use crate::onnx::Graph;
 use crate::{
-    Checkpoint, Choice, Normalization, Report, Unrecognised, fit, has_auxiliary, is_of, keys,
+    Checkpoint, Choice, Normalization, Report, Unrecognized, fit, has_auxiliary, is_of, keys,
     load_but,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
     /// The network that it is of, with a tag where several weights are published; otherwise it is
-    /// recognised by its keys and shapes, or by its graph.
+    /// recognized by its keys and shapes, or by its graph.
     pub variant: Option<String>,
     /// The names of the classes, in order. For one output: the negative and the positive class, or
     /// the latter alone.
@@ -84,7 +84,7 @@ pub enum Comparison {
     Impossible(String),
 }
 
-/// Loads a checkpoint into the variant with a name, or into the one it is recognised as, with as
+/// Loads a checkpoint into the variant with a name, or into the one it is recognized as, with as
 /// many classes as it has.
 ///
 /// # Errors
@@ -143,7 +143,7 @@ pub fn import(
     if let Some(found) = recognition {
         if known.is_none() && !found.others.is_empty() {
             notes.push(format!(
-                "taken for {}, whose keys and shapes are also those of {}; --variant says which it is",
+                "taken for {}, whose keys and shapes are also those of {}; `variant` says which it is",
                 found.name,
                 found.others.join(", ")
             ));
@@ -156,8 +156,8 @@ pub fn import(
     if let Some(theirs) = facts.preprocess.filter(|_| known.is_none() && in_channels == 3) {
         preprocess = theirs;
     }
-    if let Some(Normalization { mean, std, colour }) = original.normalization {
-        preprocess = Preprocess { mean, std, colour, ..preprocess };
+    if let Some(Normalization { mean, std, color }) = original.normalization {
+        preprocess = Preprocess { mean, std, color, ..preprocess };
     }
     if let Some(graph) = &original.graph {
         preprocess = fixed_by(graph, preprocess, in_channels);
@@ -183,7 +183,7 @@ pub fn import(
             sha256,
             layout: report.layout.to_owned(),
             url: known.map(|weights| weights.url.to_owned()),
-            licence: known.map(|weights| weights.licence.to_owned()),
+            license: known.map(|weights| weights.license.to_owned()),
         },
     };
     Ok(Imported { network, card, report, notes })
@@ -207,7 +207,7 @@ struct Chosen {
     identified: Option<Identified>,
 }
 
-/// The variant with a name, or the one that a checkpoint is recognised as.
+/// The variant with a name, or the one that a checkpoint is recognized as.
 fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> Result<Chosen, Error> {
     let path = checkpoint.path.clone();
     let Some(name) = name else {
@@ -218,16 +218,16 @@ fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> Resul
                 Ok(Chosen { variant, tagged: None, identified: Some(identified) })
             }
             Err(
-                reason @ Unidentified::Keys(Unrecognised::NotAveraged | Unrecognised::NoPrefix(..)),
+                reason @ Unidentified::Keys(Unrecognized::NotAveraged | Unrecognized::NoPrefix(..)),
             ) => Err(Error::NotThere { path, reason: Box::new(reason) }),
-            Err(reason) => Err(Error::Unrecognised { path, reason: Box::new(reason) }),
+            Err(reason) => Err(Error::Unrecognized { path, reason: Box::new(reason) }),
         };
     };
     let (variant, tagged) = published(name)?;
     match identify_as(checkpoint, &variant, choice) {
         Ok(identified) => Ok(Chosen { variant, tagged, identified: Some(identified) }),
         // What are not the network's tensors is said best when they are loaded.
-        Err(Unidentified::Keys(Unrecognised::Unknown(_))) if checkpoint.graph.is_none() => {
+        Err(Unidentified::Keys(Unrecognized::Unknown(_))) if checkpoint.graph.is_none() => {
             Ok(Chosen { variant, tagged, identified: None })
         }
         Err(reason) => {
@@ -250,15 +250,15 @@ fn training(
     in_channels: usize,
 ) -> (Preprocess, Option<Labels>) {
     let usual = Preprocess::usual(variant.size, in_channels);
-    let is_colour = in_channels == 3;
-    let weights = known.or(tagged).or(variant.weights.first()).filter(|_| is_colour);
+    let is_color = in_channels == 3;
+    let weights = known.or(tagged).or(variant.weights.first()).filter(|_| is_color);
     // Those who spell keys this way may have their own way to prepare images.
     let layout = variant.layouts.iter().find(|one| one.name == layout).or(match variant.layouts {
         // Without their names, weights of such a variant can only be of those.
         [only] => Some(only),
         _ => None,
     });
-    let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| is_colour);
+    let theirs = layout.and_then(|layout| layout.preprocess).filter(|_| is_color);
     let theirs = theirs.map(|theirs| theirs.sized(usual.resize, usual.crop));
     let preprocess = match theirs.filter(|_| known.is_none()) {
         Some(theirs) => theirs,

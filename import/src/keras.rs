@@ -21,7 +21,7 @@ use hdf5_reader::storage::{BytesStorage, DynStorage, FileStorage};
 use hdf5_reader::{Hdf5File, OpenOptions};
 use serde_json::Value as Json;
 use zip::ZipArchive;
-use zoo_core::Colour;
+use zoo_core::Color;
 
 use crate::Error;
 use crate::error::damaged;
@@ -56,7 +56,7 @@ pub struct Normalization {
     /// Divides each channel after that.
     pub std: [f32; 3],
     /// What the network's channels are.
-    pub colour: Colour,
+    pub color: Color,
 }
 
 /// What is in a `.keras` archive.

@@ -14,6 +14,7 @@
 
 mod agreement;
 mod checkpoint;
+mod claim;
 mod error;
 mod export;
 mod facts;
@@ -28,7 +29,7 @@ pub mod onnx;
 mod packed;
 mod place;
 mod pytorch;
-mod recognise;
+mod recognize;
 mod reparametrized;
 mod resemblance;
 mod rest;
@@ -44,5 +45,5 @@ pub use import::{Comparison, ImportOptions, Imported, import};
 pub use keras::Normalization;
 pub use load::{Misshapen, Missing, Report, fit, has_auxiliary, is_of, keys, load, load_but};
 pub use network::{NotCaptured, capture};
-pub use recognise::{Candidate, Choice, Found, Recognition, Unrecognised, recognise};
+pub use recognize::{Candidate, Choice, Found, Recognition, Unrecognized, recognize};
 pub use resemblance::Resemblance;

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::store::burn_pack::Tensor;
 use burn::store::{FloatCastAdapter, ModuleSnapshot, bridge};
 use burn::tensor::{DType, Shape, TensorData};
-use zoo_core::{KeyLayout, Parameter, parameters, root_prefix};
+use zoo_core::{KeyLayout, LayerKind, Parameter, parameters, root_prefix};
 
 use crate::place::Index;
 use crate::{Checkpoint, Error};
@@ -316,7 +316,7 @@ pub fn is_of(tensor: &Tensor, parameter: &Parameter) -> bool {
 }
 
 fn is_linear(parameter: &Parameter) -> bool {
-    parameter.layer == "Linear"
+    parameter.layer == LayerKind::Linear
 }
 
 /// A fully connected layer's tensor as Burn has it: its weight is `[in, out]`, not `[out, in]`.

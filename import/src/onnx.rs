@@ -8,7 +8,7 @@
 //!
 //! Exporters rename weights, transpose them and fold BatchNorm into convolutions, but they
 //! keep the network. So where the names say nothing, the graph's layers are compared with those
-//! of a network that was captured while it ran: [`recognise()`].
+//! of a network that was captured while it ran: [`recognize()`].
 
 mod align;
 mod assign;
@@ -18,13 +18,15 @@ mod fused;
 mod graph;
 mod layers;
 mod network;
+mod node;
 mod preparation;
 mod proto;
-mod recognise;
+mod recognize;
 mod trace;
 
 pub(crate) use constant::{Constant, permute};
 pub use evaluate::{ImageShape, NotRun};
 pub use graph::Graph;
-pub(crate) use graph::{Node, is_onnx};
-pub use recognise::{Match, Unmatched, recognise};
+pub(crate) use graph::is_onnx;
+pub(crate) use node::Node;
+pub use recognize::{Match, Unmatched, recognize};

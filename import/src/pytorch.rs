@@ -10,8 +10,8 @@ use burn::store::bridge;
 use burn::store::burn_pack::Tensor;
 use burn::store::pytorch_reader::PytorchReader;
 
-use crate::checkpoint::check_claim;
-use crate::error::{NOT_QUANTISED, QUANTISED, unsupported};
+use crate::claim::check_claim;
+use crate::error::{NOT_QUANTIZED, QUANTIZED, unsupported};
 use crate::{Error, Facts};
 
 use self::contents::{Contents, Unsupported, contents, dtype_of, key_of};
@@ -55,7 +55,7 @@ pub(crate) fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, Facts), Err
 
     let Contents { tensors, facts, unsupported: kind } = contents;
     match kind {
-        Some(Unsupported::Quantised) => return Err(unsupported(path, QUANTISED, NOT_QUANTISED)),
+        Some(Unsupported::Quantized) => return Err(unsupported(path, QUANTIZED, NOT_QUANTIZED)),
         Some(Unsupported::Sparse) => {
             return Err(unsupported(
                 path,

@@ -32,9 +32,9 @@ pub fn weight(key: &str, shape: &[usize], gain: f64) -> Vec<f32> {
     uniform(key, n).map(|s| (s * bound) as f32).collect()
 }
 
-/// `centre + spread * s`
-pub fn around(key: &str, n: usize, centre: f64, spread: f64) -> Vec<f32> {
-    uniform(key, n).map(|s| (centre + spread * s) as f32).collect()
+/// `center + spread * s`
+pub fn around(key: &str, n: usize, center: f64, spread: f64) -> Vec<f32> {
+    uniform(key, n).map(|s| (center + spread * s) as f32).collect()
 }
 
 /// BatchNorm's running variance where the reference run saw a variance `v`.

@@ -1,4 +1,4 @@
-//! Fine-tuning in a project of one's own: MobileNetV2 learns a folder of photographs.
+//! Fine-tuning in your own project: MobileNetV2 learns a folder of photographs.
 //!
 //! ```console
 //! cargo run --release -p zoo-train --example fine_tune -- FOLDER mobilenet_v2.bpk OUTPUT
@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use zoo_mobilenet_v2::MobileNetV2Config;
 use zoo_record::Record;
-use zoo_train::{Config, Dataset, Event, Observer, Run, train};
+use zoo_train::{Classification, Config, Dataset, Event, Observer, Run, train};
 
 /// Prints a line for each epoch.
 struct Lines;
@@ -32,10 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [data, record, output] = arguments.as_slice() else {
         return Err("usage: fine_tune FOLDER RECORD OUTPUT".into());
     };
-    // A preset under settings of one's own, the same as in `config.toml`.
-    let settings = ["preset=fine".to_owned(), format!("data.path={data}")];
-    let layers = settings.iter().map(|setting| Config::setting(setting));
-    let config = Config::from_layers(&layers.collect::<Result<Vec<_>, _>>()?)?;
+    // A preset with settings of your own; docs/settings.md lists all of them.
+    let config = Config::fine().with_path(Some(data.clone())).with_epochs(5);
 
     let device = Device::flex();
     let record = Record::open(Path::new(record))?;
@@ -51,12 +49,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         folder: Path::new(output),
         device: &device,
         others: &[],
-        engine_threads: Some(2),
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Lines,
     };
-    let trained = train(model, &card, &dataset, &config, &mut run)?;
+    let trained = train::<Classification<_>>(model, &card, &dataset, &config, &mut run)?;
     println!("{}", trained.model.display());
     Ok(())
 }

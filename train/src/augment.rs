@@ -3,44 +3,15 @@
 use image::{Rgb, RgbImage, imageops};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
-use serde::{Deserialize, Serialize};
 use zoo_core::Preprocess;
 use zoo_core::decode::resize;
 
-use crate::Error;
+use crate::Augment;
 
 mod mix;
 mod ops;
 
 pub(crate) use mix::mix;
-
-/// How training images are changed at random. Each is off at 0, `crop_scale` at 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Augment {
-    /// Smallest share of the image that a random crop covers, stretched by up to 4/3 in either
-    /// direction; 1 takes the plain view.
-    pub crop_scale: f64,
-    /// Where `crop_scale` is 1: black border around the plain view from which a random square of
-    /// the view's size is cut, as a share of its side.
-    pub crop_padding: f64,
-    /// Probability of a mirror image.
-    pub flip: f64,
-    /// Largest change of brightness, contrast and saturation, as a share.
-    pub colour: f64,
-    /// Largest turn in degrees.
-    pub rotation: f64,
-    /// Number of operations that RandAugment draws for each image.
-    pub rand_augment: usize,
-    /// How strong these are, from 0 to 30.
-    pub rand_magnitude: f64,
-    /// Probability that a rectangle is erased.
-    pub erase: f64,
-    /// Mixup's α.
-    pub mixup: f64,
-    /// CutMix's α. Where both are given, each batch draws one of them.
-    pub cutmix: f64,
-}
 
 impl Augment {
     /// Nothing is changed.
@@ -49,7 +20,7 @@ impl Augment {
             crop_scale: 1.0,
             crop_padding: 0.0,
             flip: 0.0,
-            colour: 0.0,
+            color: 0.0,
             rotation: 0.0,
             rand_augment: 0,
             rand_magnitude: 9.0,
@@ -61,50 +32,13 @@ impl Augment {
 
     /// What suits most photographs.
     pub fn light() -> Self {
-        Self { crop_scale: 0.5, flip: 0.5, colour: 0.2, ..Self::none() }
+        Self::default()
     }
 
     /// What suits images of a few dozen pixels: 4 pixels of border around 32, and mirror images, as
     /// [He et al., 2015](https://arxiv.org/abs/1512.03385), §4.2, train on CIFAR-10.
     pub fn small_images() -> Self {
         Self { crop_padding: 0.125, flip: 0.5, ..Self::none() }
-    }
-
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let shares = [
-            ("crop_padding", self.crop_padding),
-            ("flip", self.flip),
-            ("erase", self.erase),
-            ("colour", self.colour),
-        ];
-        let shares = shares.map(|(name, value)| (name, value, 1.0));
-        let others = [
-            ("rotation", self.rotation, 180.0),
-            ("rand_magnitude", self.rand_magnitude, 30.0),
-            ("mixup", self.mixup, f64::MAX),
-            ("cutmix", self.cutmix, f64::MAX),
-        ];
-        for (name, value, most) in shares.into_iter().chain(others) {
-            if !(0.0..=most).contains(&value) {
-                let range = if most == f64::MAX {
-                    "0 or more".to_owned()
-                } else {
-                    format!("in [0, {most}]")
-                };
-                let hint = "hint: 0 turns it off";
-                return Err(Error::Config(format!(
-                    "augment.{name} is {value}, not {range}\n{hint}"
-                )));
-            }
-        }
-        if !(self.crop_scale > 0.0 && self.crop_scale <= 1.0) {
-            let hint = "hint: 0.5 is usual, 1 takes the plain view";
-            return Err(Error::Config(format!(
-                "augment.crop_scale is {}, not above 0 and at most 1\n{hint}",
-                self.crop_scale
-            )));
-        }
-        Ok(())
     }
 
     /// One random view of an image, as the square that the network sees.
@@ -123,8 +57,8 @@ impl Augment {
         let border = (self.crop_padding * f64::from(side)).round() as i64;
         if self.crop_scale == 1.0 && border > 0 {
             let [x, y] = std::array::from_fn(|_| rng.random_range(-border..=border));
-            let centred = std::mem::replace(&mut view, RgbImage::new(side, side));
-            imageops::replace(&mut view, &centred, x, y);
+            let centered = std::mem::replace(&mut view, RgbImage::new(side, side));
+            imageops::replace(&mut view, &centered, x, y);
         }
         if rng.random_bool(self.flip) {
             imageops::flip_horizontal_in_place(&mut view);
@@ -137,9 +71,9 @@ impl Augment {
         for _ in 0..self.rand_augment {
             view = ops::random(&view, self.rand_magnitude / 30.0, Rgb(mean), rng);
         }
-        if self.colour > 0.0 {
+        if self.color > 0.0 {
             for op in [ops::brightness, ops::contrast, ops::saturation] {
-                op(&mut view, 1.0 + rng.random_range(-self.colour..=self.colour) as f32);
+                op(&mut view, 1.0 + rng.random_range(-self.color..=self.color) as f32);
             }
         }
         if rng.random_bool(self.erase) {
@@ -175,7 +109,7 @@ fn random_resized_crop(
     preprocess.crop(image)
 }
 
-/// Fills a rectangle of 2 to 33 per cent of the image:
+/// Fills a rectangle of 2 to 33 percent of the image:
 /// [Zhong et al., 2017](https://arxiv.org/abs/1708.04896).
 fn erase(image: &mut RgbImage, fill: Rgb<u8>, rng: &mut StdRng) {
     let (width, height) = image.dimensions();
@@ -223,7 +157,7 @@ mod tests {
             rotation: 20.0,
             rand_augment: 3,
             erase: 0.5,
-            colour: 0.4,
+            color: 0.4,
             ..Augment::light()
         };
         for (width, height) in [(70, 50), (1, 1), (3, 400), (32, 32)] {

@@ -14,6 +14,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use serde::{Deserialize, Serialize};
 use zoo_record::write_atomically;
 
+use crate::fit::RunId;
 use crate::{CHECKPOINT, EpochRow, Error, Score};
 
 /// How far a run is.
@@ -56,7 +57,7 @@ pub(crate) struct State<M> {
 const PROGRESS: &str = "zoo.progress";
 const CHECKSUM: &str = "zoo.crc32c";
 
-/// Over all that a checkpoint holds: Burn's readers take a damaged optimiser for one of another kind.
+/// Over all that a checkpoint holds: Burn's readers take a damaged optimizer for one of another kind.
 fn checksum<B: Deref<Target = [u8]>>(progress: &str, parts: &BTreeMap<&str, B>) -> String {
     let sum = crc32c::crc32c(progress.as_bytes());
     let sum = parts.values().fold(sum, |sum, part| crc32c::crc32c_append(sum, part));
@@ -120,12 +121,16 @@ impl<M: Module> State<M> {
     pub(crate) fn load(
         self,
         path: &Path,
+        id: &RunId,
         rebuild: impl FnOnce(&M) -> Result<(ModuleOptimizer, ModuleLrScheduler), Error>,
     ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
-        let (reader, progress) = open(path)?;
+        let (reader, mut progress) = open(path)?;
         let text = reader.metadata().get(PROGRESS).map_or("", |text| text);
-        if progress.run != self.progress.run {
+        if id.earlier.contains(&progress.run) {
+            progress.run.clone_from(&id.current);
+        }
+        if progress.run != id.current {
             return Err(broken(
                 "it was written with other images or another configuration".to_owned(),
             ));
@@ -158,7 +163,7 @@ impl<M: Module> State<M> {
         let has_state = !record.is_empty();
         let optimizer = optimizer.load_record(record);
         if has_state && optimizer.to_record().is_empty() {
-            return Err(broken("its optimiser is another backend's; resume there".to_owned()));
+            return Err(broken("its optimizer is another backend's; resume there".to_owned()));
         }
         Ok(Self { model, ema, optimizer, schedule, progress })
     }

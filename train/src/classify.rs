@@ -13,29 +13,28 @@ use zoo_core::ImageClassifier;
 
 use crate::augment::mix;
 use crate::config::{Balance, Config};
-use crate::evaluate::{Batching, Evaluation, compare, evaluate, shape_of, to_tensor};
-use crate::fit::complain;
-use crate::forward::Forward;
+use crate::evaluate::{ClassificationEvaluation, compare, evaluate, shape_of, to_tensor};
 use crate::images::prefetch;
 use crate::random::{Purpose, stream};
-use crate::{Augment, Error, Event, Images, Loss, Observer, Sample, Score, Task, parts};
+use crate::task::{Evaluation, TaskData};
+use crate::{
+    Augment, Batching, Error, Event, Images, Loss, Observer, Sample, Score, Task, parts, report,
+};
 
 /// Training a classifier, all of it or its last layer only.
-pub(crate) struct Classification<'a, M> {
-    config: &'a Config,
-    names: &'a [String],
-    train: &'a Images,
-    val: &'a Images,
+#[derive(Debug)]
+pub struct Classification<M> {
+    data: TaskData<usize>,
     /// With a frozen backbone: what it makes of the images, computed once.
     features: Option<Cached>,
     /// A factor for each class.
     weights: Vec<f32>,
-    batching: Batching,
     model: PhantomData<fn() -> M>,
 }
 
 /// What a step is computed from.
-pub(crate) struct Batch {
+#[derive(Debug)]
+pub struct Batch {
     /// Images `[N, C, S, S]`, or features `[N, F, h, w]`.
     values: Vec<f32>,
     /// What each of them shows, `[N, K]`; rows add up to the image's weight.
@@ -46,6 +45,7 @@ pub(crate) struct Batch {
 }
 
 /// Features of the images to train on and to validate with.
+#[derive(Debug)]
 struct Cached {
     /// A row for each view of each image; none where the image can't be read.
     train: Vec<Vec<Option<Box<[f32]>>>>,
@@ -54,46 +54,14 @@ struct Cached {
     shape: [usize; 3],
 }
 
-impl<'a, M: ImageClassifier> Classification<'a, M> {
-    /// All of the network is trained.
-    pub(crate) fn new(
-        config: &'a Config,
-        names: &'a [String],
-        train: &'a Images,
-        val: &'a Images,
-        batching: Batching,
-    ) -> Self {
-        let weights = match config.data.balance {
-            Balance::Weights => class_weights(train.samples(), names.len()),
-            Balance::None | Balance::Samples => vec![1.0; names.len()],
-        };
-        Self { config, names, train, val, features: None, weights, batching, model: PhantomData }
-    }
-
-    /// Computes what the frozen part of the network makes of all images, so that only the
-    /// classifier is left to train.
-    pub(crate) fn freeze(
-        mut self,
-        model: &M,
-        device: &Device,
-        observer: &mut dyn Observer,
-    ) -> Result<Self, Error> {
-        let config = self.config;
-        let batching = self.batching;
-        let mut features = Features { model, device, config, batching, observer: &mut *observer };
-        let cached = features.compute(self.train, self.val);
-        complain(&self, observer);
-        self.features = Some(cached?);
-        Ok(self)
-    }
-
+impl<M: ImageClassifier> Classification<M> {
     fn view(&self, epoch: usize) -> usize {
-        epoch % self.config.recipe.views
+        epoch % self.data.config.recipe.views
     }
 
     fn targets(&self, classes: &[usize]) -> Vec<f32> {
-        let smoothing = self.config.recipe.label_smoothing as f32;
-        let count = self.names.len();
+        let smoothing = self.data.config.recipe.label_smoothing as f32;
+        let count = self.data.names.len();
         let mut targets = vec![smoothing / count as f32; classes.len() * count];
         for (row, &class) in targets.chunks_exact_mut(count).zip(classes) {
             row[class] += 1.0 - smoothing;
@@ -103,7 +71,7 @@ impl<'a, M: ImageClassifier> Classification<'a, M> {
 
     /// Scales targets by their classes' weights so that the batch's loss is a weighted mean.
     fn weigh(&self, targets: &mut [f32]) {
-        for row in targets.chunks_exact_mut(self.names.len()) {
+        for row in targets.chunks_exact_mut(self.data.names.len()) {
             row.iter_mut().zip(&self.weights).for_each(|(target, weight)| *target *= weight);
         }
         let total: f32 = targets.iter().sum();
@@ -111,20 +79,82 @@ impl<'a, M: ImageClassifier> Classification<'a, M> {
     }
 }
 
-impl<M: ImageClassifier> Task for Classification<'_, M> {
+impl<M: ImageClassifier> Task for Classification<M> {
     type Model = M;
+    type Label = usize;
     type Batch = Batch;
+    type Evaluation = ClassificationEvaluation;
+
+    fn min_size(model: &M, config: &Config) -> usize {
+        match config.recipe.do_fine_tuning {
+            true => model.min_training_size(),
+            false => model.min_size(),
+        }
+    }
+
+    fn with_fresh_classifier(
+        mut model: M,
+        num_classes: usize,
+        config: &Config,
+        device: &Device,
+    ) -> M {
+        model.reset_classifier(num_classes, device);
+        if config.model.pretrained { parts::draw_small(model) } else { model }
+    }
+
+    fn evaluate(
+        model: &M,
+        images: &Images,
+        names: &[String],
+        batching: Batching,
+        device: &Device,
+        observer: &mut dyn Observer,
+    ) -> Result<ClassificationEvaluation, Error> {
+        evaluate(model, images, names, batching, device, observer)
+    }
+
+    fn report(evaluation: &ClassificationEvaluation, images: &Images) -> String {
+        report::classification(evaluation, images)
+    }
+
+    fn new(data: TaskData<usize>) -> Self {
+        let weights = match data.config.data.balance {
+            Balance::Weights => class_weights(data.train.samples(), data.names.len()),
+            Balance::None | Balance::Samples => vec![1.0; data.names.len()],
+        };
+        Self { data, features: None, weights, model: PhantomData }
+    }
+
+    fn data(&self) -> &TaskData<usize> {
+        &self.data
+    }
+
+    /// Where only the classifier is trained: what the rest of the network makes of all images.
+    fn precompute(
+        &mut self,
+        model: &M,
+        device: &Device,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let TaskData { config, train, val, batching, .. } = &self.data;
+        if !config.recipe.do_fine_tuning {
+            let mut features = Features { model, device, config, batching: *batching, observer };
+            self.features = Some(features.compute(train, val)?);
+        }
+        Ok(())
+    }
 
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let order = order(self.train.samples(), self.names.len(), self.config, epoch);
+        let TaskData { config, names, train, .. } = &self.data;
+        let order = order(train.samples(), names.len(), config, epoch);
         // Batches of nearly the same size, so that none is too small for BatchNorm.
-        let batches = order.len().div_ceil(self.config.recipe.batch_size);
+        let batches = order.len().div_ceil(config.recipe.batch_size);
         let bound = |batch: usize| batch * order.len() / batches;
         (0..batches).map(|batch| order[bound(batch)..bound(batch + 1)].to_vec()).collect()
     }
 
     fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Batch> {
-        let Config { seed, augment, .. } = self.config;
+        let TaskData { config: Config { seed, augment, .. }, train, names, .. } = &self.data;
         let mut values = Vec::new();
         let mut classes = Vec::new();
         for (place, &index) in (place..).zip(images) {
@@ -135,24 +165,24 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
                 None => {
                     // An image may have several places in an epoch, and is to look different in each.
                     let mut rng = stream(*seed, Purpose::View, epoch, place);
-                    let view = self.train.view(index, augment, &mut rng);
-                    view.map(|view| self.train.values(&view))
+                    let view = train.view(index, augment, &mut rng);
+                    view.map(|view| train.values(&view))
                 }
             };
             if let Some(row) = row {
                 values.extend(row);
-                classes.push(self.train.samples()[index].class);
+                classes.push(train.samples()[index].label);
             }
         }
         let count = classes.len();
         let mut targets = self.targets(&classes);
         if self.features.is_none() && count > 1 {
-            let preprocess = self.train.preprocess();
+            let preprocess = train.preprocess();
             let shape = [count, preprocess.channels(), preprocess.crop as usize];
             let mut rng = stream(*seed, Purpose::Mix, epoch, place);
             mix(augment, &mut values, &mut targets, shape, &mut rng);
         }
-        let classes = targets.chunks_exact(self.names.len()).map(largest).collect();
+        let classes = targets.chunks_exact(names.len()).map(largest).collect();
         self.weigh(&mut targets);
         (count > 0).then_some(Batch { values, targets, classes, count })
     }
@@ -162,7 +192,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
             let fresh = self.fresh(&model);
             return Ok(parts::freeze_backbone(model, &fresh));
         }
-        parts::freeze_some(model, &self.config.recipe)
+        parts::freeze_some(model, &self.data.config.recipe)
     }
 
     fn fresh(&self, model: &M) -> BTreeSet<ParamId> {
@@ -171,7 +201,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
 
     fn loss(&self, model: &M, batch: Batch, device: &Device) -> Loss {
         let Batch { values, targets, classes, count } = batch;
-        let dropout = self.config.recipe.dropout;
+        let dropout = self.data.config.recipe.dropout.unwrap_or_default();
         let (logits, auxiliary) = match &self.features {
             Some(cached) => {
                 let [channels, height, width] = cached.shape;
@@ -180,7 +210,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
                 (model.forward_head(drop_channels(features, dropout)), Vec::new())
             }
             None => {
-                let images = to_tensor(values, count, self.train, device);
+                let images = to_tensor(values, count, &*self.data.train, device);
                 if dropout > 0.0 {
                     let features = model.forward_features(images);
                     (model.forward_head(drop_channels(features, dropout)), Vec::new())
@@ -190,7 +220,7 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
                 }
             }
         };
-        let shape = [count, self.names.len()];
+        let shape = [count, self.data.names.len()];
         let targets = Tensor::<2>::from_data(TensorData::new(targets, shape), device);
         let classes = Tensor::<2, Int>::from_data(TensorData::new(classes, [count, 1]), device);
         let cross_entropy = |logits: Tensor<2>| -(log_softmax(logits, 1) * targets.clone()).sum();
@@ -208,12 +238,12 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
         device: &Device,
         observer: &mut dyn Observer,
     ) -> Result<Option<Score>, Error> {
-        if self.val.samples().is_empty() {
+        let TaskData { names, val, batching, .. } = &self.data;
+        if val.samples().is_empty() {
             return Ok(None);
         }
         let Some(cached) = &self.features else {
-            let evaluation =
-                evaluate(model, self.val, self.names, self.batching, device, observer)?;
+            let evaluation = evaluate(model, val, names, *batching, device, observer)?;
             return Ok(Some(evaluation.score()));
         };
         let read: Vec<_> =
@@ -225,30 +255,17 @@ impl<M: ImageClassifier> Task for Classification<'_, M> {
             let [channels, height, width] = cached.shape;
             let data = TensorData::new(values, [indices.len(), channels, height, width]);
             let logits = model.forward_head(Tensor::from_data(data, device));
-            answers.extend(compare(logits, indices, self.val));
+            answers.extend(compare(logits, indices, val));
         }
-        let evaluation = Evaluation::of(answers, cached.val.len(), self.names)?;
+        let evaluation = ClassificationEvaluation::of(answers, cached.val.len(), names)?;
         Ok(Some(evaluation.score()))
-    }
-
-    fn complaints(&self) -> Vec<String> {
-        [self.train.complaints(), self.val.complaints()].concat()
-    }
-}
-
-/// How images are classified in a run.
-pub(crate) fn batching(config: &Config, engine_threads: Option<usize>) -> Batching {
-    Batching {
-        batch_size: config.recipe.batch_size.min(64),
-        workers: config.workers(),
-        engine_threads,
     }
 }
 
 /// The inverse of each class's share of the images, with a mean of one over the images.
 fn class_weights(samples: &[Sample], classes: usize) -> Vec<f32> {
     let mut counts = vec![0_usize; classes];
-    samples.iter().for_each(|sample| counts[sample.class] += 1);
+    samples.iter().for_each(|sample| counts[sample.label] += 1);
     let weight = |count: usize| samples.len() as f32 / (classes * count.max(1)) as f32;
     counts.into_iter().map(weight).collect()
 }
@@ -269,7 +286,7 @@ fn order(samples: &[Sample], classes: usize, config: &Config, epoch: usize) -> V
     }
     let mut of_class = vec![Vec::new(); classes];
     for (index, sample) in samples.iter().enumerate() {
-        of_class[sample.class].push(index);
+        of_class[sample.label].push(index);
     }
     of_class.retain(|images| !images.is_empty());
     let draw = |_| {
@@ -307,30 +324,35 @@ impl<M: ImageClassifier> Features<'_, M> {
         let pooled = self.model.head().starts_with_average();
         let mut shape = [0; 3];
         let mut views = Vec::new();
-        for view in 0..self.config.recipe.views {
-            let load = |index| view_of(train, self.config, view, index);
-            views.push(self.of_images(train, load, pooled, &mut shape));
+        let (count, config) = (self.config.recipe.views, self.config);
+        for view in 0..count {
+            let load = |index| view_of(train, config, view, index);
+            let name = format!("computing features, view {} of {count}", view + 1);
+            views.push(self.of_images(&name, train, load, pooled, &mut shape));
         }
         if views.iter().flatten().all(Option::is_none) {
             let reason = "none of the images to train on can be read";
             return Err(Error::Data(reason.to_owned()));
         }
         let load = |index| val.plain(index).map(|view| val.values(&view));
-        let val = self.of_images(val, load, pooled, &mut shape);
+        let name = "computing features to validate with";
+        let val = self.of_images(name, val, load, pooled, &mut shape);
         Ok(Cached { train: views, val, shape })
     }
 
     fn of_images(
         &mut self,
+        name: &str,
         images: &Images,
         load: impl Fn(usize) -> Option<Vec<f32>> + Sync,
         pooled: bool,
         shape: &mut [usize; 3],
     ) -> Vec<Option<Box<[f32]>>> {
         let count = images.samples().len();
-        let Batching { batch_size, workers, engine_threads } = self.batching;
-        self.observer.on(&Event::Pass { name: "computing features", images: count });
-        let range = |batch: usize| batch * batch_size..((batch + 1) * batch_size).min(count);
+        let batching = self.batching;
+        let Batching { batch_size, workers, .. } = batching;
+        self.observer.on(&Event::Pass { name, images: count });
+        let range = |batch: usize| batching.range(batch, count);
         let load = |batch: usize| {
             let (mut read, mut values) = (Vec::new(), Vec::new());
             for index in range(batch) {
@@ -343,16 +365,16 @@ impl<M: ImageClassifier> Features<'_, M> {
         };
         let mut rows = vec![None; count];
         let Self { model, device, observer, .. } = self;
-        let mut forward = match pooled {
-            true => Forward::new(*model, device, engine_threads, |model: &M, images| {
-                adaptive_avg_pool2d(model.forward_features(images), [1, 1])
-            }),
-            false => Forward::new(*model, device, engine_threads, M::forward_features),
+        let mut session = batching.session(*model, device);
+        let forward = |model: &M, images| match pooled {
+            true => adaptive_avg_pool2d(model.forward_features(images), [1, 1]),
+            false => model.forward_features(images),
         };
         prefetch(0..count.div_ceil(batch_size), workers, load, |loaded| {
             for (batch, (read, values)) in loaded.enumerate() {
                 if !read.is_empty() {
-                    let features = forward.run(values, shape_of(read.len(), images));
+                    let batch = shape_of(read.len(), images);
+                    let features = session.run_tensor("features", values, batch, forward);
                     let [_, channels, height, width] = features.dims();
                     *shape = [channels, height, width];
                     let values: Vec<f32> = features.into_data().iter::<f32>().collect();

@@ -1,9 +1,11 @@
 //! Which images there are and what they show.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::RgbImage;
 use rand::seq::SliceRandom;
 use zoo_record::{Seen, write_atomically};
 
@@ -16,18 +18,26 @@ mod idx;
 mod labels;
 mod leftovers;
 mod list;
+mod masks;
 
 pub use leftovers::is_leftover;
+pub(crate) use masks::read as read_mask;
+pub use masks::{Mask, Masked};
 
-/// Labelled images, some to train on and some to validate with.
-#[derive(Debug, Clone, Default)]
-pub struct Dataset {
+/// The name of the list of images and their parts in a run's folder.
+pub const IMAGES: &str = "images.csv";
+
+/// Labeled images, some to train on and some to validate with.
+///
+/// An image's label is the number of its class, or a [`Mask`] with the class of each of its pixels.
+#[derive(Debug, Clone)]
+pub struct Dataset<L = usize> {
     /// The names of the classes, in the order of the logits.
     pub classes: Vec<String>,
     /// The images to train on.
-    pub train: Vec<Sample>,
+    pub train: Vec<Sample<L>>,
     /// The images to validate with.
-    pub val: Vec<Sample>,
+    pub val: Vec<Sample<L>>,
     /// What was strange, as sentences for the user.
     pub warnings: Vec<String>,
     /// The images to train on as a record remembers them, once they are [compared](Self::compare).
@@ -36,13 +46,51 @@ pub struct Dataset {
     part: Option<Part>,
 }
 
+impl<L> Default for Dataset<L> {
+    fn default() -> Self {
+        Self {
+            classes: Vec::new(),
+            train: Vec::new(),
+            val: Vec::new(),
+            warnings: Vec::new(),
+            seen: Seen::default(),
+            part: None,
+        }
+    }
+}
+
 /// One image and what it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
+pub struct Sample<L = usize> {
     /// Where its pixels are.
     pub source: Source,
-    /// Which class it is of.
-    pub class: usize,
+    /// What it is labeled with.
+    pub label: L,
+}
+
+/// What an image is labeled with.
+pub trait Label: Clone + Debug + Send + Sync {
+    /// What is kept in memory of an image and its label.
+    type Decoded: Debug + Send + Sync;
+
+    /// How many bytes that takes.
+    fn bytes(decoded: &Self::Decoded) -> usize;
+
+    /// The class of the image; none where its pixels have classes.
+    fn class(&self) -> Option<usize>;
+}
+
+/// The number of a class.
+impl Label for usize {
+    type Decoded = RgbImage;
+
+    fn bytes(decoded: &RgbImage) -> usize {
+        decoded.as_raw().len()
+    }
+
+    fn class(&self) -> Option<usize> {
+        Some(*self)
+    }
 }
 
 /// Where an image's pixels are.
@@ -59,7 +107,7 @@ pub enum Source {
     },
 }
 
-/// Many grey images of one size.
+/// Many gray images of one size.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Packed {
     /// What the file is called.
@@ -186,8 +234,8 @@ impl Dataset {
                 &dataset.classes[class.expect("it is one of them")]
             };
             dataset.warnings.push(format!(
-                "the classes are uneven: {} of {}, {most} of {}; --balance weights or samples makes up \
-                 for it",
+                "the classes are uneven: {} of {}, {most} of {}; data.balance=weights or samples \
+                 makes up for it",
                 images(*fewest),
                 name(*fewest),
                 name(*most)
@@ -220,10 +268,10 @@ impl Dataset {
                 Error::Data(format!(
                     "the network knows no class `{}`\nhint: it knows {}",
                     image.label,
-                    classes.iter().take(10).cloned().collect::<Vec<_>>().join(", ")
+                    listed(classes)
                 ))
             })?;
-            val.push(Sample { source: image.source, class });
+            val.push(Sample { source: image.source, label: class });
         }
         if val.is_empty() {
             return Err(Error::Data(format!("there are no images in {path}")));
@@ -244,7 +292,7 @@ impl Dataset {
             table.write_record(["path", "label", "split"])?;
             for (part, samples) in parts {
                 for sample in samples {
-                    let label = &self.classes[sample.class];
+                    let label = &self.classes[sample.label];
                     table.write_record([&sample.source.name(), label, part])?;
                 }
             }
@@ -256,7 +304,7 @@ impl Dataset {
     /// Number of images of each class.
     pub fn counts(&self, samples: &[Sample]) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
-        samples.iter().for_each(|sample| counts[sample.class] += 1);
+        samples.iter().for_each(|sample| counts[sample.label] += 1);
         counts
     }
 
@@ -302,7 +350,7 @@ impl Listing {
         let mut undecided: BTreeMap<usize, Vec<Sample>> = BTreeMap::new();
         for image in images {
             let class = class_of[image.label.as_str()];
-            let sample = Sample { source: image.source, class };
+            let sample = Sample { source: image.source, label: class };
             match image.part {
                 Some(Part::Val) => val.push(sample),
                 Some(Part::Train) => train.push(sample),
@@ -314,7 +362,7 @@ impl Listing {
         // taken.
         if !is_split {
             for sample in train.drain(..) {
-                undecided.entry(sample.class).or_default().push(sample);
+                undecided.entry(sample.label).or_default().push(sample);
             }
         }
         for (class, mut samples) in undecided {
@@ -327,6 +375,16 @@ impl Listing {
             val.extend(samples);
         }
         Ok(Dataset { classes, train, val, warnings, ..Dataset::default() })
+    }
+}
+
+/// Names with commas between them; of many, the first and the last one.
+fn listed(names: &[String]) -> String {
+    match names {
+        [first, second, third, .., last] if names.len() > 10 => {
+            format!("{first}, {second}, {third}, … {last} ({} classes)", names.len())
+        }
+        names => names.join(", "),
     }
 }
 

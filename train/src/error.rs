@@ -9,6 +9,14 @@ pub enum Error {
     /// Something is wrong with the configuration.
     #[error("{0}")]
     Config(String),
+    /// A setting can't have this value.
+    #[error("{setting} {must}")]
+    Setting {
+        /// The setting's name: `recipe.lr`.
+        setting: &'static str,
+        /// What its value has to be, and what it is: `must be at least 1, not 0`.
+        must: String,
+    },
     /// A file or folder could not be read.
     #[error("cannot read {path}: {reason}")]
     Read {
@@ -23,7 +31,7 @@ pub enum Error {
     /// Another process writes into a run's folder.
     #[error(
         "another process is training in {folder}\nhint: wait until it has ended or stop it, or \
-         name another folder with --output"
+         write to another folder"
     )]
     Locked {
         /// The folder.
@@ -32,8 +40,8 @@ pub enum Error {
     /// The loss is no longer a number.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the last good state is kept in \
-         {folder}\nhint: a lower learning rate (--lr) or clipped gradients (--set recipe.clip=1) \
-         usually help"
+         {folder}\nhint: a lower learning rate (recipe.lr) or clipped gradients (recipe.clip=1) usually \
+         help"
     )]
     Diverged {
         /// What it became.
@@ -46,7 +54,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// What was saved to go on from does not belong to this run.
-    #[error("{path} can't be resumed: {reason}\nhint: start anew with another --output")]
+    #[error("{path} can't be resumed: {reason}\nhint: start anew in another folder")]
     Resume {
         /// The checkpoint.
         path: PathBuf,

@@ -1,17 +1,19 @@
-//! How good a network is on images whose classes are known.
+//! How good a network is at telling what is in images.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 use zoo_core::ImageClassifier;
 
-use crate::forward::Forward;
+use crate::data::Label;
 use crate::images::prefetch;
-use crate::{Error, Event, Images, Observer, Score};
+use crate::observer::percent;
+use crate::task::Evaluation;
+use crate::{Batching, Error, Event, Images, Observer, Score};
 
-/// What a network says about labelled images, and how much of it is right.
+/// What a network says about labeled images, and how much of it is right.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Evaluation {
+pub struct ClassificationEvaluation {
     /// Number of images that were classified.
     pub images: usize,
     /// Number of images that could not be read.
@@ -31,19 +33,19 @@ pub struct Evaluation {
     pub answers: Vec<Answer>,
 }
 
-/// How well a class is recognised.
+/// How well a class is recognized.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassScore {
     /// Its name.
     pub name: String,
     /// Number of its images.
     pub images: usize,
-    /// The share of what was taken for it that is it.
-    pub precision: f64,
-    /// The share of it that was taken for it.
-    pub recall: f64,
-    /// The harmonic mean of both.
-    pub f1: f64,
+    /// The share of what was taken for it that is it; none where nothing was taken for it.
+    pub precision: Option<f64>,
+    /// The share of it that was taken for it; none where there are no images of it.
+    pub recall: Option<f64>,
+    /// The harmonic mean of both; none where there are no images of it and nothing was taken for it.
+    pub f1: Option<f64>,
 }
 
 /// What a network says about an image.
@@ -59,39 +61,24 @@ pub struct Answer {
     pub loss: f64,
 }
 
-/// How images are classified.
-#[derive(Debug, Clone, Copy)]
-pub struct Batching {
-    /// How many at once.
-    pub batch_size: usize,
-    /// Threads that load them.
-    pub workers: usize,
-    /// Threads of zoo-engine, which runs the network if the device is the processor; none where
-    /// Burn does.
-    pub engine_threads: Option<usize>,
-}
-
 /// Classifies images with a network in validation mode, and compares. A network with one output
 /// tells two classes apart, and has two `names`.
 ///
 /// # Errors
 ///
 /// When no image can be read.
-pub fn evaluate<M: ImageClassifier>(
+pub(crate) fn evaluate<M: ImageClassifier>(
     model: &M,
     images: &Images,
     names: &[String],
     batching: Batching,
     device: &Device,
     observer: &mut dyn Observer,
-) -> Result<Evaluation, Error> {
+) -> Result<ClassificationEvaluation, Error> {
     let count = images.samples().len();
     observer.on(&Event::Pass { name: "validating", images: count });
     let batches = count.div_ceil(batching.batch_size);
-    let range = |batch: usize| {
-        let start = batch * batching.batch_size;
-        start..(start + batching.batch_size).min(count)
-    };
+    let range = |batch: usize| batching.range(batch, count);
     let load = |batch: usize| {
         let mut read = Vec::new();
         let mut values = Vec::new();
@@ -104,32 +91,33 @@ pub fn evaluate<M: ImageClassifier>(
         (read, values)
     };
     let mut answers = Vec::with_capacity(count);
-    let mut forward = Forward::new(model, device, batching.engine_threads, M::forward);
+    let mut session = batching.session(model, device);
     prefetch(0..batches, batching.workers, load, |loaded| {
         for (batch, (read, values)) in loaded.enumerate() {
             if !read.is_empty() {
-                let logits = forward.run(values, shape_of(read.len(), images));
+                let shape = shape_of(read.len(), images);
+                let logits = session.run_tensor("logits", values, shape, M::forward);
                 answers.extend(compare(logits, &read, images));
             }
             observer.on(&Event::Progress(range(batch).len()));
         }
     });
     observer.on(&Event::PassDone);
-    Evaluation::of(answers, count, names)
+    ClassificationEvaluation::of(answers, count, names)
 }
 
 /// Values of images as a tensor `[N, C, S, S]`.
-pub(crate) fn to_tensor(
+pub(crate) fn to_tensor<L: Label>(
     values: Vec<f32>,
     count: usize,
-    images: &Images,
+    images: &Images<L>,
     device: &Device,
 ) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, shape_of(count, images)), device)
 }
 
 /// The shape `[N, C, S, S]` of so many images.
-pub(crate) fn shape_of(count: usize, images: &Images) -> [usize; 4] {
+pub(crate) fn shape_of<L: Label>(count: usize, images: &Images<L>) -> [usize; 4] {
     let preprocess = images.preprocess();
     let side = preprocess.crop as usize;
     [count, preprocess.channels(), side, side]
@@ -145,7 +133,7 @@ pub(crate) fn compare(logits: Tensor<2>, indices: &[usize], images: &Images) -> 
     let [_, classes] = logits.dims();
     let scores: Vec<f32> = log_softmax(logits, 1).into_data().iter::<f32>().collect();
     let answer = |(&index, row): (&usize, &[f32])| {
-        let class = images.samples()[index].class;
+        let class = images.samples()[index].label;
         let mut order: Vec<usize> = (0..classes).collect();
         let best = 5.min(classes);
         let more = |&a: &usize, &b: &usize| row[b].total_cmp(&row[a]).then(a.cmp(&b));
@@ -158,7 +146,7 @@ pub(crate) fn compare(logits: Tensor<2>, indices: &[usize], images: &Images) -> 
     indices.iter().zip(scores.chunks_exact(classes)).map(answer).collect()
 }
 
-impl Evaluation {
+impl ClassificationEvaluation {
     /// Counts what is right among the answers about so many images.
     pub(crate) fn of(answers: Vec<Answer>, count: usize, names: &[String]) -> Result<Self, Error> {
         if answers.is_empty() {
@@ -171,9 +159,7 @@ impl Evaluation {
             top1 += usize::from(answer.is_right());
             top5 += usize::from(answer.top.iter().any(|(class, _)| *class == answer.class));
         }
-        let ratio = |part: usize, whole: usize| {
-            if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-        };
+        let ratio = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
         let classes = names.iter().enumerate().map(|(class, name)| {
             let right = confusion[class][class];
             let images = confusion[class].iter().sum();
@@ -191,8 +177,8 @@ impl Evaluation {
         Ok(Self {
             images,
             unreadable: count - images,
-            top1: ratio(top1, images),
-            top5: ratio(top5, images),
+            top1: top1 as f64 / images as f64,
+            top5: top5 as f64 / images as f64,
             loss: answers.iter().map(|answer| answer.loss).sum::<f64>() / images as f64,
             confusion,
             classes,
@@ -200,17 +186,35 @@ impl Evaluation {
         })
     }
 
-    /// What counts for being the best.
-    pub fn score(&self) -> Score {
-        Score { loss: self.loss, accuracy: self.top1 }
-    }
-
-    /// The wrong answers, the surest first.
+    /// The wrong answers, the most confident first.
     pub fn mistakes(&self) -> Vec<&Answer> {
         let mut mistakes: Vec<_> =
             self.answers.iter().filter(|answer| !answer.is_right()).collect();
         mistakes.sort_by(|a, b| b.best().1.total_cmp(&a.best().1));
         mistakes
+    }
+}
+
+impl Evaluation for ClassificationEvaluation {
+    fn score(&self) -> Score {
+        Score { loss: self.loss, accuracy: self.top1, mean_iou: None }
+    }
+
+    fn images(&self) -> usize {
+        self.images
+    }
+
+    fn unreadable(&self) -> usize {
+        self.unreadable
+    }
+
+    fn facts(&self) -> Vec<(String, &'static str)> {
+        let mut facts = vec![(percent(self.top1), "validation accuracy")];
+        // Among five classes or fewer, the right one always is.
+        if self.classes.len() > 5 {
+            facts.push((percent(self.top5), "top-5 accuracy"));
+        }
+        facts
     }
 }
 
@@ -240,21 +244,39 @@ mod tests {
         let names = ["a".to_owned(), "b".to_owned()];
         let answers = [(0, 0), (0, 0), (0, 1), (1, 1), (1, 1), (1, 1), (1, 0)];
         let answers = answers.iter().map(|&(class, best)| answer(class, best, 0.9)).collect();
-        let evaluation = Evaluation::of(answers, 8, &names).unwrap();
+        let evaluation = ClassificationEvaluation::of(answers, 8, &names).unwrap();
         assert_eq!(evaluation.confusion, [[2, 1], [1, 3]]);
         assert_eq!((evaluation.images, evaluation.unreadable), (7, 1));
         assert_eq!(evaluation.top1, 5.0 / 7.0);
         assert_eq!(evaluation.top5, 1.0);
         let [a, b] = &evaluation.classes[..] else { panic!("two classes") };
-        assert_eq!((a.precision, a.recall, a.f1), (2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0));
-        assert_eq!((b.precision, b.recall, b.images), (0.75, 0.75, 4));
+        assert_eq!(
+            (a.precision, a.recall, a.f1),
+            (Some(2.0 / 3.0), Some(2.0 / 3.0), Some(2.0 / 3.0))
+        );
+        assert_eq!((b.precision, b.recall, b.images), (Some(0.75), Some(0.75), 4));
     }
 
     #[test]
-    fn the_surest_mistake_comes_first() {
+    fn what_there_is_nothing_of_has_no_share() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let answers = vec![answer(0, 0, 0.9), answer(0, 1, 0.9)];
+        let evaluation = ClassificationEvaluation::of(answers, 2, &names).unwrap();
+        let shares =
+            evaluation.classes.iter().map(|class| (class.precision, class.recall, class.f1));
+        let expected = [
+            (Some(1.0), Some(0.5), Some(2.0 / 3.0)),
+            (Some(0.0), None, Some(0.0)),
+            (None, None, None),
+        ];
+        assert_eq!(shares.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_most_confident_mistake_comes_first() {
         let names = ["a".to_owned(), "b".to_owned()];
         let answers = vec![answer(0, 1, 0.6), answer(0, 0, 0.99), answer(1, 0, 0.8)];
-        let evaluation = Evaluation::of(answers, 3, &names).unwrap();
+        let evaluation = ClassificationEvaluation::of(answers, 3, &names).unwrap();
         let sure: Vec<_> = evaluation.mistakes().iter().map(|answer| answer.best().1).collect();
         assert_eq!(sure, [0.8, 0.6]);
     }

@@ -24,9 +24,6 @@ pub struct Run<'a> {
     /// More devices, which compute gradients beside it: each takes one of the batches that are
     /// accumulated for a step.
     pub others: &'a [Device],
-    /// Threads of zoo-engine, which runs a classifier where it is not trained, if the device is the
-    /// processor; none where Burn does.
-    pub engine_threads: Option<usize>,
     /// Whether to go on from the folder's checkpoint, if there is one.
     pub resume: bool,
     /// Set by others to stop the run after the step that is under way.
@@ -56,12 +53,23 @@ pub struct Fitted {
     /// The epoch whose weights are kept, from 1; 0 if none was better than what it began with, none
     /// where there are no validation images or no epoch ended.
     pub best_epoch: Option<usize>,
-    /// Seconds that were spent.
+    /// Seconds that were spent on epochs, validation left out.
     pub seconds: f64,
+    /// Seconds that were spent on what stays the same in all epochs: the features of a frozen
+    /// backbone.
+    pub precompute_seconds: f64,
     /// Whether there are epochs left.
     pub was_interrupted: bool,
     /// Whether there were none left before: nothing was trained.
     pub was_finished: bool,
+}
+
+/// What tells runs apart that can't go on from each other's checkpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct RunId {
+    pub(crate) current: String,
+    /// What an earlier program may have written for it.
+    pub(crate) earlier: Vec<String>,
 }
 
 /// The name of a run's checkpoint in its folder.
@@ -73,17 +81,17 @@ const LARGE_LOSS: f64 = 100.0;
 
 /// Trains a network. Each time it is better than ever before, `keep` is called with it.
 ///
-/// `run_id` tells whether a checkpoint belongs to this run, `start` how good the network is that
-/// is kept already.
+/// `id` tells whether a checkpoint belongs to this run, `start` how good the network is that is kept
+/// already.
 ///
 /// # Errors
 ///
 /// When images can't be read, the loss diverges, or a file can't be written; see [`Error`].
-pub fn fit<T: Task>(
+pub(crate) fn fit<T: Task>(
     task: &T,
     model: T::Model,
     config: &Config,
-    run_id: &str,
+    id: &RunId,
     start: Option<Score>,
     run: &mut Run<'_>,
     mut keep: impl FnMut(T::Model) -> Result<(), Error>,
@@ -97,16 +105,16 @@ pub fn fit<T: Task>(
     };
     let model = task.prepare(model.train())?;
     let (optimizer, schedule) = build(&model)?;
-    let ema = (recipe.ema > 0.0).then(|| model.valid());
+    let ema = recipe.ema.map(|_| model.valid());
     let progress = Progress {
-        run: run_id.to_owned(),
+        run: id.current.clone(),
         epochs: recipe.epochs,
         best: start,
         ..Progress::default()
     };
     let mut state = State { model, ema, optimizer, schedule, progress };
     if run.has_checkpoint() {
-        state = state.load(&run.folder.join(CHECKPOINT), build)?;
+        state = state.load(&run.folder.join(CHECKPOINT), id, build)?;
         let progress = &mut state.progress;
         if progress.epochs != recipe.epochs {
             (progress.epochs, progress.since) = (recipe.epochs, progress.epoch);
@@ -170,7 +178,6 @@ fn epoch<T: Task>(
     run: &mut Run<'_>,
     journal: &mut Journal,
 ) -> Result<bool, Error> {
-    let recipe = &config.recipe;
     let devices: Vec<Device> =
         std::iter::once(run.device).chain(run.others).map(|one| one.clone().autodiff()).collect();
     let number = state.progress.epoch;
@@ -178,7 +185,7 @@ fn epoch<T: Task>(
     let done = state.progress.batch;
     run.observer.on(&Event::Epoch {
         epoch: number + 1,
-        epochs: recipe.epochs,
+        epochs: config.recipe.epochs,
         batches: plan.len(),
         done,
     });
@@ -193,69 +200,114 @@ fn epoch<T: Task>(
         .collect();
     let load = |batch: usize| task.load(number, places[batch], &plan[batch]);
     let is_complete = prefetch(done..plan.len(), config.workers(), load, |loaded| {
-        let mut loaded = (done..plan.len()).zip(loaded).peekable();
-        let mut accumulator = GradientsAccumulator::new();
-        let mut clock = Instant::now();
-        let mut last_loss = 0.0;
-        while let Some(&(batch, _)) = loaded.peek() {
-            // The last group of an epoch may be smaller.
-            let first = batch - batch % recipe.accumulate;
-            let end = plan.len().min(first + recipe.accumulate);
-            let at_once = devices.len().min(end - batch);
-            let batches = loaded.by_ref().take(at_once).map(|(batch, data)| {
-                // What is dropped depends on the batch alone, not on what was drawn before.
-                let seed = stream(config.seed, Purpose::Step, number, batch).random();
-                data.map(|data| (data, seed))
-            });
-            let batches = batches.collect();
-            let group = end - first;
-            let computed = compute(task, &state.model, batches, group, &devices, run.device);
-            for (batch, computed) in (batch..).zip(computed) {
-                let mut images = 0;
-                if let Some(Computed { loss, correct, images: count, grads }) = computed {
-                    if !loss.is_finite() {
-                        return Err(diverged(loss, &state.progress, run.folder));
-                    }
-                    images = count;
-                    last_loss = f64::from(loss);
-                    state.progress.images += images;
-                    state.progress.loss += last_loss * images as f64;
-                    state.progress.correct += correct;
-                    accumulator.accumulate(&state.model, grads);
-                }
-                if batch + 1 == end {
-                    step(state, config, accumulator.grads());
-                    journal.step(state.progress.step, last_loss, state.progress.lr)?;
-                }
-                state.progress.batch = batch + 1;
-                state.progress.seconds += clock.elapsed().as_secs_f64();
-                clock = Instant::now();
-                let seen = state.progress.images.max(1) as f64;
-                run.observer.on(&Event::Batch {
-                    step: state.progress.step,
-                    images,
-                    loss: state.progress.loss / seen,
-                    accuracy: state.progress.correct / seen,
-                    lr: state.progress.lr,
-                });
-            }
-            let batch = state.progress.batch;
-            if batch == end && batch < plan.len() {
-                if run.stop.load(Ordering::Relaxed) {
-                    return Ok(false);
-                }
-                let every = recipe.checkpoint_steps;
-                if every > 0 && state.progress.step % every == 0 {
-                    save(state, run.folder)?;
-                }
-            }
-        }
-        Ok(true)
+        let batches = plan.len();
+        let (clock, last_loss) = (Instant::now(), 0.0);
+        let accumulator = GradientsAccumulator::new();
+        Steps { task, state, config, run, journal, batches, accumulator, clock, last_loss }
+            .take(&mut (done..batches).zip(loaded), &devices)
     })?;
     if is_complete && state.progress.images == 0 {
         return Err(Error::Data("none of the images to train on can be read".to_owned()));
     }
     Ok(is_complete)
+}
+
+/// The steps of an epoch.
+struct Steps<'a, 'r, T: Task> {
+    task: &'a T,
+    state: &'a mut State<T::Model>,
+    config: &'a Config,
+    run: &'a mut Run<'r>,
+    journal: &'a mut Journal,
+    /// Batches of the epoch.
+    batches: usize,
+    /// The gradients of the step so far.
+    accumulator: GradientsAccumulator<T::Model>,
+    clock: Instant,
+    last_loss: f64,
+}
+
+impl<T: Task> Steps<'_, '_, T> {
+    /// Takes the steps that these numbered batches make; tells whether none is left.
+    fn take(
+        mut self,
+        loaded: &mut dyn Iterator<Item = (usize, Option<T::Batch>)>,
+        devices: &[Device],
+    ) -> Result<bool, Error> {
+        let mut loaded = loaded.peekable();
+        while let Some(&(batch, _)) = loaded.peek() {
+            // The last group of an epoch may be smaller.
+            let accumulate = self.config.recipe.accumulate;
+            let first = batch - batch % accumulate;
+            let end = self.batches.min(first + accumulate);
+            let at_once = devices.len().min(end - batch);
+            let (seed, epoch) = (self.config.seed, self.state.progress.epoch);
+            let batches = loaded.by_ref().take(at_once).map(|(batch, data)| {
+                // What is dropped depends on the batch alone, not on what was drawn before.
+                let seed = stream(seed, Purpose::Step, epoch, batch).random();
+                data.map(|data| (data, seed))
+            });
+            let batches = batches.collect();
+            let (model, main) = (&self.state.model, self.run.device);
+            let computed = compute(self.task, model, batches, end - first, devices, main);
+            for (batch, computed) in (batch..).zip(computed) {
+                let images = self.add(computed)?;
+                if batch + 1 == end {
+                    step(self.state, self.config, self.accumulator.grads());
+                    let Progress { step, lr, .. } = self.state.progress;
+                    self.journal.step(step, self.last_loss, lr)?;
+                }
+                self.tell(batch, images);
+            }
+            if self.state.progress.batch == end && end < self.batches && !self.goes_on()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds up what became of a batch; returns how many images it had.
+    fn add(&mut self, computed: Option<Computed>) -> Result<usize, Error> {
+        let Some(Computed { loss, correct, images, grads }) = computed else { return Ok(0) };
+        let progress = &mut self.state.progress;
+        if !loss.is_finite() {
+            return Err(diverged(loss, progress, self.run.folder));
+        }
+        self.last_loss = f64::from(loss);
+        progress.images += images;
+        progress.loss += self.last_loss * images as f64;
+        progress.correct += correct;
+        self.accumulator.accumulate(&self.state.model, grads);
+        Ok(images)
+    }
+
+    /// Tells of a batch that is done.
+    fn tell(&mut self, batch: usize, images: usize) {
+        let progress = &mut self.state.progress;
+        progress.batch = batch + 1;
+        progress.seconds += self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+        let seen = progress.images.max(1) as f64;
+        self.run.observer.on(&Event::Batch {
+            step: progress.step,
+            images,
+            loss: progress.loss / seen,
+            accuracy: progress.correct / seen,
+            lr: progress.lr,
+        });
+    }
+
+    /// Whether the run goes on after a step within the epoch; writes a checkpoint where one is due.
+    fn goes_on(&self) -> Result<bool, Error> {
+        if self.run.stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let every = self.config.recipe.checkpoint_steps;
+        if every.is_some_and(|every| self.state.progress.step.is_multiple_of(every)) {
+            save(self.state, self.run.folder)?;
+        }
+        Ok(true)
+    }
 }
 
 /// What became of a batch.
@@ -313,15 +365,15 @@ fn compute<T: Task>(
 /// Moves the weights.
 fn step<M: Module>(state: &mut State<M>, config: &Config, mut grads: GradientsParams) {
     let recipe = &config.recipe;
-    if recipe.clip > 0.0 {
-        optim::clip(&state.model, &mut grads, recipe.clip);
+    if let Some(largest) = recipe.clip {
+        optim::clip(&state.model, &mut grads, largest);
     }
     let rates = state.schedule.step();
     state.progress.lr = rates.base() / recipe.backbone_lr_scale;
     state.model = state.optimizer.step(rates, state.model.clone(), grads);
     state.progress.step += 1;
-    if let Some(ema) = state.ema.take() {
-        state.ema = Some(optim::average(ema, &state.model, recipe.ema, state.progress.step));
+    if let (Some(ema), Some(decay)) = (state.ema.take(), recipe.ema) {
+        state.ema = Some(optim::average(ema, &state.model, decay, state.progress.step));
     }
 }
 
@@ -341,9 +393,9 @@ fn is_over(progress: &Progress, config: &Config) -> bool {
 /// Whether nothing was better for as many epochs as the recipe has patience; who asks for another
 /// number of epochs has new patience.
 fn has_stalled(progress: &Progress, config: &Config) -> bool {
-    let patience = config.recipe.early_stopping;
     let since = progress.best_epoch.max(progress.since);
-    patience > 0 && progress.best.is_some() && progress.epoch - since >= patience
+    let patience = config.recipe.early_stopping.filter(|_| progress.best.is_some());
+    patience.is_some_and(|patience| progress.epoch - since >= patience)
 }
 
 /// Tells of a loss that is too large to come from learning, and of an early end.
@@ -352,21 +404,30 @@ fn warn(row: &EpochRow, progress: &Progress, config: &Config, observer: &mut dyn
     if loss > LARGE_LOSS {
         observer.on(&Event::Warning(&format!(
             "the loss is {loss:.2e} in epoch {}: the network does not learn\nhint: a lower learning \
-             rate (--lr) or clipped gradients (--set recipe.clip=1) usually help",
+             rate (recipe.lr) or clipped gradients (recipe.clip=1) usually help",
             row.epoch
         )));
     }
     let epochs = config.recipe.epochs;
-    if row.epoch < epochs && has_stalled(progress, config) {
+    if let Some(patience) = config.recipe.early_stopping
+        && row.epoch < epochs
+        && has_stalled(progress, config)
+    {
         observer.on(&Event::Warning(&format!(
-            "the run ends after epoch {} of {epochs}: nothing was better for {} epochs \
+            "the run ends after epoch {} of {epochs}: no epoch was better for {patience} epochs \
              (recipe.early_stopping)",
-            row.epoch, config.recipe.early_stopping
+            row.epoch
         )));
     }
 }
 
 fn finish_epoch(progress: &mut Progress, score: Option<Score>) {
+    if score.is_some_and(|score| score.mean_iou.is_some()) {
+        // zoo 0.1.0 wrote the mean IoU as the accuracy.
+        for row in progress.history.iter_mut().filter(|row| row.val_mean_iou.is_none()) {
+            row.val_mean_iou = row.val_accuracy.take();
+        }
+    }
     let before = progress.history.last().map_or(0.0, |row| row.seconds);
     let images = progress.images as f64;
     progress.epoch += 1;
@@ -377,6 +438,7 @@ fn finish_epoch(progress: &mut Progress, score: Option<Score>) {
         train_accuracy: progress.correct / images,
         val_loss: score.map(|score| score.loss),
         val_accuracy: score.map(|score| score.accuracy),
+        val_mean_iou: score.and_then(|score| score.mean_iou),
         lr: progress.lr,
         seconds: progress.seconds,
         images_per_second: images / (progress.seconds - before).max(1e-9),
@@ -390,6 +452,7 @@ fn fitted(progress: Progress, was_interrupted: bool) -> Fitted {
         best_epoch: progress.best.map(|_| progress.best_epoch),
         history: progress.history,
         seconds: progress.seconds,
+        precompute_seconds: 0.0,
         was_interrupted,
         was_finished: false,
     }
@@ -419,7 +482,7 @@ fn sum_of<M: Module>(model: &M) -> f32 {
 
 /// Tells of images that can't be read.
 pub(crate) fn complain<T: Task>(task: &T, observer: &mut dyn Observer) {
-    for text in task.complaints() {
+    for text in task.data().complaints() {
         observer.on(&Event::Warning(&text));
     }
 }

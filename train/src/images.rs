@@ -6,40 +6,41 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use image::RgbImage;
+use image::{RgbImage, imageops};
 use rand::rngs::StdRng;
 use zoo_core::decode::{decode_over, resize};
 use zoo_core::{Background, Preprocess};
 
-use crate::{Augment, Sample, Source};
+use crate::data::{Label, read_mask};
+use crate::{Augment, Mask, Masked, Sample, Source};
 
 /// Decodes images, and keeps what is decoded as long as the budget allows.
 #[derive(Debug)]
-pub struct Images {
-    samples: Vec<Sample>,
+pub struct Images<L: Label = usize> {
+    samples: Vec<Sample<L>>,
     preprocess: Preprocess,
     /// A place for each sample; filled once.
-    kept: Vec<OnceLock<Arc<RgbImage>>>,
+    kept: Vec<OnceLock<Arc<L::Decoded>>>,
     budget: Arc<Budget>,
     broken: Broken,
 }
 
 /// What can't be read, by its number: why, and whether that was told.
 #[derive(Debug, Default)]
-pub(crate) struct Broken(Mutex<BTreeMap<usize, (String, bool)>>);
+struct Broken(Mutex<BTreeMap<usize, (String, bool)>>);
 
 impl Broken {
-    pub(crate) fn add(&self, index: usize, reason: String) {
+    fn add(&self, index: usize, reason: String) {
         let mut broken = self.0.lock().expect("no thread panics with the lock");
         broken.entry(index).or_insert((reason, false));
     }
 
-    pub(crate) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.lock().expect("no thread panics with the lock").len()
     }
 
     /// Sentences about those that were not told of yet.
-    pub(crate) fn tell(&self, name: impl Fn(usize) -> String) -> Vec<String> {
+    fn tell(&self, name: impl Fn(usize) -> String) -> Vec<String> {
         let mut broken = self.0.lock().expect("no thread panics with the lock");
         let new = broken.iter_mut().filter(|(_, (_, told))| !told);
         new.map(|(&index, (reason, told))| {
@@ -60,22 +61,22 @@ impl Budget {
         Arc::new(Self(AtomicUsize::new(mib << 20)))
     }
 
-    pub(crate) fn take(&self, bytes: usize) -> bool {
+    fn take(&self, bytes: usize) -> bool {
         let left = |left: usize| left.checked_sub(bytes);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
     }
 }
 
-impl Images {
+impl<L: Label> Images<L> {
     /// Gets images ready to be loaded.
-    pub fn new(samples: Vec<Sample>, preprocess: Preprocess, budget: &Arc<Budget>) -> Self {
+    pub fn new(samples: Vec<Sample<L>>, preprocess: Preprocess, budget: &Arc<Budget>) -> Self {
         let kept = samples.iter().map(|_| OnceLock::new()).collect();
         let budget = Arc::clone(budget);
         Self { samples, preprocess, kept, budget, broken: Broken::default() }
     }
 
     /// What is loaded.
-    pub fn samples(&self) -> &[Sample] {
+    pub fn samples(&self) -> &[Sample<L>] {
         &self.samples
     }
 
@@ -94,9 +95,44 @@ impl Images {
         self.broken.tell(|index| self.samples[index].source.name())
     }
 
+    /// The values of an image of the network's size as the network takes them, `[C, S, S]`.
+    pub fn values(&self, view: &RgbImage) -> Vec<f32> {
+        let side = self.preprocess.crop;
+        self.preprocess.sized(side, side).pixels(view)
+    }
+
+    /// Decodes an image and makes of it what is to be kept; an `Images` is only ever asked for one
+    /// kind of thing.
+    fn load(
+        &self,
+        index: usize,
+        make: impl FnOnce(RgbImage, &L) -> Result<L::Decoded, String>,
+    ) -> Option<Arc<L::Decoded>> {
+        if let Some(kept) = self.kept[index].get() {
+            return Some(Arc::clone(kept));
+        }
+        let Sample { source, label } = &self.samples[index];
+        let image = read(source, self.preprocess.background);
+        match image.and_then(|image| make(image, label)) {
+            Ok(decoded) => {
+                let decoded = Arc::new(decoded);
+                if self.budget.take(L::bytes(&decoded)) {
+                    let _ = self.kept[index].set(Arc::clone(&decoded));
+                }
+                Some(decoded)
+            }
+            Err(reason) => {
+                self.broken.add(index, reason);
+                None
+            }
+        }
+    }
+}
+
+impl Images {
     /// The part of an image that the network sees when it classifies, to the bit.
     pub fn plain(&self, index: usize) -> Option<Arc<RgbImage>> {
-        self.load(index, |image| self.preprocess.crop(&image))
+        self.load(index, |image, _| Ok(self.preprocess.crop(&image)))
     }
 
     /// One random view of an image.
@@ -108,35 +144,27 @@ impl Images {
     ) -> Option<RgbImage> {
         // Nothing in a view needs more pixels than twice what the network sees.
         let largest = 2 * self.preprocess.resize.max(self.preprocess.crop);
-        let image = self.load(index, |image| shrink(image, largest, &self.preprocess))?;
+        let image = self.load(index, |image, _| Ok(shrink(image, largest, &self.preprocess)))?;
         Some(augment.apply(&image, &self.preprocess, rng))
     }
+}
 
-    /// An image's values as the network takes them, `[C, S, S]`.
-    pub fn values(&self, view: &RgbImage) -> Vec<f32> {
-        let side = self.preprocess.crop;
-        self.preprocess.sized(side, side).pixels(view)
-    }
-
-    /// Decodes an image and makes of it what is to be kept; an `Images` is only ever asked for
-    /// one kind of thing.
-    fn load(&self, index: usize, make: impl FnOnce(RgbImage) -> RgbImage) -> Option<Arc<RgbImage>> {
-        if let Some(kept) = self.kept[index].get() {
-            return Some(Arc::clone(kept));
-        }
-        match read(&self.samples[index].source, self.preprocess.background) {
-            Ok(image) => {
-                let image = Arc::new(make(image));
-                if self.budget.take(image.as_raw().len()) {
-                    let _ = self.kept[index].set(Arc::clone(&image));
-                }
-                Some(image)
+impl Images<Mask> {
+    /// An image with the classes of its pixels, both resized to the network's size.
+    pub fn masked(&self, index: usize) -> Option<Arc<Masked>> {
+        self.load(index, |image, mask| {
+            let Preprocess { crop: side, filter, .. } = self.preprocess;
+            let mut classes = read_mask(&mask.path).map_err(|error| error.to_string())?;
+            if classes.dimensions() != image.dimensions() {
+                return Err("its mask is of another size".to_owned());
             }
-            Err(reason) => {
-                self.broken.add(index, reason);
-                None
+            classes = imageops::resize(&classes, side, side, imageops::FilterType::Nearest);
+            for value in classes.iter_mut() {
+                let class = mask.values.binary_search(value);
+                *value = class.map_err(|_| "its mask has unknown values".to_owned())? as u8;
             }
-        }
+            Ok(Masked { image: resize(&image, side, side, filter), classes })
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use prost::Message;
 use zoo_record::write_atomically;
 
 use crate::{EpochRow, Error};
@@ -26,10 +27,8 @@ impl Journal {
         let path = folder.join(format!("events.out.tfevents.{}.zoo.{pid}", time as u64));
         let failed = |error: std::io::Error| write_failed(&path, &error);
         let mut events = File::create(&path).map_err(failed)?;
-        let mut event = Message::default();
-        event.double(1, time);
-        event.bytes(3, b"brain.Event:2");
-        events.write_all(&record(&event.0)).map_err(failed)?;
+        let event = Event { wall_time: Some(time), ..Event::of_version() };
+        events.write_all(&record(&event.encode_to_vec())).map_err(failed)?;
         Ok(Self { folder: folder.to_owned(), events })
     }
 
@@ -54,24 +53,60 @@ impl Journal {
         ];
         scalars.extend(row.val_loss.map(|loss| ("epoch/val_loss", loss)));
         scalars.extend(row.val_accuracy.map(|accuracy| ("epoch/val_accuracy", accuracy)));
+        scalars.extend(row.val_mean_iou.map(|iou| ("epoch/val_mean_iou", iou)));
         self.scalars(row.step, &scalars)
     }
 
     fn scalars(&mut self, step: usize, scalars: &[(&str, f64)]) -> Result<(), Error> {
-        let mut summary = Message::default();
-        for (tag, value) in scalars {
-            let mut scalar = Message::default();
-            scalar.bytes(1, tag.as_bytes());
-            scalar.float(2, *value as f32);
-            summary.bytes(1, &scalar.0);
-        }
-        let mut event = Message::default();
-        event.double(1, now());
-        event.number(2, step as u64);
-        event.bytes(5, &summary.0);
-        let written = self.events.write_all(&record(&event.0));
+        let value = |(tag, value): &(&str, f64)| Scalar {
+            tag: (*tag).to_owned(),
+            simple_value: *value as f32,
+        };
+        let event = Event {
+            wall_time: Some(now()),
+            step: i64::try_from(step).unwrap_or(i64::MAX),
+            summary: Some(Summary { value: scalars.iter().map(value).collect() }),
+            ..Event::default()
+        };
+        let written = self.events.write_all(&record(&event.encode_to_vec()));
         written.map_err(|error| write_failed(&self.folder, &error))
     }
+}
+
+/// TensorFlow's `Event`, as far as it is written here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Event {
+    #[prost(double, optional, tag = "1")]
+    wall_time: Option<f64>,
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+impl Event {
+    /// The first event of a file.
+    fn of_version() -> Self {
+        Self { file_version: Some("brain.Event:2".to_owned()), ..Self::default() }
+    }
+}
+
+/// TensorFlow's `Summary`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Scalar>,
+}
+
+/// TensorFlow's `Summary.Value`, of one number.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Scalar {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(float, tag = "2")]
+    simple_value: f32,
 }
 
 fn write_failed(path: &Path, error: &std::io::Error) -> Error {
@@ -93,56 +128,15 @@ fn record(message: &[u8]) -> Vec<u8> {
     record
 }
 
-/// A protobuf message.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn key(&mut self, field: u64, kind: u64) {
-        self.varint((field << 3) | kind);
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    fn number(&mut self, field: u64, value: u64) {
-        self.key(field, 0);
-        self.varint(value);
-    }
-
-    fn double(&mut self, field: u64, value: f64) {
-        self.key(field, 1);
-        self.0.extend(value.to_le_bytes());
-    }
-
-    fn bytes(&mut self, field: u64, value: &[u8]) {
-        self.key(field, 2);
-        self.varint(value.len() as u64);
-        self.0.extend(value);
-    }
-
-    fn float(&mut self, field: u64, value: f32) {
-        self.key(field, 5);
-        self.0.extend(value.to_le_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn records_are_framed_as_tensorflow_does() {
-        let mut event = Message::default();
-        event.double(1, 0.0);
-        event.bytes(3, b"brain.Event:2");
-        assert_eq!(event.0, *b"\x09\0\0\0\0\0\0\0\0\x1a\x0dbrain.Event:2");
-        let record = record(&event.0);
+        let event = Event { wall_time: Some(0.0), ..Event::of_version() }.encode_to_vec();
+        assert_eq!(event, *b"\x09\0\0\0\0\0\0\0\0\x1a\x0dbrain.Event:2");
+        let record = record(&event);
         assert_eq!(record[..8], 24_u64.to_le_bytes());
         // Every file of events begins with these twelve bytes.
         assert_eq!(record[8..12], [0xa3, 0x7f, 0x4b, 0x22]);

@@ -1,16 +1,16 @@
-//! Fine-tunes image classifiers and segmenters on photographs of one's own, and says how good they are.
+//! Fine-tunes image classifiers and segmenters on your own photographs, and says how good they are.
 //!
 //! ```text
 //! folder, list ── Dataset::open, compare ──▶ samples ── Images ──▶ views ── Task::load ──▶ batches
 //! model, batches ── fit ──▶ best weights ── Record::save ──▶ model.bpk
-//! model.bpk, samples ── evaluate ──▶ Evaluation ──▶ report.html
+//! model.bpk, samples ── Task::evaluate ──▶ Evaluation ──▶ report.html
 //! ```
 //!
-//! [`train`] does all of it for any [`ImageClassifier`](zoo_core::ImageClassifier),
-//! [`train_segmenter`] for any [`ImageSegmenter`](zoo_core::ImageSegmenter); [`Config`]
-//! says how, and a [`Run`] says where to and who listens. Burn's optimisers and schedules move
-//! the weights; the loop around them, [`fit`], is ours, since it has to go on from a checkpoint
-//! to the same bits.
+//! [`train()`] does all of it for a [`Task`]: [`Classification`] of whole images by any
+//! [`ImageClassifier`](zoo_core::ImageClassifier), or [`Segmentation`], which classifies their pixels, by
+//! any [`ImageSegmenter`](zoo_core::ImageSegmenter). A [`Config`] says how, and a [`Run`] says where to
+//! and who listens. Burn's optimizers and schedules move the weights; the loop around them, `fit`, is
+//! ours, since it has to go on from a checkpoint to the same bits.
 
 mod augment;
 mod checkpoint;
@@ -21,7 +21,6 @@ mod data;
 mod error;
 mod evaluate;
 mod fit;
-mod forward;
 mod images;
 mod journal;
 mod lock;
@@ -34,19 +33,20 @@ mod segment;
 mod task;
 mod train;
 
-pub use augment::Augment;
 pub use checkpoint::epochs_done;
-pub use config::{Config, Preset, TaskKind};
-pub use data::{Dataset, Packed, Sample, Source, is_leftover};
+pub use classify::Classification;
+pub use config::{Augment, Config, Preset, Setting, TaskKind};
+pub use confusion::confusion_image;
+pub use data::{Dataset, IMAGES, Label, Mask, Masked, Packed, Sample, Source, is_leftover};
 pub use error::Error;
-pub use evaluate::{Answer, Batching, ClassScore, Evaluation, evaluate};
-pub use fit::{CHECKPOINT, Fitted, Run, fit};
+pub use evaluate::{Answer, ClassScore, ClassificationEvaluation};
+pub use fit::{CHECKPOINT, Fitted, Run};
 pub use images::{Budget, Images};
 pub use journal::METRICS;
 pub use lock::Lock;
 pub use observer::{EpochRow, Event, Observer, Silent, duration};
 pub use optim::optimizer;
-pub use report::{REPORT, Report};
-pub use segment::{Masks, Pair, SegmentEvaluation};
-pub use task::{Loss, Score, Task};
-pub use train::{LINEAR, MODEL, Segmented, Trained, train, train_segmenter};
+pub use report::REPORT;
+pub use segment::{Example, PixelAnswer, PixelClass, Segmentation, SegmentationEvaluation};
+pub use task::{Batching, Evaluation, Loss, Score, Task, TaskData};
+pub use train::{LINEAR, MODEL, Trained, train};

@@ -11,6 +11,17 @@ pub trait Observer {
 pub enum Event<'a> {
     /// Something is strange but can be lived with.
     Warning(&'a str),
+    /// The images are known, and the run begins.
+    Start {
+        /// The number of classes.
+        classes: usize,
+        /// Images to train on.
+        train: usize,
+        /// Images to validate with.
+        val: usize,
+        /// The network and what of it is trained.
+        what: &'a str,
+    },
     /// A part of the run begins, and this is what it trains.
     Stage(&'a str),
     /// A run goes on from its checkpoint.
@@ -68,12 +79,15 @@ pub struct EpochRow {
     pub step: usize,
     /// The mean loss on the training images, as they were augmented.
     pub train_loss: f64,
-    /// The share of them that was right.
+    /// The share of them, or of their pixels, that was right.
     pub train_accuracy: f64,
     /// The mean loss on the validation images.
     pub val_loss: Option<f64>,
-    /// The share of them that is right, or the mean IoU.
+    /// The share of them, or of their pixels, that is right.
     pub val_accuracy: Option<f64>,
+    /// Where pixels are told apart: the mean intersection over union of the classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_mean_iou: Option<f64>,
     /// The classifier's learning rate in the last step.
     pub lr: f64,
     /// Seconds since the run began.
@@ -92,10 +106,17 @@ impl Observer for Silent {
 
 /// Hours, minutes and seconds.
 pub fn duration(seconds: f64) -> String {
-    let seconds = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    let exact = seconds.max(0.0);
+    let seconds = Duration::from_secs_f64(exact).as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) if s < 10 => format!("{exact:.1} s"),
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s} s"),
         (h, m, _) => format!("{h} h {m} min"),
     }
+}
+
+/// A share in percent, with a digit behind the point.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }

@@ -1,4 +1,4 @@
-//! From gradients to steps: Burn's optimisers and schedules, put together as a recipe says.
+//! From gradients to steps: Burn's optimizers and schedules, put together as a recipe says.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +21,9 @@ use zoo_train_kernels::{self as kernels, Rule, Step};
 use crate::Error;
 use crate::config::{OptimizerKind, Recipe, Schedule};
 
-/// The recipe's optimiser for a model. Vectors, which are norms and biases, don't decay.
+/// The recipe's optimizer for a model. Vectors, which are norms and biases, don't decay.
 ///
-/// Weights on the processor are moved in one pass, others as Burn's own optimisers do it.
+/// Weights on the processor are moved in one pass, others as Burn's own optimizers do it.
 pub fn optimizer<M: Module>(recipe: &Recipe, model: &M) -> ModuleOptimizer {
     struct Vectors {
         ids: Vec<ParamId>,
@@ -52,7 +52,7 @@ pub fn optimizer<M: Module>(recipe: &Recipe, model: &M) -> ModuleOptimizer {
     burns(recipe, group)
 }
 
-/// The optimiser as Burn has it. It takes a dozen passes over the weights, a tensor operation each.
+/// The optimizer as Burn has it. It takes a dozen passes over the weights, a tensor operation each.
 fn burns(recipe: &Recipe, vectors: ParamGroup) -> ModuleOptimizer {
     let momentum = recipe.momentum as f32;
     let decay = Some(WeightDecayConfig::new(recipe.weight_decay as f32));
@@ -85,7 +85,7 @@ fn burns(recipe: &Recipe, vectors: ParamGroup) -> ModuleOptimizer {
     }
 }
 
-/// The same optimiser for [`OnePass`].
+/// The same optimizer for [`OnePass`].
 fn rule(recipe: &Recipe) -> Rule {
     let momentum = recipe.momentum as f32;
     match recipe.optimizer {
@@ -100,7 +100,7 @@ fn rule(recipe: &Recipe) -> Rule {
 /// What roots are kept from 0 by; PyTorch's, a thousandth of Burn's.
 const EPSILON: f32 = 1e-8;
 
-/// What Burn's optimisers do, for weights on the processor: each number is read and written once.
+/// What Burn's optimizers do, for weights on the processor: each number is read and written once.
 #[derive(Debug, Clone)]
 struct OnePass {
     rule: Rule,
@@ -258,7 +258,7 @@ mod tests {
     use zoo_lenet::{LeNet, LeNetConfig};
 
     use super::*;
-    use crate::config::{Config, Preset};
+    use crate::config::Config;
 
     fn rates(recipe: &Recipe, steps_per_epoch: usize) -> Vec<f64> {
         let mut schedule = schedule(recipe, steps_per_epoch, &BTreeSet::new()).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn recipe() -> Recipe {
-        Recipe { epochs: 10, lr: 0.1, warmup_epochs: 2.0, ..Config::preset(Preset::Fine).recipe }
+        Recipe { epochs: 10, lr: 0.1, warmup_epochs: 2.0, ..Config::fine().recipe }
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(numbers(&average), numbers(&model));
     }
 
-    /// The weights after a few steps. Gradients are those of `fresh`, so that what two optimisers
+    /// The weights after a few steps. Gradients are those of `fresh`, so that what two optimizers
     /// round differently isn't fed back to them.
     fn after_steps(mut optimizer: ModuleOptimizer, fresh: &LeNet, resumes: bool) -> Vec<f32> {
         let device = Device::flex().autodiff();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pass_is_what_burns_optimisers_do() {
+    fn one_pass_is_what_burns_optimizers_do() {
         let fresh = LeNetConfig::new().init(&Device::flex().autodiff());
         zoo_core::draw_parameters(&fresh);
         for kind in
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_of_another_optimiser_are_not_taken() {
+    fn moments_of_another_optimizer_are_not_taken() {
         let device = Device::flex().autodiff();
         let model = LeNetConfig::new().init(&device);
         let recipe = recipe();
@@ -358,7 +358,7 @@ mod tests {
         let model = another.step(0.1, model, grads);
         let record = another.to_record();
         assert!(!record.is_empty());
-        // By this a checkpoint of another backend is recognised.
+        // By this a checkpoint of another backend is recognized.
         assert!(optimizer(&recipe, &model).load_record(record).to_record().is_empty());
     }
 

@@ -4,28 +4,15 @@ use std::collections::BTreeSet;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Distribution, Tensor};
-use zoo_core::{ImageClassifier, parameters, root_prefix};
+use zoo_core::{ImageClassifier, LayerKind, parameters, root_prefix};
 
 use crate::Error;
 use crate::config::{BatchNormMode, Recipe};
 
 /// The parameters in some modules of a network.
 pub(crate) fn parameters_in<M: Module>(model: &M, modules: &[&str]) -> BTreeSet<ParamId> {
-    let parameters = parameters(model).into_iter().zip(ids(model));
-    parameters.filter(|(parameter, _)| parameter.is_in(modules)).map(|(_, id)| id).collect()
-}
-
-/// The identities of all parameters, in module order.
-fn ids<M: Module>(model: &M) -> Vec<ParamId> {
-    struct Ids(Vec<ParamId>);
-    impl ModuleVisitor for Ids {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.id);
-        }
-    }
-    let mut ids = Ids(Vec::new());
-    model.visit(&mut ids);
-    ids.0
+    let parameters = parameters(model).into_iter();
+    parameters.filter(|it| it.is_in(modules)).map(|parameter| parameter.id).collect()
 }
 
 /// Draws a fresh classifier's weights from `±1/sqrt(inputs)`, as PyTorch does, and its biases as
@@ -72,14 +59,11 @@ pub(crate) fn freeze_backbone<M: Module>(model: M, classifier: &BTreeSet<ParamId
 ///
 /// When the network has no part to freeze up to, or no other.
 pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Error> {
-    let last = match recipe.freeze_until.as_str() {
-        "" => None,
-        part => Some(last_of(&model, part)?),
-    };
+    let last = recipe.freeze_until.as_deref().map(|part| last_of(&model, part)).transpose()?;
     let mut freezer = Freezer {
         left: last.map_or(0, |last| last + 1),
         batch_norm: recipe.batch_norm == BatchNormMode::Frozen,
-        own_dropout: recipe.dropout < 0.0,
+        own_dropout: recipe.dropout.is_none(),
         stochastic_depth: recipe.stochastic_depth,
         is_all: true,
         containers: Vec::new(),
@@ -87,8 +71,8 @@ pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Err
     let model = model.map(&mut freezer);
     if freezer.is_all {
         return Err(Error::Config(format!(
-            "nothing is left to train after `{}`\nhint: --freeze-until with an earlier part",
-            recipe.freeze_until
+            "nothing is left to train after `{}`\nhint: recipe.freeze_until with an earlier part",
+            recipe.freeze_until.as_deref().unwrap_or_default()
         )));
     }
     Ok(model)
@@ -168,8 +152,8 @@ impl Freezer {
     fn is_frozen(&mut self) -> bool {
         let in_part = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        let layer = self.containers.iter().rev().find_map(|name| name.strip_prefix("Struct:"));
-        in_part || self.batch_norm && layer == Some("BatchNorm")
+        let layer = self.containers.iter().rev().find_map(|name| LayerKind::of(name));
+        in_part || self.batch_norm && layer == Some(LayerKind::BatchNorm)
     }
 }
 

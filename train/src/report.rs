@@ -7,79 +7,86 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ImageFormat, RgbImage};
 use zoo_record::{ModelCard, write_atomically};
 
-use crate::{Answer, Config, EpochRow, Error, Evaluation, Fitted, Images, duration};
+use crate::observer::percent;
+use crate::task::Evaluation;
+use crate::{Config, EpochRow, Error, Fitted, Images, Task, confusion_image, duration};
+
+mod chart;
+mod classification;
+mod segmentation;
+
+pub(crate) use classification::classification;
+pub(crate) use segmentation::segmentation;
 
 /// The name of the report in a run's folder.
 pub const REPORT: &str = "report.html";
 
-/// How many mistakes are shown.
-const MISTAKES: usize = 24;
+/// With more classes than this, the confusion matrix is a picture.
+const MOST_CELLS: usize = 30;
 
 /// What a report tells of.
-#[derive(Debug)]
-pub struct Report<'a> {
+pub(crate) struct Report<'a, T: Task> {
     /// What the network is.
-    pub card: &'a ModelCard,
+    pub(crate) card: &'a ModelCard,
     /// What it was told.
-    pub config: &'a Config,
+    pub(crate) config: &'a Config,
     /// How it was trained.
-    pub fitted: &'a Fitted,
+    pub(crate) fitted: &'a Fitted,
     /// What it is worth, and on which images.
-    pub evaluation: Option<(&'a Evaluation, &'a Images)>,
+    pub(crate) evaluated: Option<(&'a T::Evaluation, &'a Images<T::Label>)>,
 }
 
-impl Report<'_> {
+impl<T: Task> Report<'_, T> {
     /// Writes the report.
     ///
     /// # Errors
     ///
     /// When the file can't be written.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let html = self.html();
         Ok(write_atomically(path, |file| file.write_all(html.as_bytes()))?)
     }
 
     /// The report as text.
-    pub fn html(&self) -> String {
-        let mut results = String::new();
-        if let Some((evaluation, images)) = self.evaluation {
-            results += &classes(evaluation);
-            results += &confusion(evaluation);
-            results += &mistakes(evaluation, images);
-        }
-        let title = format!("{} on {}", self.card.variant, self.config.data.path);
+    fn html(&self) -> String {
+        let results = self.evaluated.map(|(evaluation, images)| T::report(evaluation, images));
+        let title = match &self.config.data.path {
+            Some(path) => format!("{} on {path}", self.card.variant),
+            None => self.card.variant.clone(),
+        };
+        let history = &self.fitted.history;
         include_str!("report.html")
             .replace("{{title}}", &escape(&title))
             .replace("{{facts}}", &self.facts())
-            .replace("{{curves}}", &curves(&self.fitted.history))
-            .replace("{{results}}", &results)
-            .replace("{{epochs}}", &epochs(&self.fitted.history))
+            .replace("{{curves}}", &chart::curves(history))
+            .replace("{{losses}}", &losses(self.config, history))
+            .replace("{{results}}", &results.unwrap_or_default())
+            .replace("{{epochs}}", &epochs(history))
             .replace("{{config}}", &escape(&self.config.to_toml()))
     }
 
     fn facts(&self) -> String {
         let mut facts = Vec::new();
-        if let Some((evaluation, _)) = self.evaluation {
-            facts.push((percent(evaluation.top1), "of the validation images are right"));
-            if evaluation.classes.len() > 5 {
-                facts.push((percent(evaluation.top5), "are among the first five"));
-            }
-            facts.push((evaluation.images.to_string(), "images to validate with"));
-            if evaluation.unreadable > 0 {
-                facts.push((evaluation.unreadable.to_string(), "of them can't be read"));
+        if let Some((evaluation, _)) = self.evaluated {
+            facts.extend(evaluation.facts());
+            facts.push((evaluation.images().to_string(), "validation images"));
+            if evaluation.unreadable() > 0 {
+                facts.push((evaluation.unreadable().to_string(), "of them can't be read"));
             }
         }
         facts.push((self.card.num_classes.to_string(), "classes"));
-        if let Some(best) = self.fitted.best_epoch {
-            let what = match best {
-                0 => "epochs were better than the classifier alone",
-                _ => "is the best epoch",
-            };
-            facts.push((best.to_string(), what));
+        match self.fitted.best_epoch {
+            Some(0) => facts.push(("0".to_owned(), "epochs were better than the classifier alone")),
+            Some(best) => facts.push((best.to_string(), "is the best epoch")),
+            None => {}
         }
-        facts.push((duration(self.fitted.seconds), "of training"));
+        if self.fitted.precompute_seconds >= 0.1 {
+            facts.push((duration(self.fitted.precompute_seconds), "computing features"));
+        }
+        facts.push((duration(self.fitted.seconds), "in training steps"));
         facts.iter().fold(String::new(), |mut html, (number, what)| {
             let _ = write!(html, "<div class=\"fact\"><b>{number}</b> {what}</div>");
             html
@@ -87,107 +94,46 @@ impl Report<'_> {
     }
 }
 
-/// Loss and accuracy over the epochs.
-fn curves(history: &[EpochRow]) -> String {
-    let series = |value: fn(&EpochRow) -> Option<f64>| -> Vec<(usize, f64)> {
-        history.iter().filter_map(|row| Some((row.epoch, value(row)?))).collect()
+/// Why the loss of training and that of validation are not of the same kind.
+fn losses(config: &Config, history: &[EpochRow]) -> String {
+    if history.iter().all(|row| row.val_loss.is_none()) {
+        return String::new();
+    }
+    let smoothing = config.recipe.label_smoothing;
+    let is_smoothed = smoothing > 0.0 && config.data.task == crate::TaskKind::Classify;
+    let smoothed = match is_smoothed {
+        true => format!(
+            " Its targets are smoothed (<code>recipe.label_smoothing</code> is {smoothing}), those of \
+             the validation loss are not: with smoothing, a loss of 0 can't be reached."
+        ),
+        false => String::new(),
     };
-    let loss = [series(|row| Some(row.train_loss)), series(|row| row.val_loss)];
-    let accuracy = [series(|row| Some(row.train_accuracy)), series(|row| row.val_accuracy)];
-    let highest = loss.iter().flatten().map(|point| point.1).fold(0.0, f64::max);
-    format!("{}{}", chart("Loss", &loss, highest), chart("Accuracy", &accuracy, 1.0))
-}
-
-fn chart(title: &str, series: &[Vec<(usize, f64)>; 2], highest: f64) -> String {
-    let (width, height) = (420.0, 220.0);
-    let last = series.iter().flatten().map(|point| point.0).max().unwrap_or(1);
-    let x = |epoch: usize| 40.0 + (width - 50.0) * (epoch - 1) as f64 / (last.max(2) - 1) as f64;
-    let y = |value: f64| 10.0 + (height - 40.0) * (1.0 - value / highest.max(1e-9));
-    let mut svg = format!(
-        "<figure><figcaption>{title}: <span class=\"train\">training</span>, <span \
-         class=\"val\">validation</span></figcaption><svg viewBox=\"0 0 {width} {height}\" \
-         role=\"img\" aria-label=\"{title}\">"
-    );
-    for step in 0..=4 {
-        let value = highest * f64::from(step) / 4.0;
-        let y = y(value);
-        let _ = write!(
-            svg,
-            "<line class=\"grid\" x1=\"40\" x2=\"{:.0}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text \
-             x=\"34\" y=\"{:.1}\" text-anchor=\"end\">{value:.2}</text>",
-            width - 10.0,
-            y + 3.5
-        );
-    }
-    for epoch in [1, last] {
-        let _ = write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{epoch}</text>",
-            x(epoch),
-            height - 12.0
-        );
-    }
-    for (points, class) in series.iter().zip(["train", "val"]) {
-        let line: Vec<_> = points
-            .iter()
-            .map(|&(epoch, value)| format!("{:.1},{:.1}", x(epoch), y(value)))
-            .collect();
-        let _ = write!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", line.join(" "));
-        if let [(epoch, value)] = points[..] {
-            let _ = write!(
-                svg,
-                "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>",
-                x(epoch),
-                y(value)
-            );
-        }
-    }
-    svg + "</svg></figure>"
-}
-
-fn classes(evaluation: &Evaluation) -> String {
-    let mut html = "<h2>Classes</h2><table id=\"classes\"><thead><tr><th>class</th><th>images</th>\
-                    <th>precision</th><th>recall</th><th>F1</th></tr></thead><tbody>"
-        .to_owned();
-    for class in &evaluation.classes {
-        let _ = write!(
-            html,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td></tr>",
-            escape(&class.name),
-            class.images,
-            percent(class.precision),
-            percent(class.recall),
-            class.f1
-        );
-    }
-    html + "</tbody></table>"
+    format!(
+        "<p class=\"note\">The training loss is of randomly changed images, while weights are still \
+         moving.{smoothed} So it may lie above the validation loss.</p>"
+    )
 }
 
 /// The confusion matrix as a table, or for many classes as a picture.
-fn confusion(evaluation: &Evaluation) -> String {
-    let mut html = "<h2>What is (row) and what it was taken for (column)</h2>".to_owned();
-    if evaluation.classes.len() > 30 {
-        let mut png = Cursor::new(Vec::new());
-        let written = evaluation.confusion_image().write_to(&mut png, image::ImageFormat::Png);
-        if written.is_ok() {
-            let data = STANDARD.encode(png.into_inner());
-            let _ = write!(
-                html,
-                "<img id=\"confusion\" alt=\"\" src=\"data:image/png;base64,{data}\">"
-            );
-        }
+fn confusion<'a>(names: impl Iterator<Item = &'a String>, confusion: &[Vec<usize>]) -> String {
+    let mut html = "<h2>Confusion matrix (rows: true, columns: predicted)</h2>".to_owned();
+    let names: Vec<String> = names.cloned().collect();
+    if names.len() > MOST_CELLS {
+        let picture = png(&confusion_image(&names, confusion).into());
+        let _ = write!(html, "<img id=\"confusion\" alt=\"confusion matrix\" src=\"{picture}\">");
         return html;
     }
     html += "<table id=\"confusion\"><thead><tr><th></th>";
-    for class in &evaluation.classes {
-        let _ = write!(html, "<th>{}</th>", escape(&class.name));
+    for name in &names {
+        let _ = write!(html, "<th>{}</th>", escape(name));
     }
     html += "</tr></thead><tbody>";
-    for (row, (class, counts)) in evaluation.classes.iter().zip(&evaluation.confusion).enumerate() {
-        let _ = write!(html, "<tr><th>{}</th>", escape(&class.name));
+    for (row, (name, counts)) in names.iter().zip(confusion).enumerate() {
+        let _ = write!(html, "<tr><th>{}</th>", escape(name));
+        let total = counts.iter().sum::<usize>().max(1);
         for (column, &count) in counts.iter().enumerate() {
             let kind = if row == column { "right" } else { "wrong" };
-            let share = count as f64 / class.images.max(1) as f64;
+            let share = count as f64 / total as f64;
             let _ = write!(html, "<td class=\"{kind}\" style=\"--share:{share:.3}\">{count}</td>");
         }
         html += "</tr>";
@@ -195,63 +141,54 @@ fn confusion(evaluation: &Evaluation) -> String {
     html + "</tbody></table>"
 }
 
-/// The surest of the wrong answers, with their pictures.
-fn mistakes(evaluation: &Evaluation, images: &Images) -> String {
-    let mistakes = evaluation.mistakes();
-    if mistakes.is_empty() {
-        return String::new();
-    }
-    let mut html = "<h2>The surest mistakes</h2><div id=\"mistakes\">".to_owned();
-    for answer in mistakes.into_iter().take(MISTAKES) {
-        html += &mistake(answer, evaluation, images);
-    }
-    html + "</div>"
-}
-
-fn mistake(answer: &Answer, evaluation: &Evaluation, images: &Images) -> String {
-    let name = |class: usize| escape(&evaluation.classes[class].name);
-    let source = escape(&images.samples()[answer.index].source.name());
-    let (taken, probability) = answer.best();
-    let picture = images.plain(answer.index).and_then(|view| {
-        let side = view.width().min(160);
-        let small = image::imageops::thumbnail(&*view, side, side);
-        let mut bytes = Vec::new();
-        JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(&small).ok()?;
-        Some(STANDARD.encode(bytes))
-    });
-    format!(
-        "<figure class=\"mistake\" title=\"{source}\"><img alt=\"{source}\" \
-         src=\"data:image/jpeg;base64,{}\"><figcaption>{:.0} % <b>{}</b><br>is {}</figcaption></figure>",
-        picture.unwrap_or_default(),
-        100.0 * probability,
-        name(taken),
-        name(answer.class),
-    )
-}
-
+/// What is known about each epoch, as a table.
 fn epochs(history: &[EpochRow]) -> String {
-    let optional =
-        |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.4}"));
-    history.iter().fold(String::new(), |mut html, row| {
+    let has_iou = history.iter().any(|row| row.val_mean_iou.is_some());
+    let iou_head = if has_iou { "<th>validation mean IoU</th>" } else { "" };
+    let mut html = format!(
+        "<table id=\"epochs\"><thead><tr><th>epoch</th><th>loss</th><th>accuracy</th>\
+         <th>validation loss</th><th>validation accuracy</th>{iou_head}<th>learning rate</th>\
+         <th>images/s</th><th>seconds</th></tr></thead><tbody>"
+    );
+    let dash = || "–".to_owned();
+    for row in history {
+        let iou = row.val_mean_iou.map_or_else(dash, |iou| format!("{iou:.3}"));
+        let iou = if has_iou { format!("<td>{iou}</td>") } else { String::new() };
         let _ = write!(
             html,
-            "<tr><td>{}</td><td>{:.4}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.2e}</td>\
-             <td>{:.1}</td><td>{:.0}</td></tr>",
+            "<tr><td>{}</td><td>{:.4}</td><td>{}</td><td>{}</td><td>{}</td>{iou}<td>{:.2e}</td>\
+             <td>{:.1}</td><td>{:.1}</td></tr>",
             row.epoch,
             row.train_loss,
             percent(row.train_accuracy),
-            optional(row.val_loss),
-            row.val_accuracy.map_or_else(String::new, percent),
+            row.val_loss.map_or_else(dash, |loss| format!("{loss:.4}")),
+            row.val_accuracy.map_or_else(dash, percent),
             row.lr,
             row.images_per_second,
             row.seconds
         );
-        html
-    })
+    }
+    html + "</tbody></table>"
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
+/// The name of an image's file without its folders, and with them.
+fn file_names(name: &str) -> [String; 2] {
+    let short = Path::new(name).file_name().map_or(name.into(), |name| name.to_string_lossy());
+    [escape(&short), escape(name)]
+}
+
+/// A photograph as the address of a picture in the page.
+fn jpeg(image: &RgbImage) -> Option<String> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(image).ok()?;
+    Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)))
+}
+
+/// A drawing as the address of a picture in the page.
+fn png(image: &DynamicImage) -> String {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).expect("memory takes any picture");
+    format!("data:image/png;base64,{}", STANDARD.encode(bytes.into_inner()))
 }
 
 /// Text for HTML. Braces are spelled out so that no name looks like a place to fill in.

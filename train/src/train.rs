@@ -1,18 +1,22 @@
-use std::path::PathBuf;
+//! A whole run, from a network and images to a record and a report.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::module::Module;
 use rand::RngExt;
-use zoo_core::{ImageClassifier, ImageSegmenter, draw_parameters};
+use zoo_core::draw_parameters;
 use zoo_record::{ModelCard, Origin, Precision, Record};
 
-use crate::classify::{Classification, batching};
-use crate::fit::{Fitted, Run, fit};
+use crate::config::earlier_identities;
+use crate::data::Label;
+use crate::fit::{Fitted, Run, RunId, complain, fit};
 use crate::images::Budget;
 use crate::random::{Purpose, stream};
-use crate::segment::{Masks, Pairs, SegmentEvaluation, Segmentation};
-use crate::{
-    Config, Dataset, Error, Evaluation, Event, Images, REPORT, Report, Score, evaluate, parts,
-    segment,
-};
+use crate::report::Report;
+use crate::task::{Batching, Evaluation, TaskData};
+use crate::{Config, Dataset, Error, Event, IMAGES, Images, REPORT, Score, Task, parts};
 
 /// The name of the best network's record in a run's folder.
 pub const MODEL: &str = "model.bpk";
@@ -22,22 +26,22 @@ pub const LINEAR: &str = "linear";
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Trained {
+pub struct Trained<T: Task> {
     /// How the run went.
     pub fitted: Fitted,
     /// The record with the best weights.
     pub model: PathBuf,
     /// What these are worth on the validation images; none where there are none, or where the
     /// run was interrupted.
-    pub evaluation: Option<Evaluation>,
+    pub evaluation: Option<T::Evaluation>,
     /// The validation images.
-    pub val: Images,
+    pub val: Arc<Images<T::Label>>,
     /// Number of images that were left out since they could not be read.
     pub unreadable: usize,
 }
 
-/// Trains a network to tell the classes of a data set apart, and keeps the best weights in
-/// [`MODEL`] in the run's folder.
+/// Trains a network for a task, such as [`Classification`](crate::Classification), and keeps the best
+/// weights in [`MODEL`] in the run's folder.
 ///
 /// The network is on the run's device, without autodiff; its card says how images are prepared.
 /// It gets a fresh classifier, unless it knows the same classes already. Where the recipe wants that
@@ -46,38 +50,35 @@ pub struct Trained {
 /// # Errors
 ///
 /// See [`Error`].
-pub fn train<M: ImageClassifier>(
-    mut model: M,
+pub fn train<T: Task>(
+    mut model: T::Model,
     card: &ModelCard,
-    dataset: &Dataset,
+    dataset: &Dataset<T::Label>,
     config: &Config,
     run: &mut Run<'_>,
-) -> Result<Trained, Error> {
+) -> Result<Trained<T>, Error> {
+    config.check()?;
     let names = &dataset.classes;
-    let smallest = match config.recipe.do_fine_tuning {
-        true => model.min_training_size(),
-        false => model.min_size(),
-    };
-    check_size(card, smallest)?;
+    check_size(card, T::min_size(&model, config))?;
     run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
     let is_fresh = is_fresh(card, names);
     if is_fresh {
-        model.reset_classifier(names.len(), run.device);
-        if config.model.pretrained {
-            model = parts::draw_small(model);
-        }
+        model = T::with_fresh_classifier(model, names.len(), config, run.device);
     }
     draw_parameters(&model);
     if !config.recipe.do_fine_tuning {
         // A part that the network does not have is an error even where it would change nothing.
         parts::freeze_some(model.clone(), &config.recipe)?;
     }
-    warn(config, run);
+    for warning in config.warnings() {
+        run.observer.on(&Event::Warning(&warning));
+    }
     let card = trained(card, names);
     let budget = Budget::mib(config.data.cache_mib);
     let images = [&dataset.train, &dataset.val]
-        .map(|samples| Images::new(samples.clone(), card.preprocess, &budget));
-    let path = run.folder.join(MODEL);
+        .map(|samples| Arc::new(Images::new(samples.clone(), card.preprocess, &budget)));
+    let root = earlier_root(config, dataset, run.folder);
+    let stages = Stages { card, dataset, images, earlier_root: root };
     let mut start = None;
     if let Some(linear) = config.linear_stage()
         && is_fresh
@@ -87,133 +88,81 @@ pub fn train<M: ImageClassifier>(
         parts::freeze_some(model.clone(), &config.recipe)?;
         run.observer.on(&Event::Stage("the classifier first"));
         let folder = make_folder(run.folder.join(LINEAR))?;
-        let mut run = Run { folder: &folder, observer: run.observer, ..*run };
-        let (fitted, evaluation) =
-            stage(model.clone(), &card, dataset, &images, &linear, None, &mut run)?;
-        start = evaluation.as_ref().map(Evaluation::score);
-        if fitted.was_interrupted {
-            return Ok(trained_on(images, fitted, path, evaluation));
+        let mut first = Run { folder: &folder, observer: &mut *run.observer, ..*run };
+        let trained = stages.train::<T>(model.clone(), &linear, None, &mut first)?;
+        if trained.fitted.was_interrupted {
+            return Ok(trained);
         }
-        model = Record::open(&folder.join(MODEL))?.load_into(model)?;
-        let seen = &dataset.seen;
-        Record::save_trained(model.clone(), &card, seen, Precision::Single, &path)?;
+        start = trained.evaluation.as_ref().map(Evaluation::score);
+        model = Record::open(&trained.model)?.load_into(model)?;
+        stages.save(model.clone(), run.folder)?;
         run.observer.on(&Event::Stage("all layers"));
     }
-    let (fitted, evaluation) = stage(model, &card, dataset, &images, config, start, run)?;
-    Ok(trained_on(images, fitted, path, evaluation))
+    stages.train(model, config, start, run)
 }
 
-fn trained_on(
-    images: [Images; 2],
-    fitted: Fitted,
-    model: PathBuf,
-    evaluation: Option<Evaluation>,
-) -> Trained {
-    let unreadable = images.iter().map(Images::unreadable).sum();
-    let [_, val] = images;
-    Trained { fitted, model, evaluation, val, unreadable }
+/// What the two parts of a run have in common: that of the classifier and that of all layers.
+struct Stages<'a, L: Label> {
+    card: ModelCard,
+    dataset: &'a Dataset<L>,
+    images: [Arc<Images<L>>; 2],
+    /// Where the images were when the run began.
+    earlier_root: Option<String>,
 }
 
-/// Trains the classifier or all layers, and keeps what is better than `start`.
-fn stage<M: ImageClassifier>(
-    model: M,
-    card: &ModelCard,
-    dataset: &Dataset,
-    [train, val]: &[Images; 2],
-    config: &Config,
-    start: Option<Score>,
-    run: &mut Run<'_>,
-) -> Result<(Fitted, Option<Evaluation>), Error> {
-    let names = &dataset.classes;
-    let template = model.valid();
-    let batching = batching(config, run.engine_threads);
-    let task = Classification::new(config, names, train, val, batching);
-    let task = if config.recipe.do_fine_tuning {
-        task
-    } else {
-        task.freeze(&template, run.device, run.observer)?
-    };
-    let path = run.folder.join(MODEL);
-    let keep =
-        |model| Ok(Record::save_trained(model, card, &dataset.seen, Precision::Single, &path)?);
-    let samples = train.samples().iter().chain(val.samples());
-    let samples = samples.map(|sample| (sample.source.name(), sample.class));
-    let run_id = identity(config, card, samples);
-    let fitted = fit(&task, model, config, &run_id, start, run, keep)?;
-    if fitted.was_interrupted {
-        return Ok((fitted, None));
+impl<L: Label> Stages<'_, L> {
+    /// Trains the classifier or all layers, and keeps what is better than `start`.
+    fn train<T: Task<Label = L>>(
+        &self,
+        model: T::Model,
+        config: &Config,
+        start: Option<Score>,
+        run: &mut Run<'_>,
+    ) -> Result<Trained<T>, Error> {
+        let [train, val] = self.images.each_ref().map(Arc::clone);
+        let batching = Batching::of_run(config);
+        let names = self.dataset.classes.clone();
+        let config = config.clone();
+        let mut task = T::new(TaskData { config, names, train, val: Arc::clone(&val), batching });
+        let template = model.valid();
+        let began = Instant::now();
+        let precomputed = task.precompute(&template, run.device, run.observer);
+        complain(&task, run.observer);
+        precomputed?;
+        let precompute_seconds = began.elapsed().as_secs_f64();
+
+        let TaskData { config, names, batching, .. } = task.data();
+        let samples = self.images.iter().flat_map(|images| images.samples());
+        let labeled = |sample: &crate::Sample<L>| {
+            (sample.source.name(), sample.label.class().unwrap_or_default())
+        };
+        let labeled: Vec<_> = samples.map(labeled).collect();
+        let run_id = identity(config, &self.card, &labeled, self.earlier_root.as_deref());
+        let folder = run.folder;
+        let keep = |model| self.save(model, folder).map(drop);
+        let fitted = fit(&task, model, config, &run_id, start, run, keep)?;
+        let fitted = Fitted { precompute_seconds, ..fitted };
+        let path = folder.join(MODEL);
+        let mut evaluation = None;
+        if !fitted.was_interrupted {
+            if !val.samples().is_empty() {
+                // What counts is what the record says, not what was computed on the way.
+                let best = Record::open(&path)?.load_into(template)?;
+                let (device, observer) = (run.device, &mut *run.observer);
+                evaluation = Some(T::evaluate(&best, &val, names, *batching, device, observer)?);
+            }
+            let evaluated = evaluation.as_ref().map(|evaluation| (evaluation, &*val));
+            let report = Report::<T> { card: &self.card, config, fitted: &fitted, evaluated };
+            report.write(&folder.join(REPORT))?;
+        }
+        let unreadable = task.data().unreadable();
+        Ok(Trained { fitted, model: path, evaluation, val, unreadable })
     }
-    let mut evaluation = None;
-    if !val.samples().is_empty() {
-        // What counts is what the record says, not what was computed on the way.
-        let best = Record::open(&path)?.load_into(template)?;
-        evaluation = Some(evaluate(&best, val, names, batching, run.device, run.observer)?);
-    }
-    let evaluated = evaluation.as_ref().map(|evaluation| (evaluation, val));
-    let report = Report { card, config, fitted: &fitted, evaluation: evaluated };
-    report.write(&run.folder.join(REPORT))?;
-    Ok((fitted, evaluation))
-}
 
-/// What came of training a segmenter.
-#[derive(Debug)]
-pub struct Segmented {
-    /// How the run went.
-    pub fitted: Fitted,
-    /// The record with the best weights.
-    pub model: PathBuf,
-    /// What these are worth on the validation images.
-    pub evaluation: Option<SegmentEvaluation>,
-    /// Number of images that were left out since they or their masks could not be read.
-    pub unreadable: usize,
-}
-
-/// The same as [`train()`] for a network that tells pixels apart, with images and masks. All
-/// layers are trained.
-///
-/// # Errors
-///
-/// See [`Error`].
-pub fn train_segmenter<M: ImageSegmenter>(
-    mut model: M,
-    card: &ModelCard,
-    masks: &Masks,
-    config: &Config,
-    run: &mut Run<'_>,
-) -> Result<Segmented, Error> {
-    let names = masks.classes();
-    check_size(card, model.min_size())?;
-    run.device.seed(stream(config.seed, Purpose::Init, 0, 0).random());
-    if !card.has_classifier || card.num_classes != names.len() || card.labels != names {
-        model.reset_classifier(names.len(), run.device);
-    }
-    draw_parameters(&model);
-    warn(config, run);
-    let template = model.valid();
-    let card = trained(card, &names);
-    let budget = Budget::mib(config.data.cache_mib);
-    let [train, val] = [&masks.train, &masks.val]
-        .map(|pairs| Pairs::new(pairs, &masks.values, card.preprocess, &budget));
-    let path = run.folder.join(MODEL);
-    let task = Segmentation::new(config, &train, &val);
-    let keep = |model| Ok(Record::save(model, &card, Precision::Single, &path)?);
-    let files = masks.train.iter().chain(&masks.val);
-    let files = files.map(|pair| (pair.image.to_string_lossy().into_owned(), 0));
-    let run_id = identity(config, &card, files);
-    let fitted = fit(&task, model, config, &run_id, None, run, keep)?;
-    let mut evaluation = None;
-    if !fitted.was_interrupted && !masks.val.is_empty() {
-        let best = Record::open(&path)?.load_into(template)?;
-        evaluation = Some(segment::evaluate(&best, &val, config, run.device, run.observer)?);
-    }
-    let unreadable = train.unreadable() + val.unreadable();
-    Ok(Segmented { fitted, model: path, evaluation, unreadable })
-}
-
-/// Tells of settings that nobody can have meant.
-fn warn(config: &Config, run: &mut Run<'_>) {
-    for warning in config.warnings() {
-        run.observer.on(&Event::Warning(&warning));
+    /// Writes the record of a network into a folder.
+    fn save<M: Module>(&self, model: M, folder: &Path) -> Result<(), Error> {
+        let (seen, path) = (&self.dataset.seen, folder.join(MODEL));
+        Ok(Record::save_trained(model, &self.card, seen, Precision::Single, &path)?)
     }
 }
 
@@ -231,7 +180,7 @@ fn check_size(card: &ModelCard, smallest: usize) -> Result<(), Error> {
     }
     Err(Error::Config(format!(
         "images of {side}x{side} pixels are too small for {}\nhint: it takes {smallest}x{smallest} \
-         and larger, --size says which",
+         and larger; model.image_size says which",
         card.variant
     )))
 }
@@ -257,19 +206,32 @@ fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
     }
 }
 
-/// Tells runs apart that can't go on from each other's checkpoints. A run may go on for more epochs
-/// than it was to have.
+/// Tells runs apart that can't go on from each other's checkpoints. Where the images are does not
+/// matter, and a run may go on for more epochs than it was to have.
 fn identity(
     config: &Config,
     card: &ModelCard,
-    images: impl Iterator<Item = (String, usize)>,
-) -> String {
-    let mut config = config.clone();
-    (config.data.workers, config.data.cache_mib) = (0, 0);
-    (config.recipe.checkpoint_steps, config.recipe.epochs) = (0, 0);
-    let mut text = format!("{}\n{card:?}\n", config.to_toml());
+    images: &[(String, usize)],
+    earlier_root: Option<&str>,
+) -> RunId {
+    let here = config.data.path.clone().unwrap_or_default();
+    let relative = |name: &str| name.strip_prefix(&here).unwrap_or(name).to_owned();
+    let settings = config.clone().with_path(None).identity();
+    let ModelCard { variant, num_classes, in_channels, hidden, labels, preprocess, .. } = card;
+    let network = (variant, num_classes, in_channels, hidden, labels, preprocess);
+    let mut text = format!("{settings}{}\n", serde_json::json!(network));
     for (name, class) in images {
-        text += &format!("{name} {class}\n");
+        text += &format!("{} {class}\n", relative(name));
     }
-    format!("{:08x}-{}", crc32c::crc32c(text.as_bytes()), text.len())
+    let current = format!("v2-{:08x}-{}", crc32c::crc32c(text.as_bytes()), text.len());
+    RunId { current, earlier: earlier_identities(config, card, images, earlier_root) }
+}
+
+/// Where the images of a run were when it began, by the list of them in its folder.
+fn earlier_root<L>(config: &Config, dataset: &Dataset<L>, folder: &Path) -> Option<String> {
+    let first = dataset.train.first()?.source.name();
+    let below = first.strip_prefix(config.data.path.as_deref()?)?;
+    let mut list = csv::Reader::from_path(folder.join(IMAGES)).ok()?;
+    let row = list.records().next()?.ok()?;
+    row.get(0)?.strip_suffix(below).map(str::to_owned)
 }

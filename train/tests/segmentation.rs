@@ -11,9 +11,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
-use zoo_core::{ImageSegmenter, Preprocess};
-use zoo_record::{ModelCard, Origin};
-use zoo_train::{Config, Error, Masks, Run, Silent, train_segmenter};
+use zoo_core::{Background, ImageSegmenter, Preprocess};
+use zoo_record::{ModelCard, Origin, Record, Seen};
+use zoo_train::{
+    Batching, Budget, Config, Dataset, Error, Images, Run, Segmentation, Silent, Task, train,
+};
 
 /// Two convolutions.
 #[derive(Module, Debug)]
@@ -88,10 +90,13 @@ fn discs_are_found() {
     let data = TempDir::new().unwrap();
     discs(data.path(), 12);
     fs::write(data.path().join("images/alone.png"), "no image").unwrap();
-    let masks = Masks::open(data.path(), 0.25, 0).unwrap();
-    assert_eq!((masks.train.len(), masks.val.len()), (9, 3));
-    assert_eq!(masks.values, [0, 255]);
-    assert!(masks.warnings[0].contains("alone.png has no mask"));
+    let root = data.path().to_str().unwrap();
+    let mut dataset = Dataset::open_masks(root, 0.25, 0).unwrap();
+    assert_eq!((dataset.train.len(), dataset.val.len()), (9, 3));
+    assert_eq!(*dataset.val[0].label.values, [0, 255]);
+    assert_eq!(dataset.classes, ["0", "255"]);
+    assert!(dataset.warnings[0].contains("alone.png has no mask"));
+    dataset.compare(&Seen::default(), Background::None, 2, &mut Silent);
     let settings =
         ["data.task=segment", "recipe.epochs=10", "recipe.batch_size=3", "recipe.lr=0.03"];
     let layers: Vec<_> = settings.iter().map(|setting| Config::setting(setting).unwrap()).collect();
@@ -102,16 +107,49 @@ fn discs_are_found() {
         folder: out.path(),
         device: &device,
         others: &[],
-        engine_threads: None,
         resume: false,
         stop: &AtomicBool::new(false),
         observer: &mut Silent,
     };
-    let trained = train_segmenter(Tiny::new(&device), &card(), &masks, &config, &mut run).unwrap();
+    let trained =
+        train::<Segmentation<_>>(Tiny::new(&device), &card(), &dataset, &config, &mut run).unwrap();
     let evaluation = trained.evaluation.unwrap();
-    assert!(evaluation.mean_iou > 0.95 && evaluation.iou.len() == 2, "{evaluation:?}");
-    let best = trained.fitted.history[trained.fitted.best_epoch.unwrap() - 1].val_accuracy;
-    assert_eq!(best, Some(evaluation.mean_iou));
+    assert!(
+        evaluation.mean_iou > 0.95 && evaluation.classes.len() == 2,
+        "{:?}",
+        evaluation.classes
+    );
+    let best = &trained.fitted.history[trained.fitted.best_epoch.unwrap() - 1];
+    assert_eq!(best.val_mean_iou, Some(evaluation.mean_iou));
+    assert_eq!(best.val_accuracy, Some(evaluation.pixel_accuracy));
+
+    // The record knows its images, and says the same of those that it has not seen, however many
+    // are looked at at once.
+    let record = Record::open(&trained.model).unwrap();
+    let mut held_out = Dataset::open_masks_for(root, &record.card.labels).unwrap();
+    held_out.leave_out(&record.seen().unwrap(), 2, &mut Silent);
+    let names = |dataset: &Dataset<_>| {
+        let mut names: Vec<_> = dataset.val.iter().map(|sample| sample.source.name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&held_out), names(&dataset));
+    let model = record.load_into(Tiny::new(&device)).unwrap();
+    let images = Images::new(held_out.val, card().preprocess, &Budget::mib(0));
+    for engine in [false, true] {
+        let batching = Batching { batch_size: 2, workers: 2, engine };
+        let names = &held_out.classes;
+        let again =
+            Segmentation::evaluate(&model, &images, names, batching, &device, &mut Silent).unwrap();
+        assert_eq!(again.confusion, evaluation.confusion);
+        assert!((again.loss - evaluation.loss).abs() < 1e-5);
+    }
+
+    // The report shows masks side by side, and a score for each class.
+    let report = fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert_eq!(report.matches("alt=\"predicted mask\"").count(), 3);
+    assert!(report.contains("validation mean IoU") && report.contains("Pixel accuracy"));
+    assert!(!report.contains("{{"));
 }
 
 #[test]
@@ -120,6 +158,6 @@ fn photographs_are_no_masks() {
     discs(data.path(), 2);
     let photograph = RgbImage::from_fn(30, 24, |x, y| Rgb([(x * 8) as u8, (y * 10) as u8, 3]));
     photograph.save(data.path().join("masks/1.png")).unwrap();
-    let error = Masks::open(data.path(), 0.5, 0).unwrap_err();
+    let error = Dataset::open_masks(data.path().to_str().unwrap(), 0.5, 0).unwrap_err();
     assert!(matches!(&error, Error::Data(text) if text.contains("too many different values")));
 }

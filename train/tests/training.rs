@@ -17,8 +17,8 @@ use zoo_mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 use zoo_record::{ModelCard, Origin, Record};
 use zoo_resnet::ResNet;
 use zoo_train::{
-    CHECKPOINT, Config, Dataset, Error, Event, Fitted, MODEL, Observer, Run, Silent, Trained,
-    epochs_done, train,
+    CHECKPOINT, Classification, Config, Dataset, Error, Event, Fitted, MODEL, Observer, Run,
+    Silent, Trained, epochs_done, train,
 };
 
 const CLASSES: [&str; 3] = ["blau", "grün und rot", "赤"];
@@ -30,7 +30,7 @@ fn alone() -> MutexGuard<'static, ()> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Images whose class is their colour, with noise.
+/// Images whose class is their color, with noise.
 fn images(folder: &Path, per_class: u32) {
     for (class, name) in CLASSES.iter().enumerate() {
         let folder = folder.join(name);
@@ -122,6 +122,12 @@ const FULL: [&str; 14] = [
     "data.val_fraction=0.25",
 ];
 
+/// The images of a run.
+fn open(config: &Config) -> Result<Dataset, Error> {
+    let path = config.data.path.as_deref().expect("the tests name their data");
+    Dataset::open(path, config.data.val_fraction, config.seed)
+}
+
 /// Trains a MobileNetV2 in a folder.
 fn run_in(
     folder: &Path,
@@ -129,7 +135,7 @@ fn run_in(
     resume: bool,
     stop: &AtomicBool,
     observer: &mut dyn Observer,
-) -> Result<Trained, Error> {
+) -> Result<Trained<Classification<MobileNetV2>>, Error> {
     train_in(folder, mobilenet(&Device::flex()), config, resume, stop, observer)
 }
 
@@ -140,23 +146,15 @@ fn train_in<M: ImageClassifier>(
     resume: bool,
     stop: &AtomicBool,
     observer: &mut dyn Observer,
-) -> Result<Trained, Error> {
+) -> Result<Trained<Classification<M>>, Error> {
     let device = Device::flex();
-    let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
+    let dataset = open(config)?;
     let card = card("mobilenet_v2_w0_1", 32);
-    let mut run = Run {
-        folder,
-        device: &device,
-        others: &[],
-        engine_threads: Some(2),
-        resume,
-        stop,
-        observer,
-    };
-    train(model, &card, &dataset, config, &mut run)
+    let mut run = Run { folder, device: &device, others: &[], resume, stop, observer };
+    train::<Classification<_>>(model, &card, &dataset, config, &mut run)
 }
 
-fn run(folder: &Path, config: &Config) -> Trained {
+fn run(folder: &Path, config: &Config) -> Trained<Classification<MobileNetV2>> {
     run_in(folder, config, false, &AtomicBool::new(false), &mut Silent).unwrap()
 }
 
@@ -219,7 +217,10 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
 
     for (setting, expected) in [
         ("recipe.freeze_until=block", ["no part `block`", "blocks.0"]),
-        ("recipe.freeze_until=classifier", ["nothing is left to train", "hint: --freeze-until"]),
+        (
+            "recipe.freeze_until=classifier",
+            ["nothing is left to train", "hint: recipe.freeze_until"],
+        ),
     ] {
         let config = config(data.path(), &["recipe.do_fine_tuning=true", setting]);
         let stop = AtomicBool::new(false);
@@ -282,7 +283,7 @@ fn an_interrupted_run_comes_to_the_same_weights() {
         };
         assert!(sessions > 2, "{sessions}");
         assert_same(&saved(&resumed.model, &device), &expected_weights);
-        let losses = |trained: &Trained| {
+        let losses = |trained: &Trained<_>| {
             let history = trained.fitted.history.iter();
             history.map(|row| (row.step, row.train_loss, row.val_loss)).collect::<Vec<_>>()
         };
@@ -581,7 +582,8 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
     images(data.path(), 8);
     let config =
         config(data.path(), &["recipe.epochs=20", "preset=scratch", "recipe.batch_size=8"]);
-    let dataset = Dataset::open(&config.data.path, 0.25, 0).unwrap();
+    let path = config.data.path.as_deref().unwrap();
+    let dataset = Dataset::open(path, 0.25, 0).unwrap();
     let stop = AtomicBool::new(false);
     let out = TempDir::new().unwrap();
     let first = {
@@ -590,12 +592,12 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
             folder: out.path(),
             device: &device,
             others: &[],
-            engine_threads: None,
             resume: false,
             stop: &stop,
             observer: &mut Silent,
         };
-        train(model, &card("lenet5", 32), &dataset, &config, &mut run).unwrap()
+        let card = card("lenet5", 32);
+        train::<Classification<_>>(model, &card, &dataset, &config, &mut run).unwrap()
     };
     assert_eq!(first.evaluation.unwrap().top1, 1.0);
     let record = Record::open(&first.model).unwrap();
@@ -609,12 +611,11 @@ fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
         folder: again.path(),
         device: &device,
         others: &[],
-        engine_threads: None,
         resume: false,
         stop: &stop,
         observer: &mut Silent,
     };
-    let second = train(model, &card, &dataset, &config, &mut run).unwrap();
+    let second = train::<Classification<_>>(model, &card, &dataset, &config, &mut run).unwrap();
     assert!(second.fitted.history[0].train_accuracy > 0.9);
 }
 
@@ -635,19 +636,18 @@ fn several_devices_share_the_batches_of_a_step() {
         "data.val_fraction=0.25",
     ];
     let train_on = |config: &Config, others: &[Device]| {
-        let dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed);
+        let dataset = open(config).unwrap();
         let folder = TempDir::new().unwrap();
         let mut run = Run {
             folder: folder.path(),
             device: &device,
             others,
-            engine_threads: None,
             resume: false,
             stop: &AtomicBool::new(false),
             observer: &mut Silent,
         };
         let (model, card) = (mobilenet(&device), card("mobilenet_v2_w0_1", 32));
-        let trained = train(model, &card, &dataset.unwrap(), config, &mut run).unwrap();
+        let trained = train::<Classification<_>>(model, &card, &dataset, config, &mut run).unwrap();
         saved(&trained.model, &device)
     };
     let frozen = config(data.path(), &settings);
@@ -706,5 +706,5 @@ fn a_loss_that_can_not_come_from_learning_is_told_of() {
     let _ = train_in(out.path(), model, &config, false, &stop, &mut warnings);
     let of_loss = warnings.0.iter().filter(|text| text.contains("the loss is"));
     assert!(of_loss.clone().count() > 0, "{:?}", warnings.0);
-    assert!(of_loss.clone().all(|text| text.contains("hint: a lower learning rate (--lr)")));
+    assert!(of_loss.clone().all(|text| text.contains("hint: a lower learning rate (recipe.lr)")));
 }

@@ -4,6 +4,7 @@
 //! first. What the commands do is burn-zoo's; this program parses, shows progress and prints.
 
 mod commands;
+mod flags;
 mod lines;
 mod options;
 mod output;
@@ -101,7 +102,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "zoo: {error:#}");
+            let text = output::in_options(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "zoo: {text}");
             ExitCode::from(exit_code(&error))
         }
     }
@@ -137,6 +139,9 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
 
 /// 2 where the machine failed us, 1 where the input was unusable.
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(explained) = error.downcast_ref::<flags::Explained>() {
+        return explained.exit_code;
+    }
     let is_full = io_kinds(error)
         .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
     if is_full || error.chain().any(is_failure) { 2 } else { 1 }
@@ -153,24 +158,24 @@ fn is_failure(error: &(dyn std::error::Error + 'static)) -> bool {
         hub::Error::Import(error) => import(error),
         _ => false,
     };
+    let train = |error: &train::Error| match error {
+        train::Error::Diverged { .. } => true,
+        train::Error::Record(error) => record(error),
+        _ => false,
+    };
     if let Some(error) = error.downcast_ref::<burn_zoo::Error>() {
         return match error {
             burn_zoo::Error::Record(error) => record(error),
             burn_zoo::Error::Import(error) => import(error),
             burn_zoo::Error::Hub(error) => hub(error),
-            _ => false,
-        };
-    }
-    if let Some(error) = error.downcast_ref::<train::Error>() {
-        return match error {
-            train::Error::Diverged { .. } => true,
-            train::Error::Record(error) => record(error),
+            burn_zoo::Error::Train(error) => train(error),
             _ => false,
         };
     }
     error.downcast_ref().is_some_and(record)
         || error.downcast_ref().is_some_and(import)
         || error.downcast_ref().is_some_and(hub)
+        || error.downcast_ref().is_some_and(train)
 }
 
 /// What the system refused, on the way to an error.

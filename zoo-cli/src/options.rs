@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use anyhow::{bail, ensure};
 use burn::tensor::Device;
+use burn_zoo::record::is_record_file;
 use burn_zoo::{Backend, EMBEDDED, Error, Hub, Model, models, set_threads};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use crate::output::in_options;
 use crate::progress::Download;
 
 /// How results are printed.
@@ -39,9 +41,13 @@ impl ModelOptions {
     pub(crate) fn load(&self, device: &Device) -> anyhow::Result<Model> {
         let model = load(self.model.as_deref(), self.weights.as_deref(), device)?;
         if let Some(path) = &self.weights {
+            let what = match is_record_file(path)? {
+                true => format!("the record of {}", model.card().variant),
+                false => path.display().to_string(),
+            };
             ensure!(
                 model.card().has_classifier,
-                "{} has no classifier, only the layers before it\nhint: `zoo finetune --weights {0}` teaches it classes",
+                "{what} has no classifier, only the layers before it\nhint: `zoo finetune --weights {}` teaches it classes",
                 path.display()
             );
         }
@@ -67,7 +73,7 @@ pub(crate) fn load(
         }
     };
     for note in model.notes() {
-        eprintln!("note: {note}");
+        eprintln!("note: {}", in_options(note));
     }
     Ok(model)
 }

@@ -39,6 +39,21 @@ pub(crate) fn images(count: usize) -> String {
     format!("{count} image{}", if count == 1 { "" } else { "s" })
 }
 
+/// What the library says, with the program's options in place of the library's names for them.
+pub(crate) fn in_options(text: &str) -> String {
+    const OPTIONS: [(&str, &str); 8] = [
+        ("`variant`", "--variant NAME"),
+        ("`prefix`", "--key"),
+        ("`averaged`", "--ema"),
+        ("`backbone`", "--trunk"),
+        ("`activation`", "--activation"),
+        ("docs/models.md lists those that are", "`zoo weights list` shows those that are"),
+        ("open it with Model::open", "give it with --weights FILE"),
+        ("open another file with Model::open", "give another file with --weights FILE"),
+    ];
+    OPTIONS.iter().fold(text.to_owned(), |text, (name, option)| text.replace(name, option))
+}
+
 /// What an error says, for those who have a better hint.
 pub(crate) fn without_hint(error: &str) -> &str {
     error.split("\nhint: ").next().unwrap_or(error)

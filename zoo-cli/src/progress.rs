@@ -1,29 +1,27 @@
 //! What is shown on standard error while something takes long.
 
+use std::fmt::Write;
 use std::io::{IsTerminal, stderr};
 
 use burn_zoo::hub;
-use burn_zoo::train::{EpochRow, Event, Observer};
-use indicatif::{ProgressBar, ProgressStyle};
+use burn_zoo::train::{EpochRow, Event, Observer, duration};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use crate::flags::in_flags;
+use crate::output::{classes, images};
 
 /// Shows a run on standard error: bars on a terminal, and a line for each epoch.
 #[derive(Default)]
 pub(crate) struct Bars {
     bar: Option<ProgressBar>,
     epochs: usize,
-    /// Whether what is validated is the mean IoU, not the share of images that are right.
-    segments: bool,
 }
 
 impl Bars {
-    /// For a run that tells pixels apart.
-    pub(crate) fn of_segments() -> Self {
-        Self { segments: true, ..Self::default() }
-    }
-
     fn show(&mut self, length: usize, template: &str) {
         if stderr().is_terminal() {
             let style = ProgressStyle::with_template(template).expect("the template is valid");
+            let style = style.with_key("speed", speed).with_key("left", left);
             self.bar = Some(ProgressBar::new(length as u64).with_style(style));
         }
     }
@@ -36,16 +34,35 @@ impl Bars {
     }
 }
 
+/// Images in a second, once there are some.
+fn speed(state: &ProgressState, out: &mut dyn Write) {
+    if state.pos() > 0 {
+        let _ = write!(out, ", {:.0} images/s", state.per_sec());
+    }
+}
+
+/// How long it still takes, once that can be told.
+fn left(state: &ProgressState, out: &mut dyn Write) {
+    if state.pos() > 0 {
+        let _ = write!(out, ", {} left", duration(state.eta().as_secs_f64()));
+    }
+}
+
 impl Observer for Bars {
     fn on(&mut self, event: &Event<'_>) {
         match event {
-            Event::Warning(text) => self.line(&format!("zoo: {text}")),
+            Event::Warning(text) => self.line(&format!("zoo: {}", in_flags(text))),
+            Event::Start { classes: count, train, val, what } => self.line(&format!(
+                "{}, {} to train on, {val} to validate with; {what}",
+                classes(*count),
+                images(*train)
+            )),
             Event::Stage(name) => self.line(name),
             Event::Resume { epoch, epochs } => {
                 self.line(&format!("resuming at epoch {epoch}/{epochs}"));
             }
             Event::Pass { name, images } => {
-                let template = "{msg} {bar:30} {pos}/{len} images, {per_sec}, {eta} left";
+                let template = "{msg} {bar:30} {pos}/{len} images{speed}{left}";
                 self.show(*images, template);
                 if let Some(bar) = &self.bar {
                     bar.set_message((*name).to_owned());
@@ -63,7 +80,7 @@ impl Observer for Bars {
             }
             Event::Epoch { epoch, epochs, batches, done } => {
                 self.epochs = *epochs;
-                self.show(*batches, "{prefix} {bar:30} {pos}/{len}, {msg}, {eta} left");
+                self.show(*batches, "{prefix} {bar:30} {pos}/{len} batches{msg}{left}");
                 if let Some(bar) = &self.bar {
                     bar.set_prefix(format!("epoch {epoch}/{epochs}"));
                     bar.set_position(*done as u64);
@@ -76,7 +93,7 @@ impl Observer for Bars {
                     let speed = bar.per_sec() * *images as f64;
                     let percent = 100.0 * accuracy;
                     bar.set_message(format!(
-                        "loss {loss:.3}, {percent:.1} % right, {speed:.0} images/s"
+                        ", loss {loss:.3}, accuracy {percent:.1} %, {speed:.0} images/s"
                     ));
                 }
             }
@@ -84,27 +101,26 @@ impl Observer for Bars {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
-                eprintln!("{}", line(row, self.epochs, self.segments));
+                eprintln!("{}", line(row, self.epochs));
             }
         }
     }
 }
 
 /// An epoch in a line.
-fn line(row: &EpochRow, epochs: usize, segments: bool) -> String {
+fn line(row: &EpochRow, epochs: usize) -> String {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut text = format!(
-        "epoch {}/{epochs}: loss {:.3}, {:.1} % right",
+        "epoch {}/{epochs}: loss {:.3}, accuracy {}",
         row.epoch,
         row.train_loss,
-        100.0 * row.train_accuracy
+        percent(row.train_accuracy)
     );
     if let (Some(loss), Some(accuracy)) = (row.val_loss, row.val_accuracy) {
-        text += &format!("; validation: loss {loss:.3}, ");
-        text += &if segments {
-            format!("mean IoU {accuracy:.3}")
-        } else {
-            format!("{:.1} % right", 100.0 * accuracy)
-        };
+        text += &format!("; validation: loss {loss:.3}, accuracy {}", percent(accuracy));
+    }
+    if let Some(iou) = row.val_mean_iou {
+        text += &format!(", mean IoU {iou:.3}");
     }
     text + &format!("; {:.0} images/s", row.images_per_second)
 }

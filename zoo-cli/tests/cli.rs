@@ -361,7 +361,7 @@ fn forward_takes_and_gives_raw_tensors() {
         fs::write(folder.path().join(name), file).unwrap();
     };
     write("in.safetensors", vec![2, 1, 32, 32]);
-    write("colour.safetensors", vec![2, 3, 32, 32]);
+    write("color.safetensors", vec![2, 3, 32, 32]);
     write("tiny.safetensors", vec![2, 1, 3, 3]);
     let forward = |input: &str| {
         let arguments = ["forward", "lenet5", "--weights", &*checkpoint, "--input", input];
@@ -374,7 +374,7 @@ fn forward_takes_and_gives_raw_tensors() {
     assert_eq!(file.tensor("features").unwrap().shape(), [2, 16, 5, 5]);
     write("no_images.safetensors", vec![0, 1, 32, 32]);
     let bad =
-        ["colour.safetensors", "tiny.safetensors", "no_images.safetensors", "none.safetensors"];
+        ["color.safetensors", "tiny.safetensors", "no_images.safetensors", "none.safetensors"];
     for bad in bad {
         assert_eq!(forward(bad).code, 1, "{bad}");
     }

@@ -79,7 +79,7 @@ fn one_output(folder: &Path, name: &str, labels: &[&str]) -> impl Fn(&Path) -> f
             sha256: String::new(),
             layout: "torchvision".to_owned(),
             url: None,
-            licence: None,
+            license: None,
         },
     };
     Record::save(network.clone(), &card, Precision::Single, &folder.join(name)).unwrap();
@@ -308,7 +308,7 @@ fn drawings_in_transparency_are_seen_on_a_background() {
     let run = finetune(&["-o", "white", "--background", "white"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!run.stderr.contains("transparency"), "{}", run.stderr);
-    assert!(run.stdout.contains("100.0 % of 4 validation images are right"), "{}", run.stdout);
+    assert!(run.stdout.contains("validation accuracy 100.0 % on 4 images"), "{}", run.stdout);
     let config = fs::read_to_string(root.join("white/config.toml")).unwrap();
     assert!(config.contains("background = \"white\""), "{config}");
     // The record does the same without being told, also where it is trained further.

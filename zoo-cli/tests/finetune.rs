@@ -6,13 +6,13 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use image::{Rgb, RgbImage};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
 const CLASSES: [&str; 3] = ["Blaumeise", "grüner Frosch", "赤い花"];
 
-/// Images whose class is their colour, with noise.
+/// Images whose class is their color, with noise.
 fn images(folder: &Path, per_class: u32) {
     for (class, name) in CLASSES.iter().enumerate() {
         fs::create_dir_all(folder.join(name)).unwrap();
@@ -89,7 +89,7 @@ fn from_a_folder_to_a_record_that_knows_its_classes() {
     let output = zoo(root, &quick(&["data", "-o", "out"]));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
-    assert!(stderr.contains("data/empty has no images"), "{stderr}");
+    assert!(stderr.contains("ignored: no images in") && stderr.contains("data/empty"), "{stderr}");
     assert!(stderr.contains("3 classes, 24 images to train on, 6 to validate with"), "{stderr}");
     for name in ["model.bpk", "config.toml", "metrics.csv", "report.html", "images.csv"] {
         assert!(root.join("out").join(name).exists(), "{name}");
@@ -154,8 +154,22 @@ fn what_can_not_be_learned_from_is_refused() {
         (vec!["data", "--set", "augment.mixpu=1"], "did you mean `augment.mixup`?"),
         (vec!["data", "--freeze-until", "stages.9"], "no part `stages.9`"),
         (vec!["data", "-m", "lenet5", "--size", "2"], "too small"),
-        (vec!["data", "--optimizer", "sdg"], "unknown variant `sdg`"),
+        (
+            vec!["data", "--optimizer", "sdg"],
+            "no optimizer is called sdg; there are sgd, adam, adamw, rmsprop",
+        ),
         (vec!["fashion-mnist:data"], "train-images-idx3-ubyte"),
+        (vec!["data", "--lr", "-1"], "zoo: --lr must be above 0 and at most 1, not -1"),
+        (vec!["data", "--lr", "1000"], "zoo: --lr must be above 0 and at most 1, not 1000"),
+        (vec!["data", "--lr", "fast"], "zoo: --lr must be a number, not fast"),
+        (vec!["data", "--epochs", "0"], "zoo: --epochs must be at least 1, not 0"),
+        (vec!["data", "--size", "5000"], "zoo: --size must be from 1 to 4096, not 5000"),
+        (
+            vec!["data", "--set", "recipe.lr=-1"],
+            "zoo: recipe.lr must be above 0 and at most 1, not",
+        ),
+        (vec!["data", "--preset", "tiny"], "no preset is called tiny; there are linear, fine"),
+        (vec!["data", "--task", "detect"], "no task is called detect; there are classify, segment"),
     ] {
         let text = complaint(root, &quick(&arguments));
         assert!(text.contains(expected), "{arguments:?}: {text}");
@@ -313,6 +327,9 @@ fn a_finished_run_goes_on_for_more_epochs() {
     };
     assert_eq!(rates("out")[2..], rates("whole")[2..]);
 
+    // Each setting is explained where it is written.
+    assert!(config.contains("# Passes over the training images."), "{config}");
+
     // Fewer than there are can't be.
     let text = complaint(root, &["finetune", "--resume", "out", "--epochs", "3"]);
     assert!(text.contains("the run in out has 4 epochs already"), "{text}");
@@ -365,6 +382,91 @@ fn the_embedded_model_learns_new_classes() {
     assert!(text.contains("data-efficientnet_lite0/model.bpk"), "{text}");
     let config = fs::read_to_string(root.join("data-efficientnet_lite0/config.toml")).unwrap();
     assert!(config.contains("preset = \"linear\"") && config.contains("do_fine_tuning = false"));
+}
+
+/// Bright discs on dark ground, and masks of them.
+fn discs(folder: &Path, count: u32) {
+    for name in ["images", "masks"] {
+        fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    for number in 0..count {
+        let is_inside = |x: u32, y: u32| {
+            (x as i32 - 12 - number as i32 % 5).pow(2) + (y as i32 - 14).pow(2) < 50
+        };
+        let image = RgbImage::from_fn(32, 32, |x, y| {
+            let noise = ((x * 13 + y * 7 + number) % 40) as u8;
+            Rgb(if is_inside(x, y) { [200, noise, 30] } else { [20, noise, 90] })
+        });
+        let mask = GrayImage::from_fn(32, 32, |x, y| Luma([if is_inside(x, y) { 255 } else { 0 }]));
+        image.save(folder.join(format!("images/{number}.png"))).unwrap();
+        mask.save(folder.join(format!("masks/{number}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn pixels_are_told_apart_and_evaluated() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    discs(&root.join("data"), 6);
+    let settings = ["--size", "32", "--epochs", "1", "--batch-size", "2", "--val-fraction", "0.5"];
+    let arguments = [&["finetune", "data", "--task", "segment", "-o", "out"], &settings[..]];
+    let text = ok(root, &arguments.concat());
+    assert!(text.contains("validation mean IoU ") && text.contains(" on 3 images"), "{text}");
+    let report = fs::read_to_string(root.join("out/report.html")).unwrap();
+    assert_eq!(report.matches("alt=\"predicted mask\"").count(), 3);
+    let table = fs::read_to_string(root.join("out/metrics.csv")).unwrap();
+    assert!(table.lines().next().unwrap().contains("val_accuracy,val_mean_iou"), "{table}");
+
+    // What was trained on is left out, and the result is the run's.
+    let eval = ["eval", "data", "--weights", "out/model.bpk"];
+    let output = zoo(root, &[&eval[..], &["-f", "json", "--predictions", "p.csv"]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("3 of 6 images are left out"), "{stderr}");
+    let evaluation: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let iou = evaluation["mean_iou"].as_f64().unwrap();
+    assert!(text.contains(&format!("{iou:.3}")), "{text} {iou}");
+    assert_eq!(evaluation["classes"][1]["name"], "255");
+    assert_eq!(fs::read_to_string(root.join("p.csv")).unwrap().lines().count(), 4);
+    let text = ok(root, &[&eval[..], &["--confusion", "c.png"]].concat());
+    assert!(text.starts_with("3 images: mean IoU ") && text.contains("pixel accuracy"), "{text}");
+    assert!(image::open(root.join("c.png")).unwrap().width() > 120);
+    let csv = ok(root, &[&eval[..], &["-f", "csv"]].concat());
+    assert!(csv.starts_with("name,pixels,iou\n0,"), "{csv}");
+
+    // Masks of other classes are refused.
+    fs::write(root.join("data/masks/0.png"), fs::read(root.join("data/images/0.png")).unwrap())
+        .unwrap();
+    let text = complaint(root, &eval);
+    assert!(text.contains("the network knows the classes 0, 255"), "{text}");
+}
+
+#[test]
+fn a_run_of_an_earlier_program_goes_on() {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+            if path.is_dir() {
+                copy(&path, &to)
+            } else {
+                fs::write(to, fs::read(path).unwrap()).unwrap()
+            }
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/earlier");
+    copy(&fixtures.join("run"), &root.join("run"));
+    copy(&fixtures.join("photographs"), &root.join("photographs"));
+    let path = root.join("run/config.toml");
+    let data = format!("{:?}", root.join("photographs").display().to_string());
+    let config = fs::read_to_string(&path).unwrap().replace("\"/photographs\"", &data);
+    fs::write(&path, config).unwrap();
+    let output = zoo(root, &["finetune", "--resume", "run", "--epochs", "3"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("resuming at epoch 3/3"), "{stderr}");
+    let config = fs::read_to_string(&path).unwrap();
+    assert!(config.contains("color = 0.1") && config.contains("dropout = \"none\""), "{config}");
 }
 
 #[cfg(not(feature = "remote"))]

@@ -45,7 +45,7 @@ fn difference(said: &str) -> f32 {
 }
 
 #[test]
-fn every_exporters_form_is_recognised_and_agrees() {
+fn every_exporters_form_is_recognized_and_agrees() {
     for form in ["unfolded", "tensorflow", "half", "dynamo_external"] {
         let (code, said) = import(&fixture(&format!("lenet5.{form}.onnx")), &[]);
         assert_eq!(code, 0, "{form}: {said}");

@@ -56,6 +56,30 @@ pub enum Error {
     /// The network gives a class to each pixel, not to an image as a whole.
     #[error("{0} classifies each pixel, not an image as a whole")]
     NotAClassifier(String),
+    /// The network classifies images as a whole, not their pixels.
+    #[error("{0} names images, not pixels")]
+    NotASegmenter(String),
+    /// The settings do not say where the images are.
+    #[cfg(feature = "train")]
+    #[error("no images are named\nhint: set data.path")]
+    NoImages,
+    /// There is a run in the folder already.
+    #[cfg(feature = "train")]
+    #[error("there is a run in {0} already\nhint: resume it, or write to another folder")]
+    RunExists(PathBuf),
+    /// The run has more epochs than it is to have.
+    #[cfg(feature = "train")]
+    #[error("the run in {folder} has {done} epochs already\nhint: more epochs continue it")]
+    EpochsDone {
+        /// The run's folder.
+        folder: PathBuf,
+        /// The epochs that are done.
+        done: usize,
+    },
+    /// Training can't start or go on.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Train(#[from] zoo_train::Error),
     /// An image can't be read.
     #[error("cannot read {path}")]
     Read {

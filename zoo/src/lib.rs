@@ -40,6 +40,8 @@
 mod anatomy;
 mod device;
 mod error;
+#[cfg(feature = "train")]
+mod finetune;
 #[cfg(feature = "download")]
 pub mod hub;
 mod large;
@@ -52,6 +54,8 @@ pub use anatomy::{Anatomy, Part, anatomy};
 pub use device::remote;
 pub use device::{Backend, UnknownBackend, default_to_cpu, set_threads};
 pub use error::Error;
+#[cfg(feature = "train")]
+pub use finetune::{CONFIG, Finetuned, ensure_no_run};
 #[cfg(feature = "download")]
 pub use hub::Hub;
 pub use large::ensure_held;

@@ -5,7 +5,7 @@ use image::RgbImage;
 use zoo_core::{Preprocess, Variant, catch, decode::decode_over, fill_with_noise, parameters};
 use zoo_engine::{Outputs, Plan, Session};
 use zoo_models::{Config, Logits, Network, UnknownName, variant};
-use zoo_record::{ModelCard, Origin, Precision, Record, is_record_file};
+use zoo_record::{ModelCard, Origin, Precision, Record, Seen, is_record_file};
 
 use crate::device::largest_tensor;
 use crate::large::{too_large, without_large};
@@ -21,6 +21,8 @@ pub struct Model {
     /// The network on the processor, where the device does not hold all of it.
     whole: Option<Network>,
     card: ModelCard,
+    /// What the weights were trained on, where a record says so.
+    pub(crate) seen: Seen,
     notes: Vec<String>,
 }
 
@@ -137,7 +139,8 @@ impl Model {
         if card.has_auxiliary {
             network.attach_auxiliary(&loading);
         }
-        Ok(Self::new(record.load_into(network)?, card, device))
+        let seen = record.seen()?;
+        Ok(Self { seen, ..Self::new(record.load_into(network)?, card, device) })
     }
 
     /// A network with fresh weights, to train from nothing; with the usual number of classes where none is given.
@@ -185,7 +188,8 @@ impl Model {
             }
             None => (network, None),
         };
-        Self { session: Session::new(held, device), whole, card, notes }
+        let session = Session::new(held, device);
+        Self { session, whole, card, seen: Seen::default(), notes }
     }
 
     /// The network, a Burn module.
@@ -216,6 +220,11 @@ impl Model {
     /// How images are prepared for the network.
     pub fn preprocess(&self) -> &Preprocess {
         &self.card.preprocess
+    }
+
+    /// The images that the weights were trained on, as far as their record says: to leave them out of an evaluation.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// What is to be known about how the weights were read and where they compute, as sentences.

@@ -4,7 +4,7 @@
 //! cargo run --release --example your_model
 //! ```
 //!
-//! In this workspace Burn's Flex is built without optimisation (`docs/decisions/0002-build-time.md`), so the
+//! In this workspace Burn's Flex is built without optimization (`docs/decisions/0002-build-time.md`), so the
 //! times printed here flatter the plan; compare them in a project of your own.
 
 use std::time::{Duration, Instant};

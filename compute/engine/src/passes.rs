@@ -26,7 +26,7 @@ pub(crate) fn run(graph: &mut Graph) -> usize {
     bias::add(graph);
     affine::of_batch_norm(graph);
     dead::remove(graph);
-    activation::recognise(graph);
+    activation::recognize(graph);
     affine::fold(graph);
     activation::fuse(graph);
     residual::fuse(graph);

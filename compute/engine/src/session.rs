@@ -22,8 +22,8 @@ pub struct Session<M> {
 enum Engine {
     /// The plans by what they compute and the images' shape.
     Plans(HashMap<(&'static str, [usize; 4]), Plan>),
-    /// The engine does not run on this device.
-    OtherDevice,
+    /// The engine does not run on this device, or is not wanted.
+    Unused,
     /// The engine lacks a kernel.
     Lacking(Error),
 }
@@ -33,10 +33,16 @@ impl<M: Module> Session<M> {
     pub fn new(module: M, device: &Device) -> Self {
         let engine = match is_processor(device) {
             true => Engine::Plans(HashMap::new()),
-            false => Engine::OtherDevice,
+            false => Engine::Unused,
         };
         let module = module.valid().to_device(device);
         Self { module, device: device.clone(), threads: default_threads(), engine }
+    }
+
+    /// The same without the engine: Burn's kernels run the module everywhere, to compare both.
+    #[must_use]
+    pub fn without_engine(self) -> Self {
+        Self { engine: Engine::Unused, ..self }
     }
 
     /// The module.
@@ -91,6 +97,26 @@ impl<M: Module> Session<M> {
         }
         let images = Tensor::from_data(TensorData::new(images, shape), &self.device);
         forward(&self.module, images).data()
+    }
+
+    /// The same for one output, as a tensor on the session's device.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_tensor<const D: usize>(
+        &mut self,
+        name: &'static str,
+        images: Vec<f32>,
+        shape: [usize; 4],
+        forward: impl Fn(&M, Tensor<4>) -> Tensor<D>,
+    ) -> Tensor<D> {
+        if self.plan(name, shape, &forward).is_some() {
+            let output = self.run(name, images, shape, forward).remove(0);
+            return Tensor::from_data(output, &self.device);
+        }
+        let images = Tensor::from_data(TensorData::new(images, shape), &self.device);
+        forward(&self.module, images)
     }
 
     /// The plan for images of a shape, which is compiled where it is new; none where Burn runs the module.

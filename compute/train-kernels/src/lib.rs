@@ -13,7 +13,7 @@
 //! - [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool2d`].
 //! - [`scale`]: channels by factors, as in squeeze-and-excitation; [`cat`] and
 //!   [`channel_shuffle`]: channels in another order.
-//! - [`step`]: what an optimiser does with weights, in one pass; [`sum_of_squares`] and
+//! - [`step`]: what an optimizer does with weights, in one pass; [`sum_of_squares`] and
 //!   [`multiply`] to clip gradients.
 //!
 //! No sum depends on the number of threads, so that a run comes to the same weights everywhere.

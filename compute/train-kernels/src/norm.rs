@@ -10,7 +10,7 @@ use crate::scratch::zeros;
 use crate::vectorized::{total, vectorized};
 use zoo_simd::LANES;
 
-/// What a channel's numbers are normalised by.
+/// What a channel's numbers are normalized by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Channel {
     pub(crate) mean: f32,
@@ -133,7 +133,7 @@ fn add([a, b]: [f64; 2], [c, d]: [f64; 2]) -> [f64; 2] {
     [a + c, b + d]
 }
 
-/// Normalises and activates.
+/// Normalizes and activates.
 pub(crate) fn forward(
     shape: Shape,
     x: &[f32],

@@ -1,11 +1,11 @@
-//! What optimisers do with weights, in one pass over them.
+//! What optimizers do with weights, in one pass over them.
 
 use rayon::prelude::*;
 
 use crate::vectorized::{total, vectorized};
 use zoo_simd::LANES;
 
-/// One step of an optimiser for weights `w` with a gradient `g`, as Burn's take it.
+/// One step of an optimizer for weights `w` with a gradient `g`, as Burn's take it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// What is done with the gradient.

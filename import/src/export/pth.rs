@@ -79,7 +79,7 @@ fn pickle(tensors: &[Tensor]) -> Vec<u8> {
     out.0
 }
 
-/// How many elements lie between neighbours along each dimension.
+/// How many elements lie between neighbors along each dimension.
 fn strides(shape: &[usize]) -> Vec<usize> {
     (1..=shape.len()).map(|inner| shape[inner..].iter().product()).collect()
 }

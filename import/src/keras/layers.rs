@@ -4,7 +4,7 @@ use burn::store::bridge;
 use burn::store::burn_pack::{self, Tensor};
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 use hdf5_reader::Dataset;
-use zoo_core::Colour;
+use zoo_core::Color;
 
 use super::Normalization;
 use crate::onnx::permute;
@@ -239,8 +239,8 @@ impl Layer {
             variance.iter().zip(EFFICIENTNET_STD).all(|(found, std)| (found - std).abs() < 1e-4);
         let std = variance.map(|variance| if is_deviation { variance } else { variance.sqrt() });
         let is_scale = |std: &f32| *std > 0.0 && std.is_finite();
-        let colour = Colour::Rgb;
-        Ok(std.iter().all(is_scale).then_some(Normalization { mean, std, colour }))
+        let color = Color::Rgb;
+        Ok(std.iter().all(is_scale).then_some(Normalization { mean, std, color }))
     }
 }
 
@@ -283,7 +283,7 @@ impl Weight {
         let shape = Shape::from(self.dims.clone());
         let values: Vec<f32> = self.data(self.bytes()?, shape)?.iter::<f32>().collect();
         Ok(match *values {
-            [grey] => Some([grey; 3]),
+            [gray] => Some([gray; 3]),
             [red, green, blue] => Some([red, green, blue]),
             _ => None,
         })

@@ -305,8 +305,8 @@ impl Builder<'_> {
             return Err(refusal(layer.own_name(), what));
         };
         let std = variance.into_iter().map(|variance| variance.sqrt().max(1e-7)).collect();
-        let centred = self.by(layer, "Sub", x, mean);
-        Ok(self.by(layer, "Div", centred, std))
+        let centered = self.by(layer, "Sub", x, mean);
+        Ok(self.by(layer, "Div", centered, std))
     }
 
     /// One channel of a map, or all of them in the opposite order.

@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
                 return Err(unsupported(
                     self.path,
                     "a Keras file with weights that are no floating-point numbers",
-                    "save the network as it was before it was quantised",
+                    "save the network as it was before it was quantized",
                 ));
             }
         };

@@ -8,7 +8,7 @@ use super::layers::{Feed, Layers};
 
 /// Finds for each layer of `ours` the one of `theirs` that does the same.
 ///
-/// Layers are coloured by their forms, then again and again by the colours around them, as in
+/// Layers are colored by their forms, then again and again by the colors around them, as in
 /// the Weisfeiler-Leman test, until that tells no more of them apart; those that are still alike
 /// are paired in the order of computation, one pair at a time, and that is spread in turn.
 ///
@@ -17,8 +17,8 @@ use super::layers::{Feed, Layers};
 pub(super) fn align<A, B>(ours: &Layers<A>, theirs: &Layers<B>) -> Option<(Detail, Vec<usize>)> {
     let details = [Detail::Offsets, Detail::Feeds, Detail::Forms];
     details.into_iter().find_map(|detail| {
-        let ours = Colours::new(ours, detail);
-        let theirs = Colours::new(theirs, detail);
+        let ours = Colors::new(ours, detail);
+        let theirs = Colors::new(theirs, detail);
         Some((detail, pair(ours, theirs)?))
     })
 }
@@ -35,24 +35,24 @@ pub(super) enum Detail {
 }
 
 /// The layers of a network by what they look like.
-struct Colours {
-    colours: Vec<u64>,
+struct Colors {
+    colors: Vec<u64>,
     /// What feeds each layer, and with which number of channels before it.
     feeds: Vec<Vec<(usize, i64)>>,
     /// What each layer feeds.
     fed: Vec<Vec<(usize, i64)>>,
 }
 
-impl Colours {
+impl Colors {
     fn new<W>(layers: &Layers<W>, detail: Detail) -> Self {
         let count = layers.layers.len();
         let offset = |feed: &Feed| if detail == Detail::Offsets { feed.offset } else { 0 };
-        let mut colours = Vec::with_capacity(count);
+        let mut colors = Vec::with_capacity(count);
         let mut feeds = vec![Vec::new(); count];
         let mut fed = vec![Vec::new(); count];
         for (index, layer) in layers.layers.iter().enumerate() {
             if detail == Detail::Forms {
-                colours.push(hash(&layer.form));
+                colors.push(hash(&layer.form));
                 continue;
             }
             for feed in &layer.feeds {
@@ -64,43 +64,43 @@ impl Colours {
             let is_first = layer.feeds.iter().any(|feed| feed.from.is_none());
             let ends: BTreeSet<i64> =
                 layers.last.iter().filter(|feed| feed.from == Some(index)).map(offset).collect();
-            colours.push(hash(&(&layer.form, is_first, ends)));
+            colors.push(hash(&(&layer.form, is_first, ends)));
         }
         for list in feeds.iter_mut().chain(&mut fed) {
             list.sort_unstable();
             list.dedup();
         }
-        Self { colours, feeds, fed }
+        Self { colors, feeds, fed }
     }
 
-    /// Spreads the colours one layer further.
+    /// Spreads the colors one layer further.
     fn spread(&mut self) {
         let around = |links: &[(usize, i64)]| {
             let mut around: Vec<(u64, i64)> =
-                links.iter().map(|&(other, offset)| (self.colours[other], offset)).collect();
+                links.iter().map(|&(other, offset)| (self.colors[other], offset)).collect();
             around.sort_unstable();
             around
         };
-        self.colours = (0..self.colours.len())
+        self.colors = (0..self.colors.len())
             .map(|index| {
-                hash(&(self.colours[index], around(&self.feeds[index]), around(&self.fed[index])))
+                hash(&(self.colors[index], around(&self.feeds[index]), around(&self.fed[index])))
             })
             .collect();
     }
 
-    /// The layers of each colour.
+    /// The layers of each color.
     fn classes(&self) -> BTreeMap<u64, Vec<usize>> {
         let mut classes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-        for (index, &colour) in self.colours.iter().enumerate() {
-            classes.entry(colour).or_default().push(index);
+        for (index, &color) in self.colors.iter().enumerate() {
+            classes.entry(color).or_default().push(index);
         }
         classes
     }
 }
 
-/// Pairs the layers of equal colours, if both networks have as many of each.
-fn pair(mut ours: Colours, mut theirs: Colours) -> Option<Vec<usize>> {
-    if ours.colours.len() != theirs.colours.len() {
+/// Pairs the layers of equal colors, if both networks have as many of each.
+fn pair(mut ours: Colors, mut theirs: Colors) -> Option<Vec<usize>> {
+    if ours.colors.len() != theirs.colors.len() {
         return None;
     }
     let mut number = 0;
@@ -118,7 +118,7 @@ fn pair(mut ours: Colours, mut theirs: Colours) -> Option<Vec<usize>> {
         }
         let their_classes = theirs.classes();
         let sizes = |classes: &BTreeMap<u64, Vec<usize>>| -> Vec<(u64, usize)> {
-            classes.iter().map(|(&colour, members)| (colour, members.len())).collect()
+            classes.iter().map(|(&color, members)| (color, members.len())).collect()
         };
         if sizes(&classes) != sizes(&their_classes) {
             return None;
@@ -126,15 +126,15 @@ fn pair(mut ours: Colours, mut theirs: Colours) -> Option<Vec<usize>> {
         // Of those that are alike, the first in the order of computation are made unique.
         let alike = classes.iter().filter(|(_, members)| members.len() > 1);
         match alike.min_by_key(|(_, members)| members[0]) {
-            Some((colour, members)) => {
+            Some((color, members)) => {
                 number += 1;
-                ours.colours[members[0]] = hash(&("one", number));
-                theirs.colours[their_classes[colour][0]] = hash(&("one", number));
+                ours.colors[members[0]] = hash(&("one", number));
+                theirs.colors[their_classes[color][0]] = hash(&("one", number));
             }
             None => {
-                let mut pairs = vec![0; ours.colours.len()];
-                for (colour, members) in classes {
-                    pairs[members[0]] = their_classes[&colour][0];
+                let mut pairs = vec![0; ours.colors.len()];
+                for (color, members) in classes {
+                    pairs[members[0]] = their_classes[&color][0];
                 }
                 return Some(pairs);
             }

@@ -9,7 +9,7 @@ use burn::store::bridge;
 use burn::store::burn_pack::{self, Tensor};
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 
-use super::graph::Node;
+use super::node::Node;
 use super::proto;
 
 /// A tensor of the graph: an initializer, or the value of a Constant node.

@@ -10,7 +10,8 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::constant::Constant;
-use super::graph::{self, Graph, Node};
+use super::graph::{self, Graph};
+use super::node::Node;
 
 mod algebra;
 mod arrange;

@@ -1,4 +1,4 @@
-//! Operators that ONNX Runtime makes of several when it optimises a graph.
+//! Operators that ONNX Runtime makes of several when it optimizes a graph.
 
 use prost::bytes::Bytes;
 

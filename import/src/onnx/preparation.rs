@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::{Tensor, TensorData};
-use zoo_core::{Colour, Preprocess};
+use zoo_core::{Color, Preprocess};
 
 use super::constant::Constant;
-use super::graph::{Graph, Node, axis};
+use super::graph::{Graph, axis};
+use super::node::Node;
 use crate::Normalization;
 
 /// Arithmetic with a number for each channel, which a graph begins with.
@@ -69,10 +70,10 @@ impl Preparation {
         let [(input, shape)] = inputs else {
             return None;
         };
-        let is_colour = |dim: &Option<usize>| matches!(dim, Some(1 | 3));
+        let is_color = |dim: &Option<usize>| matches!(dim, Some(1 | 3));
         let (axis, count) = match shape.as_slice() {
-            [_, channels, _, _] if is_colour(channels) => (1, (*channels)?),
-            [_, _, _, channels] if is_colour(channels) => (3, (*channels)?),
+            [_, channels, _, _] if is_color(channels) => (1, (*channels)?),
+            [_, _, _, channels] if is_color(channels) => (3, (*channels)?),
             _ => return None,
         };
         let channel = |source| Channel { source, factor: 1.0, shift: 0.0 };
@@ -141,12 +142,12 @@ impl Preparation {
         // Only as blue, green and red are these the means of photographs.
         let is_caffe = is_same((mean, std), CAFFE) && self.channels.len() == 3;
         let is_reversed = self.channels.first().is_some_and(|channel| channel.source == 2);
-        let colour = match self.channels.len() {
-            1 => Colour::Grey,
-            _ if is_reversed || is_caffe => Colour::Bgr,
-            _ => Colour::Rgb,
+        let color = match self.channels.len() {
+            1 => Color::Gray,
+            _ if is_reversed || is_caffe => Color::Bgr,
+            _ => Color::Rgb,
         };
-        Normalization { mean, std, colour }
+        Normalization { mean, std, color }
     }
 
     /// The whole of a preparation before the graph and this one.
@@ -417,10 +418,10 @@ mod tests {
         Node::new(output, operator, inputs, output)
     }
 
-    fn assert_is(found: Option<Normalization>, mean: [f32; 3], std: [f32; 3], colour: Colour) {
+    fn assert_is(found: Option<Normalization>, mean: [f32; 3], std: [f32; 3], color: Color) {
         let found = found.expect("the images are prepared");
         assert!(is_same((found.mean, found.std), (mean, std)), "{found:?}");
-        assert_eq!(found.colour, colour);
+        assert_eq!(found.color, color);
     }
 
     const MEAN: [f32; 3] = Preprocess::IMAGENET.mean;
@@ -449,27 +450,27 @@ mod tests {
         // From 0 to 1.
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &MEAN, around), ("std", &STD, around)];
-        assert_is(found(nodes(), constants), MEAN, STD, Colour::Rgb);
+        assert_is(found(nodes(), constants), MEAN, STD, Color::Rgb);
         // From 0 to 255.
         let (mean, std) = (MEAN.map(|mean| mean * 255.0), STD.map(|std| std * 255.0));
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &mean, around), ("std", &std, around)];
-        assert_is(found(nodes(), constants), MEAN, STD, Colour::Rgb);
+        assert_is(found(nodes(), constants), MEAN, STD, Color::Rgb);
         // Somebody's own.
         let (mean, std) = ([0.41, 0.4, 0.37], [0.3, 0.31, 0.32]);
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &mean, around), ("std", &std, around)];
-        assert_is(found(nodes(), constants), mean, std, Colour::Rgb);
+        assert_is(found(nodes(), constants), mean, std, Color::Rgb);
         // From -1 to 1, as networks of others' recipe are given.
         let (mean, std) = (MEAN.map(|mean| 2.0 * mean - 1.0), STD.map(|std| 2.0 * std));
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &mean, around), ("std", &std, around)];
-        assert_is(found(nodes(), constants), MEAN, STD, Colour::Rgb);
+        assert_is(found(nodes(), constants), MEAN, STD, Color::Rgb);
         // Caffe's means are those of blue, green and red.
         let mean: &[f32] = &[103.939, 116.779, 123.68];
         let nodes = vec![node("Sub", &["x", "mean"], "y")];
         let found = found(nodes, &[("mean", mean, around)]);
-        assert_is(found, CAFFE.0, CAFFE.1, Colour::Bgr);
+        assert_is(found, CAFFE.0, CAFFE.1, Color::Bgr);
     }
 
     #[test]
@@ -479,11 +480,11 @@ mod tests {
             let shape = vec![None, None, None, Some(3)];
             of(nodes, &[("by", &[by], &[]), ("shift", &[shift], &[1])], shape)
         };
-        assert_is(scale(1.0 / 255.0, 0.0), [0.0; 3], [1.0; 3], Colour::Rgb);
-        assert_is(scale(1.0 / 127.5, -1.0), [0.5; 3], [0.5; 3], Colour::Rgb);
-        assert_is(scale(2.0, -1.0), [0.5; 3], [0.5; 3], Colour::Rgb);
+        assert_is(scale(1.0 / 255.0, 0.0), [0.0; 3], [1.0; 3], Color::Rgb);
+        assert_is(scale(1.0 / 127.5, -1.0), [0.5; 3], [0.5; 3], Color::Rgb);
+        assert_is(scale(2.0, -1.0), [0.5; 3], [0.5; 3], Color::Rgb);
         // What was brought to -1 to 1 before is turned back.
-        assert_is(scale(0.5, 0.5), [0.0; 3], [1.0; 3], Colour::Rgb);
+        assert_is(scale(0.5, 0.5), [0.0; 3], [1.0; 3], Color::Rgb);
     }
 
     #[test]
@@ -497,7 +498,7 @@ mod tests {
             ("variance", &[3600.0; 3], &[3]),
         ];
         let mean = [120.0, 110.0, 100.0].map(|mean: f32| mean / 255.0);
-        assert_is(found(nodes, &constants), mean, [60.0 / 255.0; 3], Colour::Rgb);
+        assert_is(found(nodes, &constants), mean, [60.0 / 255.0; 3], Color::Rgb);
     }
 
     /// As torchvision's Inception turns ImageNet's mean and deviation into those of TensorFlow.
@@ -541,7 +542,7 @@ mod tests {
         let shape = vec![Some(1), Some(3), None, None];
         let found = Preparation::of(&nodes, &constants, &[("x".to_owned(), shape)]);
         let preparation = found.expect("the images are prepared");
-        assert_eq!(preparation.normalization().colour, Colour::Bgr);
+        assert_eq!(preparation.normalization().color, Color::Bgr);
         let sources: Vec<usize> = preparation.channels.iter().map(|one| one.source).collect();
         assert_eq!(sources, [2, 1, 0]);
     }

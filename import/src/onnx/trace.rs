@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::constant::Constant;
-use super::graph::{Graph, Node, axis};
+use super::graph::{Graph, axis};
 use super::layers::{Flow, Form, Kind, Layers, Tracer};
+use super::node::Node;
 
 /// The weights of a layer as a graph has them.
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ pub(super) struct Contents {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unsupported {
     /// Integers, with scales elsewhere.
-    Quantised,
+    Quantized,
     /// Values with their places.
     Sparse,
     /// Numbers of a type that has no counterpart, in PyTorch's words.
@@ -305,7 +305,7 @@ impl Walk<'_> {
                 self.array_of(*shape, *dtype, is_fortran, *bytes).unwrap_or(Rebuilt::Nothing)
             }
             (name, _) if name.starts_with("torch._utils._rebuild_qtensor") => {
-                Rebuilt::Unsupported(Unsupported::Quantised)
+                Rebuilt::Unsupported(Unsupported::Quantized)
             }
             (name, _) if name.starts_with("torch._utils._rebuild_sparse") => {
                 Rebuilt::Unsupported(Unsupported::Sparse)
@@ -482,7 +482,7 @@ pub(super) fn dtype_of(name: &str) -> Result<DType, Option<Unsupported>> {
         "uint64" => DType::U64,
         "Bool" | "bool" => DType::Bool(BoolStore::Native),
         name if name.starts_with("Q") || name.starts_with("q") => {
-            return Err(Some(Unsupported::Quantised));
+            return Err(Some(Unsupported::Quantized));
         }
         name if name.to_lowercase().starts_with("complex") => return Err(None),
         name => return Err(Some(Unsupported::Numbers(name.to_owned()))),

@@ -17,7 +17,7 @@
 //! | `classifier` | `[N, num_classes]`            | layer 8                    |
 //!
 //! As in torchvision and much as in the later report, the paper's two halves, each on a card of
-//! its own, are one network with fewer filters, and responses are not normalised. Images of
+//! its own, are one network with fewer filters, and responses are not normalized. Images of
 //! other sizes are averaged to the same 6×6 places.
 
 use burn::config::Config;

@@ -61,7 +61,7 @@ const MAX_ASPECT: u32 = 200;
 
 /// Decodes an image file.
 ///
-/// Greyscale is repeated over the channels, transparency is dropped, 16 bits are rounded to 8,
+/// Grayscale is repeated over the channels, transparency is dropped, 16 bits are rounded to 8,
 /// palettes and CMYK are resolved, and the orientation that a camera noted in EXIF is applied.
 ///
 /// # Errors
@@ -263,11 +263,11 @@ impl Taps {
             stride,
         };
         for (position, weights) in taps.weights.chunks_exact_mut(stride).enumerate() {
-            let centre = (position as f64 + 0.5) * scale;
-            let start = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(source as usize);
+            let center = (position as f64 + 0.5) * scale;
+            let start = (center - support + 0.5).max(0.0) as usize;
+            let end = ((center + support + 0.5) as usize).min(source as usize);
             let values: Vec<f64> =
-                (start..end).map(|x| filter.weight((x as f64 - centre + 0.5) * shrink)).collect();
+                (start..end).map(|x| filter.weight((x as f64 - center + 0.5) * shrink)).collect();
             let total: f64 = values.iter().sum();
             for (weight, value) in weights.iter_mut().zip(&values) {
                 *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;

@@ -1,7 +1,8 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::deepened::TAIL;
-use crate::{Parameter, Preprocess};
+use crate::{LayerKind, Parameter, Preprocess};
 
 /// How a family of checkpoints spells the parameters of an architecture.
 ///
@@ -9,10 +10,16 @@ use crate::{Parameter, Preprocess};
 /// segments, from the front; the segments behind it are carried over. The first rule that
 /// matches wins. In a pattern `{b}` captures one segment. In a template
 ///
-/// - `{b}` puts it back, `{b+1}` adds to a number that was captured, `{b+a}` makes it a letter,
-///   `a` for 0,
+/// - `{b}` puts it back. `{b+1}` adds to a number that was captured, and `{b+a}` makes it a letter,
+///   `a` for 0. `{2b+s}` is twice the one and once the other.
 /// - `{#}` counts: 0 for the first combination of captures met in module order, then 1, …; it
-///   flattens stages of blocks into one list. `{#+1}` counts from 1.
+///   flattens stages of blocks into one list, and is a number in `{#+1}` or `{2#+s}`.
+/// - `{b:s}` and `{b:i}` go the other way: the stage that block `b` of a list is in, and its place
+///   there, by the [`depths`](Self::depths) of the stages.
+/// - `[conv|bn]` is for a convolution with BatchNorm behind it, one rule for both: the pattern is
+///   that of the whole layer, and the first is put in for `conv`, the second for `norm`.
+/// - `<unit>` is what [`modules`](Self::modules) has for the module that `@` stands for at the
+///   beginning of the pattern.
 ///
 /// The layers that a [`Deepened`](crate::Deepened) network has behind its own keep their paths.
 ///
@@ -23,8 +30,8 @@ use crate::{Parameter, Preprocess};
 /// const TORCHVISION: KeyLayout = KeyLayout {
 ///     name: "torchvision",
 ///     rules: &[
-///         ("stem.conv", "features.0.0"),
-///         ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
+///         ("stem", "features.0.[0|1]"),
+///         ("blocks.{b}.expand", "features.{b+1}.conv.0.[0|1]"),
 ///     ],
 ///     ..KeyLayout::EMPTY
 /// };
@@ -35,6 +42,11 @@ pub struct KeyLayout {
     pub name: &'static str,
     /// Path pattern → key template.
     pub rules: &'static [(&'static str, &'static str)],
+    /// Blocks of each stage, where keys count them by stage and the network does not.
+    pub depths: &'static [usize],
+    /// Modules that are spelled alike inside: the pattern of each, and the texts for its rules'
+    /// templates by name.
+    pub modules: &'static [(&'static str, Texts)],
     /// Beginnings of keys, in whole segments, and what stands in their place: for those who
     /// took a spelling over and changed little.
     pub renamed: &'static [(&'static str, &'static str)],
@@ -48,11 +60,16 @@ pub struct KeyLayout {
     pub file_prefix: &'static str,
 }
 
+/// Texts by name.
+pub type Texts = &'static [(&'static str, &'static str)];
+
 impl KeyLayout {
     /// No rules; layouts start from it with `..KeyLayout::EMPTY`.
     pub const EMPTY: Self = Self {
         name: "",
         rules: &[],
+        depths: &[],
+        modules: &[],
         renamed: &[],
         optional: &[],
         preprocess: None,
@@ -90,25 +107,60 @@ impl KeyLayout {
         if path.first() == Some(&TAIL) {
             return Some(parameter.path.clone());
         }
-        let (captures, rest, template) = self.rules.iter().find_map(|(pattern, template)| {
-            let (captures, rest) = match_prefix(pattern, &path)?;
-            Some((captures, rest, template))
-        })?;
+        let Match { captures, rest, template } = self
+            .rules
+            .iter()
+            .find_map(|(pattern, template)| self.apply(pattern, template, &path))?;
 
-        let mut key = fill(template, &captures, || {
+        let mut key = fill(&template, &captures, self.depths, || {
             let next = ordinals.len();
             let values = captures.iter().map(|(_, value)| *value).collect();
             *ordinals.entry(values).or_insert(next)
         });
         for segment in rest {
             key.push('.');
-            key.push_str(match (parameter.layer.as_str(), *segment) {
-                ("BatchNorm", "gamma") => "weight",
-                ("BatchNorm", "beta") => "bias",
+            key.push_str(match (&parameter.layer, *segment) {
+                (LayerKind::BatchNorm, "gamma") => "weight",
+                (LayerKind::BatchNorm, "beta") => "bias",
                 (_, other) => other,
             });
         }
         Some(self.rename(key))
+    }
+
+    /// A rule on a path, if it speaks of it.
+    fn apply<'a, 'p>(
+        &self,
+        pattern: &'static str,
+        template: &'static str,
+        path: &'a [&'p str],
+    ) -> Option<Match<'a, 'p>> {
+        let (captures, rest, template) = match pattern.strip_prefix("@.") {
+            None => {
+                let (captures, rest) = match_prefix(pattern, path)?;
+                (captures, rest, Cow::Borrowed(template))
+            }
+            Some(pattern) => self.modules.iter().find_map(|(module, texts)| {
+                let (mut captures, rest) = match_prefix(module, path)?;
+                let (more, rest) = match_prefix(pattern, rest)?;
+                captures.extend(more);
+                let put_in = |template: String, (name, text): &(&str, &str)| {
+                    template.replace(&format!("<{name}>"), text)
+                };
+                Some((captures, rest, texts.iter().fold(template.to_owned(), put_in).into()))
+            })?,
+        };
+        let Some((before, choice)) = template.split_once('[') else {
+            return Some(Match { captures, rest, template });
+        };
+        let (conv, choice) = choice.split_once('|').expect("there is a choice between two");
+        let (norm, after) = choice.split_once(']').expect("a bracket is closed");
+        let (chosen, rest) = match rest.split_first()? {
+            (&"conv", rest) => (conv, rest),
+            (&"norm", rest) => (norm, rest),
+            _ => return None,
+        };
+        Some(Match { captures, rest, template: format!("{before}{chosen}{after}").into() })
     }
 
     fn rename(&self, key: String) -> String {
@@ -118,6 +170,13 @@ impl KeyLayout {
         });
         renamed.unwrap_or(key)
     }
+}
+
+/// What a rule makes of a path: the segments that it captured, those that it left, and the template.
+struct Match<'a, 'p> {
+    captures: Captures<'p>,
+    rest: &'a [&'p str],
+    template: Cow<'static, str>,
 }
 
 type Captures<'a> = Vec<(&'static str, &'a str)>;
@@ -151,8 +210,9 @@ fn capture_name(segment: &'static str) -> Option<&'static str> {
 ///
 /// When the template names a capture that its pattern does not have: a mistake in the table.
 fn fill(
-    template: &'static str,
+    template: &str,
     captures: &[(&str, &str)],
+    depths: &[usize],
     mut ordinal: impl FnMut() -> usize,
 ) -> String {
     let mut key = String::new();
@@ -160,44 +220,80 @@ fn fill(
     while let Some((literal, tail)) = rest.split_once('{') {
         let (expression, tail) = tail.split_once('}').expect("a brace is closed");
         key.push_str(literal);
-        let (name, offset) = expression.split_once('+').unwrap_or((expression, "0"));
-        if name == "#" {
-            key.push_str(&count_on(offset, ordinal()));
-        } else {
-            let value = captures
-                .iter()
-                .find_map(|(capture, value)| (*capture == name).then_some(*value))
-                .unwrap_or_else(|| panic!("`{template}` names a capture that its pattern lacks"));
-            match value.parse::<usize>() {
-                Ok(number) => key.push_str(&count_on(offset, number)),
-                Err(_) => key.push_str(value),
-            }
-        }
+        key.push_str(&evaluate(expression, captures, depths, &mut ordinal));
         rest = tail;
     }
     key.push_str(rest);
     key
 }
 
-/// What comes `steps` behind a number or a letter.
+/// The sum in a template's braces.
 ///
 /// # Panics
 ///
-/// When `start` is neither or the alphabet ends: a mistake in the table.
-fn count_on(start: &str, steps: usize) -> String {
-    if let Ok(number) = start.parse::<usize>() {
-        return (number + steps).to_string();
+/// When a term is neither a number nor a capture nor a letter, or the alphabet ends: a mistake in the
+/// table.
+fn evaluate(
+    expression: &str,
+    captures: &[(&str, &str)],
+    depths: &[usize],
+    ordinal: &mut impl FnMut() -> usize,
+) -> String {
+    let mut sum = 0;
+    let mut letter = None;
+    for term in expression.split('+') {
+        let name = term.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = &term[..term.len() - name.len()];
+        let number: usize = number.parse().unwrap_or(1);
+        let (name, of_stage) = name.split_once(':').unwrap_or((name, ""));
+        let captured =
+            captures.iter().find_map(|(capture, value)| (*capture == name).then_some(*value));
+        sum += number
+            * match (name, captured) {
+                ("", _) => 1,
+                ("#", _) => ordinal(),
+                (_, Some(value)) => match (value.parse(), of_stage) {
+                    (Ok(block), "s") => in_stage(block, depths)[0],
+                    (Ok(block), "i") => in_stage(block, depths)[1],
+                    (Ok(value), _) => value,
+                    (Err(_), _) => return value.to_owned(),
+                },
+                _ => {
+                    letter = name.chars().next();
+                    assert_eq!(name.len(), 1, "`{{{expression}}}` is of no capture");
+                    0
+                }
+            };
     }
-    let mut letters = start.chars().next().expect("an offset is a number or a letter")..='z';
-    letters.nth(steps).expect("there are enough letters").to_string()
+    let Some(letter) = letter else { return sum.to_string() };
+    (letter..='z').nth(sum).expect("there are enough letters").to_string()
+}
+
+/// The stage of a block in a list of them, and its place there.
+///
+/// # Panics
+///
+/// When the stages have fewer blocks: a mistake in the table.
+fn in_stage(block: usize, depths: &[usize]) -> [usize; 2] {
+    let mut before = 0;
+    for (stage, depth) in depths.iter().enumerate() {
+        if block < before + depth {
+            return [stage, block - before];
+        }
+        before += depth;
+    }
+    panic!("stages of {depths:?} blocks have no block {block}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use burn::module::ParamId;
 
-    fn parameter(path: &str, layer: &str) -> Parameter {
-        Parameter { path: path.to_owned(), shape: vec![], layer: layer.to_owned() }
+    use super::*;
+    use crate::LayerKind::{BatchNorm, Conv2d};
+
+    fn parameter(path: &str, layer: LayerKind) -> Parameter {
+        Parameter { id: ParamId::new(), path: path.to_owned(), shape: vec![], layer }
     }
 
     const LAYOUT: KeyLayout = KeyLayout {
@@ -217,16 +313,16 @@ mod tests {
     #[test]
     fn keys_follow_the_rules() {
         let parameters = [
-            parameter("stem.conv.weight", "Conv2d"),
-            parameter("stem.norm.gamma", "BatchNorm"),
-            parameter("stem.norm.running_var", "BatchNorm"),
-            parameter("stages.0.1.Basic.conv1.weight", "Conv2d"),
-            parameter("stages.0.0.Basic.conv2.weight", "Conv2d"),
-            parameter("stages.0.1.Basic.conv2.weight", "Conv2d"),
-            parameter("stages.1.0.Basic.conv2.weight", "Conv2d"),
-            parameter("stages.0.1.Basic.norm2.beta", "BatchNorm"),
-            parameter("stages.0.1.Basic.conv3.weight", "Conv2d"),
-            parameter("stemming.conv.weight", "Conv2d"),
+            parameter("stem.conv.weight", Conv2d),
+            parameter("stem.norm.gamma", BatchNorm),
+            parameter("stem.norm.running_var", BatchNorm),
+            parameter("stages.0.1.Basic.conv1.weight", Conv2d),
+            parameter("stages.0.0.Basic.conv2.weight", Conv2d),
+            parameter("stages.0.1.Basic.conv2.weight", Conv2d),
+            parameter("stages.1.0.Basic.conv2.weight", Conv2d),
+            parameter("stages.0.1.Basic.norm2.beta", BatchNorm),
+            parameter("stages.0.1.Basic.conv3.weight", Conv2d),
+            parameter("stemming.conv.weight", Conv2d),
         ];
         let keys = LAYOUT.keys(&parameters);
         let keys: Vec<_> = keys.iter().map(|key| key.as_deref()).collect();
@@ -248,13 +344,71 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_speaks_of_a_convolution_and_its_norm() {
+        let layout = KeyLayout {
+            rules: &[("stem", "[conv|bn]1"), ("blocks.{b}.{part}", "b{2b+1}_{part}[|_BN]")],
+            ..KeyLayout::EMPTY
+        };
+        let parameters = [
+            parameter("stem.conv.weight", Conv2d),
+            parameter("stem.norm.gamma", BatchNorm),
+            parameter("blocks.3.expand.conv.bias", Conv2d),
+            parameter("blocks.3.expand.norm.running_mean", BatchNorm),
+            parameter("blocks.3.expand.bias", Conv2d),
+        ];
+        let keys = layout.keys(&parameters);
+        let keys: Vec<_> = keys.iter().map(|key| key.as_deref()).collect();
+        assert_eq!(
+            keys,
+            [
+                Some("conv1.weight"),
+                Some("bn1.weight"),
+                Some("b7_expand.bias"),
+                Some("b7_expand_BN.running_mean"),
+                None,
+            ]
+        );
+    }
+
+    #[test]
+    fn blocks_are_counted_by_stage() {
+        let layout = KeyLayout {
+            rules: &[("blocks.{b}", "stage{b:s+1}.unit{b:i}")],
+            depths: &[1, 2],
+            ..KeyLayout::EMPTY
+        };
+        let parameters = ["blocks.0.weight", "blocks.1.weight", "blocks.2.weight"]
+            .map(|path| parameter(path, Conv2d));
+        let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
+        assert_eq!(keys, ["stage1.unit0.weight", "stage2.unit0.weight", "stage2.unit1.weight"]);
+    }
+
+    #[test]
+    fn modules_are_spelled_alike_inside() {
+        let layout = KeyLayout {
+            modules: &[
+                ("stages.0.{b}", &[("unit", "first{b}"), ("kind", "x")]),
+                ("stages.1.{b}", &[("unit", "second{b+2}"), ("kind", "y")]),
+            ],
+            rules: &[("@.{part}", "<unit>.{part}_<kind>.[conv|bn]")],
+            ..KeyLayout::EMPTY
+        };
+        let parameters = [
+            parameter("stages.0.0.expand.conv.weight", Conv2d),
+            parameter("stages.1.1.expand.norm.beta", BatchNorm),
+        ];
+        let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
+        assert_eq!(keys, ["first0.expand_x.conv.weight", "second3.expand_y.bn.bias"]);
+    }
+
+    #[test]
     fn beginnings_of_keys_are_renamed() {
         let layout =
             LAYOUT.renamed("other", &[("layer2", "stage2"), ("conv", "c"), ("bn1", "n.1")]);
         let parameters = [
-            parameter("stem.conv.weight", "Conv2d"),
-            parameter("stem.norm.beta", "BatchNorm"),
-            parameter("stages.1.0.Basic.conv1.weight", "Conv2d"),
+            parameter("stem.conv.weight", Conv2d),
+            parameter("stem.norm.beta", BatchNorm),
+            parameter("stages.1.0.Basic.conv1.weight", Conv2d),
         ];
         let keys: Vec<_> = layout.keys(&parameters).into_iter().flatten().collect();
         assert_eq!(keys, ["conv1.weight", "n.1.bias", "stage2.0.conv1.weight"]);

@@ -1,11 +1,15 @@
 //! Layers that three architectures or more share, or that have a training kernel of their own.
 
+#[expect(clippy::disallowed_methods, reason = "here Burn computes what no kernel does")]
 mod activation;
 mod bias;
 mod branches;
 mod classifier_head;
+#[expect(clippy::disallowed_methods, reason = "here Burn computes what no kernel does")]
 mod compute;
 mod conv_norm_act;
+mod inverted_residual;
+mod kernels;
 mod squeeze_excite;
 mod stochastic_depth;
 
@@ -17,6 +21,7 @@ pub use compute::{
     Apply, add, batch_norm, cat, channel_shuffle, fork, global_avg_pool2d, relu, tanh,
 };
 pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he, he_by_group, torch_uniform};
+pub use inverted_residual::{InvertedResidual, InvertedResidualConfig};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;
 

@@ -27,12 +27,13 @@ pub mod decode;
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
 pub use deepened::{Deepened, HiddenLayer};
 pub use head::Head;
-pub use keys::KeyLayout;
+pub use keys::{KeyLayout, Texts};
 pub use panics::{Panicked, catch, is_catching};
 pub use parameters::{
-    Parameter, count_trainable, draw_parameters, fill_with_noise, parameters, root_prefix,
+    LayerKind, Parameter, count_trainable, draw_parameters, fill_with_noise, parameters,
+    root_prefix,
 };
-pub use preprocess::{Background, Colour, Filter, Preprocess, UnknownBackground, with_margin};
+pub use preprocess::{Background, Color, Filter, Preprocess, UnknownBackground, with_margin};
 pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{

@@ -1,15 +1,58 @@
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// The name and the shape of one parameter tensor, without its values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Parameter {
+    /// What Burn tells it from all others by, in this process.
+    pub id: ParamId,
     /// Where it sits in the module, in Burn's spelling: `stem.norm.gamma`.
     pub path: String,
     /// Its shape in Burn's layout.
     pub shape: Vec<usize>,
-    /// The type of the layer that holds it: `Conv2d`, `BatchNorm`, `Linear`.
-    pub layer: String,
+    /// The layer that holds it.
+    pub layer: LayerKind,
+}
+
+/// A kind of layer that has parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerKind {
+    /// A convolution.
+    Conv2d,
+    /// A transposed convolution.
+    ConvTranspose2d,
+    /// BatchNorm.
+    BatchNorm,
+    /// A fully connected layer.
+    Linear,
+    /// Another module, by the name of its type.
+    Other(String),
+}
+
+impl LayerKind {
+    /// The kind of a module by the type that Burn tells visitors: `Struct:Linear`. `None` for what is
+    /// no struct, such as a list.
+    pub fn of(container_type: &str) -> Option<Self> {
+        Some(match container_type.strip_prefix("Struct:")? {
+            "Conv2d" => Self::Conv2d,
+            "ConvTranspose2d" => Self::ConvTranspose2d,
+            "BatchNorm" => Self::BatchNorm,
+            "Linear" => Self::Linear,
+            other => Self::Other(other.to_owned()),
+        })
+    }
+
+    /// The type that Burn tells visitors.
+    pub fn container_type(&self) -> String {
+        let name = match self {
+            Self::Conv2d => "Conv2d",
+            Self::ConvTranspose2d => "ConvTranspose2d",
+            Self::BatchNorm => "BatchNorm",
+            Self::Linear => "Linear",
+            Self::Other(name) => name,
+        };
+        format!("Struct:{name}")
+    }
 }
 
 impl Parameter {
@@ -95,7 +138,7 @@ pub fn fill_with_noise<M: Module>(module: M, device: &Device) -> M {
 /// Numbers between `-bound` and `bound`, in no order.
 fn noise(count: usize, bound: f32) -> Vec<f32> {
     let number = |i: u32| {
-        // Neighbours differ in all bits, as in the finaliser of MurmurHash3.
+        // Neighbors differ in all bits, as in the finaliser of MurmurHash3.
         let i = (i ^ i >> 16).wrapping_mul(0x85eb_ca6b);
         let i = (i ^ i >> 13).wrapping_mul(0xc2b2_ae35);
         bound / 2_147_483_648.0 * (i ^ i >> 16).cast_signed() as f32
@@ -126,12 +169,12 @@ impl ModuleVisitor for Lister {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let layer =
-            self.containers.iter().rev().find_map(|container| container.strip_prefix("Struct:"));
+        let mut layers = self.containers.iter().rev().filter_map(|it| LayerKind::of(it));
         self.parameters.push(Parameter {
+            id: param.id,
             path: self.path[self.root.len()..].join("."),
             shape: param.lazy_shape().to_vec(),
-            layer: layer.unwrap_or_default().to_owned(),
+            layer: layers.next().unwrap_or(LayerKind::Other(String::new())),
         });
     }
 }

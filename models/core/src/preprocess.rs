@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How a photograph becomes a network's input.
 ///
 /// The recipe of torchvision on a PIL image: resize the shorter side with antialiasing, crop
-/// the centre, scale to `[0, 1]`, subtract the mean, divide by the standard deviation. With
+/// the center, scale to `[0, 1]`, subtract the mean, divide by the standard deviation. With
 /// the feature `image`, [`pixels`](Self::pixels) carries it out, to the same 8-bit values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
@@ -17,7 +17,8 @@ pub struct Preprocess {
     /// How resizing weighs the source's pixels.
     pub filter: Filter,
     /// What the network's channels mean.
-    pub colour: Colour,
+    #[serde(alias = "colour")]
+    pub color: Color,
     /// Subtracted from each of the network's channels after scaling to `[0, 1]`.
     pub mean: [f32; 3],
     /// Divides each channel after that.
@@ -40,13 +41,14 @@ pub enum Filter {
 /// What a network's channels mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Colour {
+pub enum Color {
     /// Red, green, blue.
     Rgb,
     /// Blue, green, red, as in Caffe.
     Bgr,
     /// One channel of brightness; uses the first of `mean` and `std`.
-    Grey,
+    #[serde(alias = "grey")]
+    Gray,
 }
 
 /// What is seen where an image is transparent.
@@ -148,8 +150,8 @@ impl Preprocess {
         let crop = u32::try_from(size).unwrap_or(224);
         let preprocess = Self::IMAGENET.sized(with_margin(crop), crop);
         if in_channels == 1 {
-            let colour = Colour::Grey;
-            return Self { colour, mean: [0.5; 3], std: [0.5; 3], ..preprocess };
+            let color = Color::Gray;
+            return Self { color, mean: [0.5; 3], std: [0.5; 3], ..preprocess };
         }
         preprocess
     }
@@ -159,7 +161,7 @@ impl Preprocess {
         resize: 256,
         crop: 224,
         filter: Filter::Bilinear,
-        colour: Colour::Rgb,
+        color: Color::Rgb,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         background: Background::None,
@@ -170,7 +172,7 @@ impl Preprocess {
 
     /// Caffe's: blue, green, red from 0 to 255 without the mean. The mode `caffe` of Keras.
     pub const CAFFE: Self = Self {
-        colour: Colour::Bgr,
+        color: Color::Bgr,
         mean: [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0],
         std: [1.0 / 255.0; 3],
         ..Self::IMAGENET
@@ -188,9 +190,9 @@ impl Preprocess {
 
     /// Number of channels of the network's input.
     pub const fn channels(&self) -> usize {
-        match self.colour {
-            Colour::Rgb | Colour::Bgr => 3,
-            Colour::Grey => 1,
+        match self.color {
+            Color::Rgb | Color::Bgr => 3,
+            Color::Gray => 1,
         }
     }
 }
@@ -199,7 +201,7 @@ impl Preprocess {
 mod pixels {
     use image::{RgbImage, imageops};
 
-    use super::{Colour, Preprocess};
+    use super::{Color, Preprocess};
     use crate::decode::resize;
 
     impl Preprocess {
@@ -208,7 +210,7 @@ mod pixels {
             let (width, height) = self.resized(image.dimensions());
             let resized = resize(image, width, height, self.filter);
             let crop = self.crop.min(width).min(height);
-            let (left, top) = (centre(width - crop), centre(height - crop));
+            let (left, top) = (center(width - crop), center(height - crop));
             imageops::crop_imm(&resized, left, top, crop, crop).to_image()
         }
 
@@ -226,10 +228,10 @@ mod pixels {
                     })
                     .collect()
             };
-            match self.colour {
-                Colour::Rgb => planes([0, 1, 2]),
-                Colour::Bgr => planes([2, 1, 0]),
-                Colour::Grey => imageops::grayscale(&cropped)
+            match self.color {
+                Color::Rgb => planes([0, 1, 2]),
+                Color::Bgr => planes([2, 1, 0]),
+                Color::Gray => imageops::grayscale(&cropped)
                     .pixels()
                     .map(|pixel| (f32::from(pixel[0]) / 255.0 - self.mean[0]) / self.std[0])
                     .collect(),
@@ -247,8 +249,8 @@ mod pixels {
         }
     }
 
-    /// Half of a margin, a half rounded to the even neighbour as Python's `round` does.
-    fn centre(margin: u32) -> u32 {
+    /// Half of a margin, a half rounded to the even neighbor as Python's `round` does.
+    fn center(margin: u32) -> u32 {
         let half = margin / 2;
         half + (margin % 2) * (half % 2)
     }

@@ -115,10 +115,10 @@ pub struct Weights {
     pub labels: Labels,
     /// How an image becomes the network's input.
     pub preprocess: Preprocess,
-    /// Top-1 and top-5 accuracy in per cent on the labels' validation set, as published.
+    /// Top-1 and top-5 accuracy in percent on the labels' validation set, as published.
     pub accuracy: Option<[f64; 2]>,
-    /// Licence of the weights, as an SPDX expression.
-    pub licence: &'static str,
+    /// License of the weights, as an SPDX expression.
+    pub license: &'static str,
 }
 
 impl Weights {
@@ -137,7 +137,7 @@ impl Weights {
             labels: Labels::ImageNet1k,
             preprocess: Preprocess::IMAGENET.sized(resize, 224),
             accuracy: Some(accuracy),
-            licence: "BSD-3-Clause",
+            license: "BSD-3-Clause",
         }
     }
 }

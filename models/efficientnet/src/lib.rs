@@ -19,7 +19,7 @@
 //! | `classifier` | `[N, num_classes]`     | stage 9, pooling, fc   |
 //!
 //! The [Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)
-//! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantise well, and
+//! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantize well, and
 //! scale neither stem, head nor the depth of the first and last stage. One of timm's networks blurs maps
 //! where it halves them (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
 //! Again](https://arxiv.org/abs/1904.11486)).
@@ -104,7 +104,8 @@ pub struct EfficientNet {
     pyramid: Pyramid,
 }
 
-/// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part.
+/// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part. Unlike
+/// `zoo_core::layers::InvertedResidual` it may blur a map and be dropped while training.
 #[derive(Module, Debug)]
 struct MbConv {
     expand: Option<ConvNormAct>,

@@ -3,7 +3,7 @@
 //! Ioffe & Szegedy, 2015: [Batch Normalization](https://arxiv.org/abs/1502.03167);
 //! Hu et al., 2017: [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507).
 //!
-//! GoogLeNet with every layer's output normalised over the batch, which lets it learn many times
+//! GoogLeNet with every layer's output normalized over the batch, which lets it learn many times
 //! faster, and with two 3×3 convolutions for each of its 5×5.
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, figure 5              |

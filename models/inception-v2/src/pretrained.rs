@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Colour, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Color, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV2Config;
 
@@ -24,24 +24,15 @@ const PLAIN: InceptionV2Config =
 const CADENE: &[KeyLayout] = &[KeyLayout {
     name: "Cadene",
     rules: &[
-        ("stem.conv", "conv1_7x7_s2"),
-        ("stem.norm", "conv1_7x7_s2_bn"),
-        ("conv2.0.conv", "conv2_3x3_reduce"),
-        ("conv2.0.norm", "conv2_3x3_reduce_bn"),
-        ("conv2.1.conv", "conv2_3x3"),
-        ("conv2.1.norm", "conv2_3x3_bn"),
-        ("stages.{s}.{m}.conv1x1.conv", "inception_{s+3}{m+a}_1x1"),
-        ("stages.{s}.{m}.conv1x1.norm", "inception_{s+3}{m+a}_1x1_bn"),
-        ("stages.{s}.{m}.conv3x3.0.conv", "inception_{s+3}{m+a}_3x3_reduce"),
-        ("stages.{s}.{m}.conv3x3.0.norm", "inception_{s+3}{m+a}_3x3_reduce_bn"),
-        ("stages.{s}.{m}.conv3x3.1.conv", "inception_{s+3}{m+a}_3x3"),
-        ("stages.{s}.{m}.conv3x3.1.norm", "inception_{s+3}{m+a}_3x3_bn"),
-        ("stages.{s}.{m}.double3x3.0.conv", "inception_{s+3}{m+a}_double_3x3_reduce"),
-        ("stages.{s}.{m}.double3x3.0.norm", "inception_{s+3}{m+a}_double_3x3_reduce_bn"),
-        ("stages.{s}.{m}.double3x3.{i}.conv", "inception_{s+3}{m+a}_double_3x3_{i}"),
-        ("stages.{s}.{m}.double3x3.{i}.norm", "inception_{s+3}{m+a}_double_3x3_{i}_bn"),
-        ("stages.{s}.{m}.project.conv", "inception_{s+3}{m+a}_pool_proj"),
-        ("stages.{s}.{m}.project.norm", "inception_{s+3}{m+a}_pool_proj_bn"),
+        ("stem", "conv1_7x7_s2[|_bn]"),
+        ("conv2.0", "conv2_3x3_reduce[|_bn]"),
+        ("conv2.1", "conv2_3x3[|_bn]"),
+        ("stages.{s}.{m}.conv1x1", "inception_{s+3}{m+a}_1x1[|_bn]"),
+        ("stages.{s}.{m}.conv3x3.0", "inception_{s+3}{m+a}_3x3_reduce[|_bn]"),
+        ("stages.{s}.{m}.conv3x3.1", "inception_{s+3}{m+a}_3x3[|_bn]"),
+        ("stages.{s}.{m}.double3x3.0", "inception_{s+3}{m+a}_double_3x3_reduce[|_bn]"),
+        ("stages.{s}.{m}.double3x3.{i}", "inception_{s+3}{m+a}_double_3x3_{i}[|_bn]"),
+        ("stages.{s}.{m}.project", "inception_{s+3}{m+a}_pool_proj[|_bn]"),
         ("stages.{s}.{m}.squeeze_excite.reduce", "inception_{s+3}{m+a}_se.fc1"),
         ("stages.{s}.{m}.squeeze_excite.expand", "inception_{s+3}{m+a}_se.fc2"),
         ("classifier.linear", "last_linear"),
@@ -64,7 +55,7 @@ pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
             labels: Labels::ImageNet1k,
             preprocess: CAFFE,
             accuracy: Some([73.524, 91.562]),
-            licence: "NOASSERTION",
+            license: "NOASSERTION",
         }],
     },
     Variant {
@@ -77,7 +68,7 @@ pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
 
 /// Levels from 0 to 255 less the mean of each channel, blue first.
 const CAFFE: Preprocess = Preprocess {
-    colour: Colour::Bgr,
+    color: Color::Bgr,
     mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],
     std: [1.0 / 255.0; 3],
     ..Preprocess::IMAGENET

@@ -23,36 +23,23 @@ pub const FAMILY: Family = Family {
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
     rules: &[
-        ("stem.branches.0.{i}.Conv.conv", "features.{i}.conv"),
-        ("stem.branches.0.{i}.Conv.norm", "features.{i}.bn"),
+        ("stem.branches.0.{i}.Conv", "features.{i}.[conv|bn]"),
 
-        ("stages.0.1.branches.{b}.{i}.Conv.conv", "features.4.branch{b}.{i}.conv"),
-        ("stages.0.1.branches.{b}.{i}.Conv.norm", "features.4.branch{b}.{i}.bn"),
-        ("stages.0.{m}.branches.{b}.0.Conv.conv", "features.{m+3}.conv.conv"),
-        ("stages.0.{m}.branches.{b}.0.Conv.norm", "features.{m+3}.conv.bn"),
+        ("stages.0.1.branches.{b}.{i}.Conv", "features.4.branch{b}.{i}.[conv|bn]"),
+        ("stages.0.{m}.branches.{b}.0.Conv", "features.{m+3}.conv.[conv|bn]"),
 
-        ("stages.1.{m}.branches.0.0.Conv.conv", "features.{m+6}.branch0.conv"),
-        ("stages.1.{m}.branches.0.0.Conv.norm", "features.{m+6}.branch0.bn"),
-        ("stages.1.{m}.branches.{b}.{i}.Conv.conv", "features.{m+6}.branch{b}.{i}.conv"),
-        ("stages.1.{m}.branches.{b}.{i}.Conv.norm", "features.{m+6}.branch{b}.{i}.bn"),
+        ("stages.1.{m}.branches.0.0.Conv", "features.{m+6}.branch0.[conv|bn]"),
+        ("stages.1.{m}.branches.{b}.{i}.Conv", "features.{m+6}.branch{b}.{i}.[conv|bn]"),
 
-        ("stages.2.{m}.branches.0.0.Conv.conv", "features.{m+10}.branch0.conv"),
-        ("stages.2.{m}.branches.0.0.Conv.norm", "features.{m+10}.branch0.bn"),
-        ("stages.2.{m}.branches.{b}.{i}.Conv.conv", "features.{m+10}.branch{b}.{i}.conv"),
-        ("stages.2.{m}.branches.{b}.{i}.Conv.norm", "features.{m+10}.branch{b}.{i}.bn"),
+        ("stages.2.{m}.branches.0.0.Conv", "features.{m+10}.branch0.[conv|bn]"),
+        ("stages.2.{m}.branches.{b}.{i}.Conv", "features.{m+10}.branch{b}.{i}.[conv|bn]"),
 
-        ("stages.3.0.branches.{b}.{i}.Conv.conv", "features.18.branch{b}.{i}.conv"),
-        ("stages.3.0.branches.{b}.{i}.Conv.norm", "features.18.branch{b}.{i}.bn"),
-        ("stages.3.{m}.branches.0.0.Conv.conv", "features.{m+18}.branch0.conv"),
-        ("stages.3.{m}.branches.0.0.Conv.norm", "features.{m+18}.branch0.bn"),
-        ("stages.3.{m}.branches.3.1.Conv.conv", "features.{m+18}.branch3.1.conv"),
-        ("stages.3.{m}.branches.3.1.Conv.norm", "features.{m+18}.branch3.1.bn"),
-        ("stages.3.{m}.branches.{b}.{i}.Conv.conv", "features.{m+18}.branch{b}_{i}.conv"),
-        ("stages.3.{m}.branches.{b}.{i}.Conv.norm", "features.{m+18}.branch{b}_{i}.bn"),
-        ("stages.3.{m}.branches.{b}.{i}.Fork.wide.conv", "features.{m+18}.branch{b}_{i}a.conv"),
-        ("stages.3.{m}.branches.{b}.{i}.Fork.wide.norm", "features.{m+18}.branch{b}_{i}a.bn"),
-        ("stages.3.{m}.branches.{b}.{i}.Fork.tall.conv", "features.{m+18}.branch{b}_{i}b.conv"),
-        ("stages.3.{m}.branches.{b}.{i}.Fork.tall.norm", "features.{m+18}.branch{b}_{i}b.bn"),
+        ("stages.3.0.branches.{b}.{i}.Conv", "features.18.branch{b}.{i}.[conv|bn]"),
+        ("stages.3.{m}.branches.0.0.Conv", "features.{m+18}.branch0.[conv|bn]"),
+        ("stages.3.{m}.branches.3.1.Conv", "features.{m+18}.branch3.1.[conv|bn]"),
+        ("stages.3.{m}.branches.{b}.{i}.Conv", "features.{m+18}.branch{b}_{i}.[conv|bn]"),
+        ("stages.3.{m}.branches.{b}.{i}.Fork.wide", "features.{m+18}.branch{b}_{i}a.[conv|bn]"),
+        ("stages.3.{m}.branches.{b}.{i}.Fork.tall", "features.{m+18}.branch{b}_{i}b.[conv|bn]"),
 
         ("classifier.linear", "last_linear"),
     ],
@@ -83,7 +70,7 @@ pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
                 ..Preprocess::IMAGENET.sized(341, 299)
             },
             accuracy: Some([80.062, 94.926]),
-            licence: "Apache-2.0",
+            license: "Apache-2.0",
         }],
     },
 ];

@@ -74,22 +74,22 @@ pub const VARIANTS: &[Variant<LeNetConfig>] = &[
     Variant {
         name: "lenet5",
         config: PAPER,
-        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: LAYOUTS, weights: &[],
+        size: 32, params: Some(61_706), gmacs: Some(0.0004), layouts: LAYOUTS, weights: &[],
     },
     Variant {
         name: "lenet5_relu",
         config: RELU,
-        size: 32, params: Some(61_706), gmacs: Some(0.000), layouts: RELU_LAYOUTS, weights: &[],
+        size: 32, params: Some(61_706), gmacs: Some(0.0004), layouts: RELU_LAYOUTS, weights: &[],
     },
     Variant {
         name: "lenet5_28",
         config: LeNetConfig { map_size: 4, ..PAPER },
-        size: 28, params: Some(44_426), gmacs: Some(0.000), layouts: LAYOUTS_28, weights: &[],
+        size: 28, params: Some(44_426), gmacs: Some(0.0003), layouts: LAYOUTS_28, weights: &[],
     },
     Variant {
         name: "lenet5_28_relu",
         config: LeNetConfig { map_size: 4, ..RELU },
-        size: 28, params: Some(44_426), gmacs: Some(0.000), layouts: RELU_LAYOUTS_28, weights: &[],
+        size: 28, params: Some(44_426), gmacs: Some(0.0003), layouts: RELU_LAYOUTS_28, weights: &[],
     },
 ];
 

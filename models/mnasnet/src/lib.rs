@@ -28,8 +28,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    SqueezeExcite, SqueezeExciteConfig, add, fork, he_by_group, make_divisible,
+    ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, InvertedResidual,
+    InvertedResidualConfig, SqueezeExciteConfig, he_by_group, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
@@ -76,16 +76,6 @@ pub struct MnasNet {
     classifier: ClassifierHead,
     #[module(skip)]
     pyramid: Pyramid,
-}
-
-/// The paper's `MBConv`; without expansion its `SepConv`.
-#[derive(Module, Debug)]
-struct InvertedResidual {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvNormAct,
-    has_skip: bool,
 }
 
 /// One block of the search space: layers that are alike.
@@ -186,6 +176,7 @@ impl MnasNetConfig {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
+    /// The paper's `MBConv`; without expansion its `SepConv`.
     fn block(
         &self,
         stage: &Stage,
@@ -193,26 +184,21 @@ impl MnasNetConfig {
         stride: usize,
         device: &Device,
     ) -> InvertedResidual {
-        let expands = stage.expansion > 1;
         let hidden = channels * stage.expansion;
         let out_channels = self.wide(stage.channels);
         let squeeze_excite = SqueezeExciteConfig::new(hidden, channels / 4)
             .with_initializer(self.version.initializer());
-        InvertedResidual {
-            expand: expands.then(|| self.conv([channels, hidden], 1).init(device)),
-            depthwise: self
-                .conv([hidden, hidden], stage.kernel_size)
-                .with_stride(stride)
-                .with_groups(hidden)
-                .init(device),
-            squeeze_excite: stage.squeezes.then(|| squeeze_excite.init(device)),
-            project: self
-                .conv([hidden, out_channels], 1)
-                .with_activation(Activation::Identity)
-                .init(device),
+        let block = InvertedResidualConfig {
+            channels,
+            hidden,
+            out_channels,
+            kernel_size: stage.kernel_size,
+            stride,
+            squeeze_excite: stage.squeezes.then_some(squeeze_excite),
             // A SepConv has no skip, even in a network so narrow that its ends agree.
-            has_skip: expands && stride == 1 && channels == out_channels,
-        }
+            has_skip: stage.expansion > 1 && stride == 1 && channels == out_channels,
+        };
+        block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -242,26 +228,5 @@ impl ImageClassifier for MnasNet {
 
     fn head_mut(&mut self) -> &mut dyn Head {
         &mut self.classifier
-    }
-}
-
-impl InvertedResidual {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_skip {
-            return self.branch(x);
-        }
-        let [branch, shortcut] = fork(x);
-        add(Activation::Identity, self.branch(branch), shortcut)
-    }
-
-    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
-        if let Some(expand) = &self.expand {
-            x = expand.forward(x);
-        }
-        x = self.depthwise.forward(x);
-        if let Some(squeeze_excite) = &self.squeeze_excite {
-            x = squeeze_excite.forward(x);
-        }
-        self.project.forward(x)
     }
 }

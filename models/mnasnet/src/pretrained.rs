@@ -34,20 +34,13 @@ const A1_LAYOUTS: &[KeyLayout] = &[TIMM, PYTORCHCV_A1];
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
-        ("stem.conv", "layers.0"),
-        ("stem.norm", "layers.1"),
-        ("stages.0.0.depthwise.conv", "layers.3"),
-        ("stages.0.0.depthwise.norm", "layers.4"),
-        ("stages.0.0.project.conv", "layers.6"),
-        ("stages.0.0.project.norm", "layers.7"),
-        ("stages.{s}.{b}.expand.conv", "layers.{s+7}.{b}.layers.0"),
-        ("stages.{s}.{b}.expand.norm", "layers.{s+7}.{b}.layers.1"),
-        ("stages.{s}.{b}.depthwise.conv", "layers.{s+7}.{b}.layers.3"),
-        ("stages.{s}.{b}.depthwise.norm", "layers.{s+7}.{b}.layers.4"),
-        ("stages.{s}.{b}.project.conv", "layers.{s+7}.{b}.layers.6"),
-        ("stages.{s}.{b}.project.norm", "layers.{s+7}.{b}.layers.7"),
-        ("head_conv.conv", "layers.14"),
-        ("head_conv.norm", "layers.15"),
+        ("stem", "layers.[0|1]"),
+        ("stages.0.0.depthwise", "layers.[3|4]"),
+        ("stages.0.0.project", "layers.[6|7]"),
+        ("stages.{s}.{b}.expand", "layers.{s+7}.{b}.layers.[0|1]"),
+        ("stages.{s}.{b}.depthwise", "layers.{s+7}.{b}.layers.[3|4]"),
+        ("stages.{s}.{b}.project", "layers.{s+7}.{b}.layers.[6|7]"),
+        ("head_conv", "layers.[14|15]"),
         ("classifier.linear", "classifier.1"),
     ],
     ..KeyLayout::EMPTY
@@ -58,74 +51,58 @@ const TORCHVISION: KeyLayout = KeyLayout {
 const TIMM: KeyLayout = KeyLayout {
     name: "timm",
     rules: &[
-        ("stem.conv", "conv_stem"),
-        ("stem.norm", "bn1"),
-        ("stages.0.{b}.depthwise.conv", "blocks.0.{b}.conv_dw"),
-        ("stages.0.{b}.depthwise.norm", "blocks.0.{b}.bn1"),
-        ("stages.0.{b}.project.conv", "blocks.0.{b}.conv_pw"),
-        ("stages.0.{b}.project.norm", "blocks.0.{b}.bn2"),
-        ("stages.{s}.{b}.expand.conv", "blocks.{s}.{b}.conv_pw"),
-        ("stages.{s}.{b}.expand.norm", "blocks.{s}.{b}.bn1"),
-        ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
-        ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn2"),
+        ("stem", "[conv_stem|bn1]"),
+        ("stages.0.{b}.depthwise", "blocks.0.{b}.[conv_dw|bn1]"),
+        ("stages.0.{b}.project", "blocks.0.{b}.[conv_pw|bn2]"),
+        ("stages.{s}.{b}.expand", "blocks.{s}.{b}.[conv_pw|bn1]"),
+        ("stages.{s}.{b}.depthwise", "blocks.{s}.{b}.[conv_dw|bn2]"),
         ("stages.{s}.{b}.squeeze_excite.reduce", "blocks.{s}.{b}.se.conv_reduce"),
         ("stages.{s}.{b}.squeeze_excite.expand", "blocks.{s}.{b}.se.conv_expand"),
-        ("stages.{s}.{b}.project.conv", "blocks.{s}.{b}.conv_pwl"),
-        ("stages.{s}.{b}.project.norm", "blocks.{s}.{b}.bn3"),
-        ("head_conv.conv", "conv_head"),
-        ("head_conv.norm", "bn2"),
+        ("stages.{s}.{b}.project", "blocks.{s}.{b}.[conv_pwl|bn3]"),
+        ("head_conv", "[conv_head|bn2]"),
         ("classifier.linear", "classifier"),
     ],
     ..KeyLayout::EMPTY
 };
 
 /// pytorchcv counts the blocks between two steps, so that two of our stages are one of its own.
-macro_rules! pytorchcv {
-    ($($block:literal: $place:literal),* $(,)?) => {
-        KeyLayout {
-            name: "pytorchcv",
-            rules: &[
-                ("stem.conv", "features.init_block.conv1.conv"),
-                ("stem.norm", "features.init_block.conv1.bn"),
-                ("stages.0.0.depthwise.conv", "features.init_block.conv2.dw_conv.conv"),
-                ("stages.0.0.depthwise.norm", "features.init_block.conv2.dw_conv.bn"),
-                ("stages.0.0.project.conv", "features.init_block.conv2.pw_conv.conv"),
-                ("stages.0.0.project.norm", "features.init_block.conv2.pw_conv.bn"),
-                $(
-                    (concat!("stages.", $block, ".expand.conv"), concat!("features.", $place, ".exp_conv.conv")),
-                    (concat!("stages.", $block, ".expand.norm"), concat!("features.", $place, ".exp_conv.bn")),
-                    (concat!("stages.", $block, ".depthwise.conv"), concat!("features.", $place, ".dw_conv.conv")),
-                    (concat!("stages.", $block, ".depthwise.norm"), concat!("features.", $place, ".dw_conv.bn")),
-                    (concat!("stages.", $block, ".squeeze_excite.reduce"), concat!("features.", $place, ".se.conv1")),
-                    (concat!("stages.", $block, ".squeeze_excite.expand"), concat!("features.", $place, ".se.conv2")),
-                    (concat!("stages.", $block, ".project.conv"), concat!("features.", $place, ".pw_conv.conv")),
-                    (concat!("stages.", $block, ".project.norm"), concat!("features.", $place, ".pw_conv.bn")),
-                )*
-                ("head_conv.conv", "features.final_block.conv2.conv"),
-                ("head_conv.norm", "features.final_block.conv2.bn"),
-                ("classifier.linear", "output"),
-            ],
-            ..KeyLayout::EMPTY
-        }
-    };
-}
-
 #[rustfmt::skip]
-const PYTORCHCV_B1: KeyLayout = pytorchcv![
-    "1.{b}": "stage1.unit{b+1}",
-    "2.{b}": "stage2.unit{b+1}",
-    "3.{b}": "stage3.unit{b+1}", "4.{b}": "stage3.unit{b+4}",
-    "5.{b}": "stage4.unit{b+1}",
-    "6.{b}": "final_block.conv1",
-];
+const PYTORCHCV_B1: KeyLayout = KeyLayout {
+    name: "pytorchcv",
+    modules: &[
+        ("stages.0.0", &[("unit", "init_block.conv2")]),
+        ("stages.1.{b}", &[("unit", "stage1.unit{b+1}")]),
+        ("stages.2.{b}", &[("unit", "stage2.unit{b+1}")]),
+        ("stages.3.{b}", &[("unit", "stage3.unit{b+1}")]),
+        ("stages.4.{b}", &[("unit", "stage3.unit{b+4}")]),
+        ("stages.5.{b}", &[("unit", "stage4.unit{b+1}")]),
+        ("stages.6.{b}", &[("unit", "final_block.conv1")]),
+    ],
+    rules: &[
+        ("stem", "features.init_block.conv1.[conv|bn]"),
+        ("@.expand", "features.<unit>.exp_conv.[conv|bn]"),
+        ("@.depthwise", "features.<unit>.dw_conv.[conv|bn]"),
+        ("@.squeeze_excite.reduce", "features.<unit>.se.conv1"),
+        ("@.squeeze_excite.expand", "features.<unit>.se.conv2"),
+        ("@.project", "features.<unit>.pw_conv.[conv|bn]"),
+        ("head_conv", "features.final_block.conv2.[conv|bn]"),
+        ("classifier.linear", "output"),
+    ],
+    ..KeyLayout::EMPTY
+};
 #[rustfmt::skip]
-const PYTORCHCV_A1: KeyLayout = pytorchcv![
-    "1.{b}": "stage1.unit{b+1}",
-    "2.{b}": "stage2.unit{b+1}",
-    "3.{b}": "stage3.unit{b+1}", "4.{b}": "stage3.unit{b+5}",
-    "5.{b}": "stage4.unit{b+1}",
-    "6.{b}": "final_block.conv1",
-];
+const PYTORCHCV_A1: KeyLayout = KeyLayout {
+    modules: &[
+        ("stages.0.0", &[("unit", "init_block.conv2")]),
+        ("stages.1.{b}", &[("unit", "stage1.unit{b+1}")]),
+        ("stages.2.{b}", &[("unit", "stage2.unit{b+1}")]),
+        ("stages.3.{b}", &[("unit", "stage3.unit{b+1}")]),
+        ("stages.4.{b}", &[("unit", "stage3.unit{b+5}")]),
+        ("stages.5.{b}", &[("unit", "stage4.unit{b+1}")]),
+        ("stages.6.{b}", &[("unit", "final_block.conv1")]),
+    ],
+    ..PYTORCHCV_B1
+};
 
 /// The variants' names, sizes and weights: B1 as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>), A1 as timm does, where it is called
@@ -175,7 +152,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
             labels: Labels::ImageNet1k,
             preprocess: Preprocess::IMAGENET.bicubic(),
             accuracy: Some([75.45, 92.61]),
-            licence: "Apache-2.0",
+            license: "Apache-2.0",
         }],
     },
 ];

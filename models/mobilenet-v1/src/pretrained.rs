@@ -44,12 +44,9 @@ const CIFAR: MobileNetV1Config =
 const KUANGLIU: &[KeyLayout] = &[KeyLayout {
     name: "kuangliu",
     rules: &[
-        ("stem.conv", "conv1"),
-        ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.depthwise.conv", "layers.{#}.conv1"),
-        ("stages.{s}.{b}.depthwise.norm", "layers.{#}.bn1"),
-        ("stages.{s}.{b}.pointwise.conv", "layers.{#}.conv2"),
-        ("stages.{s}.{b}.pointwise.norm", "layers.{#}.bn2"),
+        ("stem", "[conv|bn]1"),
+        ("stages.{s}.{b}.depthwise", "layers.{#}.[conv|bn]1"),
+        ("stages.{s}.{b}.pointwise", "layers.{#}.[conv|bn]2"),
         ("classifier.linear", "linear"),
     ],
     ..KeyLayout::EMPTY
@@ -60,12 +57,9 @@ const KUANGLIU: &[KeyLayout] = &[KeyLayout {
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     name: "pytorchcv",
     rules: &[
-        ("stem.conv", "features.init_block.conv"),
-        ("stem.norm", "features.init_block.bn"),
-        ("stages.{s}.{b}.depthwise.conv", "features.stage{s+1}.unit{b+1}.dw_conv.conv"),
-        ("stages.{s}.{b}.depthwise.norm", "features.stage{s+1}.unit{b+1}.dw_conv.bn"),
-        ("stages.{s}.{b}.pointwise.conv", "features.stage{s+1}.unit{b+1}.pw_conv.conv"),
-        ("stages.{s}.{b}.pointwise.norm", "features.stage{s+1}.unit{b+1}.pw_conv.bn"),
+        ("stem", "features.init_block.[conv|bn]"),
+        ("stages.{s}.{b}.depthwise", "features.stage{s+1}.unit{b+1}.dw_conv.[conv|bn]"),
+        ("stages.{s}.{b}.pointwise", "features.stage{s+1}.unit{b+1}.pw_conv.[conv|bn]"),
         ("classifier.linear", "output"),
     ],
     ..KeyLayout::EMPTY
@@ -75,12 +69,9 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
     rules: &[
-        ("stem.conv", "conv_stem"),
-        ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.depthwise.conv", "blocks.{s}.{b}.conv_dw"),
-        ("stages.{s}.{b}.depthwise.norm", "blocks.{s}.{b}.bn1"),
-        ("stages.{s}.{b}.pointwise.conv", "blocks.{s}.{b}.conv_pw"),
-        ("stages.{s}.{b}.pointwise.norm", "blocks.{s}.{b}.bn2"),
+        ("stem", "[conv_stem|bn1]"),
+        ("stages.{s}.{b}.depthwise", "blocks.{s}.{b}.[conv_dw|bn1]"),
+        ("stages.{s}.{b}.pointwise", "blocks.{s}.{b}.[conv_pw|bn2]"),
         ("classifier.linear", "classifier"),
     ],
     ..KeyLayout::EMPTY
@@ -105,48 +96,26 @@ const KERAS: &[KeyLayout] = &[
 ];
 
 /// `transformers` took the networks over from TensorFlow, whose borders are Keras's for maps that are
-/// halved without a rest, as those of the published sizes are. It counts both layers of a block: for
-/// each block, the numbers of its layers.
-macro_rules! transformers {
-    ($($block:literal: $depthwise:literal $pointwise:literal),* $(,)?) => {
-        KeyLayout {
-            name: "transformers",
-            rules: &[
-                ("stem.conv", "mobilenet_v1.conv_stem.convolution"),
-                ("stem.norm", "mobilenet_v1.conv_stem.normalization"),
-                $(
-                    (concat!("stages.", $block, ".depthwise.conv"), concat!("mobilenet_v1.layer.", $depthwise, ".convolution")),
-                    (concat!("stages.", $block, ".depthwise.norm"), concat!("mobilenet_v1.layer.", $depthwise, ".normalization")),
-                    (concat!("stages.", $block, ".pointwise.conv"), concat!("mobilenet_v1.layer.", $pointwise, ".convolution")),
-                    (concat!("stages.", $block, ".pointwise.norm"), concat!("mobilenet_v1.layer.", $pointwise, ".normalization")),
-                )*
-                ("classifier.linear", "classifier"),
-            ],
-            preprocess: Some(Preprocess::TENSORFLOW),
-            ..KeyLayout::EMPTY
-        }
-    };
-}
-
+/// halved without a rest, as those of the published sizes are. It counts both layers of a block.
 #[rustfmt::skip]
-const TRANSFORMERS: KeyLayout = transformers![
-    "0.0": 0 1,
-    "1.0": 2 3, "1.1": 4 5,
-    "2.0": 6 7, "2.1": 8 9,
-    "3.0": 10 11, "3.1": 12 13, "3.2": 14 15, "3.3": 16 17, "3.4": 18 19, "3.5": 20 21,
-    "4.0": 22 23, "4.1": 24 25,
-];
+const TRANSFORMERS: KeyLayout = KeyLayout {
+    name: "transformers",
+    rules: &[
+        ("stem", "mobilenet_v1.conv_stem.[convolution|normalization]"),
+        ("stages.{s}.{b}.{layer}", "mobilenet_v1.layer.{#}.[convolution|normalization]"),
+        ("classifier.linear", "classifier"),
+    ],
+    preprocess: Some(Preprocess::TENSORFLOW),
+    ..KeyLayout::EMPTY
+};
 
 /// Blocks are numbered through, from 1.
 #[rustfmt::skip]
-const fn keras(classifier: &'static str) -> [(&'static str, &'static str); 7] {
+const fn keras(classifier: &'static str) -> [(&'static str, &'static str); 4] {
     [
-        ("stem.conv", "conv1"),
-        ("stem.norm", "conv1_bn"),
-        ("stages.{s}.{b}.depthwise.conv", "conv_dw_{#+1}"),
-        ("stages.{s}.{b}.depthwise.norm", "conv_dw_{#+1}_bn"),
-        ("stages.{s}.{b}.pointwise.conv", "conv_pw_{#+1}"),
-        ("stages.{s}.{b}.pointwise.norm", "conv_pw_{#+1}_bn"),
+        ("stem", "conv1[|_bn]"),
+        ("stages.{s}.{b}.depthwise", "conv_dw_{#+1}[|_bn]"),
+        ("stages.{s}.{b}.pointwise", "conv_pw_{#+1}[|_bn]"),
         ("classifier.linear", classifier),
     ]
 }

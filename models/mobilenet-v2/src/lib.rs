@@ -16,8 +16,8 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
-    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding, add,
-    fork, make_divisible,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    InvertedResidual, InvertedResidualConfig, Padding, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
@@ -57,15 +57,6 @@ pub struct MobileNetV2 {
     classifier: ClassifierHead,
     #[module(skip)]
     pyramid: Pyramid,
-}
-
-/// Narrow → wide → narrow, with a skip between the narrow ends when their shapes agree.
-#[derive(Module, Debug)]
-struct InvertedResidual {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    project: ConvNormAct,
-    has_skip: bool,
 }
 
 /// One row of table 2: `t`, `c`, `n`, `s` in the paper.
@@ -138,20 +129,16 @@ impl MobileNetV2Config {
         stride: usize,
         device: &Device,
     ) -> InvertedResidual {
-        let hidden = channels * expansion;
-        InvertedResidual {
-            expand: (expansion > 1).then(|| self.conv([channels, hidden], 1).init(device)),
-            depthwise: self
-                .conv([hidden, hidden], 3)
-                .with_stride(stride)
-                .with_groups(hidden)
-                .init(device),
-            project: self
-                .conv([hidden, out_channels], 1)
-                .with_activation(Activation::Identity)
-                .init(device),
+        let block = InvertedResidualConfig {
+            channels,
+            hidden: channels * expansion,
+            out_channels,
+            kernel_size: 3,
+            stride,
+            squeeze_excite: None,
             has_skip: stride == 1 && channels == out_channels,
-        }
+        };
+        block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -183,22 +170,5 @@ impl ImageClassifier for MobileNetV2 {
 
     fn head_mut(&mut self) -> &mut dyn Head {
         &mut self.classifier
-    }
-}
-
-impl InvertedResidual {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_skip {
-            return self.branch(x);
-        }
-        let [branch, shortcut] = fork(x);
-        add(Activation::Identity, self.branch(branch), shortcut)
-    }
-
-    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
-        if let Some(expand) = &self.expand {
-            x = expand.forward(x);
-        }
-        self.project.forward(self.depthwise.forward(x))
     }
 }

@@ -44,20 +44,13 @@ const CIFAR_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "cifar", ..TORCHV
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
-        ("stem.conv", "features.0.0"),
-        ("stem.norm", "features.0.1"),
-        ("blocks.0.depthwise.conv", "features.1.conv.0.0"),
-        ("blocks.0.depthwise.norm", "features.1.conv.0.1"),
-        ("blocks.0.project.conv", "features.1.conv.1"),
-        ("blocks.0.project.norm", "features.1.conv.2"),
-        ("blocks.{b}.expand.conv", "features.{b+1}.conv.0.0"),
-        ("blocks.{b}.expand.norm", "features.{b+1}.conv.0.1"),
-        ("blocks.{b}.depthwise.conv", "features.{b+1}.conv.1.0"),
-        ("blocks.{b}.depthwise.norm", "features.{b+1}.conv.1.1"),
-        ("blocks.{b}.project.conv", "features.{b+1}.conv.2"),
-        ("blocks.{b}.project.norm", "features.{b+1}.conv.3"),
-        ("head_conv.conv", "features.18.0"),
-        ("head_conv.norm", "features.18.1"),
+        ("stem", "features.0.[0|1]"),
+        ("blocks.0.depthwise", "features.1.conv.0.[0|1]"),
+        ("blocks.0.project", "features.1.conv.[1|2]"),
+        ("blocks.{b}.expand", "features.{b+1}.conv.0.[0|1]"),
+        ("blocks.{b}.depthwise", "features.{b+1}.conv.1.[0|1]"),
+        ("blocks.{b}.project", "features.{b+1}.conv.[2|3]"),
+        ("head_conv", "features.18.[0|1]"),
         ("classifier.linear", "classifier.1"),
     ],
     ..KeyLayout::EMPTY
@@ -66,127 +59,76 @@ const TORCHVISION: KeyLayout = KeyLayout {
 /// The keys of `tonylins/pytorch-mobilenet-v2`, which numbers a block's layers, activations too.
 const TONYLINS: KeyLayout = KeyLayout {
     name: "tonylins",
-    rules: &flat(["features.18.0", "features.18.1", "classifier"]),
+    rules: &flat(["features.18.[0|1]", "classifier"]),
     ..KeyLayout::EMPTY
 };
 const TONYLINS_SEQUENTIAL: KeyLayout =
-    KeyLayout { rules: &flat(["features.18.0", "features.18.1", "classifier.1"]), ..TONYLINS };
+    KeyLayout { rules: &flat(["features.18.[0|1]", "classifier.1"]), ..TONYLINS };
 
 /// The keys of `d-li14/mobilenetv2.pytorch`.
-const D_LI14: KeyLayout = KeyLayout {
-    name: "d-li14",
-    rules: &flat(["conv.0", "conv.1", "classifier"]),
-    ..KeyLayout::EMPTY
-};
+const D_LI14: KeyLayout =
+    KeyLayout { name: "d-li14", rules: &flat(["conv.[0|1]", "classifier"]), ..KeyLayout::EMPTY };
 
 #[rustfmt::skip]
-const fn flat([head_conv, head_norm, classifier]: [&'static str; 3]) -> [(&'static str, &'static str); 15] {
+const fn flat([head_conv, classifier]: [&'static str; 2]) -> [(&'static str, &'static str); 8] {
     [
-        ("stem.conv", "features.0.0"),
-        ("stem.norm", "features.0.1"),
-        ("blocks.0.depthwise.conv", "features.1.conv.0"),
-        ("blocks.0.depthwise.norm", "features.1.conv.1"),
-        ("blocks.0.project.conv", "features.1.conv.3"),
-        ("blocks.0.project.norm", "features.1.conv.4"),
-        ("blocks.{b}.expand.conv", "features.{b+1}.conv.0"),
-        ("blocks.{b}.expand.norm", "features.{b+1}.conv.1"),
-        ("blocks.{b}.depthwise.conv", "features.{b+1}.conv.3"),
-        ("blocks.{b}.depthwise.norm", "features.{b+1}.conv.4"),
-        ("blocks.{b}.project.conv", "features.{b+1}.conv.6"),
-        ("blocks.{b}.project.norm", "features.{b+1}.conv.7"),
-        ("head_conv.conv", head_conv),
-        ("head_conv.norm", head_norm),
+        ("stem", "features.0.[0|1]"),
+        ("blocks.0.depthwise", "features.1.conv.[0|1]"),
+        ("blocks.0.project", "features.1.conv.[3|4]"),
+        ("blocks.{b}.expand", "features.{b+1}.conv.[0|1]"),
+        ("blocks.{b}.depthwise", "features.{b+1}.conv.[3|4]"),
+        ("blocks.{b}.project", "features.{b+1}.conv.[6|7]"),
+        ("head_conv", head_conv),
         ("classifier.linear", classifier),
     ]
 }
 
-/// timm and OpenMMLab count the blocks of a stage, from stage 0 and from stage 1: for each block but
-/// the first, its places there.
-macro_rules! by_stage {
-    ($layout:ident) => {
-        $layout![
-            1: "1.0" "2.0", 2: "1.1" "2.1",
-            3: "2.0" "3.0", 4: "2.1" "3.1", 5: "2.2" "3.2",
-            6: "3.0" "4.0", 7: "3.1" "4.1", 8: "3.2" "4.2", 9: "3.3" "4.3",
-            10: "4.0" "5.0", 11: "4.1" "5.1", 12: "4.2" "5.2",
-            13: "5.0" "6.0", 14: "5.1" "6.1", 15: "5.2" "6.2",
-            16: "6.0" "7.0",
-        ]
-    };
-}
+/// Blocks of each stage, by which timm and OpenMMLab count them.
+const DEPTHS: &[usize] = &[1, 2, 3, 4, 3, 3, 1];
 
-macro_rules! timm {
-    ($($block:literal: $place:literal $_place:literal),* $(,)?) => {
-        KeyLayout {
-            name: "timm",
-            rules: &[
-                ("stem.conv", "conv_stem"),
-                ("stem.norm", "bn1"),
-                ("blocks.0.depthwise.conv", "blocks.0.0.conv_dw"),
-                ("blocks.0.depthwise.norm", "blocks.0.0.bn1"),
-                ("blocks.0.project.conv", "blocks.0.0.conv_pw"),
-                ("blocks.0.project.norm", "blocks.0.0.bn2"),
-                $(
-                    (concat!("blocks.", $block, ".expand.conv"), concat!("blocks.", $place, ".conv_pw")),
-                    (concat!("blocks.", $block, ".expand.norm"), concat!("blocks.", $place, ".bn1")),
-                    (concat!("blocks.", $block, ".depthwise.conv"), concat!("blocks.", $place, ".conv_dw")),
-                    (concat!("blocks.", $block, ".depthwise.norm"), concat!("blocks.", $place, ".bn2")),
-                    (concat!("blocks.", $block, ".project.conv"), concat!("blocks.", $place, ".conv_pwl")),
-                    (concat!("blocks.", $block, ".project.norm"), concat!("blocks.", $place, ".bn3")),
-                )*
-                ("head_conv.conv", "conv_head"),
-                ("head_conv.norm", "bn2"),
-                ("classifier.linear", "classifier"),
-            ],
-            ..KeyLayout::EMPTY
-        }
-    };
-}
-
-macro_rules! openmmlab {
-    ($($block:literal: $_place:literal $place:literal),* $(,)?) => {
-        KeyLayout {
-            name: "OpenMMLab",
-            rules: &[
-                ("stem.conv", "backbone.conv1.conv"),
-                ("stem.norm", "backbone.conv1.bn"),
-                ("blocks.0.depthwise.conv", "backbone.layer1.0.conv.0.conv"),
-                ("blocks.0.depthwise.norm", "backbone.layer1.0.conv.0.bn"),
-                ("blocks.0.project.conv", "backbone.layer1.0.conv.1.conv"),
-                ("blocks.0.project.norm", "backbone.layer1.0.conv.1.bn"),
-                $(
-                    (concat!("blocks.", $block, ".expand.conv"), concat!("backbone.layer", $place, ".conv.0.conv")),
-                    (concat!("blocks.", $block, ".expand.norm"), concat!("backbone.layer", $place, ".conv.0.bn")),
-                    (concat!("blocks.", $block, ".depthwise.conv"), concat!("backbone.layer", $place, ".conv.1.conv")),
-                    (concat!("blocks.", $block, ".depthwise.norm"), concat!("backbone.layer", $place, ".conv.1.bn")),
-                    (concat!("blocks.", $block, ".project.conv"), concat!("backbone.layer", $place, ".conv.2.conv")),
-                    (concat!("blocks.", $block, ".project.norm"), concat!("backbone.layer", $place, ".conv.2.bn")),
-                )*
-                ("head_conv.conv", "backbone.conv2.conv"),
-                ("head_conv.norm", "backbone.conv2.bn"),
-                ("classifier.linear", "head.fc"),
-            ],
-            ..KeyLayout::EMPTY
-        }
-    };
-}
-
-const TIMM: KeyLayout = by_stage!(timm);
-const OPENMMLAB: KeyLayout = by_stage!(openmmlab);
+/// The first block has no expansion, so its layers have lower numbers.
+#[rustfmt::skip]
+const TIMM: KeyLayout = KeyLayout {
+    name: "timm",
+    rules: &[
+        ("stem", "[conv_stem|bn1]"),
+        ("blocks.0.depthwise", "blocks.0.0.[conv_dw|bn1]"),
+        ("blocks.0.project", "blocks.0.0.[conv_pw|bn2]"),
+        ("blocks.{b}.expand", "blocks.{b:s}.{b:i}.[conv_pw|bn1]"),
+        ("blocks.{b}.depthwise", "blocks.{b:s}.{b:i}.[conv_dw|bn2]"),
+        ("blocks.{b}.project", "blocks.{b:s}.{b:i}.[conv_pwl|bn3]"),
+        ("head_conv", "[conv_head|bn2]"),
+        ("classifier.linear", "classifier"),
+    ],
+    depths: DEPTHS,
+    ..KeyLayout::EMPTY
+};
+#[rustfmt::skip]
+const OPENMMLAB: KeyLayout = KeyLayout {
+    name: "OpenMMLab",
+    rules: &[
+        ("stem", "backbone.conv1.[conv|bn]"),
+        ("blocks.0.depthwise", "backbone.layer1.0.conv.0.[conv|bn]"),
+        ("blocks.0.project", "backbone.layer1.0.conv.1.[conv|bn]"),
+        ("blocks.{b}.expand", "backbone.layer{b:s+1}.{b:i}.conv.0.[conv|bn]"),
+        ("blocks.{b}.depthwise", "backbone.layer{b:s+1}.{b:i}.conv.1.[conv|bn]"),
+        ("blocks.{b}.project", "backbone.layer{b:s+1}.{b:i}.conv.2.[conv|bn]"),
+        ("head_conv", "backbone.conv2.[conv|bn]"),
+        ("classifier.linear", "head.fc"),
+    ],
+    depths: DEPTHS,
+    ..KeyLayout::EMPTY
+};
 
 /// The names of the layers in `keras.applications`.
 #[rustfmt::skip]
 const KERAS: KeyLayout = KeyLayout {
     name: "Keras",
     rules: &[
-        ("stem.conv", "Conv1"),
-        ("stem.norm", "bn_Conv1"),
-        ("blocks.0.{part}.conv", "expanded_conv_{part}"),
-        ("blocks.0.{part}.norm", "expanded_conv_{part}_BN"),
-        ("blocks.{b}.{part}.conv", "block_{b}_{part}"),
-        ("blocks.{b}.{part}.norm", "block_{b}_{part}_BN"),
-        ("head_conv.conv", "Conv_1"),
-        ("head_conv.norm", "Conv_1_bn"),
+        ("stem", "[|bn_]Conv1"),
+        ("blocks.0.{part}", "expanded_conv_{part}[|_BN]"),
+        ("blocks.{b}.{part}", "block_{b}_{part}[|_BN]"),
+        ("head_conv", "Conv_1[|_bn]"),
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::TENSORFLOW),
@@ -198,20 +140,13 @@ const KERAS: KeyLayout = KeyLayout {
 const TRANSFORMERS: KeyLayout = KeyLayout {
     name: "transformers",
     rules: &[
-        ("stem.conv", "mobilenet_v2.conv_stem.first_conv.convolution"),
-        ("stem.norm", "mobilenet_v2.conv_stem.first_conv.normalization"),
-        ("blocks.0.depthwise.conv", "mobilenet_v2.conv_stem.conv_3x3.convolution"),
-        ("blocks.0.depthwise.norm", "mobilenet_v2.conv_stem.conv_3x3.normalization"),
-        ("blocks.0.project.conv", "mobilenet_v2.conv_stem.reduce_1x1.convolution"),
-        ("blocks.0.project.norm", "mobilenet_v2.conv_stem.reduce_1x1.normalization"),
-        ("blocks.{b}.expand.conv", "mobilenet_v2.layer.{#}.expand_1x1.convolution"),
-        ("blocks.{b}.expand.norm", "mobilenet_v2.layer.{#}.expand_1x1.normalization"),
-        ("blocks.{b}.depthwise.conv", "mobilenet_v2.layer.{#}.conv_3x3.convolution"),
-        ("blocks.{b}.depthwise.norm", "mobilenet_v2.layer.{#}.conv_3x3.normalization"),
-        ("blocks.{b}.project.conv", "mobilenet_v2.layer.{#}.reduce_1x1.convolution"),
-        ("blocks.{b}.project.norm", "mobilenet_v2.layer.{#}.reduce_1x1.normalization"),
-        ("head_conv.conv", "mobilenet_v2.conv_1x1.convolution"),
-        ("head_conv.norm", "mobilenet_v2.conv_1x1.normalization"),
+        ("stem", "mobilenet_v2.conv_stem.first_conv.[convolution|normalization]"),
+        ("blocks.0.depthwise", "mobilenet_v2.conv_stem.conv_3x3.[convolution|normalization]"),
+        ("blocks.0.project", "mobilenet_v2.conv_stem.reduce_1x1.[convolution|normalization]"),
+        ("blocks.{b}.expand", "mobilenet_v2.layer.{#}.expand_1x1.[convolution|normalization]"),
+        ("blocks.{b}.depthwise", "mobilenet_v2.layer.{#}.conv_3x3.[convolution|normalization]"),
+        ("blocks.{b}.project", "mobilenet_v2.layer.{#}.reduce_1x1.[convolution|normalization]"),
+        ("head_conv", "mobilenet_v2.conv_1x1.[convolution|normalization]"),
         ("classifier.linear", "classifier"),
     ],
     preprocess: Some(Preprocess::TENSORFLOW),

@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
-    ConvNormAct, ConvNormActConfig, Padding, SqueezeExcite, SqueezeExciteConfig, add, fork,
-    global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
+    ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, Padding,
+    SqueezeExciteConfig, global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
@@ -91,16 +91,6 @@ pub struct MobileNetV3 {
     classifier: Linear,
     #[module(skip)]
     pyramid: Pyramid,
-}
-
-/// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
-#[derive(Module, Debug)]
-struct InvertedResidual {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvNormAct,
-    has_skip: bool,
 }
 
 /// One row of table 1 or 2, whose columns are: kernel, `exp size`, `#out`, `SE`, `NL`, `s`.
@@ -206,6 +196,7 @@ impl MobileNetV3Config {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
+    /// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
     fn block(
         &self,
         block: &Block,
@@ -218,18 +209,16 @@ impl MobileNetV3Config {
             SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
                 .with_initializer(Some(he_by_group()));
-        InvertedResidual {
-            expand: (hidden != channels)
-                .then(|| self.conv([channels, hidden], 1, activation).init(device)),
-            depthwise: self
-                .conv([hidden, hidden], kernel_size, activation)
-                .with_stride(stride)
-                .with_groups(hidden)
-                .init(device),
-            squeeze_excite: block.squeezes.then(|| squeeze_excite.init(device)),
-            project: self.conv([hidden, out_channels], 1, Activation::Identity).init(device),
+        let block = InvertedResidualConfig {
+            channels,
+            hidden,
+            out_channels,
+            kernel_size,
+            stride,
+            squeeze_excite: block.squeezes.then_some(squeeze_excite),
             has_skip: stride == 1 && channels == out_channels,
-        }
+        };
+        block.init(|channels, kernel_size| self.conv(channels, kernel_size, activation), device)
     }
 
     fn conv(
@@ -294,27 +283,6 @@ impl Head for MobileNetV3 {
     fn reset(&mut self, num_classes: usize, device: &Device) {
         let [hidden, _] = self.classifier.weight.lazy_shape().dims();
         self.classifier = linear([hidden, num_classes], device);
-    }
-}
-
-impl InvertedResidual {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_skip {
-            return self.branch(x);
-        }
-        let [branch, shortcut] = fork(x);
-        add(Activation::Identity, self.branch(branch), shortcut)
-    }
-
-    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
-        if let Some(expand) = &self.expand {
-            x = expand.forward(x);
-        }
-        x = self.depthwise.forward(x);
-        if let Some(squeeze_excite) = &self.squeeze_excite {
-            x = squeeze_excite.forward(x);
-        }
-        self.project.forward(x)
     }
 }
 

@@ -40,34 +40,21 @@ const SMALL_LAYOUTS: &[KeyLayout] = &[TORCHVISION_SMALL, OPENMMLAB_SMALL];
 const TORCHVISION_LARGE: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
-        ("stem.conv", "features.0.0"),
-        ("stem.norm", "features.0.1"),
-        ("blocks.0.depthwise.conv", "features.1.block.0.0"),
-        ("blocks.0.depthwise.norm", "features.1.block.0.1"),
-        ("blocks.0.project.conv", "features.1.block.1.0"),
-        ("blocks.0.project.norm", "features.1.block.1.1"),
-        ("blocks.1.project.conv", "features.2.block.2.0"),
-        ("blocks.1.project.norm", "features.2.block.2.1"),
-        ("blocks.2.project.conv", "features.3.block.2.0"),
-        ("blocks.2.project.norm", "features.3.block.2.1"),
-        ("blocks.6.project.conv", "features.7.block.2.0"),
-        ("blocks.6.project.norm", "features.7.block.2.1"),
-        ("blocks.7.project.conv", "features.8.block.2.0"),
-        ("blocks.7.project.norm", "features.8.block.2.1"),
-        ("blocks.8.project.conv", "features.9.block.2.0"),
-        ("blocks.8.project.norm", "features.9.block.2.1"),
-        ("blocks.9.project.conv", "features.10.block.2.0"),
-        ("blocks.9.project.norm", "features.10.block.2.1"),
-        ("blocks.{b}.expand.conv", "features.{b+1}.block.0.0"),
-        ("blocks.{b}.expand.norm", "features.{b+1}.block.0.1"),
-        ("blocks.{b}.depthwise.conv", "features.{b+1}.block.1.0"),
-        ("blocks.{b}.depthwise.norm", "features.{b+1}.block.1.1"),
+        ("stem", "features.0.[0|1]"),
+        ("blocks.0.depthwise", "features.1.block.0.[0|1]"),
+        ("blocks.0.project", "features.1.block.1.[0|1]"),
+        ("blocks.1.project", "features.2.block.2.[0|1]"),
+        ("blocks.2.project", "features.3.block.2.[0|1]"),
+        ("blocks.6.project", "features.7.block.2.[0|1]"),
+        ("blocks.7.project", "features.8.block.2.[0|1]"),
+        ("blocks.8.project", "features.9.block.2.[0|1]"),
+        ("blocks.9.project", "features.10.block.2.[0|1]"),
+        ("blocks.{b}.expand", "features.{b+1}.block.0.[0|1]"),
+        ("blocks.{b}.depthwise", "features.{b+1}.block.1.[0|1]"),
         ("blocks.{b}.squeeze_excite.reduce", "features.{b+1}.block.2.fc1"),
         ("blocks.{b}.squeeze_excite.expand", "features.{b+1}.block.2.fc2"),
-        ("blocks.{b}.project.conv", "features.{b+1}.block.3.0"),
-        ("blocks.{b}.project.norm", "features.{b+1}.block.3.1"),
-        ("head_conv.conv", "features.16.0"),
-        ("head_conv.norm", "features.16.1"),
+        ("blocks.{b}.project", "features.{b+1}.block.3.[0|1]"),
+        ("head_conv", "features.16.[0|1]"),
         ("hidden", "classifier.0"),
         ("classifier", "classifier.3"),
     ],
@@ -79,28 +66,19 @@ const TORCHVISION_LARGE: KeyLayout = KeyLayout {
 const TORCHVISION_SMALL: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
-        ("stem.conv", "features.0.0"),
-        ("stem.norm", "features.0.1"),
-        ("blocks.0.depthwise.conv", "features.1.block.0.0"),
-        ("blocks.0.depthwise.norm", "features.1.block.0.1"),
+        ("stem", "features.0.[0|1]"),
+        ("blocks.0.depthwise", "features.1.block.0.[0|1]"),
         ("blocks.0.squeeze_excite.reduce", "features.1.block.1.fc1"),
         ("blocks.0.squeeze_excite.expand", "features.1.block.1.fc2"),
-        ("blocks.0.project.conv", "features.1.block.2.0"),
-        ("blocks.0.project.norm", "features.1.block.2.1"),
-        ("blocks.1.project.conv", "features.2.block.2.0"),
-        ("blocks.1.project.norm", "features.2.block.2.1"),
-        ("blocks.2.project.conv", "features.3.block.2.0"),
-        ("blocks.2.project.norm", "features.3.block.2.1"),
-        ("blocks.{b}.expand.conv", "features.{b+1}.block.0.0"),
-        ("blocks.{b}.expand.norm", "features.{b+1}.block.0.1"),
-        ("blocks.{b}.depthwise.conv", "features.{b+1}.block.1.0"),
-        ("blocks.{b}.depthwise.norm", "features.{b+1}.block.1.1"),
+        ("blocks.0.project", "features.1.block.2.[0|1]"),
+        ("blocks.1.project", "features.2.block.2.[0|1]"),
+        ("blocks.2.project", "features.3.block.2.[0|1]"),
+        ("blocks.{b}.expand", "features.{b+1}.block.0.[0|1]"),
+        ("blocks.{b}.depthwise", "features.{b+1}.block.1.[0|1]"),
         ("blocks.{b}.squeeze_excite.reduce", "features.{b+1}.block.2.fc1"),
         ("blocks.{b}.squeeze_excite.expand", "features.{b+1}.block.2.fc2"),
-        ("blocks.{b}.project.conv", "features.{b+1}.block.3.0"),
-        ("blocks.{b}.project.norm", "features.{b+1}.block.3.1"),
-        ("head_conv.conv", "features.12.0"),
-        ("head_conv.norm", "features.12.1"),
+        ("blocks.{b}.project", "features.{b+1}.block.3.[0|1]"),
+        ("head_conv", "features.12.[0|1]"),
         ("hidden", "classifier.0"),
         ("classifier", "classifier.3"),
     ],
@@ -110,87 +88,56 @@ const TORCHVISION_SMALL: KeyLayout = KeyLayout {
 /// OpenMMLab's networks are a backbone, whose last layer is the head's convolution, and a head.
 const OPENMMLAB_LARGE: KeyLayout = KeyLayout {
     name: "OpenMMLab",
-    rules: &openmmlab(["backbone.layer16.conv", "backbone.layer16.bn"]),
+    rules: &openmmlab("backbone.layer16.[conv|bn]"),
     ..KeyLayout::EMPTY
 };
-const OPENMMLAB_SMALL: KeyLayout = KeyLayout {
-    rules: &openmmlab(["backbone.layer12.conv", "backbone.layer12.bn"]),
-    ..OPENMMLAB_LARGE
-};
+const OPENMMLAB_SMALL: KeyLayout =
+    KeyLayout { rules: &openmmlab("backbone.layer12.[conv|bn]"), ..OPENMMLAB_LARGE };
 
 #[rustfmt::skip]
-const fn openmmlab([head_conv, head_norm]: [&'static str; 2]) -> [(&'static str, &'static str); 14] {
+const fn openmmlab(head_conv: &'static str) -> [(&'static str, &'static str); 9] {
     [
-        ("stem.conv", "backbone.layer0.conv"),
-        ("stem.norm", "backbone.layer0.bn"),
-        ("blocks.{b}.expand.conv", "backbone.layer{b+1}.expand_conv.conv"),
-        ("blocks.{b}.expand.norm", "backbone.layer{b+1}.expand_conv.bn"),
-        ("blocks.{b}.depthwise.conv", "backbone.layer{b+1}.depthwise_conv.conv"),
-        ("blocks.{b}.depthwise.norm", "backbone.layer{b+1}.depthwise_conv.bn"),
+        ("stem", "backbone.layer0.[conv|bn]"),
+        ("blocks.{b}.expand", "backbone.layer{b+1}.expand_conv.[conv|bn]"),
+        ("blocks.{b}.depthwise", "backbone.layer{b+1}.depthwise_conv.[conv|bn]"),
         ("blocks.{b}.squeeze_excite.reduce", "backbone.layer{b+1}.se.conv1.conv"),
         ("blocks.{b}.squeeze_excite.expand", "backbone.layer{b+1}.se.conv2.conv"),
-        ("blocks.{b}.project.conv", "backbone.layer{b+1}.linear_conv.conv"),
-        ("blocks.{b}.project.norm", "backbone.layer{b+1}.linear_conv.bn"),
-        ("head_conv.conv", head_conv),
-        ("head_conv.norm", head_norm),
+        ("blocks.{b}.project", "backbone.layer{b+1}.linear_conv.[conv|bn]"),
+        ("head_conv", head_conv),
         ("hidden", "head.layers.0.fc"),
         ("classifier", "head.layers.1.fc"),
     ]
 }
 
-/// timm counts the blocks of a stage, and the last stage is the head's convolution: that stage's number,
-/// and for each block but the first its place.
-macro_rules! timm {
-    ($last:literal; $($block:literal: $place:literal),* $(,)?) => {
-        KeyLayout {
-            name: "timm",
-            rules: &[
-                ("stem.conv", "conv_stem"),
-                ("stem.norm", "bn1"),
-                ("blocks.0.depthwise.conv", "blocks.0.0.conv_dw"),
-                ("blocks.0.depthwise.norm", "blocks.0.0.bn1"),
-                ("blocks.0.squeeze_excite.reduce", "blocks.0.0.se.conv_reduce"),
-                ("blocks.0.squeeze_excite.expand", "blocks.0.0.se.conv_expand"),
-                ("blocks.0.project.conv", "blocks.0.0.conv_pw"),
-                ("blocks.0.project.norm", "blocks.0.0.bn2"),
-                $(
-                    (concat!("blocks.", $block, ".expand.conv"), concat!("blocks.", $place, ".conv_pw")),
-                    (concat!("blocks.", $block, ".expand.norm"), concat!("blocks.", $place, ".bn1")),
-                    (concat!("blocks.", $block, ".depthwise.conv"), concat!("blocks.", $place, ".conv_dw")),
-                    (concat!("blocks.", $block, ".depthwise.norm"), concat!("blocks.", $place, ".bn2")),
-                    (concat!("blocks.", $block, ".squeeze_excite.reduce"), concat!("blocks.", $place, ".se.conv_reduce")),
-                    (concat!("blocks.", $block, ".squeeze_excite.expand"), concat!("blocks.", $place, ".se.conv_expand")),
-                    (concat!("blocks.", $block, ".project.conv"), concat!("blocks.", $place, ".conv_pwl")),
-                    (concat!("blocks.", $block, ".project.norm"), concat!("blocks.", $place, ".bn3")),
-                )*
-                ("head_conv.conv", concat!("blocks.", $last, ".0.conv")),
-                ("head_conv.norm", concat!("blocks.", $last, ".0.bn1")),
-                ("hidden", "conv_head"),
-                ("classifier", "classifier"),
-            ],
-            preprocess: Some(Preprocess::IMAGENET.bicubic()),
-            ..KeyLayout::EMPTY
-        }
-    };
-}
+/// timm counts the blocks of a stage, and the last stage is the head's convolution.
+#[rustfmt::skip]
+const TIMM_LARGE: KeyLayout = KeyLayout {
+    name: "timm",
+    rules: &timm("blocks.6.0.[conv|bn1]"),
+    depths: &[1, 2, 3, 4, 2, 3],
+    preprocess: Some(Preprocess::IMAGENET.bicubic()),
+    ..KeyLayout::EMPTY
+};
+const TIMM_SMALL: KeyLayout =
+    KeyLayout { rules: &timm("blocks.5.0.[conv|bn1]"), depths: &[1, 2, 3, 2, 3], ..TIMM_LARGE };
 
 #[rustfmt::skip]
-const TIMM_LARGE: KeyLayout = timm![
-    6;
-    1: "1.0", 2: "1.1",
-    3: "2.0", 4: "2.1", 5: "2.2",
-    6: "3.0", 7: "3.1", 8: "3.2", 9: "3.3",
-    10: "4.0", 11: "4.1",
-    12: "5.0", 13: "5.1", 14: "5.2",
-];
-#[rustfmt::skip]
-const TIMM_SMALL: KeyLayout = timm![
-    5;
-    1: "1.0", 2: "1.1",
-    3: "2.0", 4: "2.1", 5: "2.2",
-    6: "3.0", 7: "3.1",
-    8: "4.0", 9: "4.1", 10: "4.2",
-];
+const fn timm(head_conv: &'static str) -> [(&'static str, &'static str); 11] {
+    [
+        ("stem", "[conv_stem|bn1]"),
+        ("blocks.0.depthwise", "blocks.0.0.[conv_dw|bn1]"),
+        ("blocks.0.project", "blocks.0.0.[conv_pw|bn2]"),
+        ("blocks.{b}.expand", "blocks.{b:s}.{b:i}.[conv_pw|bn1]"),
+        ("blocks.{b}.depthwise", "blocks.{b:s}.{b:i}.[conv_dw|bn2]"),
+        ("blocks.{b}.squeeze_excite.reduce", "blocks.{b:s}.{b:i}.se.conv_reduce"),
+        ("blocks.{b}.squeeze_excite.expand", "blocks.{b:s}.{b:i}.se.conv_expand"),
+        ("blocks.{b}.project", "blocks.{b:s}.{b:i}.[conv_pwl|bn3]"),
+        ("head_conv", head_conv),
+        ("hidden", "conv_head"),
+        ("classifier", "classifier"),
+    ]
+}
+
 const TIMM_LARGE_LAYOUTS: &[KeyLayout] = &[TIMM_LARGE];
 const TIMM_SMALL_LAYOUTS: &[KeyLayout] = &[TIMM_SMALL];
 

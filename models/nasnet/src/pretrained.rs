@@ -35,94 +35,74 @@ const LARGE: NASNetConfig = NASNetConfig {
     ..MOBILE
 };
 
-/// A layout from the paths of the cells and what their keys begin with; inside, all cells are
-/// spelled alike.
-#[rustfmt::skip]
-macro_rules! layout {
-    ($name:literal: $($path:literal => $key:literal),*) => {
-        &[KeyLayout {
-            name: $name,
-            rules: &[
-                ("stem.conv", "conv0.conv"),
-                ("stem.norm", "conv0.bn"),
-                $(
-                    (concat!($path, ".earlier.Projection.conv"), concat!($key, ".conv_prev_1x1.conv")),
-                    (concat!($path, ".earlier.Projection.norm"), concat!($key, ".conv_prev_1x1.bn")),
-                    (concat!($path, ".earlier.Halving.even"), concat!($key, ".path_1.conv")),
-                    (concat!($path, ".earlier.Halving.odd"), concat!($key, ".path_2.conv")),
-                    (concat!($path, ".earlier.Halving.norm"), concat!($key, ".final_path_bn")),
-                    (concat!($path, ".later.conv"), concat!($key, ".conv_1x1.conv")),
-                    (concat!($path, ".later.norm"), concat!($key, ".conv_1x1.bn")),
-                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.depthwise"), concat!($key, ".comb_iter_{b}_{side}.separable_{n+1}.depthwise_conv2d")),
-                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.pointwise"), concat!($key, ".comb_iter_{b}_{side}.separable_{n+1}.pointwise_conv2d")),
-                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.norm"), concat!($key, ".comb_iter_{b}_{side}.bn_sep_{n+1}")),
-                )*
-                ("classifier.linear", "last_linear"),
-            ],
-            ..KeyLayout::EMPTY
-        }]
-    };
-}
-
 /// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A stage begins at the
 /// number that it has in the large network.
 #[rustfmt::skip]
-const CADENE: &[KeyLayout] = layout! {
-    "Cadene":
-    "stem_cells.{c}" => "cell_stem_{c}",
-    "reduction_cells.{c}" => "reduction_cell_{c}",
-    "stages.0.{c}" => "cell_{c}",
-    "stages.1.{c}" => "cell_{c+6}",
-    "stages.2.{c}" => "cell_{c+12}"
-};
+const CADENE: &[KeyLayout] = &[KeyLayout {
+    name: "Cadene",
+    modules: &[
+        ("stem_cells.{c}", &[("cell", "cell_stem_{c}")]),
+        ("reduction_cells.{c}", &[("cell", "reduction_cell_{c}")]),
+        ("stages.{s}.{c}", &[("cell", "cell_{6s+c}")]),
+    ],
+    rules: &[
+        ("stem", "conv0.[conv|bn]"),
+        ("@.earlier.Projection", "<cell>.conv_prev_1x1.[conv|bn]"),
+        ("@.earlier.Halving.even", "<cell>.path_1.conv"),
+        ("@.earlier.Halving.odd", "<cell>.path_2.conv"),
+        ("@.earlier.Halving.norm", "<cell>.final_path_bn"),
+        ("@.later", "<cell>.conv_1x1.[conv|bn]"),
+        ("@.blocks.{b}.{side}.Separable.{n}.norm", "<cell>.comb_iter_{b}_{side}.bn_sep_{n+1}"),
+        ("@.blocks.{b}.{side}.Separable.{n}.{part}", "<cell>.comb_iter_{b}_{side}.separable_{n+1}.{part}_conv2d"),
+        ("classifier.linear", "last_linear"),
+    ],
+    ..KeyLayout::EMPTY
+}];
 
-/// The names of the layers in `keras.applications`, from the paths of the cells, their kinds, the
-/// last block's name, which a reduction cell counts as the fourth, and what all names end in.
+/// The names of the layers in `keras.applications`, by the kind of the cell, the name of the last block,
+/// which a reduction cell counts as the fourth, and what all names of the cell end in.
 #[rustfmt::skip]
-macro_rules! keras {
-    ($($path:literal, $kind:literal, $fifth:literal, $id:literal;)*) => {
-        &[KeyLayout {
-            name: "Keras",
-            rules: &[
-                ("stem.conv", "stem_conv1"),
-                ("stem.norm", "stem_bn1"),
-                $(
-                    (concat!($path, ".earlier.Projection.conv"), concat!("adjust_conv_projection_", $id)),
-                    (concat!($path, ".earlier.Projection.norm"), concat!("adjust_bn_", $id)),
-                    (concat!($path, ".earlier.Halving.even"), concat!("adjust_conv_1_", $id)),
-                    (concat!($path, ".earlier.Halving.odd"), concat!("adjust_conv_2_", $id)),
-                    (concat!($path, ".earlier.Halving.norm"), concat!("adjust_bn_", $id)),
-                    (concat!($path, ".later.conv"), concat!($kind, "_conv_1_", $id)),
-                    (concat!($path, ".later.norm"), concat!($kind, "_bn_1_", $id)),
-                    (concat!($path, ".blocks.4.left.Separable.{n}.norm"), concat!("separable_conv_{n+1}_bn_", $kind, "_", $fifth, "_", $id)),
-                    (concat!($path, ".blocks.4.left.Separable.{n}"), concat!("separable_conv_{n+1}_", $kind, "_", $fifth, "_", $id)),
-                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}.norm"), concat!("separable_conv_{n+1}_bn_", $kind, "_{side}{b+1}_", $id)),
-                    (concat!($path, ".blocks.{b}.{side}.Separable.{n}"), concat!("separable_conv_{n+1}_", $kind, "_{side}{b+1}_", $id)),
-                )*
-                ("classifier.linear", "predictions"),
-            ],
-            preprocess: Some(Preprocess::TENSORFLOW),
-            ..KeyLayout::EMPTY
-        }]
-    };
-}
+const KERAS: KeyLayout = KeyLayout {
+    name: "Keras",
+    rules: &[
+        ("stem", "stem_[conv|bn]1"),
+        ("@.earlier.Projection", "adjust_[conv_projection|bn]_<id>"),
+        ("@.earlier.Halving.even", "adjust_conv_1_<id>"),
+        ("@.earlier.Halving.odd", "adjust_conv_2_<id>"),
+        ("@.earlier.Halving.norm", "adjust_bn_<id>"),
+        ("@.later", "<kind>_[conv|bn]_1_<id>"),
+        ("@.blocks.4.left.Separable.{n}.norm", "separable_conv_{n+1}_bn_<kind>_<last>_<id>"),
+        ("@.blocks.4.left.Separable.{n}", "separable_conv_{n+1}_<kind>_<last>_<id>"),
+        ("@.blocks.{b}.{side}.Separable.{n}.norm", "separable_conv_{n+1}_bn_<kind>_{side}{b+1}_<id>"),
+        ("@.blocks.{b}.{side}.Separable.{n}", "separable_conv_{n+1}_<kind>_{side}{b+1}_<id>"),
+        ("classifier.linear", "predictions"),
+    ],
+    preprocess: Some(Preprocess::TENSORFLOW),
+    ..KeyLayout::EMPTY
+};
 
-const KERAS_MOBILE: &[KeyLayout] = keras! {
-    "stem_cells.{c}", "reduction", "left4", "stem_{c+1}";
-    "reduction_cells.0", "reduction", "left4", "reduce_4";
-    "reduction_cells.1", "reduction", "left4", "reduce_8";
-    "stages.0.{c}", "normal", "left5", "{c}";
-    "stages.1.{c}", "normal", "left5", "{c+5}";
-    "stages.2.{c}", "normal", "left5", "{c+9}";
-};
-const KERAS_LARGE: &[KeyLayout] = keras! {
-    "stem_cells.{c}", "reduction", "left4", "stem_{c+1}";
-    "reduction_cells.0", "reduction", "left4", "reduce_6";
-    "reduction_cells.1", "reduction", "left4", "reduce_12";
-    "stages.0.{c}", "normal", "left5", "{c}";
-    "stages.1.{c}", "normal", "left5", "{c+7}";
-    "stages.2.{c}", "normal", "left5", "{c+13}";
-};
+#[rustfmt::skip]
+const KERAS_MOBILE: &[KeyLayout] = &[KeyLayout {
+    modules: &[
+        ("stem_cells.{c}", &[("kind", "reduction"), ("last", "left4"), ("id", "stem_{c+1}")]),
+        ("reduction_cells.{c}", &[("kind", "reduction"), ("last", "left4"), ("id", "reduce_{4c+4}")]),
+        ("stages.0.{c}", &[("kind", "normal"), ("last", "left5"), ("id", "{c}")]),
+        ("stages.1.{c}", &[("kind", "normal"), ("last", "left5"), ("id", "{c+5}")]),
+        ("stages.2.{c}", &[("kind", "normal"), ("last", "left5"), ("id", "{c+9}")]),
+    ],
+    ..KERAS
+}];
+#[rustfmt::skip]
+const KERAS_LARGE: &[KeyLayout] = &[KeyLayout {
+    modules: &[
+        ("stem_cells.{c}", &[("kind", "reduction"), ("last", "left4"), ("id", "stem_{c+1}")]),
+        ("reduction_cells.{c}", &[("kind", "reduction"), ("last", "left4"), ("id", "reduce_{6c+6}")]),
+        ("stages.0.{c}", &[("kind", "normal"), ("last", "left5"), ("id", "{c}")]),
+        ("stages.1.{c}", &[("kind", "normal"), ("last", "left5"), ("id", "{c+7}")]),
+        ("stages.2.{c}", &[("kind", "normal"), ("last", "left5"), ("id", "{c+13}")]),
+    ],
+    ..KERAS
+}];
 
 /// The variants' names, sizes and weights.
 ///
@@ -172,7 +152,7 @@ const fn imagenet(
     crop: u32,
     filter: Filter,
     accuracy: [f64; 2],
-    licence: &'static str,
+    license: &'static str,
 ) -> Weights {
     Weights {
         tag: "imagenet1k",
@@ -186,6 +166,6 @@ const fn imagenet(
             ..Preprocess::IMAGENET.sized(resize, crop)
         },
         accuracy: Some(accuracy),
-        licence,
+        license,
     }
 }

@@ -94,8 +94,9 @@ pub struct Origin {
     pub layout: String,
     /// Where it was published, if that is known.
     pub url: Option<String>,
-    /// Licence of the weights as an SPDX expression, if that is known.
-    pub licence: Option<String>,
+    /// License of the weights as an SPDX expression, if that is known.
+    #[serde(alias = "licence")]
+    pub license: Option<String>,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use burn::store::burn_pack::{
 use burn::store::{FloatCastAdapter, ModuleAdapter, ModuleSnapshot, bridge};
 use burn::tensor::{AllocationProperty, DType, Tensor, TensorData};
 use serde::Deserialize;
-use zoo_core::{Parameter, parameters, root_prefix};
+use zoo_core::{LayerKind, Parameter, parameters, root_prefix};
 
 use crate::{Error, ModelCard, Seen, atomic};
 
@@ -245,7 +245,9 @@ impl Record {
         let tensors =
             names.into_iter().zip(values.0).map(|(Parameter { path, layer, .. }, data)| {
                 let data = match precision {
-                    Precision::Half if layer != "BatchNorm" => data.convert_dtype(DType::F16),
+                    Precision::Half if layer != LayerKind::BatchNorm => {
+                        data.convert_dtype(DType::F16)
+                    }
                     _ => data,
                 };
                 // Without an identity, which is drawn at random, so that equal weights make equal files.

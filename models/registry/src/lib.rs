@@ -30,6 +30,7 @@ pub use published::{UnknownName, all_published, published, with_weights};
 
 macro_rules! architectures {
     (
+        ($d:tt)
         classifiers { $($classifier:ident: $model:ident, $config:ident;)* }
         segmenters { $($segmenter:ident: $seg_model:ident, $seg_config:ident;)* }
     ) => {
@@ -152,107 +153,28 @@ macro_rules! architectures {
             }
         }
 
-        impl ImageClassifier for Classifier {
-            fn forward_maps(
-                &self,
-                images: Tensor<4>,
-                maps: &mut FeatureMaps,
-            ) -> Option<Tensor<4>> {
-                match self {
-                    $(Self::$model(model) => model.forward_maps(images, maps),)*
+        /// What a classifier's own network does, whichever it is.
+        macro_rules! of_classifier {
+            ($d self:ident, $d network:ident => $d result:expr) => {
+                match $d self {
+                    $(Self::$model($d network) => $d result,)*
                 }
-            }
-
-            fn pyramid(&self) -> Vec<PyramidLevel> {
-                match self {
-                    $(Self::$model(model) => model.pyramid(),)*
-                }
-            }
-
-            fn head(&self) -> &dyn Head {
-                match self {
-                    $(Self::$model(model) => model.head(),)*
-                }
-            }
-
-            fn head_mut(&mut self) -> &mut dyn Head {
-                match self {
-                    $(Self::$model(model) => model.head_mut(),)*
-                }
-            }
-
-            fn classifier_paths(&self) -> Vec<&'static str> {
-                match self {
-                    $(Self::$model(model) => model.classifier_paths(),)*
-                }
-            }
-
-            fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
-                match self {
-                    $(Self::$model(model) => model.forward_training(images),)*
-                }
-            }
-
-            fn min_size(&self) -> usize {
-                match self {
-                    $(Self::$model(model) => model.min_size(),)*
-                }
-            }
-
-            fn min_training_size(&self) -> usize {
-                match self {
-                    $(Self::$model(model) => model.min_training_size(),)*
-                }
-            }
-
-            fn attach_auxiliary(&mut self, device: &Device) {
-                match self {
-                    $(Self::$model(model) => model.attach_auxiliary(device),)*
-                }
-            }
+            };
         }
 
-        impl ImageSegmenter for Segmenter {
-            fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-                match self {
-                    $(Self::$seg_model(model) => model.forward_features(images),)*
+        /// What a segmenter's own network does, whichever it is.
+        macro_rules! of_segmenter {
+            ($d self:ident, $d network:ident => $d result:expr) => {
+                match $d self {
+                    $(Self::$seg_model($d network) => $d result,)*
                 }
-            }
-
-            fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {
-                match self {
-                    $(Self::$seg_model(model) => model.forward_head(features),)*
-                }
-            }
-
-            fn min_size(&self) -> usize {
-                match self {
-                    $(Self::$seg_model(model) => model.min_size(),)*
-                }
-            }
-
-            fn num_features(&self) -> usize {
-                match self {
-                    $(Self::$seg_model(model) => model.num_features(),)*
-                }
-            }
-
-            fn classifier_paths(&self) -> Vec<&'static str> {
-                match self {
-                    $(Self::$seg_model(model) => model.classifier_paths(),)*
-                }
-            }
-
-            fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
-                match self {
-                    $(Self::$seg_model(model) => model.reset_classifier(num_classes, device),)*
-                }
-            }
+            };
         }
     };
 }
 
 architectures! {
+    ($)
     classifiers {
         zoo_lenet: LeNet, LeNetConfig;
         zoo_alexnet: AlexNet, AlexNetConfig;
@@ -280,6 +202,74 @@ architectures! {
     }
     segmenters {
         zoo_unet: UNet, UNetConfig;
+    }
+}
+
+impl ImageClassifier for Classifier {
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        of_classifier!(self, network => network.forward_maps(images, maps))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        of_classifier!(self, network => network.pyramid())
+    }
+
+    fn head(&self) -> &dyn Head {
+        of_classifier!(self, network => network.head())
+    }
+
+    fn head_mut(&mut self) -> &mut dyn Head {
+        of_classifier!(self, network => network.head_mut())
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        of_classifier!(self, network => network.classifier_paths())
+    }
+
+    fn forward_training(&self, images: Tensor<4>) -> TrainingOutput {
+        of_classifier!(self, network => network.forward_training(images))
+    }
+
+    fn min_size(&self) -> usize {
+        of_classifier!(self, network => network.min_size())
+    }
+
+    fn min_training_size(&self) -> usize {
+        of_classifier!(self, network => network.min_training_size())
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        of_classifier!(self, network => network.reset_classifier(num_classes, device));
+    }
+
+    fn attach_auxiliary(&mut self, device: &Device) {
+        of_classifier!(self, network => network.attach_auxiliary(device));
+    }
+}
+
+impl ImageSegmenter for Segmenter {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        of_segmenter!(self, network => network.forward_features(images))
+    }
+
+    fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {
+        of_segmenter!(self, network => network.forward_head(features))
+    }
+
+    fn min_size(&self) -> usize {
+        of_segmenter!(self, network => network.min_size())
+    }
+
+    fn num_features(&self) -> usize {
+        of_segmenter!(self, network => network.num_features())
+    }
+
+    fn classifier_paths(&self) -> Vec<&'static str> {
+        of_segmenter!(self, network => network.classifier_paths())
+    }
+
+    fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
+        of_segmenter!(self, network => network.reset_classifier(num_classes, device));
     }
 }
 

@@ -79,8 +79,8 @@ impl std::fmt::Display for UnknownName {
             }
             Self::NoWeights(variant) => write!(
                 f,
-                "no weights are published for {variant}\nhint: `zoo weights list` shows those that are; where a \
-                 model is used, --weights FILE takes others"
+                "no weights are published for {variant}\nhint: docs/models.md lists those that are; open another file with \
+                 Model::open"
             ),
         }
     }

@@ -185,7 +185,8 @@ struct Averaged {
 
 #[derive(Module, Debug)]
 struct Padded {
-    stride: usize,
+    /// Every `stride`-th place.
+    pool: AvgPool2d,
     out_channels: usize,
 }
 
@@ -302,7 +303,10 @@ impl ResNetConfig {
     fn shortcut(&self, channels: [usize; 2], stride: usize, device: &Device) -> Shortcut {
         let projection = self.linear_conv(channels, 1);
         match self.shortcut {
-            ShortcutKind::Padded => Shortcut::Padded(Padded { stride, out_channels: channels[1] }),
+            ShortcutKind::Padded => Shortcut::Padded(Padded {
+                pool: AvgPool2dConfig::new([1, 1]).with_strides([stride; 2]).init(),
+                out_channels: channels[1],
+            }),
             ShortcutKind::Projection => {
                 Shortcut::Projection(projection.with_stride(stride).init(device))
             }
@@ -403,8 +407,7 @@ impl Averaged {
 
 impl Padded {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        // Every `stride`th place.
-        let x = AvgPool2dConfig::new([1, 1]).with_strides([self.stride; 2]).init().apply(x);
+        let x = self.pool.apply(x);
         let [batch, channels, height, width] = x.dims();
         let missing = self.out_channels - channels;
         let zeros = |channels| Tensor::zeros([batch, channels, height, width], &x.device());

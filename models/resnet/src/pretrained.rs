@@ -77,22 +77,17 @@ const TIMM: KeyLayout = KeyLayout { name: "timm", ..TORCHVISION };
 const TIMM_DEEP: KeyLayout = KeyLayout { rules: &torchvision("conv1.6"), ..TIMM };
 
 #[rustfmt::skip]
-const fn torchvision(stem: &'static str) -> [(&'static str, &'static str); 15] {
+const fn torchvision(stem: &'static str) -> [(&'static str, &'static str); 10] {
     [
-        ("deep_stem.0.conv", "conv1.0"),
-        ("deep_stem.0.norm", "conv1.1"),
-        ("deep_stem.1.conv", "conv1.3"),
-        ("deep_stem.1.norm", "conv1.4"),
+        ("deep_stem.0", "conv1.[0|1]"),
+        ("deep_stem.1", "conv1.[3|4]"),
         ("stem.conv", stem),
         ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
+        ("stages.{s}.{b}.convs.{c}", "layer{s+1}.{b}.[conv|bn]{c+1}"),
         ("stages.{s}.{b}.squeeze_excite.reduce", "layer{s+1}.{b}.se.fc1"),
         ("stages.{s}.{b}.squeeze_excite.expand", "layer{s+1}.{b}.se.fc2"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "layer{s+1}.{b}.downsample.0"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.downsample.1"),
-        ("stages.{s}.{b}.shortcut.Averaged.projection.conv", "layer{s+1}.{b}.downsample.1"),
-        ("stages.{s}.{b}.shortcut.Averaged.projection.norm", "layer{s+1}.{b}.downsample.2"),
+        ("stages.{s}.{b}.shortcut.Projection", "layer{s+1}.{b}.downsample.[0|1]"),
+        ("stages.{s}.{b}.shortcut.Averaged.projection", "layer{s+1}.{b}.downsample.[1|2]"),
         ("classifier.linear", "fc"),
     ]
 }
@@ -126,20 +121,13 @@ const OPENMMLAB: KeyLayout = TORCHVISION.renamed(
 const OPENMMLAB_DEEP: KeyLayout = KeyLayout {
     name: "OpenMMLab",
     rules: &[
-        ("deep_stem.0.conv", "backbone.stem.0"),
-        ("deep_stem.0.norm", "backbone.stem.1"),
-        ("deep_stem.1.conv", "backbone.stem.3"),
-        ("deep_stem.1.norm", "backbone.stem.4"),
-        ("stem.conv", "backbone.stem.6"),
-        ("stem.norm", "backbone.stem.7"),
-        ("stages.{s}.{b}.convs.{c}.conv", "backbone.layer{s+1}.{b}.conv{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.norm", "backbone.layer{s+1}.{b}.bn{c+1}"),
-        ("stages.0.{b}.shortcut.Averaged.projection.conv", "backbone.layer1.{b}.downsample.0"),
-        ("stages.0.{b}.shortcut.Averaged.projection.norm", "backbone.layer1.{b}.downsample.1"),
-        ("stages.{s}.{b}.shortcut.Averaged.projection.conv", "backbone.layer{s+1}.{b}.downsample.1"),
-        ("stages.{s}.{b}.shortcut.Averaged.projection.norm", "backbone.layer{s+1}.{b}.downsample.2"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "backbone.layer{s+1}.{b}.downsample.0"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "backbone.layer{s+1}.{b}.downsample.1"),
+        ("deep_stem.0", "backbone.stem.[0|1]"),
+        ("deep_stem.1", "backbone.stem.[3|4]"),
+        ("stem", "backbone.stem.[6|7]"),
+        ("stages.{s}.{b}.convs.{c}", "backbone.layer{s+1}.{b}.[conv|bn]{c+1}"),
+        ("stages.0.{b}.shortcut.Averaged.projection", "backbone.layer1.{b}.downsample.[0|1]"),
+        ("stages.{s}.{b}.shortcut.Averaged.projection", "backbone.layer{s+1}.{b}.downsample.[1|2]"),
+        ("stages.{s}.{b}.shortcut.Projection", "backbone.layer{s+1}.{b}.downsample.[0|1]"),
         ("classifier.linear", "head.fc"),
     ],
     ..KeyLayout::EMPTY
@@ -150,12 +138,9 @@ const OPENMMLAB_DEEP: KeyLayout = KeyLayout {
 const TRANSFORMERS: KeyLayout = KeyLayout {
     name: "transformers",
     rules: &[
-        ("stem.conv", "resnet.embedder.embedder.convolution"),
-        ("stem.norm", "resnet.embedder.embedder.normalization"),
-        ("stages.{s}.{b}.convs.{c}.conv", "resnet.encoder.stages.{s}.layers.{b}.layer.{c}.convolution"),
-        ("stages.{s}.{b}.convs.{c}.norm", "resnet.encoder.stages.{s}.layers.{b}.layer.{c}.normalization"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "resnet.encoder.stages.{s}.layers.{b}.shortcut.convolution"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "resnet.encoder.stages.{s}.layers.{b}.shortcut.normalization"),
+        ("stem", "resnet.embedder.embedder.[convolution|normalization]"),
+        ("stages.{s}.{b}.convs.{c}", "resnet.encoder.stages.{s}.layers.{b}.layer.{c}.[convolution|normalization]"),
+        ("stages.{s}.{b}.shortcut.Projection", "resnet.encoder.stages.{s}.layers.{b}.shortcut.[convolution|normalization]"),
         ("classifier.linear", "classifier.1"),
     ],
     ..KeyLayout::EMPTY
@@ -166,12 +151,9 @@ const TRANSFORMERS: KeyLayout = KeyLayout {
 const KUANGLIU: KeyLayout = KeyLayout {
     name: "kuangliu",
     rules: &[
-        ("stem.conv", "conv1"),
-        ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "layer{s+1}.{b}.shortcut.0"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "layer{s+1}.{b}.shortcut.1"),
+        ("stem", "[conv|bn]1"),
+        ("stages.{s}.{b}.convs.{c}", "layer{s+1}.{b}.[conv|bn]{c+1}"),
+        ("stages.{s}.{b}.shortcut.Projection", "layer{s+1}.{b}.shortcut.[0|1]"),
         ("classifier.linear", "linear"),
     ],
     ..KeyLayout::EMPTY
@@ -182,16 +164,11 @@ const KUANGLIU: KeyLayout = KeyLayout {
 const WEIAICUNZAI: KeyLayout = KeyLayout {
     name: "weiaicunzai",
     rules: &[
-        ("stem.conv", "conv1.0"),
-        ("stem.norm", "conv1.1"),
-        ("stages.{s}.{b}.convs.0.conv", "conv{s+2}_x.{b}.residual_function.0"),
-        ("stages.{s}.{b}.convs.0.norm", "conv{s+2}_x.{b}.residual_function.1"),
-        ("stages.{s}.{b}.convs.1.conv", "conv{s+2}_x.{b}.residual_function.3"),
-        ("stages.{s}.{b}.convs.1.norm", "conv{s+2}_x.{b}.residual_function.4"),
-        ("stages.{s}.{b}.convs.2.conv", "conv{s+2}_x.{b}.residual_function.6"),
-        ("stages.{s}.{b}.convs.2.norm", "conv{s+2}_x.{b}.residual_function.7"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "conv{s+2}_x.{b}.shortcut.0"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "conv{s+2}_x.{b}.shortcut.1"),
+        ("stem", "conv1.[0|1]"),
+        ("stages.{s}.{b}.convs.0", "conv{s+2}_x.{b}.residual_function.[0|1]"),
+        ("stages.{s}.{b}.convs.1", "conv{s+2}_x.{b}.residual_function.[3|4]"),
+        ("stages.{s}.{b}.convs.2", "conv{s+2}_x.{b}.residual_function.[6|7]"),
+        ("stages.{s}.{b}.shortcut.Projection", "conv{s+2}_x.{b}.shortcut.[0|1]"),
         ("classifier.linear", "fc"),
     ],
     ..KeyLayout::EMPTY
@@ -204,23 +181,18 @@ const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]
 /// Caffe, or the second: the name of those has a `b`.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
-    rules: &pytorchcv(["features.init_block.conv.conv", "features.init_block.conv.bn"]),
+    rules: &pytorchcv("features.init_block.conv.[conv|bn]"),
     ..KeyLayout::EMPTY
 };
-const PYTORCHCV_CIFAR: KeyLayout = KeyLayout {
-    rules: &pytorchcv(["features.init_block.conv", "features.init_block.bn"]),
-    ..PYTORCHCV
-};
+const PYTORCHCV_CIFAR: KeyLayout =
+    KeyLayout { rules: &pytorchcv("features.init_block.[conv|bn]"), ..PYTORCHCV };
 
 #[rustfmt::skip]
-const fn pytorchcv([conv, norm]: [&'static str; 2]) -> [(&'static str, &'static str); 7] {
+const fn pytorchcv(stem: &'static str) -> [(&'static str, &'static str); 4] {
     [
-        ("stem.conv", conv),
-        ("stem.norm", norm),
-        ("stages.{s}.{b}.convs.{c}.conv", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.conv"),
-        ("stages.{s}.{b}.convs.{c}.norm", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.bn"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "features.stage{s+1}.unit{b+1}.identity_conv.conv"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "features.stage{s+1}.unit{b+1}.identity_conv.bn"),
+        ("stem", stem),
+        ("stages.{s}.{b}.convs.{c}", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.[conv|bn]"),
+        ("stages.{s}.{b}.shortcut.Projection", "features.stage{s+1}.unit{b+1}.identity_conv.[conv|bn]"),
         ("classifier.linear", "output"),
     ]
 }
@@ -230,12 +202,9 @@ const fn pytorchcv([conv, norm]: [&'static str; 2]) -> [(&'static str, &'static 
 const KERAS: &[KeyLayout] = &[KeyLayout {
     name: "Keras",
     rules: &[
-        ("stem.conv", "conv1_conv"),
-        ("stem.norm", "conv1_bn"),
-        ("stages.{s}.{b}.convs.{c}.conv", "conv{s+2}_block{b+1}_{c+1}_conv"),
-        ("stages.{s}.{b}.convs.{c}.norm", "conv{s+2}_block{b+1}_{c+1}_bn"),
-        ("stages.{s}.{b}.shortcut.Projection.conv", "conv{s+2}_block{b+1}_0_conv"),
-        ("stages.{s}.{b}.shortcut.Projection.norm", "conv{s+2}_block{b+1}_0_bn"),
+        ("stem", "conv1_[conv|bn]"),
+        ("stages.{s}.{b}.convs.{c}", "conv{s+2}_block{b+1}_{c+1}_[conv|bn]"),
+        ("stages.{s}.{b}.shortcut.Projection", "conv{s+2}_block{b+1}_0_[conv|bn]"),
         ("classifier.linear", "predictions"),
     ],
     preprocess: Some(Preprocess::CAFFE),
@@ -247,10 +216,8 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
 const AKAMASTER: &[KeyLayout] = &[KeyLayout {
     name: "akamaster",
     rules: &[
-        ("stem.conv", "conv1"),
-        ("stem.norm", "bn1"),
-        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
+        ("stem", "[conv|bn]1"),
+        ("stages.{s}.{b}.convs.{c}", "layer{s+1}.{b}.[conv|bn]{c+1}"),
         ("classifier.linear", "linear"),
     ],
     ..KeyLayout::EMPTY

@@ -54,6 +54,7 @@ impl Blur {
 }
 
 /// A map with one more pixel on both sides of an axis, the neighbor of the border's.
+#[expect(clippy::disallowed_methods, reason = "parts are joined along a side, not by channels")]
 fn mirrored(x: Tensor<4>, axis: usize) -> Tensor<4> {
     let size = x.dims()[axis];
     let before = x.clone().narrow(axis, 1, 1);

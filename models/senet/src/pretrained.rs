@@ -33,14 +33,11 @@ const WIDE: SENetConfig = SENetConfig { block: BlockKind::Wide, dropout: 0.2, ..
 const CADENE: &[KeyLayout] = &[KeyLayout {
     name: "Cadene",
     rules: &[
-        ("stem.{c}.conv", "layer0.conv{c+1}"),
-        ("stem.{c}.norm", "layer0.bn{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.conv", "layer{s+1}.{b}.conv{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.norm", "layer{s+1}.{b}.bn{c+1}"),
+        ("stem.{c}", "layer0.[conv|bn]{c+1}"),
+        ("stages.{s}.{b}.convs.{c}", "layer{s+1}.{b}.[conv|bn]{c+1}"),
         ("stages.{s}.{b}.squeeze_excite.reduce", "layer{s+1}.{b}.se_module.fc1"),
         ("stages.{s}.{b}.squeeze_excite.expand", "layer{s+1}.{b}.se_module.fc2"),
-        ("stages.{s}.{b}.shortcut.conv", "layer{s+1}.{b}.downsample.0"),
-        ("stages.{s}.{b}.shortcut.norm", "layer{s+1}.{b}.downsample.1"),
+        ("stages.{s}.{b}.shortcut", "layer{s+1}.{b}.downsample.[0|1]"),
         ("classifier.linear", "last_linear"),
     ],
     ..KeyLayout::EMPTY
@@ -48,7 +45,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Files, preparation and licence are timm's; multiply-accumulates are counted as for the other
+/// Files, preparation and license are timm's; multiply-accumulates are counted as for the other
 /// networks.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<SENetConfig>] = &[
@@ -144,6 +141,6 @@ const fn imagenet(
         labels: Labels::ImageNet1k,
         preprocess,
         accuracy,
-        licence: "Apache-2.0",
+        license: "Apache-2.0",
     }
 }

@@ -23,14 +23,10 @@ const fn groups(groups: usize) -> ShuffleNetV1Config {
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     name: "pytorchcv",
     rules: &[
-        ("stem.conv", "features.init_block.conv"),
-        ("stem.norm", "features.init_block.bn"),
-        ("stages.{s}.{b}.compress.conv", "features.stage{s+1}.unit{b+1}.compress_conv1"),
-        ("stages.{s}.{b}.compress.norm", "features.stage{s+1}.unit{b+1}.compress_bn1"),
-        ("stages.{s}.{b}.depthwise.conv", "features.stage{s+1}.unit{b+1}.dw_conv2"),
-        ("stages.{s}.{b}.depthwise.norm", "features.stage{s+1}.unit{b+1}.dw_bn2"),
-        ("stages.{s}.{b}.expand.conv", "features.stage{s+1}.unit{b+1}.expand_conv3"),
-        ("stages.{s}.{b}.expand.norm", "features.stage{s+1}.unit{b+1}.expand_bn3"),
+        ("stem", "features.init_block.[conv|bn]"),
+        ("stages.{s}.{b}.compress", "features.stage{s+1}.unit{b+1}.compress_[conv|bn]1"),
+        ("stages.{s}.{b}.depthwise", "features.stage{s+1}.unit{b+1}.dw_[conv|bn]2"),
+        ("stages.{s}.{b}.expand", "features.stage{s+1}.unit{b+1}.expand_[conv|bn]3"),
         ("classifier.linear", "output"),
     ],
     ..KeyLayout::EMPTY

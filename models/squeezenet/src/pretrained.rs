@@ -54,32 +54,17 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
 const CADENE: &[(&str, &str)] = &[("classifier.1", "last_conv")];
 
 /// pytorchcv counts the modules between two pools.
-macro_rules! pytorchcv {
-    ($($fire:literal: $place:literal),* $(,)?) => {
-        KeyLayout {
-            name: "pytorchcv",
-            rules: &[
-                ("stem", "features.init_block.conv"),
-                $((concat!("fires.", $fire, ".{p}"), concat!("features.", $place, ".{p}.conv")),)*
-                ("classifier", "output.final_conv"),
-            ],
-            ..KeyLayout::EMPTY
-        }
-    };
-}
-
-#[rustfmt::skip]
-const PYTORCHCV_1_0: KeyLayout = pytorchcv![
-    0: "stage1.unit1", 1: "stage1.unit2", 2: "stage1.unit3",
-    3: "stage2.unit1", 4: "stage2.unit2", 5: "stage2.unit3", 6: "stage2.unit4",
-    7: "stage3.unit1",
-];
-#[rustfmt::skip]
-const PYTORCHCV_1_1: KeyLayout = pytorchcv![
-    0: "stage1.unit1", 1: "stage1.unit2",
-    2: "stage2.unit1", 3: "stage2.unit2",
-    4: "stage3.unit1", 5: "stage3.unit2", 6: "stage3.unit3", 7: "stage3.unit4",
-];
+const PYTORCHCV_1_0: KeyLayout = KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stem", "features.init_block.conv"),
+        ("fires.{f}.{p}", "features.stage{f:s+1}.unit{f:i+1}.{p}.conv"),
+        ("classifier", "output.final_conv"),
+    ],
+    depths: &[3, 4, 1],
+    ..KeyLayout::EMPTY
+};
+const PYTORCHCV_1_1: KeyLayout = KeyLayout { depths: &[2, 2, 4], ..PYTORCHCV_1_0 };
 
 /// The variants' names, sizes and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).

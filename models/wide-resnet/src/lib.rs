@@ -52,7 +52,7 @@ pub struct WideResNetConfig {
     #[config(default = "0.0")]
     pub dropout: f64,
     /// What the features are.
-    #[config(default = "Features::Normalised")]
+    #[config(default = "Features::Normalized")]
     pub features: Features,
     /// Channels of the images.
     #[config(default = "3")]
@@ -83,7 +83,7 @@ pub enum BlockKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Features {
     /// The last BatchNorm's output.
-    Normalised,
+    Normalized,
     /// The same behind ReLU.
     Activated,
 }
@@ -200,7 +200,7 @@ impl ImageClassifier for WideResNet {
         }
         let x = maps.keep_activated("norm", self.norm.apply(x))?;
         Some(match self.features {
-            Features::Normalised => x,
+            Features::Normalized => x,
             Features::Activated => relu(x),
         })
     }

@@ -21,7 +21,7 @@ const BASIC: WideResNetConfig = WideResNetConfig {
     width: 1,
     block: BlockKind::B33,
     dropout: 0.0,
-    features: Features::Normalised,
+    features: Features::Normalized,
     in_channels: 3,
     num_classes: 10,
 };
@@ -31,8 +31,7 @@ const XTERNALZ: KeyLayout = KeyLayout {
     name: "xternalz",
     rules: &[
         ("stem", "conv1"),
-        ("stages.{s}.{b}.convs.{c}.norm", "block{s+1}.layer.{b}.bn{c+1}"),
-        ("stages.{s}.{b}.convs.{c}.conv", "block{s+1}.layer.{b}.conv{c+1}"),
+        ("stages.{s}.{b}.convs.{c}", "block{s+1}.layer.{b}.[conv|bn]{c+1}"),
         ("stages.{s}.{b}.shortcut", "block{s+1}.layer.{b}.convShortcut"),
         ("norm", "bn1"),
         ("classifier.linear", "fc"),
@@ -45,8 +44,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &[
         ("stem", "features.init_block"),
-        ("stages.{s}.{b}.convs.{c}.norm", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.bn"),
-        ("stages.{s}.{b}.convs.{c}.conv", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.conv"),
+        ("stages.{s}.{b}.convs.{c}", "features.stage{s+1}.unit{b+1}.body.conv{c+1}.[conv|bn]"),
         ("stages.{s}.{b}.shortcut", "features.stage{s+1}.unit{b+1}.identity_conv"),
         ("norm", "features.post_activ.bn"),
         ("classifier.linear", "output"),

@@ -22,8 +22,7 @@ pub const FAMILY: Family = Family {
 const TIMM: KeyLayout = KeyLayout {
     name: "timm",
     rules: &[
-        ("stem.{c}.conv", "conv{c+1}"),
-        ("stem.{c}.norm", "bn{c+1}"),
+        ("stem.{c}", "[conv|bn]{c+1}"),
         ("blocks.0.convs.0.depthwise", "block1.rep.0.conv1"),
         ("blocks.0.convs.0.pointwise", "block1.rep.0.pointwise"),
         ("blocks.0.convs.0.norm", "block1.rep.1"),
@@ -39,8 +38,7 @@ const TIMM: KeyLayout = KeyLayout {
         ("blocks.{b}.convs.2.depthwise", "block{b+1}.rep.7.conv1"),
         ("blocks.{b}.convs.2.pointwise", "block{b+1}.rep.7.pointwise"),
         ("blocks.{b}.convs.2.norm", "block{b+1}.rep.8"),
-        ("blocks.{b}.shortcut.conv", "block{b+1}.skip"),
-        ("blocks.{b}.shortcut.norm", "block{b+1}.skipbn"),
+        ("blocks.{b}.shortcut", "block{b+1}.skip[|bn]"),
         ("head_convs.{c}.depthwise", "conv{c+3}.conv1"),
         ("head_convs.{c}.pointwise", "conv{c+3}.pointwise"),
         ("head_convs.{c}.norm", "bn{c+3}"),
@@ -53,50 +51,33 @@ const TIMM: KeyLayout = KeyLayout {
 const CADENE: KeyLayout = TIMM.renamed("Cadene", &[("fc", "last_linear")]);
 
 /// pytorchcv counts the blocks between two steps.
-macro_rules! pytorchcv {
-    ($($block:literal: $place:literal),* $(,)?) => {
-        KeyLayout {
-            name: "pytorchcv",
-            rules: &[
-                ("stem.{c}.conv", "features.init_block.conv{c+1}.conv"),
-                ("stem.{c}.norm", "features.init_block.conv{c+1}.bn"),
-                $(
-                    (concat!("blocks.", $block, ".convs.{c}.depthwise"), concat!("features.", $place, ".body.block{c+1}.conv.dw_conv")),
-                    (concat!("blocks.", $block, ".convs.{c}.pointwise"), concat!("features.", $place, ".body.block{c+1}.conv.pw_conv")),
-                    (concat!("blocks.", $block, ".convs.{c}.norm"), concat!("features.", $place, ".body.block{c+1}.bn")),
-                    (concat!("blocks.", $block, ".shortcut.conv"), concat!("features.", $place, ".identity_conv.conv")),
-                    (concat!("blocks.", $block, ".shortcut.norm"), concat!("features.", $place, ".identity_conv.bn")),
-                )*
-                ("head_convs.{c}.depthwise", "features.final_block.conv{c+1}.conv.dw_conv"),
-                ("head_convs.{c}.pointwise", "features.final_block.conv{c+1}.conv.pw_conv"),
-                ("head_convs.{c}.norm", "features.final_block.conv{c+1}.bn"),
-                ("classifier.linear", "output"),
-            ],
-            ..KeyLayout::EMPTY
-        }
-    };
-}
-
 #[rustfmt::skip]
-const PYTORCHCV: KeyLayout = pytorchcv![
-    0: "stage1.unit1",
-    1: "stage2.unit1",
-    2: "stage3.unit1", 3: "stage3.unit2", 4: "stage3.unit3", 5: "stage3.unit4", 6: "stage3.unit5",
-    7: "stage3.unit6", 8: "stage3.unit7", 9: "stage3.unit8", 10: "stage3.unit9",
-    11: "stage4.unit1",
-];
+const PYTORCHCV: KeyLayout = KeyLayout {
+    name: "pytorchcv",
+    rules: &[
+        ("stem.{c}", "features.init_block.conv{c+1}.[conv|bn]"),
+        ("blocks.{b}.convs.{c}.norm", "features.stage{b:s+1}.unit{b:i+1}.body.block{c+1}.bn"),
+        ("blocks.{b}.convs.{c}.depthwise", "features.stage{b:s+1}.unit{b:i+1}.body.block{c+1}.conv.dw_conv"),
+        ("blocks.{b}.convs.{c}.pointwise", "features.stage{b:s+1}.unit{b:i+1}.body.block{c+1}.conv.pw_conv"),
+        ("blocks.{b}.shortcut", "features.stage{b:s+1}.unit{b:i+1}.identity_conv.[conv|bn]"),
+        ("head_convs.{c}.depthwise", "features.final_block.conv{c+1}.conv.dw_conv"),
+        ("head_convs.{c}.pointwise", "features.final_block.conv{c+1}.conv.pw_conv"),
+        ("head_convs.{c}.norm", "features.final_block.conv{c+1}.bn"),
+        ("classifier.linear", "output"),
+    ],
+    depths: &[1, 1, 9, 1],
+    ..KeyLayout::EMPTY
+};
 
 /// The names of the layers in `keras.applications`; the shortcuts have none and are numbered.
 #[rustfmt::skip]
 const KERAS: &[KeyLayout] = &[KeyLayout {
     name: "Keras",
     rules: &[
-        ("stem.{c}.conv", "block1_conv{c+1}"),
-        ("stem.{c}.norm", "block1_conv{c+1}_bn"),
+        ("stem.{c}", "block1_conv{c+1}[|_bn]"),
         ("blocks.{b}.convs.{c}.norm", "block{b+2}_sepconv{c+1}_bn"),
         ("blocks.{b}.convs.{c}", "block{b+2}_sepconv{c+1}"),
-        ("blocks.{b}.shortcut.conv", "conv2d_{#}"),
-        ("blocks.{b}.shortcut.norm", "batch_normalization_{#}"),
+        ("blocks.{b}.shortcut", "[conv2d|batch_normalization]_{#}"),
         ("head_convs.{c}.norm", "block14_sepconv{c+1}_bn"),
         ("head_convs.{c}", "block14_sepconv{c+1}"),
         ("classifier.linear", "predictions"),
@@ -110,7 +91,7 @@ const WITH_DROPOUT: XceptionConfig =
 
 /// The variants' names, sizes and weights.
 ///
-/// File, preparation and licence are timm's; the weights came from Keras.
+/// File, preparation and license are timm's; the weights came from Keras.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     Variant {
@@ -129,7 +110,7 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
                     ..Preprocess::IMAGENET.sized(333, 299).bicubic()
                 },
                 accuracy: Some([79.06, 94.40]),
-                licence: "Apache-2.0",
+                license: "Apache-2.0",
             },
         ],
     },

@@ -6,7 +6,7 @@ use rand_distr::{Beta, Distribution};
 
 use super::Augment;
 
-/// Mixes a batch's images `[N, C, S, S]` and targets `[N, K]` with their neighbours in the batch,
+/// Mixes a batch's images `[N, C, S, S]` and targets `[N, K]` with their neighbors in the batch,
 /// the last with the first; batches are in random order already.
 ///
 /// [Zhang et al., 2017](https://arxiv.org/abs/1710.09412) and
@@ -32,8 +32,8 @@ pub(crate) fn mix(
     let own = if draws_cutmix {
         let length = (side as f64 * (1.0 - own).sqrt()) as usize;
         let [rows, columns] = [(); 2].map(|()| {
-            let centre = rng.random_range(0..side);
-            let start = centre.saturating_sub(length / 2);
+            let center = rng.random_range(0..side);
+            let start = center.saturating_sub(length / 2);
             start..(start + length).min(side)
         });
         for index in 0..batch {

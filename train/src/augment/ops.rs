@@ -60,20 +60,20 @@ pub(crate) fn brightness(image: &mut RgbImage, factor: f32) {
 
 /// Moves all values away from the mean brightness, or towards it.
 pub(crate) fn contrast(image: &mut RgbImage, factor: f32) {
-    let total: f32 = image.pixels().map(grey).sum();
+    let total: f32 = image.pixels().map(gray).sum();
     let mean = (total / (image.width() * image.height()) as f32).round();
     map(image, |value| (mean + (f32::from(value) - mean) * factor) as u8);
 }
 
-/// Moves each pixel away from its own grey, or towards it.
+/// Moves each pixel away from its own gray, or towards it.
 pub(crate) fn saturation(image: &mut RgbImage, factor: f32) {
     for pixel in image.pixels_mut() {
-        let grey = grey(pixel).round();
-        pixel.0 = pixel.0.map(|value| (grey + (f32::from(value) - grey) * factor) as u8);
+        let gray = gray(pixel).round();
+        pixel.0 = pixel.0.map(|value| (gray + (f32::from(value) - gray) * factor) as u8);
     }
 }
 
-/// Moves each pixel away from the average of its neighbours, or towards it.
+/// Moves each pixel away from the average of its neighbors, or towards it.
 fn sharpness(image: &mut RgbImage, factor: f32) {
     let source = image.clone();
     let (width, height) = source.dimensions();
@@ -92,20 +92,20 @@ fn sharpness(image: &mut RgbImage, factor: f32) {
 
 const IDENTITY: [f64; 4] = [1.0, 0.0, 0.0, 1.0];
 
-/// Turns an image about its centre, by degrees.
+/// Turns an image about its center, by degrees.
 pub(crate) fn rotate(image: &RgbImage, degrees: f64, fill: Rgb<u8>) -> RgbImage {
     let (sin, cos) = degrees.to_radians().sin_cos();
     affine(image, [cos, sin, -sin, cos], [0.0, 0.0], fill)
 }
 
-/// For each pixel, takes the source's colour at `matrix · place + shift`, seen from the centre.
+/// For each pixel, takes the source's color at `matrix · place + shift`, seen from the center.
 fn affine(image: &RgbImage, matrix: [f64; 4], shift: [f64; 2], fill: Rgb<u8>) -> RgbImage {
     let (width, height) = image.dimensions();
-    let centre = [f64::from(width) / 2.0, f64::from(height) / 2.0];
+    let center = [f64::from(width) / 2.0, f64::from(height) / 2.0];
     RgbImage::from_fn(width, height, |x, y| {
-        let [dx, dy] = [f64::from(x) + 0.5 - centre[0], f64::from(y) + 0.5 - centre[1]];
-        let sx = matrix[0] * dx + matrix[1] * dy + shift[0] + centre[0] - 0.5;
-        let sy = matrix[2] * dx + matrix[3] * dy + shift[1] + centre[1] - 0.5;
+        let [dx, dy] = [f64::from(x) + 0.5 - center[0], f64::from(y) + 0.5 - center[1]];
+        let sx = matrix[0] * dx + matrix[1] * dy + shift[0] + center[0] - 0.5;
+        let sy = matrix[2] * dx + matrix[3] * dy + shift[1] + center[1] - 0.5;
         bilinear(image, sx, sy, fill)
     })
 }
@@ -128,7 +128,7 @@ fn bilinear(image: &RgbImage, x: f64, y: f64, fill: Rgb<u8>) -> Rgb<u8> {
     }))
 }
 
-fn grey(pixel: &Rgb<u8>) -> f32 {
+fn gray(pixel: &Rgb<u8>) -> f32 {
     let [red, green, blue] = pixel.0.map(f32::from);
     0.299 * red + 0.587 * green + 0.114 * blue
 }

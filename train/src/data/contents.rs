@@ -6,11 +6,11 @@ use zoo_core::Background;
 use zoo_core::decode::is_drawn_in_transparency;
 use zoo_record::{Fingerprint, Seen};
 
-use super::{Dataset, Part, Sample, Source, images};
+use super::{Dataset, Label, Part, Sample, Source, images};
 use crate::images::{decoded, prefetch};
 use crate::{Event, Observer};
 
-impl Dataset {
+impl<L: Label> Dataset<L> {
     /// Reads all files once and fills [`seen`](Self::seen). Warnings are about images that are
     /// validated with although they are trained on, too, or were, for the weights to start from
     /// (`before`), about copies in two classes, and about drawings that are not seen unless a
@@ -22,7 +22,7 @@ impl Dataset {
         workers: usize,
         observer: &mut dyn Observer,
     ) {
-        let samples: Vec<&Sample> = self.train.iter().chain(&self.val).collect();
+        let samples: Vec<&Sample<L>> = self.train.iter().chain(&self.val).collect();
         let is_lost = |bytes: &[u8]| {
             background == Background::None
                 && decoded(|| is_drawn_in_transparency(bytes)).unwrap_or_default()
@@ -41,7 +41,7 @@ impl Dataset {
             if before < self.train.len() && index >= self.train.len() {
                 leaked.push((index, before));
             }
-            if samples[before].class != samples[index].class {
+            if samples[before].label.class() != samples[index].label.class() {
                 disputed.push((index, before));
             }
         }
@@ -50,7 +50,9 @@ impl Dataset {
             .collect();
         let known = of_val.iter().flatten().filter(|image| before.contains(**image)).count();
         let name = |index: usize| samples[index].source.name();
-        let class = |index: usize| &self.classes[samples[index].class];
+        let class = |index: usize| {
+            samples[index].label.class().map_or("", |class| self.classes[class].as_str())
+        };
         if let Some(&(copy, original)) = leaked.first() {
             self.warnings.push(format!(
                 "{} of the {} to validate with {} to train on, too: {} is {}, byte for byte; the \
@@ -87,7 +89,7 @@ impl Dataset {
         if let Some(&first) = lost.first() {
             self.warnings.push(format!(
                 "{} of {} {} drawn in transparency, which is dropped, so that little or nothing is \
-                 seen: {}; --background white lays white under them",
+                 seen: {}; data.background=white lays white under them",
                 lost.len(),
                 images(samples.len()),
                 if lost.len() == 1 { "is" } else { "are" },
@@ -102,7 +104,7 @@ impl Dataset {
         if seen.is_empty() {
             return;
         }
-        let samples: Vec<&Sample> = self.val.iter().collect();
+        let samples: Vec<&Sample<L>> = self.val.iter().collect();
         let known: Vec<bool> = contents(&samples, |_| false, workers, observer)
             .into_iter()
             .map(|read| read.is_some_and(|read| seen.contains(read.fingerprint)))
@@ -138,13 +140,13 @@ struct Contents {
 }
 
 /// Reads each image; none where it can't be read, which is said when it is to be decoded.
-fn contents(
-    samples: &[&Sample],
+fn contents<L: Label>(
+    samples: &[&Sample<L>],
     is_lost: impl Fn(&[u8]) -> bool + Sync,
     workers: usize,
     observer: &mut dyn Observer,
 ) -> Vec<Option<Contents>> {
-    observer.on(&Event::Pass { name: "comparing", images: samples.len() });
+    observer.on(&Event::Pass { name: "comparing images", images: samples.len() });
     let load = |index: usize| match &samples[index].source {
         Source::File(path) => {
             let bytes = std::fs::read(path).ok()?;

@@ -63,7 +63,7 @@ fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(),
         }
         if is_empty {
             let path = class.path().display();
-            listing.warnings.push(format!("{path} has no images; it is no class"));
+            listing.warnings.push(format!("ignored: no images in {path}"));
         }
     }
     Ok(())
@@ -110,7 +110,7 @@ fn doubt(root: &Path, names: &[String], target: &str, is_empty: bool) -> Option<
     } else {
         (
             "segmentation",
-            "--task segment learns from folders `images` and `masks` with files of the same names; \
+            "data.task=segment learns from folders `images` and `masks` with files of the same names; \
              if these are classes, give their folders other names",
         )
     };
@@ -122,7 +122,7 @@ fn doubt(root: &Path, names: &[String], target: &str, is_empty: bool) -> Option<
     ))
 }
 
-fn folders(root: &Path) -> Result<Vec<DirEntry>, Error> {
+pub(super) fn folders(root: &Path) -> Result<Vec<DirEntry>, Error> {
     let entries = WalkDir::new(root).min_depth(1).max_depth(1).follow_links(true);
     let mut folders = Vec::new();
     for entry in entries.sort_by_file_name() {
@@ -134,7 +134,7 @@ fn folders(root: &Path) -> Result<Vec<DirEntry>, Error> {
     Ok(folders)
 }
 
-fn name(entry: &DirEntry) -> String {
+pub(super) fn name(entry: &DirEntry) -> String {
     entry.file_name().to_string_lossy().trim().to_owned()
 }
 
@@ -191,7 +191,7 @@ mod tests {
     fn images_with_masks_or_boxes_are_no_classes() {
         for (files, expected) in [
             (&["images/1.jpg", "masks/1.png"][..], "a data set for segmentation"),
-            (&["Images/1.jpg", "labels/1.png"], "--task segment learns from"),
+            (&["Images/1.jpg", "labels/1.png"], "data.task=segment learns from"),
             (&["train/images/1.jpg", "train/masks/1.png", "val/images/2.jpg"], "segmentation"),
             (&["images/train/1.jpg", "masks/train/1.png", "other/1.png"], "segmentation"),
             (&["JPEGImages/1.jpg", "SegmentationClass/1.png", "Annotations/1.xml"], "in "),

@@ -36,11 +36,11 @@ pub(super) fn list(folder: &Path, classes: [&str; 10]) -> Result<Listing, Error>
         let path = find(folder, &format!("{prefix}-images-idx3-ubyte"))?;
         let ([count, height, width], pixels) = read::<3>(&path)?;
         let labels_path = find(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
-        let ([labelled], labels) = read::<1>(&labels_path)?;
+        let ([labeled], labels) = read::<1>(&labels_path)?;
         let broken = |path: &Path, reason: &str| {
             Error::Data(format!("{} is damaged: {reason}", path.display()))
         };
-        if labelled != count {
+        if labeled != count {
             return Err(broken(&labels_path, "it has not a label for each image"));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -12,7 +12,7 @@ const MANY: usize = 6;
 pub(super) fn doubt(dataset: &Dataset, path: &str, val_fraction: f64) -> Option<String> {
     let mut counts: HashMap<usize, usize> = HashMap::new();
     let samples = dataset.train.iter().chain(&dataset.val);
-    samples.for_each(|sample| *counts.entry(sample.class).or_default() += 1);
+    samples.for_each(|sample| *counts.entry(sample.label).or_default() += 1);
     let (labels, images) = (counts.len(), counts.values().sum::<usize>());
     if labels < MANY {
         return None;
@@ -48,7 +48,7 @@ pub(super) fn doubt(dataset: &Dataset, path: &str, val_fraction: f64) -> Option<
         return Some(format!(
             "nearly each of the {images} images in {path} has a label of its own, such as {label}: these \
              are {labels} names of images, not classes\nhint: images that show the same need the same \
-             label; --val-fraction 0 trains on one image of each class all the same"
+             label; data.val_fraction=0 trains on one image of each class all the same"
         ));
     }
     None
@@ -74,7 +74,7 @@ mod tests {
         classes.dedup();
         let class = |label: &String| classes.iter().position(|class| class == label).unwrap();
         let source = || Source::File("a.png".into());
-        let train = labels.iter().map(|label| Sample { source: source(), class: class(label) });
+        let train = labels.iter().map(|label| Sample { source: source(), label: class(label) });
         let train = train.collect();
         doubt(&Dataset { classes, train, ..Dataset::default() }, "DATA", val_fraction)
     }

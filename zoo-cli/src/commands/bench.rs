@@ -8,7 +8,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use burn_zoo::models::{ImageClassifier, published};
-use burn_zoo::train::{Config, Preset, optimizer};
+use burn_zoo::train::{Config, optimizer};
 use burn_zoo::{Classifier, Model, StepProfile, anatomy, default_threads, set_threads};
 use serde::Serialize;
 
@@ -230,7 +230,7 @@ struct TrainingStep {
 
 impl TrainingStep {
     fn new(network: Classifier) -> Self {
-        let recipe = Config::preset(Preset::Scratch).recipe;
+        let recipe = Config::scratch().recipe;
         let network = network.train();
         Self { optimizer: optimizer(&recipe, &network), network: Some(network) }
     }

@@ -1,27 +1,20 @@
-//! `zoo finetune`: from photographs of one's own to a record that knows them.
+//! `zoo finetune`: from your own photographs to a record that knows them.
 
 use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use burn::tensor::Device;
-use burn_zoo::models::{Background, Preprocess};
-use burn_zoo::record::{ModelCard, write_atomically};
-use burn_zoo::train::{
-    CHECKPOINT, Config, Dataset, Fitted, LINEAR, Lock, MODEL, Masks, Source, TaskKind, duration,
-    epochs_done, train, train_segmenter,
-};
-use burn_zoo::{
-    Backend, EMBEDDED, Model, Network, default_threads, ensure_held, set_threads, train,
-};
-use clap::ValueEnum;
-use toml::{Table, Value};
+use burn_zoo::train::config::ModelConfig;
+use burn_zoo::train::{Config, Fitted, Lock, Run, TaskKind, duration};
+use burn_zoo::{CONFIG, EMBEDDED, Error, Finetuned, Model, ensure_no_run, set_threads};
 
 use crate::Outcome;
-use crate::commands::eval;
-use crate::options::{DeviceName, ModelOptions, RunOptions, keep_memory, load, positive};
+use crate::flags::SettingFlags;
+use crate::options::{DeviceName, RunOptions, keep_memory, load};
+use crate::output::images;
 use crate::progress::Bars;
 
 /// `zoo finetune`
@@ -30,21 +23,24 @@ use crate::progress::Bars;
     args_override_self = true,
     after_help = "\
 DATA is one of
-  FOLDER                a folder for each class, in it or in its folders `train` and `val`; `test` is left out
-  LIST.csv, LIST.jsonl  paths and labels, with the columns path, label and, if you like, split: train, val or test;
-                        between columns are commas, semicolons or tabs; file, image, class, category, set are names, too
+  FOLDER                a folder for each class, in it or in its parts `train`, `val`
+  LIST.csv, LIST.jsonl  paths and labels: columns path, label and, if you like, split
   fashion-mnist:FOLDER  the files that Fashion-MNIST is published in; mnist: too
-  FOLDER                with --task segment: folders `images` and `masks` with files of the same names, a grey value a class
+  FOLDER                with --task segment: folders `images` and `masks`
 
-The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are metrics.csv,
-TensorBoard's events, config.toml, which --config takes, and checkpoint.bpk, which --resume goes on from. Where images are
-classified, there are report.html and, for image files, images.csv, whose validation images `zoo eval` takes.
+The part `test` is left out. In a list, split is train, val or test; between columns are commas, semicolons or tabs; file, \
+image, class, category and set are names of columns, too. Images and masks have files of the same names, and a mask has a gray \
+value for each class.
+
+The best weights become OUTPUT/model.bpk, which `zoo classify --weights` takes. Beside it are report.html, metrics.csv, \
+TensorBoard's events, config.toml, which --config takes, and checkpoint.bpk, which --resume goes on from; for image files with \
+classes also images.csv, whose validation images `zoo eval` takes.
 
 Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted."
 )]
 pub(crate) struct Args {
     /// The images
-    #[arg(required_unless_present_any = ["resume", "config", "data"])]
+    #[arg(value_name = "DATA", required_unless_present_any = ["resume", "config", "data"])]
     pub(crate) path: Option<String>,
 
     /// The same, with a name
@@ -56,16 +52,12 @@ pub(crate) struct Args {
     pub(crate) output: Option<PathBuf>,
 
     /// Go on with an interrupted run; with --epochs, with a finished one too
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "model", "weights", "set", "task", "preset", "do_fine_tuning", "batch_size", "lr", "backbone_lr_scale", "freeze_until", "optimizer", "size", "val_fraction", "balance", "background", "seed"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "set"])]
     pub(crate) resume: Option<PathBuf>,
 
     /// Start from the settings in a TOML or JSON file, such as another run's config.toml
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-
-    /// Where the model comes from.
-    #[command(flatten)]
-    pub(crate) model: ModelOptions,
 
     /// Where it runs.
     #[command(flatten)]
@@ -76,98 +68,35 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BACKEND|URL", value_delimiter = ',', conflicts_with = "backend")]
     pub(crate) devices: Vec<DeviceName>,
 
-    /// What is learned: what is in an image, or what each of its pixels is
-    #[arg(long, value_enum)]
-    pub(crate) task: Option<Task>,
+    /// The settings that have an option of their own.
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
 
-    /// What the settings start from
-    #[arg(long, value_enum)]
-    pub(crate) preset: Option<Preset>,
-
-    /// Train all layers, or only a new classifier on frozen features [default: false]
-    #[arg(long, alias = "do_fine_tuning", value_name = "true|false", action = clap::ArgAction::Set)]
-    pub(crate) do_fine_tuning: Option<bool>,
-
-    /// How often each image is seen; before all layers of a pretrained model are trained, a new
-    /// classifier alone is, for recipe.linear_epochs. With --resume the learning rate goes on as in a
-    /// run that was to have N epochs from its start
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub(crate) epochs: Option<usize>,
-
-    /// Images in a step
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub(crate) batch_size: Option<usize>,
-
-    /// The highest learning rate
-    #[arg(long, value_name = "RATE")]
-    pub(crate) lr: Option<f64>,
-
-    /// The learning rate of pretrained layers, as a multiple
-    #[arg(long, value_name = "FACTOR")]
-    pub(crate) backbone_lr_scale: Option<f64>,
-
-    /// The last part of the network that stays as it is: stem, stages.3
-    #[arg(long, value_name = "PART")]
-    pub(crate) freeze_until: Option<String>,
-
-    /// What turns gradients into steps: sgd, adam, adamw, rmsprop
-    #[arg(long, value_name = "NAME")]
-    pub(crate) optimizer: Option<String>,
-
-    /// Side of the images in pixels
-    #[arg(long, value_name = "PIXELS", value_parser = positive())]
-    pub(crate) size: Option<usize>,
-
-    /// Share of each class that is kept for validation where the data does not say
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) val_fraction: Option<f64>,
-
-    /// What makes up for uneven classes: none, weights, samples
-    #[arg(long, value_name = "HOW")]
-    pub(crate) balance: Option<String>,
-
-    /// What transparent images are laid over, here and by who uses the record: white, black, gray,
-    /// #f0f0ff; none drops transparency
-    #[arg(long, value_name = "COLOR")]
-    pub(crate) background: Option<Background>,
-
-    /// What all random numbers come from
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-
-    /// Any setting of config.toml: recipe.ema=0.999, augment.mixup=0.2
+    /// Any setting: recipe.ema=0.999, augment.mixup=0.2. A run writes all of them to config.toml;
+    /// docs/settings.md explains them
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
 }
 
-/// What the settings of a run start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Preset {
-    /// A new classifier on frozen features
-    Linear,
-    /// All layers, from published weights
-    Fine,
-    /// All layers, from nothing
-    Scratch,
-}
-
-/// What a model learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Task {
-    /// What is in an image
-    Classify,
-    /// What each pixel is
-    Segment,
-}
-
-/// The name of the settings in a run's folder.
-const CONFIG: &str = "config.toml";
-
-/// The name of the list of images and their parts in a run's folder.
-const IMAGES: &str = "images.csv";
-
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    finetune(args).map_err(|error| match error.downcast_ref() {
+        Some(Error::RunExists(folder)) => anyhow!(
+            "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
+             another folder",
+            folder.display()
+        ),
+        Some(Error::EpochsDone { folder, done }) => anyhow!(
+            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
+            folder.display(),
+            2 * done
+        ),
+        Some(Error::NotASegmenter(_)) => anyhow!("{error}\nhint: --model unet"),
+        _ => args.settings.explain(error),
+    })
+}
+
+fn finetune(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(threads) = args.run.threads {
         set_threads(threads.into());
     }
@@ -179,10 +108,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         config.recipe.accumulate = config.recipe.accumulate.max(devices.len());
     }
     let folder = folder(args, &config)?;
-    match config.data.task {
-        TaskKind::Classify => classify(args, &config, &folder, &devices),
-        TaskKind::Segment => segment(args, &config, &folder, &devices),
-    }
+    let model = model(&config, &devices[0])?;
+    let stop = stop_on_interrupt()?;
+    let mut run = Run {
+        folder: &folder,
+        device: &devices[0],
+        others: &devices[1..],
+        resume: args.resume.is_some(),
+        stop: &stop,
+        observer: &mut Bars::default(),
+    };
+    conclude(&config, &folder, &model.finetune(&config, &mut run)?)
 }
 
 /// Where to train: on one device or several.
@@ -193,136 +129,9 @@ fn places(args: &Args) -> Vec<DeviceName> {
     }
 }
 
-/// Trains a network to name what is in images.
-fn classify(
-    args: &Args,
-    config: &Config,
-    folder: &Path,
-    devices: &[Device],
-) -> anyhow::Result<Outcome> {
-    let mut dataset = Dataset::open(&config.data.path, config.data.val_fraction, config.seed)?;
-    let (network, card) = network(config, dataset.classes.len(), devices)?;
-    let network = network.into_classifier()?;
-    let mut bars = Bars::default();
-    let weights = Path::new(&config.model.weights);
-    let has_weights = config.model.pretrained && weights.is_file();
-    let before = eval::seen(Some(weights).filter(|_| has_weights))?;
-    dataset.compare(&before, card.preprocess.background, config.workers(), &mut bars);
-    let layers = if config.recipe.do_fine_tuning { "all layers" } else { "the classifier only" };
-    let what = format!("{}, {layers}", card.variant);
-    announce(&dataset.warnings, &dataset.classes, [dataset.train.len(), dataset.val.len()], &what);
-    let _lock = prepare(args, config, folder)?;
-    let has_files = matches!(dataset.train[0].source, Source::File(_));
-    if args.resume.is_none() && has_files {
-        dataset.write_list(&folder.join(IMAGES))?;
-    }
-    let stop = stop_on_interrupt()?;
-    let mut run = in_folder(folder, args, devices, &stop, &mut bars);
-    let trained = train(network, &card, &dataset, config, &mut run)?;
-    let result = trained.evaluation.map(|evaluation| {
-        let percent = 100.0 * evaluation.top1;
-        format!("{percent:.1} % of {} validation images are right", evaluation.images)
-    });
-    conclude(config, folder, &trained.fitted, result, trained.unreadable)
-}
-
-/// A run in a folder.
-fn in_folder<'r>(
-    folder: &'r Path,
-    args: &Args,
-    devices: &'r [Device],
-    stop: &'r AtomicBool,
-    observer: &'r mut Bars,
-) -> train::Run<'r> {
-    let resume = args.resume.is_some();
-    let is_cpu = places(args)[0] == DeviceName::Local(Backend::Cpu);
-    let engine_threads = is_cpu.then(default_threads);
-    let (device, others) = (&devices[0], &devices[1..]);
-    train::Run { folder, device, others, engine_threads, resume, stop, observer }
-}
-
-/// Trains a network to tell pixels apart.
-fn segment(
-    args: &Args,
-    config: &Config,
-    folder: &Path,
-    devices: &[Device],
-) -> anyhow::Result<Outcome> {
-    let path = Path::new(&config.data.path);
-    let masks = Masks::open(path, config.data.val_fraction, config.seed)?;
-    let classes = masks.classes();
-    let (network, card) = network(config, classes.len(), devices)?;
-    let Network::Segmenter(network) = network else {
-        bail!("{} names images, not pixels\nhint: --model unet", card.variant);
-    };
-    announce(&masks.warnings, &classes, [masks.train.len(), masks.val.len()], &card.variant);
-    let _lock = prepare(args, config, folder)?;
-    let stop = stop_on_interrupt()?;
-    let mut bars = Bars::of_segments();
-    let mut run = in_folder(folder, args, devices, &stop, &mut bars);
-    let trained = train_segmenter(network, &card, &masks, config, &mut run)?;
-    let result = trained.evaluation.map(|evaluation| {
-        let iou: Vec<_> = evaluation.iou.iter().map(|iou| format!("{iou:.3}")).collect();
-        let (mean, pixels) = (evaluation.mean_iou, 100.0 * evaluation.pixels);
-        format!("mean IoU {mean:.3} ({}), {pixels:.1} % of pixels are right", iou.join(" "))
-    });
-    conclude(config, folder, &trained.fitted, result, trained.unreadable)
-}
-
-/// Says what is about to be done.
-fn announce(warnings: &[String], classes: &[String], [train, val]: [usize; 2], what: &str) {
-    for warning in warnings {
-        eprintln!("zoo: {warning}");
-    }
-    let classes = classes.len();
-    eprintln!("{classes} classes, {train} images to train on, {val} to validate with; {what}");
-}
-
-/// Makes the run's folder, keeps others from writing there, and writes the run's settings.
-fn prepare(args: &Args, config: &Config, folder: &Path) -> anyhow::Result<Lock> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let lock = Lock::of(folder)?;
-    if args.resume.is_none() {
-        // Another process may have begun and ended in the meantime.
-        ensure_free(folder)?;
-    } else if let Some(epochs) = args.epochs
-        && let Some(done) = epochs_done(folder)?
-    {
-        ensure!(
-            epochs >= done,
-            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
-            folder.display(),
-            2 * done
-        );
-    }
-    if args.resume.is_none() || args.epochs.is_some() {
-        let text = config.to_toml();
-        write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
-    }
-    Ok(lock)
-}
-
-/// Refuses a folder with another run in it.
-fn ensure_free(folder: &Path) -> anyhow::Result<()> {
-    let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
-    ensure!(
-        !has_run(folder) && !has_run(&folder.join(LINEAR)),
-        "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
-         another folder",
-        folder.display()
-    );
-    Ok(())
-}
-
 /// Says what came of it.
-fn conclude(
-    config: &Config,
-    folder: &Path,
-    fitted: &Fitted,
-    result: Option<String>,
-    unreadable: usize,
-) -> anyhow::Result<Outcome> {
+fn conclude(config: &Config, folder: &Path, done: &Finetuned) -> anyhow::Result<Outcome> {
+    let Finetuned { fitted, model, result, unreadable } = done;
     if fitted.was_interrupted {
         eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
         return Ok(Outcome::Interrupted);
@@ -340,10 +149,25 @@ fn conclude(
         0 => "the classifier alone".to_owned(),
         epoch => format!("epoch {epoch}"),
     });
-    let parts = [epoch, result, Some(duration(fitted.seconds))];
+    let result = result.as_ref().map(|(facts, count)| {
+        let facts = facts.iter().map(|(number, what)| format!("{what} {number}"));
+        format!("{} on {}", facts.collect::<Vec<_>>().join(", "), images(*count))
+    });
+    let parts = [epoch, result, Some(seconds(fitted))];
     let text: Vec<_> = parts.into_iter().flatten().collect();
-    writeln!(stdout(), "{}: {}", folder.join(MODEL).display(), text.join(", "))?;
-    Ok(if unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
+    writeln!(stdout(), "{}: {}", model.display(), text.join(", "))?;
+    Ok(if *unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
+}
+
+/// What took how long.
+fn seconds(fitted: &Fitted) -> String {
+    let steps = duration(fitted.seconds);
+    match fitted.precompute_seconds {
+        features if features >= 0.1 => {
+            format!("{} computing features, {steps} in training steps", duration(features))
+        }
+        _ => format!("{steps} in training steps"),
+    }
 }
 
 /// The settings of a preset, a file and the command line, the later ones over the earlier.
@@ -355,81 +179,34 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
             "{} is not the folder of a run\nhint: there is no {CONFIG} in it",
             folder.display()
         );
-        let mut config = Config::from_layers(&[Config::read_layer(&path)?])?;
-        config.recipe.epochs = args.epochs.unwrap_or(config.recipe.epochs);
-        return Ok(config);
+        let layers: Vec<_> =
+            std::iter::once(Config::read_layer(&path)?).chain(args.settings.layers()).collect();
+        return Ok(Config::from_layers(&layers)?);
     }
     let mut layers = Vec::new();
     if let Some(path) = &args.config {
         layers.push(Config::read_layer(path)?);
     }
-    layers.push(flags(args)?);
+    layers.extend(args.settings.layers());
     for setting in &args.set {
         layers.push(Config::setting(setting)?);
     }
     let mut config = Config::from_layers(&layers)?;
-    ensure!(!config.data.path.is_empty(), "no images are named\nhint: zoo finetune FOLDER");
-    config.data.path = absolute(&config.data.path)?;
-    if !config.model.weights.is_empty() {
-        config.model.weights = absolute(&config.model.weights)?;
+    if let Some(path) = args.path.as_ref().or(args.data.as_ref()) {
+        config.data.path = Some(path.clone());
     }
-    if config.model.name.is_empty() && config.model.weights.is_empty() {
+    let path = config.data.path.as_deref();
+    let path = path.context("no images are named\nhint: zoo finetune FOLDER")?;
+    config.data.path = Some(absolute(path)?);
+    config.model.weights = config.model.weights.as_deref().map(absolute).transpose()?;
+    if config.model.name.is_none() && config.model.weights.is_none() {
         let name = match config.data.task {
             TaskKind::Classify => EMBEDDED,
             TaskKind::Segment => "unet",
         };
-        name.clone_into(&mut config.model.name);
+        config.model.name = Some(name.to_owned());
     }
     Ok(config)
-}
-
-/// What the command line sets, as a layer of settings.
-fn flags(args: &Args) -> anyhow::Result<Table> {
-    let mut root = Table::new();
-    let mut set = |section: &str, key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            let inner = root.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(inner) = inner {
-                inner.insert(key.to_owned(), value);
-            }
-        }
-    };
-    let text = |text: &Option<String>| text.clone().map(Value::String);
-    let number = |number: Option<usize>| number.map(|number| Value::Integer(number as i64));
-    let path = args.path.as_ref().or(args.data.as_ref());
-    set("data", "path", path.cloned().map(Value::String));
-    let task = args.task.map(|task| match task {
-        Task::Classify => "classify",
-        Task::Segment => "segment",
-    });
-    set("data", "task", task.map(|task| Value::String(task.to_owned())));
-    set("data", "val_fraction", args.val_fraction.map(Value::Float));
-    set("data", "balance", text(&args.balance));
-    set("data", "background", args.background.map(|background| Value::String(background.into())));
-    set("model", "name", text(&args.model.model));
-    let weights = args.model.weights.as_ref().map(|path| path.to_string_lossy().into_owned());
-    set("model", "weights", weights.map(Value::String));
-    set("model", "image_size", number(args.size));
-    set("recipe", "do_fine_tuning", args.do_fine_tuning.map(Value::Boolean));
-    set("recipe", "epochs", number(args.epochs));
-    set("recipe", "batch_size", number(args.batch_size));
-    set("recipe", "lr", args.lr.map(Value::Float));
-    set("recipe", "backbone_lr_scale", args.backbone_lr_scale.map(Value::Float));
-    set("recipe", "freeze_until", text(&args.freeze_until));
-    set("recipe", "optimizer", text(&args.optimizer));
-    if let Some(preset) = args.preset {
-        let name = match preset {
-            Preset::Linear => "linear",
-            Preset::Fine => "fine",
-            Preset::Scratch => "scratch",
-        };
-        root.insert("preset".to_owned(), Value::String(name.to_owned()));
-    }
-    if let Some(seed) = args.seed {
-        let seed = i64::try_from(seed).context("--seed is too large")?;
-        root.insert("seed".to_owned(), Value::Integer(seed));
-    }
-    Ok(root)
 }
 
 /// A path that still leads there from elsewhere; `fashion-mnist:` in front of it stays.
@@ -438,7 +215,11 @@ fn absolute(path: &str) -> anyhow::Result<String> {
         Some((scheme, rest)) if scheme.ends_with("mnist") => (format!("{scheme}:"), rest),
         _ => (String::new(), path),
     };
-    let path = std::path::absolute(path).with_context(|| format!("cannot find {path}"))?;
+    let is_above = Path::new(path).components().any(|part| part == Component::ParentDir);
+    let path = match Path::new(path).canonicalize() {
+        Ok(path) if is_above => path,
+        _ => std::path::absolute(path).with_context(|| format!("cannot find {path}"))?,
+    };
     Ok(format!("{scheme}{}", path.to_string_lossy()))
 }
 
@@ -448,55 +229,37 @@ fn folder(args: &Args, config: &Config) -> anyhow::Result<PathBuf> {
         return Ok(folder.clone());
     }
     let folder = args.output.clone().unwrap_or_else(|| {
-        let data = Path::new(&config.data.path).file_stem().unwrap_or_default().to_string_lossy();
-        let model = match Path::new(&config.model.weights).file_stem() {
-            Some(stem) if config.model.name.is_empty() => stem.to_string_lossy().into_owned(),
-            _ => config.model.name.clone(),
+        let stem = |path: &Option<String>| {
+            let stem = path.as_deref().and_then(|path| Path::new(path).file_stem());
+            stem.map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
         };
-        PathBuf::from(format!("{data}-{model}"))
+        let ModelConfig { name, weights, .. } = &config.model;
+        let model = name.clone().unwrap_or_else(|| stem(weights));
+        PathBuf::from(format!("{}-{model}", stem(&config.data.path)))
     });
     if folder.join(CONFIG).exists() {
         // A run that is going on is not to be resumed either.
         Lock::of(&folder)?;
     }
-    ensure_free(&folder)?;
+    ensure_no_run(&folder)?;
     Ok(folder)
 }
 
-/// The network to start from, and its card.
-fn network(
-    config: &Config,
-    num_classes: usize,
-    devices: &[Device],
-) -> anyhow::Result<(Network, ModelCard)> {
+/// The model to start from.
+fn model(config: &Config, device: &Device) -> anyhow::Result<Model> {
     let settings = &config.model;
-    let (network, mut card) = if settings.pretrained {
-        let name = Some(settings.name.as_str()).filter(|name| !name.is_empty());
-        let weights =
-            Some(PathBuf::from(&settings.weights)).filter(|_| !settings.weights.is_empty());
-        load(name, weights.as_deref(), &devices[0])?.into_parts()?
-    } else {
-        ensure!(
-            settings.weights.is_empty(),
-            "--weights is given, but the settings say to start from fresh weights\nhint: leave \
-             --weights out, or use --preset fine"
-        );
-        Model::fresh(&settings.name, Some(num_classes), &devices[0])?.into_parts()?
-    };
-    devices.iter().try_for_each(|device| ensure_held(&network, device))?;
-    if config.data.background != Background::None {
-        card.preprocess.background = config.data.background;
+    let name = settings.name.as_deref();
+    if settings.pretrained {
+        return load(name, settings.weights.as_deref().map(Path::new), device);
     }
-    if settings.image_size > 0 {
-        card.preprocess = sized(card.preprocess, u32::try_from(settings.image_size)?);
-    }
-    Ok((network, card))
-}
-
-/// The same margin around images of another size.
-fn sized(preprocess: Preprocess, crop: u32) -> Preprocess {
-    let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * f64::from(crop);
-    preprocess.sized(resize.round() as u32, crop)
+    ensure!(
+        settings.weights.is_none(),
+        "--weights is given, but the settings say to start from fresh weights\nhint: leave \
+         --weights out, or use --preset fine"
+    );
+    // The weights are drawn here, before the run seeds the device for itself.
+    device.seed(config.seed);
+    Ok(Model::fresh(name.unwrap_or_default(), None, device)?)
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the program.

@@ -12,7 +12,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::lines;
 use crate::options::keep_memory;
-use crate::output::{channels, classes, ensure_apart};
+use crate::output::{channels, classes, ensure_apart, in_options};
 
 /// `zoo import`
 #[derive(Debug, clap::Args)]
@@ -94,14 +94,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         labels,
         choice: Choice {
             prefix: args.key.clone(),
-            is_averaged: args.ema,
-            is_trunk: args.trunk,
+            averaged: args.ema,
+            backbone: args.trunk,
             activation: args.activation,
         },
     };
     let imported = import(&checkpoint, &options, &Backend::Cpu.device()?)?;
     for note in &imported.notes {
-        eprintln!("note: {note}");
+        eprintln!("note: {}", in_options(note));
     }
     let comparison = match &checkpoint.graph {
         Some(graph) => Some(imported.compare(graph)?),

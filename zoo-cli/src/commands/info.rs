@@ -45,7 +45,7 @@ struct Published {
     sha256: &'static str,
     top1: Option<f64>,
     top5: Option<f64>,
-    licence: &'static str,
+    license: &'static str,
     preprocess: Preprocess,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 sha256: weights.sha256,
                 top1: weights.accuracy.map(|[top1, _]| top1),
                 top5: weights.accuracy.map(|[_, top5]| top5),
-                licence: weights.licence,
+                license: weights.license,
                 preprocess: weights.preprocess,
             })
             .collect(),
@@ -188,7 +188,7 @@ fn text(described: &Described) -> anyhow::Result<()> {
         )?;
         writeln!(out, "    from      {}", weights.url)?;
         writeln!(out, "    sha256    {}…", weights.sha256)?;
-        writeln!(out, "    licence   {}", weights.licence)?;
+        writeln!(out, "    license   {}", weights.license)?;
     }
     if described.published.is_empty() {
         writeln!(out, "\n  no weights are published for it here")?;

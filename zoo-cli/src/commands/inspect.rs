@@ -141,9 +141,9 @@ fn describe(identified: Result<Identified, Unidentified>) -> String {
             channels(found.in_channels)
         ),
         // The hint is for commands that have the option.
-        Err(unrecognised) => format!(
+        Err(unrecognized) => format!(
             "{}\nhint: `zoo import --variant NAME` says which it is, or how it differs",
-            without_hint(&unrecognised.to_string())
+            without_hint(&unrecognized.to_string())
         ),
     }
 }

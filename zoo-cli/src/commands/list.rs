@@ -38,7 +38,7 @@ pub(crate) struct Row {
     pub(crate) gmacs: Option<f64>,
     /// Side of that image in pixels.
     pub(crate) size: usize,
-    /// Top-1 accuracy of the best published weights, in per cent.
+    /// Top-1 accuracy of the best published weights, in percent.
     pub(crate) top1: Option<f64>,
     /// Tags of the published weights.
     pub(crate) weights: Vec<&'static str>,

@@ -17,7 +17,7 @@ pub enum Error {
     /// Published weights are not on this machine, and are not to be downloaded.
     #[error(
         "{name} is not on this machine, and ZOO_OFFLINE forbids downloading it\nhint: download \
-         {url} elsewhere and give it with --weights FILE"
+         {url} elsewhere and open it with Model::open"
     )]
     Offline {
         /// The weights' name.
@@ -27,8 +27,8 @@ pub enum Error {
     },
     /// A file could not be downloaded; what has arrived of it is kept and will be gone on with.
     #[error(
-        "cannot download {url}: {reason}\nhint: try again, download it elsewhere and give it with \
-         --weights FILE, or name a server that has it with ZOO_WEIGHTS_MIRROR=http://…"
+        "cannot download {url}: {reason}\nhint: try again, download it elsewhere and open it with \
+         Model::open, or name a server that has it with ZOO_WEIGHTS_MIRROR=http://…"
     )]
     Download {
         /// Where it is.
@@ -39,7 +39,7 @@ pub enum Error {
     /// What was downloaded is not what was published; it is deleted.
     #[error(
         "{url} is not the file that was published: {reason}\nhint: a proxy or a mirror may have \
-         sent something else; download it elsewhere and give it with --weights FILE"
+         sent something else; download it elsewhere and open it with Model::open"
     )]
     Altered {
         /// Where it came from.

@@ -35,7 +35,7 @@ fn weights(file: &str, content: &[u8]) -> Weights {
         labels: Labels::ImageNet1k,
         preprocess: Preprocess::IMAGENET,
         accuracy: None,
-        licence: "CC0-1.0",
+        license: "CC0-1.0",
     }
 }
 

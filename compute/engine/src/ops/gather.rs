@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_beside_a_part_are_not_written_over_its_neighbours() {
+    fn zeros_beside_a_part_are_not_written_over_its_neighbors() {
         let shape = [1, 16, 3, 3];
         let mut graph = graph(shape);
         let [x, y] = [0, 1].map(|_| graph.node(relu(), [graph.input], shape));

@@ -6,8 +6,8 @@ use crate::graph::Graph;
 use crate::ops::activation::Activate;
 use crate::ops::binary::{Binary, Kind};
 
-/// Recognises the activations that Burn spells as a product of a value and a function of it.
-pub(super) fn recognise(graph: &mut Graph) {
+/// Recognizes the activations that Burn spells as a product of a value and a function of it.
+pub(super) fn recognize(graph: &mut Graph) {
     let producers = graph.producers();
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
@@ -74,7 +74,7 @@ mod tests {
                 }
                 let product = graph.node(Binary::of(Kind::Mul), inputs, SHAPE);
                 graph.outputs = vec![product];
-                check(&graph, recognise, &["activation"]);
+                check(&graph, recognize, &["activation"]);
             }
         }
     }

@@ -24,7 +24,7 @@ pub fn has_steps<const D: usize>(weights: &Tensor<D>) -> bool {
         && weights.clone().try_into_primitive::<Flex>().is_ok()
 }
 
-/// Takes a step of an optimiser: the weights behind it, and the moments, as many as the rule
+/// Takes a step of an optimizer: the weights behind it, and the moments, as many as the rule
 /// [keeps](crate::Rule::moments).
 ///
 /// # Shapes

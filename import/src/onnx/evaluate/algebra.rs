@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::value::{RANK, Value, arithmetic, axis, check};
 use super::{Fault, Run};
-use crate::onnx::graph::Node;
+use crate::onnx::node::Node;
 
 impl Run<'_> {
     pub(super) fn gemm(&self, node: &Node) -> Result<Value, Fault> {
@@ -70,8 +70,8 @@ impl Run<'_> {
         let epsilon = node.float("epsilon", 1e-5);
         let deviation = variance.map(|variance| variance.add_scalar(epsilon).sqrt());
         let scale = arithmetic("Div", &gamma, &deviation)?;
-        let centred = arithmetic("Sub", &x, &mean)?;
-        arithmetic("Add", &arithmetic("Mul", &centred, &scale)?, &beta)
+        let centered = arithmetic("Sub", &x, &mean)?;
+        arithmetic("Add", &arithmetic("Mul", &centered, &scale)?, &beta)
     }
 
     pub(super) fn reduce(&self, node: &Node) -> Result<Value, Fault> {

@@ -4,7 +4,8 @@ use burn::tensor::{Int, Slice, Tensor, TensorData};
 
 use super::value::{RANK, Value, axis, broadcast, check};
 use super::{Fault, Run};
-use crate::onnx::graph::{self, Node};
+use crate::onnx::graph;
+use crate::onnx::node::Node;
 
 impl Run<'_> {
     pub(super) fn rearrange(&self, node: &Node) -> Result<Value, Fault> {

@@ -9,7 +9,7 @@ use burn::tensor::ops::{
 
 use super::value::{Value, check, image};
 use super::{Fault, Run};
-use crate::onnx::graph::Node;
+use crate::onnx::node::Node;
 
 impl Run<'_> {
     pub(super) fn conv(&self, node: &Node) -> Result<Value, Fault> {

@@ -88,7 +88,7 @@ impl<'a> Decoder<'a> {
         let Some(frame) = frame else { return Err(Damage("the image is missing").into()) };
         let ids: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
         let space = match (ids.len(), adobe) {
-            (1, _) => Space::Grey,
+            (1, _) => Space::Gray,
             (3, _) if is_jfif => Space::YCbCr,
             (3, Some(0)) => Space::Rgb,
             (3, None) if ids == b"RGB" => Space::Rgb,
@@ -113,7 +113,7 @@ impl<'a> Decoder<'a> {
         for component in &mut self.frame.components {
             let [across, down] = component.all_blocks(self.frame.units);
             component.plane.stride = 8 * across;
-            // What no scan brings is grey.
+            // What no scan brings is gray.
             component.plane.samples = vec![128; 64 * across * down];
             if !self.is_whole {
                 component.coefficients = vec![[0; 64]; across * down];
@@ -212,7 +212,7 @@ impl ImageDecoder for Decoder<'_> {
     }
 
     fn color_type(&self) -> ColorType {
-        if self.space == Space::Grey { ColorType::L8 } else { ColorType::Rgb8 }
+        if self.space == Space::Gray { ColorType::L8 } else { ColorType::Rgb8 }
     }
 
     fn exif_metadata(&mut self) -> ImageResult<Option<Vec<u8>>> {

@@ -1,6 +1,8 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
+use super::kernels::by_kernel;
+
 /// A function applied to each element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
@@ -31,10 +33,7 @@ impl Activation {
     ///
     /// `[…]` → `[…]`
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        #[cfg(feature = "cpu-training")]
-        if let Some(output) = super::compute::activate(self, &x) {
-            return output;
-        }
+        by_kernel!(activate(self.into(), &x));
         match self {
             Self::Identity => x,
             Self::Relu => activation::relu(x),

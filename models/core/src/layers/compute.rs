@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::adaptive_avg_pool2d;
 
 use super::Activation;
+use super::kernels::by_kernel;
 
 /// What the layer's own `forward` does, by the faster of two ways: a network that is trained on the
 /// processor takes a fraction of the time where its layers are applied.
@@ -22,10 +23,7 @@ pub trait Apply {
 
 impl Apply for Conv2d {
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        #[cfg(feature = "cpu-training")]
-        if let Some(output) = zoo_train_kernels::conv2d(self, &x) {
-            return output;
-        }
+        by_kernel!(conv2d(self, &x));
         self.forward(x)
     }
 }
@@ -38,20 +36,14 @@ impl Apply for BatchNorm {
 
 impl Apply for MaxPool2d {
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        #[cfg(feature = "cpu-training")]
-        if let Some(output) = zoo_train_kernels::max_pool2d(self, &x) {
-            return output;
-        }
+        by_kernel!(max_pool2d(self, &x));
         self.forward(x)
     }
 }
 
 impl Apply for AvgPool2d {
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        #[cfg(feature = "cpu-training")]
-        if let Some(output) = zoo_train_kernels::avg_pool2d(self, &x) {
-            return output;
-        }
+        by_kernel!(avg_pool2d(self, &x));
         self.forward(x)
     }
 }
@@ -62,10 +54,7 @@ impl Apply for AvgPool2d {
 ///
 /// `[N, C, H, W]` → the same
 pub fn batch_norm(norm: &BatchNorm, activation: Activation, x: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::batch_norm(norm, activation.into(), &x) {
-        return output;
-    }
+    by_kernel!(batch_norm(norm, activation.into(), &x));
     activation.forward(norm.forward(x))
 }
 
@@ -80,10 +69,7 @@ pub(super) fn conv_batch_norm(
     activation: Activation,
     x: Tensor<4>,
 ) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::conv_batch_norm(conv, norm, activation.into(), &x) {
-        return output;
-    }
+    by_kernel!(conv_batch_norm(conv, norm, activation.into(), &x));
     batch_norm(norm, activation, conv.apply(x))
 }
 
@@ -104,10 +90,7 @@ pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 ///
 /// `[N, C, H, W]` → the same, twice
 pub fn fork(x: Tensor<4>) -> [Tensor<4>; 2] {
-    #[cfg(feature = "cpu-training")]
-    if let Some(readers) = zoo_train_kernels::fork(&x) {
-        return readers;
-    }
+    by_kernel!(fork(&x));
     [x.clone(), x]
 }
 
@@ -117,10 +100,7 @@ pub fn fork(x: Tensor<4>) -> [Tensor<4>; 2] {
 ///
 /// `[N, C, H, W]`, the same → the same
 pub fn add(activation: Activation, branch: Tensor<4>, shortcut: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::add(activation.into(), &branch, &shortcut) {
-        return output;
-    }
+    by_kernel!(add(activation.into(), &branch, &shortcut));
     activation.forward(branch + shortcut)
 }
 
@@ -130,10 +110,7 @@ pub fn add(activation: Activation, branch: Tensor<4>, shortcut: Tensor<4>) -> Te
 ///
 /// `[N, C, H, W]`, `[N, C', H, W]`, … → `[N, C + C' + …, H, W]`
 pub fn cat(parts: Vec<Tensor<4>>) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::cat(&parts) {
-        return output;
-    }
+    by_kernel!(cat(&parts));
     Tensor::cat(parts, 1)
 }
 
@@ -143,10 +120,7 @@ pub fn cat(parts: Vec<Tensor<4>>) -> Tensor<4> {
 ///
 /// `[N, C, H, W]` → the same, of a number of channels that can be divided by `groups`
 pub fn channel_shuffle(x: Tensor<4>, groups: usize) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::channel_shuffle(&x, groups) {
-        return output;
-    }
+    by_kernel!(channel_shuffle(&x, groups));
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch, groups, channels / groups, height * width])
         .swap_dims(1, 2)
@@ -159,41 +133,12 @@ pub fn channel_shuffle(x: Tensor<4>, groups: usize) -> Tensor<4> {
 ///
 /// `[N, C, H, W]` → `[N, C, 1, 1]`
 pub fn global_avg_pool2d(x: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::global_avg_pool2d(&x) {
-        return output;
-    }
+    by_kernel!(global_avg_pool2d(&x));
     adaptive_avg_pool2d(x, [1, 1])
 }
 
 /// Each channel by a factor of its own.
 pub(super) fn scale(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
-    #[cfg(feature = "cpu-training")]
-    if let Some(output) = zoo_train_kernels::scale(&x, &factors) {
-        return output;
-    }
+    by_kernel!(scale(&x, &factors));
     x * factors
-}
-
-/// `activation`, where a kernel has it.
-#[cfg(feature = "cpu-training")]
-pub(super) fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {
-    zoo_train_kernels::activate(activation.into(), x)
-}
-
-#[cfg(feature = "cpu-training")]
-impl From<Activation> for zoo_train_kernels::Activation {
-    fn from(activation: Activation) -> Self {
-        match activation {
-            Activation::Identity => Self::Identity,
-            Activation::Relu => Self::Relu,
-            Activation::Relu1 => Self::Relu1,
-            Activation::Relu6 => Self::Relu6,
-            Activation::Silu => Self::Silu,
-            Activation::HardSwish => Self::HardSwish,
-            Activation::Sigmoid => Self::Sigmoid,
-            Activation::HardSigmoid => Self::HardSigmoid,
-            Activation::Tanh => Self::Tanh,
-        }
-    }
 }

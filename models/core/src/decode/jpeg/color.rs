@@ -3,7 +3,7 @@
 /// What the components of an image mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
-    Grey,
+    Gray,
     Rgb,
     /// Brightness, and what blue and red have more than it.
     YCbCr,
@@ -16,11 +16,11 @@ pub(super) enum Space {
 /// How many pixels are converted at once.
 const LANES: usize = 32;
 
-/// Writes pixels from one row of samples for each component: one byte a pixel for grey, else three.
+/// Writes pixels from one row of samples for each component: one byte a pixel for gray, else three.
 pub(super) fn convert(space: Space, components: &[Vec<u8>], output: &mut [u8]) {
     let [first, rest @ ..] = components else { return };
-    let width = output.len() / if space == Space::Grey { 1 } else { 3 };
-    if space == Space::Grey {
+    let width = output.len() / if space == Space::Gray { 1 } else { 3 };
+    if space == Space::Gray {
         return output.copy_from_slice(&first[..width]);
     }
     for (start, output) in (0..).step_by(LANES).zip(output.chunks_mut(3 * LANES)) {

@@ -37,9 +37,9 @@ pub struct Choice {
     /// What the keys of the network begin with, where there are several networks.
     pub prefix: Option<String>,
     /// Averaged weights instead of those that were trained.
-    pub is_averaged: bool,
+    pub averaged: bool,
     /// The layers before the classifier, without the classifier.
-    pub is_trunk: bool,
+    pub backbone: bool,
     /// What is between the fully connected layers of a classifier that has several; ReLU where nothing is said.
     pub activation: Option<Activation>,
 }
@@ -76,7 +76,7 @@ pub struct Found {
 
 /// Why it is not known what a checkpoint is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unrecognised {
+pub enum Unrecognized {
     /// Several networks have these keys and shapes; or one has, whose files have a word in their names that this file
     /// lacks.
     Ambiguous(Vec<Recognition>),
@@ -120,11 +120,11 @@ fn speaks_of(prefix: &str, words: &[&str]) -> bool {
 /// # Errors
 ///
 /// When several networks fit, or none does.
-pub fn recognise(
+pub fn recognize(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
     choice: &Choice,
-) -> Result<Found, Unrecognised> {
+) -> Result<Found, Unrecognized> {
     let index = Index::new(&checkpoint.tensors);
     let mut fits: Vec<Fit<'_>> = Vec::new();
     for candidate in candidates {
@@ -139,7 +139,7 @@ pub fn recognise(
         !sizes.iter().any(is_part)
     });
     if fits.is_empty() {
-        return Err(Unrecognised::Unknown(nearest(checkpoint, &index, candidates)));
+        return Err(Unrecognized::Unknown(nearest(checkpoint, &index, candidates)));
     }
 
     let mut by_stem: BTreeMap<String, Vec<Fit<'_>>> = BTreeMap::new();
@@ -165,7 +165,7 @@ pub fn recognise(
 fn choose(
     by_prefix: &BTreeMap<String, Vec<Fit<'_>>>,
     choice: &Choice,
-) -> Result<(String, Option<String>), Unrecognised> {
+) -> Result<(String, Option<String>), Unrecognized> {
     let prefixes: Vec<&String> = by_prefix.keys().collect();
     if let Some(asked) = &choice.prefix {
         let asked = asked.trim_end_matches('.');
@@ -179,7 +179,7 @@ fn choose(
             Some(prefix) => Ok(((**prefix).clone(), None)),
             None => {
                 let known = prefixes.into_iter().cloned().collect();
-                Err(Unrecognised::NoPrefix(asked.to_owned(), known))
+                Err(Unrecognized::NoPrefix(asked.to_owned(), known))
             }
         };
     }
@@ -192,12 +192,12 @@ fn choose(
         several => {
             let name = |prefix: &&String| by_prefix[*prefix][0].candidate.name.to_owned();
             let several = several.iter().map(|prefix| ((*prefix).clone(), name(prefix)));
-            Err(Unrecognised::Several(several.collect()))
+            Err(Unrecognized::Several(several.collect()))
         }
     };
-    if choice.is_averaged {
+    if choice.averaged {
         return match averaged.is_empty() {
-            true => Err(Unrecognised::NotAveraged),
+            true => Err(Unrecognized::NotAveraged),
             false => pick(&averaged).map(|prefix| (prefix, None)),
         };
     }
@@ -208,13 +208,13 @@ fn choose(
         Some(averaged) => {
             let (taken, averaged) = (shown(&prefix), shown(averaged));
             Some(format!(
-                "the weights {taken} were taken; averaged ones are {averaged}, --ema takes those"
+                "the weights {taken} were taken; averaged ones are {averaged}, `averaged` takes those"
             ))
         }
         None => copies
             .first()
             .filter(|_| among != &copies)
-            .map(|copy| format!("a copy of the network is {}, --key takes that", shown(copy))),
+            .map(|copy| format!("a copy of the network is {}, `prefix` takes that", shown(copy))),
     };
     Ok((prefix, note))
 }
@@ -232,7 +232,7 @@ fn decide(
     checkpoint: &Checkpoint,
     mut fits: Vec<Fit<'_>>,
     is_asked: bool,
-) -> Result<Found, Unrecognised> {
+) -> Result<Found, Unrecognized> {
     // A whole network is preferred to one without a classifier, and that to one with another classifier.
     let best = fits.iter().map(Fit::completeness).max().expect("there is one");
     fits.retain(|fit| fit.completeness() == best);
@@ -248,7 +248,7 @@ fn decide(
     if checkpoint.graph.is_some() && fits.len() > 1 {
         // What the graph computes decides.
         let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
-        return Err(Unrecognised::Ambiguous(fits.collect()));
+        return Err(Unrecognized::Ambiguous(fits.collect()));
     }
     let facts = &checkpoint.facts;
     let usual = fits.iter().find(|fit| fit.layout.file_prefix.is_empty());
@@ -259,7 +259,7 @@ fn decide(
         && !fits.iter().any(|fit| fit.is_meant_by(architecture))
     {
         let architecture = architecture.clone();
-        return Err(Unrecognised::Other { architecture, source, names: all() });
+        return Err(Unrecognized::Other { architecture, source, names: all() });
     }
     let spoken = texts(checkpoint).into_iter().find_map(|text| {
         let spoken = |fit: &Fit<'_>| fit.spoken_of(&text, usual_name);
@@ -291,7 +291,7 @@ fn decide(
         }
         _ => {
             let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
-            Err(Unrecognised::Ambiguous(fits.collect()))
+            Err(Unrecognized::Ambiguous(fits.collect()))
         }
     }
 }
@@ -391,7 +391,7 @@ impl<'c> Fit<'c> {
                 _ => true,
             };
         let mut is_headless = true;
-        if choice.is_trunk {
+        if choice.backbone {
             if let Some(weight) = keys.first() {
                 rest.leave_classifier(weight);
             }
@@ -536,14 +536,14 @@ fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
         ([], ..) => None,
         (_, true, None) => Some(format!(
             "its classifier has {} layers, `{names}`; the file does not say what is between them: ReLU was assumed, \
-             --activation names another one",
+             `activation` names another one",
             head.names.len()
         )),
         _ => Some(format!("its classifier has {} layers, `{names}`", head.names.len())),
     }
 }
 
-impl std::fmt::Display for Unrecognised {
+impl std::fmt::Display for Unrecognized {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ambiguous(found) => {
@@ -554,7 +554,7 @@ impl std::fmt::Display for Unrecognised {
                 for one in found {
                     writeln!(f, "  {}, keys: {}", one.name, one.layout)?;
                 }
-                write!(f, "hint: say which it is with --variant")
+                write!(f, "hint: say which it is with `variant`")
             }
             Self::Several(found) => {
                 writeln!(f, "there are several networks in it")?;
@@ -562,25 +562,25 @@ impl std::fmt::Display for Unrecognised {
                     writeln!(f, "  {}: {name}", shown(prefix))?;
                 }
                 let last = found.last().map_or("", |(prefix, _)| prefix.trim_end_matches('.'));
-                write!(f, "hint: say which one with --key, such as --key {last}")
+                write!(f, "hint: say which one with `prefix`, such as {last}")
             }
             Self::NoPrefix(asked, known) => {
                 let known: Vec<_> = known.iter().map(|prefix| shown(prefix)).collect();
                 write!(
                     f,
-                    "there is no network in `{asked}`\nhint: there is one {}; leave --key out or correct it",
+                    "there is no network in `{asked}`\nhint: there is one {}; leave `prefix` out or correct it",
                     known.join(" and one ")
                 )
             }
             Self::NotAveraged => {
-                write!(f, "there are no averaged weights in it\nhint: leave --ema out")
+                write!(f, "there are no averaged weights in it\nhint: leave `averaged` out")
             }
             Self::Other { architecture, source, names } => {
                 let names = names.join(" or ");
                 write!(
                     f,
                     "{source} says that it is a {architecture}, which zoo does not have; its keys and shapes are those of \
-                     {names}, which may compute something else\nhint: if it computes the same, say so with --variant"
+                     {names}, which may compute something else\nhint: if it computes the same, say so with `variant`"
                 )
             }
             Self::Unknown(nearest) if nearest.is_empty() => {
@@ -594,10 +594,10 @@ impl std::fmt::Display for Unrecognised {
                 for one in nearest {
                     writeln!(f, "  {one}")?;
                 }
-                write!(f, "hint: --variant NAME shows all that differs")
+                write!(f, "hint: `variant` shows all that differs")
             }
         }
     }
 }
 
-impl std::error::Error for Unrecognised {}
+impl std::error::Error for Unrecognized {}

@@ -52,7 +52,7 @@ pub struct Unmatched {
 /// # Errors
 ///
 /// When there is none.
-pub fn recognise(
+pub fn recognize(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
 ) -> Result<Vec<Match>, Unmatched> {
@@ -289,7 +289,7 @@ impl fmt::Display for Unmatched {
                 false => write!(
                     f,
                     "no model has the graph's layers, or most of them\nhint: `zoo list` shows the \
-                     models; --variant NAME shows how the graph differs from one"
+                     models; `variant` shows how the graph differs from one"
                 ),
             };
         };
@@ -305,7 +305,7 @@ impl fmt::Display for Unmatched {
         match self.is_only {
             true => write!(f, "hint: {RECOGNISE}"),
             false => {
-                write!(f, "hint: --variant NAME shows how the graph differs from another model")
+                write!(f, "hint: `variant` shows how the graph differs from another model")
             }
         }
     }
@@ -313,7 +313,7 @@ impl fmt::Display for Unmatched {
 
 /// What to do where a model was named.
 const RECOGNISE: &str =
-    "without --variant, the layers tell which model it is; `zoo list` shows the models";
+    "without `variant`, the layers tell which model it is; `zoo list` shows the models";
 
 impl std::error::Error for Unmatched {}
 

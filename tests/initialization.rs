@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use burn_zoo::Backend;
-use zoo_core::{ImageClassifier, parameters, root_prefix};
+use zoo_core::{ImageClassifier, LayerKind, parameters, root_prefix};
 use zoo_models::{Config, FAMILIES, VARIANTS, variant};
 use zoo_tests::smallest;
 
@@ -371,12 +371,12 @@ fn every_architecture_states_how_it_draws_weights() {
 }
 
 #[test]
-fn normalisation_begins_as_the_identity() {
+fn normalization_begins_as_the_identity() {
     for variant in VARIANTS.iter() {
         let network = variant.config.init(&device());
         let norms: Vec<String> = parameters(&network)
             .into_iter()
-            .filter(|parameter| parameter.layer == "BatchNorm")
+            .filter(|parameter| parameter.layer == LayerKind::BatchNorm)
             .map(|parameter| parameter.path)
             .collect();
         for (path, values) in values(&network, |path| norms.iter().any(|norm| norm == path)) {

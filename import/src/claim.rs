@@ -1,0 +1,18 @@
+/// Compares what a tensor claims to hold with the file that it is in, before anything is made
+/// of that size. A dimension of 0 makes no other one true.
+///
+/// # Errors
+///
+/// When it would be larger than the file.
+pub(crate) fn check_claim(
+    key: &str,
+    width: usize,
+    shape: &[usize],
+    file: u64,
+) -> Result<(), String> {
+    let grown = |size: u64, &dim: &usize| size.checked_mul(u64::try_from(dim.max(1)).ok()?);
+    match shape.iter().try_fold(width as u64, grown) {
+        Some(size) if size <= file => Ok(()),
+        _ => Err(format!("`{key}` of {shape:?} would be larger than the file")),
+    }
+}
