@@ -87,7 +87,7 @@ pub unsafe fn exp<V: Number>(x: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {
         let x = x.max(V::splat(-87.0)).min(V::splat(88.0));
-        let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
+        let (n, exp2) = x.mul(V::splat(std::f32::consts::LOG2_E)).round_exp2();
         let r = n.mul_add(V::splat(-0.693_359_375), x);
         let r = n.mul_add(V::splat(2.121_944_4e-4), r);
         let mut p = V::splat(1.987_569_150_0e-4);
@@ -101,7 +101,7 @@ pub unsafe fn exp<V: Number>(x: V) -> V {
             p = p.mul_add(r, V::splat(c));
         }
         let p = p.mul_add(r.mul(r), r).add(V::splat(1.0));
-        p.mul(n.exp2())
+        p.mul(exp2)
     }
 }
 

@@ -23,10 +23,8 @@ pub trait Number: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// `self · factor + summand`; rounded once where there is an instruction for it, else twice.
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
-    /// To the nearest whole number, of numbers in `[-2²², 2²²]`.
-    unsafe fn round(self) -> Self;
-    /// `2^self` of whole numbers in `[-126, 127]`.
-    unsafe fn exp2(self) -> Self;
+    /// The nearest whole number `n` and `2ⁿ`, of numbers in `[-126, 127]`.
+    unsafe fn round_exp2(self) -> (Self, Self);
 }
 
 /// 16 numbers, in as many registers as they take.
@@ -91,14 +89,10 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
-        (self + ROUND) - ROUND
-    }
-
-    #[inline(always)]
-    unsafe fn exp2(self) -> Self {
-        let last_bits = (self + ROUND).to_bits() << 23;
-        f32::from_bits(last_bits.wrapping_add(1.0_f32.to_bits()))
+    unsafe fn round_exp2(self) -> (Self, Self) {
+        let rounded = self + ROUND;
+        let bits = (rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits());
+        (rounded - ROUND, f32::from_bits(bits))
     }
 }
 
@@ -149,13 +143,9 @@ impl Number for [f32; LANES] {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
-        std::array::from_fn(|i| self[i].round_ties_even())
-    }
-
-    #[inline(always)]
-    unsafe fn exp2(self) -> Self {
-        std::array::from_fn(|i| f32::from_bits(((self[i] as i32 + 127) << 23) as u32))
+    unsafe fn round_exp2(self) -> (Self, Self) {
+        let n: Self = std::array::from_fn(|i| self[i].round_ties_even());
+        (n, std::array::from_fn(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32)))
     }
 }
 

@@ -69,18 +69,15 @@ impl Number for [float32x4_t; 4] {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
+    unsafe fn round_exp2(self) -> (Self, Self) {
         // SAFETY: see above.
-        four(|i| unsafe { vrndnq_f32(self[i]) })
-    }
-
-    #[inline(always)]
-    unsafe fn exp2(self) -> Self {
+        let n = four(|i| unsafe { vrndnq_f32(self[i]) });
         // SAFETY: see above.
-        four(|i| unsafe {
-            let exponent = vaddq_s32(vcvtq_s32_f32(self[i]), vdupq_n_s32(127));
+        let exp2 = four(|i| unsafe {
+            let exponent = vaddq_s32(vcvtq_s32_f32(n[i]), vdupq_n_s32(127));
             vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
-        })
+        });
+        (n, exp2)
     }
 }
 

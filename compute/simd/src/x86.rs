@@ -74,17 +74,12 @@ impl Number for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
-        // SAFETY: see above.
-        unsafe { _mm512_roundscale_ps::<0>(self) }
-    }
-
-    #[inline(always)]
-    unsafe fn exp2(self) -> Self {
+    unsafe fn round_exp2(self) -> (Self, Self) {
         // SAFETY: see above.
         unsafe {
-            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(self), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+            let n = _mm512_roundscale_ps::<0>(self);
+            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            (n, _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
         }
     }
 }
@@ -168,18 +163,15 @@ impl Number for [__m256; 2] {
     }
 
     #[inline(always)]
-    unsafe fn round(self) -> Self {
+    unsafe fn round_exp2(self) -> (Self, Self) {
         // SAFETY: see above.
-        both(|i| unsafe { _mm256_round_ps::<0>(self[i]) })
-    }
-
-    #[inline(always)]
-    unsafe fn exp2(self) -> Self {
+        let n = both(|i| unsafe { _mm256_round_ps::<0>(self[i]) });
         // SAFETY: see above.
-        both(|i| unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self[i]), _mm256_set1_epi32(127));
+        let exp2 = both(|i| unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n[i]), _mm256_set1_epi32(127));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
-        })
+        });
+        (n, exp2)
     }
 }
 

@@ -130,16 +130,17 @@ impl<const M: usize, const N: usize> Kernel for Tile<'_, M, N> {
     /// `N · 16` from each of `steps` on, and `out` `M · N · 16`.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
+        let &Self { steps, left, right, out } = self;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[V::splat(0.0); N]; M];
-            for (step, at) in self.steps.iter().enumerate() {
+            for (step, at) in steps.iter().enumerate() {
                 let mut columns = [V::splat(0.0); N];
                 for (j, column) in columns.iter_mut().enumerate() {
-                    *column = V::load(self.right.add(*at as usize + j * LANES));
+                    *column = V::load(right.add(*at as usize + j * LANES));
                 }
                 for (i, sums) in sums.iter_mut().enumerate() {
-                    let row = V::splat(*self.left.add(step * M + i));
+                    let row = V::splat(*left.add(step * M + i));
                     for (sum, column) in sums.iter_mut().zip(columns) {
                         *sum = row.mul_add(column, *sum);
                     }
@@ -147,7 +148,7 @@ impl<const M: usize, const N: usize> Kernel for Tile<'_, M, N> {
             }
             for (i, sums) in sums.iter().enumerate() {
                 for (j, sum) in sums.iter().enumerate() {
-                    sum.store(self.out.add((i * N + j) * LANES));
+                    sum.store(out.add((i * N + j) * LANES));
                 }
             }
         }
