@@ -6,6 +6,7 @@ use crate::LANES;
 ///
 /// Every method needs a machine with the instructions of the implementation. Only a
 /// [`Kernel`](crate::Kernel) calls those of a vector, since it is compiled for these instructions.
+#[expect(clippy::missing_safety_doc, reason = "the trait's own section is that of each method")]
 pub trait Number: Copy {
     /// This number in all places.
     unsafe fn splat(x: f32) -> Self;
@@ -28,6 +29,7 @@ pub trait Number: Copy {
 }
 
 /// 16 numbers, in as many registers as they take.
+#[expect(clippy::missing_safety_doc, reason = "the trait's own section is that of each method")]
 pub trait Lanes: Number {
     /// Reads 16 numbers.
     ///
