@@ -1,16 +1,14 @@
-//! Turns the checkpoints that the world already has into Burn records.
+//! Turns the checkpoints that the world already has into networks of the zoo, and back.
 //!
 //! ```text
-//! file ── Checkpoint::open ──▶ tensors by key ── load ──▶ model + Report ── Record::save ──▶ record
-//! model ── StateDict::of ──▶ tensors by key ── save_safetensors, save_pth, save_onnx ──▶ file
+//! file ── Checkpoint::open ──▶ tensors by key ── import ──▶ network, card, report ── Record::save ──▶ record
+//! network, card ── export ──▶ safetensors, .pth or ONNX
 //! ```
 //!
 //! [`Checkpoint::open`] reads PyTorch's, safetensors', ONNX's and Keras's files without running anything in them.
-//! [`load`] puts the tensors into a model, strictly: each parameter gets a tensor of its shape
-//! and no tensor is left over, or the [`Report`] in the error lists all that is wrong. A
-//! [`Record`] is Burn's own file with a [`ModelCard`] inside, which says all that is needed to
-//! use it. A [`StateDict`] is the way back: the same keys, layouts and bits. With the feature
-//! `download`, a [`Store`] keeps the records of published weights.
+//! [`import`] finds out which network a checkpoint is of ([`identify`]) and puts the tensors into it, strictly ([`load`]):
+//! each parameter gets a tensor of its shape and no tensor is left over, or the [`Report`] in the error lists all that is
+//! wrong. [`export`] is the way back, with the same keys, layouts and bits ([`StateDict`]).
 
 mod agreement;
 mod checkpoint;
