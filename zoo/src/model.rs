@@ -145,6 +145,8 @@ impl Model {
 
     /// A network with fresh weights, to train from nothing; with the usual number of classes where none is given.
     ///
+    /// The weights are drawn here: `device.seed(seed)` before this call makes them reproducible.
+    ///
     /// # Errors
     ///
     /// When no network has that name.
