@@ -143,8 +143,9 @@ pub fn set_threads(threads: usize) {
 
 /// The bytes of the largest tensor that a device holds, where that is known to be less than its memory.
 pub(crate) fn largest_tensor(device: &Device) -> Option<u64> {
+    // Looking for a graphics card starts its driver, so a computation on another device must not do it.
     #[cfg(feature = "wgpu")]
-    if let Ok(adapter) = adapter()
+    if let Some(Ok(adapter)) = ADAPTER.get()
         && adapter.device == *device
     {
         return Some(adapter.largest_tensor);
@@ -160,12 +161,12 @@ struct Adapter {
     largest_tensor: u64,
 }
 
+/// The adapter, once it was asked for: a process can register a wgpu device only once.
+#[cfg(feature = "wgpu")]
+static ADAPTER: std::sync::OnceLock<Result<Adapter, String>> = std::sync::OnceLock::new();
+
 #[cfg(feature = "wgpu")]
 fn adapter() -> &'static Result<Adapter, String> {
-    use std::sync::OnceLock;
-
-    // A process registers a wgpu device once.
-    static ADAPTER: OnceLock<Result<Adapter, String>> = OnceLock::new();
     ADAPTER.get_or_init(|| {
         let (device, setup) =
             Device::wgpu_options().init_with_setup().map_err(|error| error.to_string())?;

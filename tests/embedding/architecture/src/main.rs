@@ -1,4 +1,5 @@
-use burn::module::{Module, ModuleRecord};
+use burn::module::Module;
+use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use zoo_efficientnet::{ImageClassifier, variant};
 
