@@ -39,6 +39,12 @@ pub enum Activation {
 impl Activation {
     /// `max(x, 0)`
     pub const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
+    /// `min(max(x, 0), 6)`
+    pub const RELU6: Self = Self::Clamp { low: 0.0, high: 6.0 };
+    /// `relu6(x + 3) / 6`, as PyTorch has it.
+    pub const HARD_SIGMOID: Self = Self::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 };
+    /// `x · relu6(x + 3) / 6`, as PyTorch has it.
+    pub const HARD_SWISH: Self = Self::HardSwish { slope: 1.0 / 6.0, offset: 0.5 };
 
     /// The function's values. A NaN stays one.
     ///

@@ -35,9 +35,9 @@ mod scratch;
 mod transpose;
 mod vectorized;
 
-pub use activation::Activation;
 pub use ops::{
     activate, add, avg_pool2d, batch_norm, cat, channel_shuffle, conv_batch_norm, conv2d, fork,
     global_avg_pool2d, has_steps, max_pool2d, multiply, scale, step, sum_of_squares,
 };
 pub use optim::{Rule, Step};
+pub use zoo_simd::Activation;

@@ -207,15 +207,20 @@ pub(crate) fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) ->
 fn apply(activation: Activation, x: &Torch) -> Torch {
     match activation {
         Activation::Identity => x.shallow_clone(),
-        Activation::Relu => x.relu(),
-        Activation::Relu1 => x.clamp(0.0, 1.0),
-        Activation::Relu6 => x.relu6(),
-        Activation::Silu => x.silu(),
-        Activation::HardSwish => x.hardswish(),
+        Activation::RELU => x.relu(),
+        Activation::Clamp { low, high } => x.clamp(f64::from(low), f64::from(high)),
         Activation::Sigmoid => x.sigmoid(),
-        Activation::HardSigmoid => x.hardsigmoid(),
+        Activation::Silu => x.silu(),
+        Activation::HARD_SIGMOID => x.hardsigmoid(),
+        Activation::HARD_SWISH => x.hardswish(),
+        Activation::HardSigmoid { slope, offset } => gate(x, slope, offset),
+        Activation::HardSwish { slope, offset } => x * gate(x, slope, offset),
         Activation::Tanh => x.tanh(),
     }
+}
+
+fn gate(x: &Torch, slope: f32, offset: f32) -> Torch {
+    (x * f64::from(slope) + f64::from(offset)).clamp(0.0, 1.0)
 }
 
 /// The output of what libtorch computes of the inputs, with its record if there will be gradients.

@@ -5,7 +5,9 @@
 
 use rayon::prelude::*;
 
-use crate::activation::{Activation, Function, with_function};
+use zoo_simd::Activation;
+
+use crate::activation::{for_each_kind, slope, value};
 use crate::scratch::zeros;
 use crate::vectorized::{total, vectorized};
 use zoo_simd::LANES;
@@ -78,36 +80,40 @@ vectorized! {
 }
 
 vectorized! {
-    fn apply<F: Function>(x: &[f32], line: [f32; 3], out: &mut [f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = F::value((x - line[0]) * line[1] + line[2]);
-        }
+    fn apply(activation: Activation, x: &[f32], line: [f32; 3], out: &mut [f32]) {
+        for_each_kind!(activation => for (out, x) in out.iter_mut().zip(x) {
+            *out = value(activation, (x - line[0]) * line[1] + line[2]);
+        })
     }
 }
 
 vectorized! {
     /// Takes the gradient through the activation; returns `Σ g` and `Σ g · (x - mean)`.
-    fn sums<F: Function>(x: &[f32], line: [f32; 3], grad: &mut [f32]) -> [f64; 2] {
-        let mut sums = [[0.0_f32; 2 * LANES]; 2];
-        let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
-        let (grads, grads_rest) = grad.as_chunks_mut::<{ 2 * LANES }>();
-        for (chunk, grad) in chunks.iter().zip(grads) {
-            for i in 0..2 * LANES {
-                let x = chunk[i] - line[0];
-                let g = grad[i] * F::slope(x * line[1] + line[2]);
-                grad[i] = g;
-                sums[0][i] += g;
-                sums[1][i] += g * x;
+    fn sums(
+        activation: Activation, x: &[f32], line: [f32; 3], grad: &mut [f32],
+    ) -> [f64; 2] {
+        for_each_kind!(activation => {
+            let mut sums = [[0.0_f32; 2 * LANES]; 2];
+            let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
+            let (grads, grads_rest) = grad.as_chunks_mut::<{ 2 * LANES }>();
+            for (chunk, grad) in chunks.iter().zip(grads) {
+                for i in 0..2 * LANES {
+                    let x = chunk[i] - line[0];
+                    let g = grad[i] * slope(activation, x * line[1] + line[2]);
+                    grad[i] = g;
+                    sums[0][i] += g;
+                    sums[1][i] += g * x;
+                }
             }
-        }
-        let mut totals = sums.map(|sums| f64::from(total(sums)));
-        for (x, grad) in rest.iter().zip(grads_rest) {
-            let x = x - line[0];
-            *grad *= F::slope(x * line[1] + line[2]);
-            totals[0] += f64::from(*grad);
-            totals[1] += f64::from(*grad * x);
-        }
-        totals
+            let mut totals = sums.map(|sums| f64::from(total(sums)));
+            for (x, grad) in rest.iter().zip(grads_rest) {
+                let x = x - line[0];
+                *grad *= slope(activation, x * line[1] + line[2]);
+                totals[0] += f64::from(*grad);
+                totals[1] += f64::from(*grad * x);
+            }
+            totals
+        })
     }
 }
 
@@ -146,7 +152,7 @@ pub(crate) fn forward(
         let channel = channel(index);
         let line = channel.line();
         for (x, out) in shape.planes(x, index).zip(out) {
-            with_function!(activation, apply(x, line, out));
+            apply(activation, x, line, out);
         }
         channel
     });
@@ -175,8 +181,7 @@ pub(crate) fn backward(
             let line = channel.line();
             let mut totals = [0.0; 2];
             for (x, grad) in shape.planes(x, index).zip(&mut grads) {
-                let plane = with_function!(activation, sums(x, line, grad));
-                totals = add(totals, plane);
+                totals = add(totals, sums(activation, x, line, grad));
             }
             let inverse_deviation = f64::from(channel.inverse_deviation);
             let (beta, gamma) = (totals[0], totals[1] * inverse_deviation);

@@ -289,7 +289,7 @@ fn the_first_of_equals_is_the_largest() {
 #[test]
 fn sums_and_products_are_burns() {
     let (x, y) = (random([3, 5, 6, 7]), random([3, 5, 6, 7]));
-    for activation in [Activation::Identity, Activation::Relu] {
+    for activation in [Activation::Identity, Activation::RELU] {
         // Twice the same: gradients of both come together.
         for (a, b) in [(&x, &y), (&y, &x), (&x, &x)] {
             let expected = by_burn(activation, a.clone() + b.clone());
@@ -366,10 +366,10 @@ fn other_tensors_are_left_to_burn() {
     let conv = Conv2dConfig::new([2, 2], [1, 1]).init(&Device::flex());
     let x = Tensor::<4>::zeros([1, 2, 3, 3], &Device::flex());
     assert!(conv2d(&conv, &x).is_none(), "there is nothing to differentiate");
-    assert!(activate(Activation::Relu, &random([2]).cast(DType::F64)).is_none());
+    assert!(activate(Activation::RELU, &random([2]).cast(DType::F64)).is_none());
     let recomputed = Tensor::<1>::zeros([2], &device())
         .with_gradient_checkpointing_strategy(GradientCheckpointingStrategy::Balanced);
-    assert!(activate(Activation::Relu, &recomputed).is_none());
+    assert!(activate(Activation::RELU, &recomputed).is_none());
     assert!(scale(&random([2, 3, 4, 4]), &random([2, 1, 1, 1])).is_none(), "not one a channel");
     assert!(add(Activation::Silu, &random([2]), &random([2])).is_none());
 }

@@ -65,7 +65,7 @@ fn a_convolution_and_its_norm_are_burns() {
     let norms = [config.init(&device()), config.init(&device())];
     for _ in 0..2 {
         let x = random([2, 3, 6, 5]);
-        let ours = conv_batch_norm(&conv, &norms[0], Activation::Relu6, &x).unwrap();
+        let ours = conv_batch_norm(&conv, &norms[0], Activation::RELU6, &x).unwrap();
         let burns = activation::relu6(norms[1].forward(conv.forward(x.clone())));
         let [got, expected] = compared(ours, burns, "output");
         assert_close(x.grad(&got).unwrap(), x.grad(&expected).unwrap(), "input");

@@ -16,6 +16,9 @@ pub const FAMILY: Family = Family {
     },
 };
 
+pub(crate) const DEFAULT: AlexNetConfig =
+    AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 };
+
 /// torchvision counts activations, poolings and dropout too.
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -58,7 +61,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
 pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
     Variant {
         name: "alexnet",
-        config: AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 },
+        config: DEFAULT,
         size: 224, params: Some(61_100_840), gmacs: Some(0.714), layouts: &[TORCHVISION, CADENE, PYTORCHCV],
         weights: &[
             Weights::torchvision("imagenet1k_v1", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 256, [56.522, 79.066]),

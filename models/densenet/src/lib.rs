@@ -33,6 +33,7 @@ use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
+use pretrained::GROWTH_32 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`DenseNet`].
@@ -43,19 +44,19 @@ pub struct DenseNetConfig {
     /// Layers in each block; the network ends before the first block of 0 layers.
     pub depths: [usize; 4],
     /// The images the network was designed for.
-    #[config(default = "Stem::ImageNet")]
+    #[config(default = "DEFAULT.stem")]
     pub stem: Stem,
     /// Probability of dropping a feature that a layer adds while training.
-    #[config(default = "0.0")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
-    #[config(default = "Port::PyTorch")]
+    #[config(default = "DEFAULT.port")]
     pub port: Port,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const GROWTH_32: DenseNetConfig = DenseNetConfig {
+pub(crate) const GROWTH_32: DenseNetConfig = DenseNetConfig {
     growth_rate: 32,
     depths: [0; 4],
     stem: Stem::ImageNet,

@@ -26,19 +26,18 @@
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
-use burn::nn::PaddingConfig2d;
-use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    Padding, SqueezeExcite, SqueezeExciteConfig, StochasticDepth, add, fork, he_by_group,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    InvertedResidual, InvertedResidualConfig, Padding, SqueezeExciteConfig, he_by_group,
     make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::STANDARD as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build an [`EfficientNet`].
@@ -53,25 +52,25 @@ pub struct EfficientNetConfig {
     /// Probability of dropping a feature before the classifier while training.
     pub dropout: f64,
     /// Probability of dropping the last block while training; earlier ones in proportion.
-    #[config(default = "0.2")]
+    #[config(default = "DEFAULT.stochastic_depth")]
     pub stochastic_depth: f64,
     /// Which borders the weights were trained with.
-    #[config(default = "Padding::Symmetric")]
+    #[config(default = "DEFAULT.padding")]
     pub padding: Padding,
     /// How a block halves its map.
-    #[config(default = "Halving::Strided")]
+    #[config(default = "DEFAULT.halving")]
     pub halving: Halving,
     /// Added to the variance by BatchNorm.
-    #[config(default = "1e-5")]
+    #[config(default = "DEFAULT.epsilon")]
     pub epsilon: f64,
     /// Share of a batch's statistics in BatchNorm's running ones.
-    #[config(default = "0.1")]
+    #[config(default = "DEFAULT.momentum")]
     pub momentum: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
@@ -97,31 +96,11 @@ pub enum Halving {
 #[derive(Module, Debug)]
 pub struct EfficientNet {
     stem: ConvNormAct,
-    stages: Vec<Vec<MbConv>>,
+    stages: Vec<Vec<InvertedResidual>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
     pyramid: Pyramid,
-}
-
-/// MobileNetV2's inverted residual, with squeeze-and-excitation on its wide part. Unlike
-/// `zoo_core::layers::InvertedResidual` it may blur a map and be dropped while training.
-#[derive(Module, Debug)]
-struct MbConv {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    blur: Option<Blur>,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvNormAct,
-    /// Only a block with a skip can be dropped, so that this also says whether there is one.
-    stochastic_depth: Option<StochasticDepth>,
-}
-
-/// Two averages of 2×2 pixels, which together weigh 1, 2, 1 in both directions, zeros beyond the border
-/// included.
-#[derive(Module, Debug)]
-struct Blur {
-    averages: [AvgPool2d; 2],
 }
 
 /// One row of table 1.
@@ -207,30 +186,18 @@ impl EfficientNetConfig {
         stride: usize,
         drop: f64,
         device: &Device,
-    ) -> MbConv {
+    ) -> InvertedResidual {
         let hidden = channels * stage.expansion;
-        let out_channels = self.wide(stage.channels);
         let squeeze_excite = SqueezeExciteConfig::new(hidden, (channels / 4).max(1))
             .with_activation(Activation::Silu)
             .with_initializer(Some(he_by_group()));
-        let blurs = self.halving == Halving::Blurred && stride > 1;
-        MbConv {
-            expand: (stage.expansion > 1).then(|| self.conv([channels, hidden], 1).init(device)),
-            depthwise: self
-                .conv([hidden, hidden], stage.kernel_size)
-                .with_stride(if blurs { 1 } else { stride })
-                .with_groups(hidden)
-                .init(device),
-            blur: blurs.then(Blur::new),
-            squeeze_excite: (self.kind == Kind::Standard).then(|| squeeze_excite.init(device)),
-            project: self
-                .conv([hidden, out_channels], 1)
-                .with_activation(Activation::Identity)
-                .init(device),
-            // There is a skip where the output has the input's shape.
-            stochastic_depth: (stride == 1 && channels == out_channels)
-                .then(|| StochasticDepth::new(drop)),
-        }
+        let block = InvertedResidualConfig::new([channels, hidden, self.wide(stage.channels)])
+            .with_kernel_size(stage.kernel_size)
+            .with_stride(stride)
+            .with_blurs(self.halving == Halving::Blurred)
+            .with_squeeze_excite((self.kind == Kind::Standard).then_some(squeeze_excite))
+            .with_stochastic_depth(drop);
+        block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -274,44 +241,5 @@ impl ImageClassifier for EfficientNet {
 
     fn head_mut(&mut self) -> &mut dyn Head {
         &mut self.classifier
-    }
-}
-
-impl MbConv {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let Some(stochastic_depth) = &self.stochastic_depth else {
-            return self.branch(x);
-        };
-        let [branch, shortcut] = fork(x);
-        add(Activation::Identity, stochastic_depth.forward(self.branch(branch)), shortcut)
-    }
-
-    fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
-        if let Some(expand) = &self.expand {
-            x = expand.forward(x);
-        }
-        x = self.depthwise.forward(x);
-        if let Some(blur) = &self.blur {
-            x = blur.forward(x);
-        }
-        if let Some(squeeze_excite) = &self.squeeze_excite {
-            x = squeeze_excite.forward(x);
-        }
-        self.project.forward(x)
-    }
-}
-
-impl Blur {
-    fn new() -> Self {
-        let average = AvgPool2dConfig::new([2, 2]);
-        let bordered = average.clone().with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        Self {
-            averages: [bordered.with_strides([1, 1]).init(), average.with_strides([2, 2]).init()],
-        }
-    }
-
-    /// `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.averages.iter().fold(x, |x, average| average.apply(x))
     }
 }

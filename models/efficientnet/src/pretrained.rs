@@ -17,7 +17,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const STANDARD: EfficientNetConfig = EfficientNetConfig {
+pub(crate) const STANDARD: EfficientNetConfig = EfficientNetConfig {
     kind: Kind::Standard,
     width_mult: 1.0,
     depth_mult: 1.0,

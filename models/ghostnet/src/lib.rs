@@ -30,6 +30,7 @@ use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
 mod reading;
+use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 pub use reading::Reading;
 
@@ -37,19 +38,19 @@ pub use reading::Reading;
 #[derive(Config, Debug)]
 pub struct GhostNetConfig {
     /// Whose reading of the paper.
-    #[config(default = "Reading::Authors")]
+    #[config(default = "DEFAULT.reading")]
     pub reading: Reading,
     /// Multiplies the channels of every layer but `hidden`.
-    #[config(default = "1.0")]
+    #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.2")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const WIDTH_1: GhostNetConfig = GhostNetConfig {
+pub(crate) const WIDTH_1: GhostNetConfig = GhostNetConfig {
     reading: Reading::Authors,
     width_mult: 1.0,
     dropout: 0.2,

@@ -16,6 +16,9 @@ pub const FAMILY: Family = Family {
     },
 };
 
+pub(crate) const DEFAULT: GoogLeNetConfig =
+    GoogLeNetConfig { dropout: 0.2, in_channels: 3, num_classes: 1000 };
+
 #[rustfmt::skip]
 const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     name: "torchvision",
@@ -43,7 +46,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
 pub const VARIANTS: &[Variant<GoogLeNetConfig>] = &[
     Variant {
         name: "googlenet",
-        config: GoogLeNetConfig { dropout: 0.2, in_channels: 3, num_classes: 1000 },
+        config: DEFAULT,
         size: 224, params: Some(6_624_904), gmacs: Some(1.498), layouts: TORCHVISION,
         weights: &[
             imagenet("imagenet1k_v1", "https://download.pytorch.org/models/googlenet-1378be20.pth", "1378be20", 256, [69.778, 89.530]),

@@ -32,19 +32,20 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
+use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build an [`InceptionResNetV2`].
 #[derive(Config, Debug)]
 pub struct InceptionResNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.2")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

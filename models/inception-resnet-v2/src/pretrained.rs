@@ -16,6 +16,9 @@ pub const FAMILY: Family = Family {
     },
 };
 
+pub(crate) const DEFAULT: InceptionResNetV2Config =
+    InceptionResNetV2Config { dropout: 0.2, in_channels: 3, num_classes: 1000 };
+
 /// The first two differ in the name of the classifier.
 const LAYOUTS: &[KeyLayout] = &[
     KeyLayout { name: "timm", rules: &rules("classif"), ..KeyLayout::EMPTY },
@@ -77,11 +80,7 @@ const fn rules(classifier: &'static str) -> [(&'static str, &'static str); 21] {
 pub const VARIANTS: &[Variant<InceptionResNetV2Config>] = &[
     Variant {
         name: "inception_resnet_v2",
-        config: InceptionResNetV2Config {
-            dropout: 0.2,
-            in_channels: 3,
-            num_classes: 1000,
-        },
+        config: DEFAULT,
         size: 299, params: Some(55_843_464), gmacs: Some(13.156), layouts: LAYOUTS,
         weights: &[Weights {
             tag: "imagenet1k",

@@ -34,6 +34,7 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
+use pretrained::PLAIN as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build an [`InceptionV2`].
@@ -43,10 +44,10 @@ pub struct InceptionV2Config {
     /// default.
     pub squeeze_reduction: Option<usize>,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const PLAIN: InceptionV2Config =
+pub(crate) const PLAIN: InceptionV2Config =
     InceptionV2Config { squeeze_reduction: None, in_channels: 3, num_classes: 1000 };
 
 /// The file of `pretrainedmodels` spells Caffe's names; modules count from 3a.

@@ -36,22 +36,23 @@ use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
 pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
+use pretrained::WITH_DROPOUT as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build an [`InceptionV3`].
 #[derive(Config, Debug)]
 pub struct InceptionV3Config {
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.5")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow.
-    #[config(default = "Port::PyTorch")]
+    #[config(default = "DEFAULT.port")]
     pub port: Port,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

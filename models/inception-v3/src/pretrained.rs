@@ -77,7 +77,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-const WITH_DROPOUT: InceptionV3Config =
+pub(crate) const WITH_DROPOUT: InceptionV3Config =
     InceptionV3Config { dropout: 0.5, port: Port::PyTorch, in_channels: 3, num_classes: 1000 };
 
 /// The variants' size and weights, as torchvision states them

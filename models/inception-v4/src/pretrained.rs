@@ -16,6 +16,9 @@ pub const FAMILY: Family = Family {
     },
 };
 
+pub(crate) const DEFAULT: InceptionV4Config =
+    InceptionV4Config { dropout: 0.2, in_channels: 3, num_classes: 1000 };
+
 /// timm has one list of modules and a number for every step of a branch, unless the branch has
 /// only one; in Inception-C it numbers branches with underscores. `pretrainedmodels` spells the
 /// same keys.
@@ -53,11 +56,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
 pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
     Variant {
         name: "inception_v4",
-        config: InceptionV4Config {
-            dropout: 0.2,
-            in_channels: 3,
-            num_classes: 1000,
-        },
+        config: DEFAULT,
         size: 299, params: Some(42_679_816), gmacs: Some(12.254), layouts: TIMM,
         weights: &[Weights {
             tag: "imagenet1k",

@@ -32,26 +32,27 @@ use zoo_core::layers::{Activation, Apply};
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
+use pretrained::PAPER as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`LeNet`].
 #[derive(Config, Debug)]
 pub struct LeNetConfig {
     /// Follows each layer but the last.
-    #[config(default = "Activation::Tanh")]
+    #[config(default = "DEFAULT.activation")]
     pub activation: Activation,
     /// What S2 and S4 take of 2×2 places.
-    #[config(default = "PoolKind::Average")]
+    #[config(default = "DEFAULT.pool")]
     pub pool: PoolKind,
     /// Side of the last feature map for the images that the network is for: 5 for 32×32, 4 for 28×28.
     /// Other sizes are averaged to it.
-    #[config(default = "5")]
+    #[config(default = "DEFAULT.map_size")]
     pub map_size: usize,
     /// Channels of the images.
-    #[config(default = "1")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "10")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -17,7 +17,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const PAPER: LeNetConfig = LeNetConfig {
+pub(crate) const PAPER: LeNetConfig = LeNetConfig {
     activation: Activation::Tanh,
     pool: PoolKind::Average,
     map_size: 5,

@@ -34,6 +34,7 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::B1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`MnasNet`].
@@ -42,19 +43,19 @@ pub struct MnasNetConfig {
     /// Which of the networks that were found.
     pub version: Version,
     /// Multiplies the channels of every layer but the head.
-    #[config(default = "1.0")]
+    #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.2")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Share of a batch's statistics in BatchNorm's running ones; the default is torchvision's.
-    #[config(default = "3e-4")]
+    #[config(default = "DEFAULT.momentum")]
     pub momentum: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
@@ -188,16 +189,12 @@ impl MnasNetConfig {
         let out_channels = self.wide(stage.channels);
         let squeeze_excite = SqueezeExciteConfig::new(hidden, channels / 4)
             .with_initializer(self.version.initializer());
-        let block = InvertedResidualConfig {
-            channels,
-            hidden,
-            out_channels,
-            kernel_size: stage.kernel_size,
-            stride,
-            squeeze_excite: stage.squeezes.then_some(squeeze_excite),
+        let block = InvertedResidualConfig::new([channels, hidden, out_channels])
+            .with_kernel_size(stage.kernel_size)
+            .with_stride(stride)
+            .with_squeeze_excite(stage.squeezes.then_some(squeeze_excite))
             // A SepConv has no skip, even in a network so narrow that its ends agree.
-            has_skip: stage.expansion > 1 && stride == 1 && channels == out_channels,
-        };
+            .with_has_skip(stage.expansion > 1);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const B1: MnasNetConfig = MnasNetConfig {
+pub(crate) const B1: MnasNetConfig = MnasNetConfig {
     version: Version::B1,
     width_mult: 1.0,
     dropout: 0.2,

@@ -31,32 +31,33 @@ use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
+use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`MobileNetV1`].
 #[derive(Config, Debug)]
 pub struct MobileNetV1Config {
     /// Multiplies the channels of every layer, `α` in §3.3.
-    #[config(default = "1.0")]
+    #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training; 0.001 in Keras.
-    #[config(default = "0.0")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Follows each BatchNorm.
-    #[config(default = "Activation::Relu")]
+    #[config(default = "DEFAULT.activation")]
     pub activation: Activation,
     /// Whose implementation to follow. In Keras's a map is extended at the bottom and right before
     /// it is halved, and BatchNorm adds 1e-3 to the variance.
-    #[config(default = "Port::PyTorch")]
+    #[config(default = "DEFAULT.port")]
     pub port: Port,
     /// Which images it is for. For CIFAR, the stem does not halve its map.
-    #[config(default = "Images::ImageNet")]
+    #[config(default = "DEFAULT.images")]
     pub images: Images,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -17,7 +17,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
+pub(crate) const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     width_mult: 1.0,
     dropout: 0.0,
     activation: Activation::Relu,

@@ -23,28 +23,29 @@ use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images, Port};
 
 mod pretrained;
+use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`MobileNetV2`].
 #[derive(Config, Debug)]
 pub struct MobileNetV2Config {
     /// Multiplies the channels of every layer; the head's only if it makes them more (§4).
-    #[config(default = "1.0")]
+    #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.2")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
-    #[config(default = "Port::PyTorch")]
+    #[config(default = "DEFAULT.port")]
     pub port: Port,
     /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
-    #[config(default = "Images::ImageNet")]
+    #[config(default = "DEFAULT.images")]
     pub images: Images,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
@@ -129,15 +130,8 @@ impl MobileNetV2Config {
         stride: usize,
         device: &Device,
     ) -> InvertedResidual {
-        let block = InvertedResidualConfig {
-            channels,
-            hidden: channels * expansion,
-            out_channels,
-            kernel_size: 3,
-            stride,
-            squeeze_excite: None,
-            has_skip: stride == 1 && channels == out_channels,
-        };
+        let channels = [channels, channels * expansion, out_channels];
+        let block = InvertedResidualConfig::new(channels).with_stride(stride);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 

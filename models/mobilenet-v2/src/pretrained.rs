@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
+pub(crate) const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
     width_mult: 1.0,
     dropout: 0.2,
     port: Port::PyTorch,

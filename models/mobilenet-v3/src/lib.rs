@@ -32,6 +32,7 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::LARGE as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`MobileNetV3`].
@@ -40,19 +41,19 @@ pub struct MobileNetV3Config {
     /// Which of the authors' two networks.
     pub size: Size,
     /// Multiplies the channels of every layer.
-    #[config(default = "1.0")]
+    #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Whose implementation to follow.
-    #[config(default = "Source::Torchvision")]
+    #[config(default = "DEFAULT.source")]
     pub source: Source,
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.2")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
@@ -209,15 +210,10 @@ impl MobileNetV3Config {
             SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
                 .with_initializer(Some(he_by_group()));
-        let block = InvertedResidualConfig {
-            channels,
-            hidden,
-            out_channels,
-            kernel_size,
-            stride,
-            squeeze_excite: block.squeezes.then_some(squeeze_excite),
-            has_skip: stride == 1 && channels == out_channels,
-        };
+        let block = InvertedResidualConfig::new([channels, hidden, out_channels])
+            .with_kernel_size(kernel_size)
+            .with_stride(stride)
+            .with_squeeze_excite(block.squeezes.then_some(squeeze_excite));
         block.init(|channels, kernel_size| self.conv(channels, kernel_size, activation), device)
     }
 

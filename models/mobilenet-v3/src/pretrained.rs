@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const LARGE: MobileNetV3Config = MobileNetV3Config {
+pub(crate) const LARGE: MobileNetV3Config = MobileNetV3Config {
     size: Size::Large,
     width_mult: 1.0,
     source: Source::Torchvision,

@@ -37,6 +37,7 @@ use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 mod cell;
 mod pretrained;
 use cell::{Cell, CellConfig, CellPlan, Inputs, NORMAL_CELL, REDUCTION_CELL};
+use pretrained::MOBILE as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`NASNet`].
@@ -49,19 +50,19 @@ pub struct NASNetConfig {
     /// Channels of the stem.
     pub stem_channels: usize,
     /// What a cell behind a reduction cell takes for the earlier of its inputs.
-    #[config(default = "EarlierInput::Nearest")]
+    #[config(default = "DEFAULT.earlier_input")]
     pub earlier_input: EarlierInput,
     /// Whose reading of the authors' code.
-    #[config(default = "Reading::Cadene")]
+    #[config(default = "DEFAULT.reading")]
     pub reading: Reading,
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.5")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const MOBILE: NASNetConfig = NASNetConfig {
+pub(crate) const MOBILE: NASNetConfig = NASNetConfig {
     depth: 4,
     num_features: 1056,
     stem_channels: 32,

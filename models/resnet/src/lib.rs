@@ -43,6 +43,7 @@ pub use zoo_core::{ImageClassifier, Port};
 
 mod pretrained;
 mod smoothing;
+use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 use smoothing::{Blur, Smoothing, halving_average};
 
@@ -54,37 +55,37 @@ pub struct ResNetConfig {
     /// Blocks in each stage; the network ends before the first stage of 0 blocks.
     pub depths: [usize; 4],
     /// What comes before the first stage.
-    #[config(default = "Stem::ImageNet")]
+    #[config(default = "DEFAULT.stem")]
     pub stem: Stem,
     /// Channels of the first stage's 3×3 convolutions; each stage has twice as many as the one before.
-    #[config(default = "64")]
+    #[config(default = "DEFAULT.width")]
     pub width: usize,
     /// What makes a block's input fit to its output.
-    #[config(default = "ShortcutKind::Projection")]
+    #[config(default = "DEFAULT.shortcut")]
     pub shortcut: ShortcutKind,
     /// Which convolution of a bottleneck has the stride.
-    #[config(default = "StrideOn::Spatial")]
+    #[config(default = "DEFAULT.stride_on")]
     pub stride_on: StrideOn,
     /// How maps become smaller where they are halved.
-    #[config(default = "Halving::Strided")]
+    #[config(default = "DEFAULT.halving")]
     pub halving: Halving,
     /// Whether a branch ends in squeeze-and-excitation, with a sixteenth of its channels.
-    #[config(default = "false")]
+    #[config(default = "DEFAULT.squeeze_excite")]
     pub squeeze_excite: bool,
     /// Groups of the 3×3 convolution of a bottleneck: ResNeXt's cardinality.
-    #[config(default = "1")]
+    #[config(default = "DEFAULT.groups")]
     pub groups: usize,
     /// Channels of one of these groups in the first stage; Wide ResNet doubles it.
-    #[config(default = "64")]
+    #[config(default = "DEFAULT.width_per_group")]
     pub width_per_group: usize,
     /// Whose implementation to follow.
-    #[config(default = "Port::PyTorch")]
+    #[config(default = "DEFAULT.port")]
     pub port: Port,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

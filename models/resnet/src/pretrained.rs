@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const BASIC: ResNetConfig = ResNetConfig {
+pub(crate) const BASIC: ResNetConfig = ResNetConfig {
     block: BlockKind::Basic,
     depths: [0; 4],
     stem: Stem::ImageNet,

@@ -67,6 +67,7 @@ pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build an [`SENet`].
@@ -77,16 +78,16 @@ pub struct SENetConfig {
     /// Blocks in each stage.
     pub depths: [usize; 4],
     /// By how much a block's channels are squeezed (`r` in §3.2).
-    #[config(default = "16")]
+    #[config(default = "DEFAULT.reduction")]
     pub reduction: usize,
     /// Probability of dropping a feature before the classifier while training; 0.2 in SENet-154.
-    #[config(default = "0.0")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const BASIC: SENetConfig = SENetConfig {
+pub(crate) const BASIC: SENetConfig = SENetConfig {
     block: BlockKind::Basic,
     depths: [0; 4],
     reduction: 16,

@@ -30,6 +30,7 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::GROUPS_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`ShuffleNetV1`].
@@ -38,10 +39,10 @@ pub struct ShuffleNetV1Config {
     /// Groups of the 1×1 convolutions: 1, 2, 3, 4 or 8.
     pub groups: usize,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

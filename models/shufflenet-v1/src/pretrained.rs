@@ -16,9 +16,8 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const fn groups(groups: usize) -> ShuffleNetV1Config {
-    ShuffleNetV1Config { groups, in_channels: 3, num_classes: 1000 }
-}
+pub(crate) const GROUPS_1: ShuffleNetV1Config =
+    ShuffleNetV1Config { groups: 1, in_channels: 3, num_classes: 1000 };
 
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     name: "pytorchcv",
@@ -38,27 +37,27 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
 pub const VARIANTS: &[Variant<ShuffleNetV1Config>] = &[
     Variant {
         name: "shufflenet_v1_g1",
-        config: groups(1),
+        config: ShuffleNetV1Config { groups: 1, ..GROUPS_1 },
         size: 224, params: Some(1_531_936), gmacs: Some(0.143), layouts: PYTORCHCV, weights: &[],
     },
     Variant {
         name: "shufflenet_v1_g2",
-        config: groups(2),
+        config: ShuffleNetV1Config { groups: 2, ..GROUPS_1 },
         size: 224, params: Some(1_733_848), gmacs: Some(0.141), layouts: PYTORCHCV, weights: &[],
     },
     Variant {
         name: "shufflenet_v1_g3",
-        config: groups(3),
+        config: ShuffleNetV1Config { groups: 3, ..GROUPS_1 },
         size: 224, params: Some(1_865_728), gmacs: Some(0.138), layouts: PYTORCHCV, weights: &[],
     },
     Variant {
         name: "shufflenet_v1_g4",
-        config: groups(4),
+        config: ShuffleNetV1Config { groups: 4, ..GROUPS_1 },
         size: 224, params: Some(1_968_344), gmacs: Some(0.134), layouts: PYTORCHCV, weights: &[],
     },
     Variant {
         name: "shufflenet_v1_g8",
-        config: groups(8),
+        config: ShuffleNetV1Config { groups: 8, ..GROUPS_1 },
         size: 224, params: Some(2_434_768), gmacs: Some(0.138), layouts: PYTORCHCV, weights: &[],
     },
 ];

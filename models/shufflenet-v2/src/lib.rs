@@ -29,6 +29,7 @@ use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Images};
 
 mod pretrained;
+use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`ShuffleNetV2`].
@@ -37,16 +38,16 @@ pub struct ShuffleNetV2Config {
     /// Channels of stage 2, 3 and 4; even numbers.
     pub channels: [usize; 3],
     /// Channels of the features.
-    #[config(default = "1024")]
+    #[config(default = "DEFAULT.head_channels")]
     pub head_channels: usize,
     /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
-    #[config(default = "Images::ImageNet")]
+    #[config(default = "DEFAULT.images")]
     pub images: Images,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const WIDTH_1: ShuffleNetV2Config = ShuffleNetV2Config {
+pub(crate) const WIDTH_1: ShuffleNetV2Config = ShuffleNetV2Config {
     channels: [116, 232, 464],
     head_channels: 1024,
     images: Images::ImageNet,

@@ -29,6 +29,7 @@ use zoo_core::layers::{Apply, cat, conv_with_bias, fork, global_avg_pool2d, relu
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::V1_0 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`SqueezeNet`].
@@ -37,13 +38,13 @@ pub struct SqueezeNetConfig {
     /// Which of the authors' two networks.
     pub version: Version,
     /// Probability of dropping a feature before the classifier while training.
-    #[config(default = "0.5")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const V1_0: SqueezeNetConfig =
+pub(crate) const V1_0: SqueezeNetConfig =
     SqueezeNetConfig { version: Version::V1_0, dropout: 0.5, in_channels: 3, num_classes: 1000 };
 const V1_1: SqueezeNetConfig = SqueezeNetConfig { version: Version::V1_1, ..V1_0 };
 

@@ -33,19 +33,20 @@ pub use zoo_core::ImageSegmenter;
 use zoo_core::layers::{Apply, ConvNormAct, ConvNormActConfig, cat, fork};
 
 mod pretrained;
+use pretrained::TRANSPOSED as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`UNet`].
 #[derive(Config, Debug)]
 pub struct UNetConfig {
     /// How a map becomes twice as large on the way up.
-    #[config(default = "Upsampling::Transposed")]
+    #[config(default = "DEFAULT.upsampling")]
     pub upsampling: Upsampling,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const TRANSPOSED: UNetConfig =
+pub(crate) const TRANSPOSED: UNetConfig =
     UNetConfig { upsampling: Upsampling::Transposed, in_channels: 3, num_classes: 1 };
 const BILINEAR: UNetConfig = UNetConfig { upsampling: Upsampling::Bilinear, ..TRANSPOSED };
 

@@ -37,6 +37,7 @@ use zoo_core::layers::{Activation, Apply, batch_norm, conv_with_bias, he, linear
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
+use pretrained::PLAIN as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`Vgg`].
@@ -45,23 +46,23 @@ pub struct VggConfig {
     /// Convolutions in each stage: a column of table 1.
     pub depths: [usize; 5],
     /// What comes between a convolution and its activation.
-    #[config(default = "Normalization::None")]
+    #[config(default = "DEFAULT.normalization")]
     pub normalization: Normalization,
     /// Side of the last feature map for the images that the network is for; other sizes are averaged
     /// to it.
-    #[config(default = "7")]
+    #[config(default = "DEFAULT.map_size")]
     pub map_size: usize,
     /// Outputs of each of the two hidden layers; 0 for a network without them.
-    #[config(default = "4096")]
+    #[config(default = "DEFAULT.hidden")]
     pub hidden: usize,
     /// Probability of dropping a feature behind each hidden layer while training.
-    #[config(default = "0.5")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "1000")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

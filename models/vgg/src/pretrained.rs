@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const PLAIN: VggConfig = VggConfig {
+pub(crate) const PLAIN: VggConfig = VggConfig {
     depths: [0; 5],
     normalization: Normalization::None,
     map_size: 7,

@@ -35,6 +35,7 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
 mod pretrained;
+use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
 /// How to build a [`WideResNet`].
@@ -45,20 +46,20 @@ pub struct WideResNetConfig {
     /// How many times as wide as ResNet the blocks are: `k` in the paper.
     pub width: usize,
     /// What every stage is made of.
-    #[config(default = "BlockKind::B33")]
+    #[config(default = "DEFAULT.block")]
     pub block: BlockKind,
     /// Probability of dropping a value between a block's convolutions while training; 0.3 in the
     /// paper's networks with dropout (§2.4).
-    #[config(default = "0.0")]
+    #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// What the features are.
-    #[config(default = "Features::Normalized")]
+    #[config(default = "DEFAULT.features")]
     pub features: Features,
     /// Channels of the images.
-    #[config(default = "3")]
+    #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
-    #[config(default = "10")]
+    #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 

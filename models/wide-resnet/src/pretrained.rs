@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family {
     },
 };
 
-const BASIC: WideResNetConfig = WideResNetConfig {
+pub(crate) const BASIC: WideResNetConfig = WideResNetConfig {
     depth: 2,
     width: 1,
     block: BlockKind::B33,

@@ -86,7 +86,7 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-const WITH_DROPOUT: XceptionConfig =
+pub(crate) const WITH_DROPOUT: XceptionConfig =
     XceptionConfig { dropout: 0.5, port: Port::PyTorch, in_channels: 3, num_classes: 1000 };
 
 /// The variants' names, sizes and weights.

@@ -102,11 +102,11 @@ pub(crate) fn windows() -> impl Strategy<Value = Window> {
 pub(crate) const ACTIVATIONS: [Activation; 8] = [
     Activation::Identity,
     Activation::RELU,
-    Activation::Clamp { low: 0.0, high: 6.0 },
+    Activation::RELU6,
     Activation::Sigmoid,
     Activation::Silu,
-    Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 },
-    Activation::HardSwish { slope: 1.0 / 6.0, offset: 0.5 },
+    Activation::HARD_SIGMOID,
+    Activation::HARD_SWISH,
     Activation::Tanh,
 ];
 

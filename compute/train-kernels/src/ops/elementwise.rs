@@ -54,14 +54,14 @@ pub fn add<const D: usize>(
     b: &Tensor<D>,
 ) -> Option<Tensor<D>> {
     // Others have slopes that can't be told from what came of them.
-    if a.dims() != b.dims() || !matches!(activation, Activation::Identity | Activation::Relu) {
+    if a.dims() != b.dims() || !matches!(activation, Activation::Identity | Activation::RELU) {
         return None;
     }
     let (a, b) = (tracked(a)?, tracked(b)?);
     let summands = [&a, &b].map(|x| contiguous(x.primitive()));
     let [x, y] = summands.each_ref().map(numbers);
     let output = flex(activation::forward_sum(activation, x, y), a.shape());
-    let kept = (activation == Activation::Relu).then(|| output.clone());
+    let kept = (activation == Activation::RELU).then(|| output.clone());
     Some(record(SumBackward, [a.node(), b.node()], kept, output))
 }
 
@@ -76,7 +76,7 @@ impl Backward<Flex, 2> for SumBackward {
         let mut grad = grads.consume::<Flex>(&ops.node);
         if let Some(output) = ops.state {
             grad = into_owned(grad);
-            activation::backward(Activation::Relu, numbers(&output), grad.storage_mut());
+            activation::backward(Activation::RELU, numbers(&output), grad.storage_mut());
         }
         for parent in ops.parents.into_iter().flatten() {
             grads.register::<Flex>(parent.id, grad.clone());

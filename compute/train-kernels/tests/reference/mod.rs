@@ -3,15 +3,17 @@
 use burn::tensor::{Tensor, activation};
 use zoo_train_kernels::Activation;
 
+const RELU1: Activation = Activation::Clamp { low: 0.0, high: 1.0 };
+
 pub(crate) const ACTIVATIONS: [Activation; 9] = [
     Activation::Identity,
-    Activation::Relu,
-    Activation::Relu1,
-    Activation::Relu6,
+    Activation::RELU,
+    RELU1,
+    Activation::RELU6,
     Activation::Silu,
-    Activation::HardSwish,
+    Activation::HARD_SWISH,
     Activation::Sigmoid,
-    Activation::HardSigmoid,
+    Activation::HARD_SIGMOID,
     Activation::Tanh,
 ];
 
@@ -19,13 +21,12 @@ pub(crate) const ACTIVATIONS: [Activation; 9] = [
 pub(crate) fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
     match activation {
         Activation::Identity => x,
-        Activation::Relu => activation::relu(x),
-        Activation::Relu1 => x.clamp(0.0, 1.0),
-        Activation::Relu6 => activation::relu6(x),
+        Activation::RELU => activation::relu(x),
+        Activation::Clamp { low, high } => x.clamp(low, high),
         Activation::Silu => activation::silu(x),
-        Activation::HardSwish => activation::hard_swish(x),
+        Activation::HardSwish { .. } => activation::hard_swish(x),
         Activation::Sigmoid => activation::sigmoid(x),
-        Activation::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Activation::HardSigmoid { .. } => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
         Activation::Tanh => x.tanh(),
     }
 }

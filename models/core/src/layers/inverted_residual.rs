@@ -1,27 +1,39 @@
+use burn::config::Config;
 use burn::module::Module;
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::{
-    Activation, ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig, add, fork,
+    Activation, Apply, ConvNormAct, ConvNormActConfig, SqueezeExcite, SqueezeExciteConfig,
+    StochasticDepth, add, fork,
 };
 
 /// How to build an [`InvertedResidual`].
-#[derive(Debug)]
+#[derive(Config, Debug)]
 pub struct InvertedResidualConfig {
-    /// Channels of the input.
-    pub channels: usize,
-    /// Channels in the middle; where they are those of the input, nothing expands it.
-    pub hidden: usize,
-    /// Channels of the output.
-    pub out_channels: usize,
+    /// Channels of the input, in the middle, and of the output. Where the first two are equal,
+    /// no layer expands the input.
+    pub channels: [usize; 3],
     /// Side of the depthwise kernel.
+    #[config(default = "3")]
     pub kernel_size: usize,
     /// Step of the depthwise kernel in both directions.
+    #[config(default = "1")]
     pub stride: usize,
+    /// Whether a 3×3 binomial filter behind the depthwise convolution takes over its stride of 2
+    /// (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
+    /// Again](https://arxiv.org/abs/1904.11486)).
+    #[config(default = "false")]
+    pub blurs: bool,
     /// What weighs the channels in the middle.
     pub squeeze_excite: Option<SqueezeExciteConfig>,
-    /// Whether the input is added to the output.
+    /// Whether the input is added to an output of the same shape.
+    #[config(default = "true")]
     pub has_skip: bool,
+    /// Probability that a block with a skip is dropped while training.
+    #[config(default = "0.0")]
+    pub stochastic_depth: f64,
 }
 
 /// Narrow → wide → narrow, with a skip between the narrow ends and no activation at the last of
@@ -29,33 +41,47 @@ pub struct InvertedResidualConfig {
 ///
 /// Sandler et al., 2018: [Inverted Residuals and Linear
 /// Bottlenecks](https://arxiv.org/abs/1801.04381), §3.3; squeeze-and-excitation in the middle as in
-/// [MnasNet](https://arxiv.org/abs/1807.11626), §4.1.
+/// [MnasNet](https://arxiv.org/abs/1807.11626), §4.1, which calls the block MBConv.
 #[derive(Module, Debug)]
 pub struct InvertedResidual {
     expand: Option<ConvNormAct>,
     depthwise: ConvNormAct,
+    blur: Option<Blur>,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
-    has_skip: bool,
+    /// What drops the block while training, if there is a skip.
+    skip: Option<StochasticDepth>,
+}
+
+/// Two averages of 2×2 pixels, which together weigh 1, 2, 1 in both directions. Zeros beyond the
+/// border count.
+#[derive(Module, Debug)]
+struct Blur {
+    averages: [AvgPool2d; 2],
 }
 
 impl InvertedResidualConfig {
-    /// Builds the block of a network's layers: `conv` gives one for channels in and out, and for the
-    /// side of a kernel.
+    /// Builds the block from the network's own layers: `conv` returns one for its channels in and
+    /// out and for the side of its kernel.
     pub fn init(
         &self,
         conv: impl Fn([usize; 2], usize) -> ConvNormActConfig,
         device: &Device,
     ) -> InvertedResidual {
-        let &Self { channels, hidden, out_channels, kernel_size, stride, .. } = self;
-        let depthwise = conv([hidden, hidden], kernel_size).with_stride(stride).with_groups(hidden);
+        let [channels, hidden, out_channels] = self.channels;
+        let blurs = self.blurs && self.stride > 1;
+        let depthwise = conv([hidden, hidden], self.kernel_size)
+            .with_stride(if blurs { 1 } else { self.stride })
+            .with_groups(hidden);
         let project = conv([hidden, out_channels], 1).with_activation(Activation::Identity);
+        let has_skip = self.has_skip && self.stride == 1 && channels == out_channels;
         InvertedResidual {
             expand: (hidden != channels).then(|| conv([channels, hidden], 1).init(device)),
             depthwise: depthwise.init(device),
+            blur: blurs.then(Blur::new),
             squeeze_excite: self.squeeze_excite.as_ref().map(|config| config.init(device)),
             project: project.init(device),
-            has_skip: self.has_skip,
+            skip: has_skip.then(|| StochasticDepth::new(self.stochastic_depth)),
         }
     }
 }
@@ -65,11 +91,11 @@ impl InvertedResidual {
     ///
     /// `[N, channels, H, W]` → `[N, out_channels, H / stride, W / stride]`, rounded up
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_skip {
+        let Some(stochastic_depth) = &self.skip else {
             return self.branch(x);
-        }
+        };
         let [branch, shortcut] = fork(x);
-        add(Activation::Identity, self.branch(branch), shortcut)
+        add(Activation::Identity, stochastic_depth.forward(self.branch(branch)), shortcut)
     }
 
     fn branch(&self, mut x: Tensor<4>) -> Tensor<4> {
@@ -77,9 +103,27 @@ impl InvertedResidual {
             x = expand.forward(x);
         }
         x = self.depthwise.forward(x);
+        if let Some(blur) = &self.blur {
+            x = blur.forward(x);
+        }
         if let Some(squeeze_excite) = &self.squeeze_excite {
             x = squeeze_excite.forward(x);
         }
         self.project.forward(x)
+    }
+}
+
+impl Blur {
+    fn new() -> Self {
+        let average = AvgPool2dConfig::new([2, 2]);
+        let bordered = average.clone().with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        Self {
+            averages: [bordered.with_strides([1, 1]).init(), average.with_strides([2, 2]).init()],
+        }
+    }
+
+    /// `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.averages.iter().fold(x, |x, average| average.apply(x))
     }
 }

@@ -20,13 +20,13 @@ impl From<Activation> for zoo_train_kernels::Activation {
     fn from(activation: Activation) -> Self {
         match activation {
             Activation::Identity => Self::Identity,
-            Activation::Relu => Self::Relu,
-            Activation::Relu1 => Self::Relu1,
-            Activation::Relu6 => Self::Relu6,
+            Activation::Relu => Self::RELU,
+            Activation::Relu1 => Self::Clamp { low: 0.0, high: 1.0 },
+            Activation::Relu6 => Self::RELU6,
             Activation::Silu => Self::Silu,
-            Activation::HardSwish => Self::HardSwish,
+            Activation::HardSwish => Self::HARD_SWISH,
             Activation::Sigmoid => Self::Sigmoid,
-            Activation::HardSigmoid => Self::HardSigmoid,
+            Activation::HardSigmoid => Self::HARD_SIGMOID,
             Activation::Tanh => Self::Tanh,
         }
     }
