@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use zoo_record::{Seen, write_atomically};
 
 use crate::Error;
+use crate::observer::images;
 use crate::random::{Purpose, stream};
 
 mod contents;
@@ -386,11 +387,6 @@ fn listed(names: &[String]) -> String {
         }
         names => names.join(", "),
     }
-}
-
-/// `1 image`, `10 images`.
-fn images(count: usize) -> String {
-    format!("{count} image{}", if count == 1 { "" } else { "s" })
 }
 
 /// Keeps the first of equal files.

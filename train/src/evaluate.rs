@@ -8,6 +8,7 @@ use zoo_core::ImageClassifier;
 use crate::data::Label;
 use crate::images::prefetch;
 use crate::observer::percent;
+use crate::summary::ClassifiedImage;
 use crate::task::Evaluation;
 use crate::{Batching, Error, Event, Images, Observer, Score};
 
@@ -196,6 +197,10 @@ impl ClassificationEvaluation {
 }
 
 impl Evaluation for ClassificationEvaluation {
+    type Label = usize;
+    type Class = ClassScore;
+    type Row = ClassifiedImage;
+
     fn score(&self) -> Score {
         Score { loss: self.loss, accuracy: self.top1, mean_iou: None }
     }
@@ -206,6 +211,18 @@ impl Evaluation for ClassificationEvaluation {
 
     fn unreadable(&self) -> usize {
         self.unreadable
+    }
+
+    fn classes(&self) -> &[ClassScore] {
+        &self.classes
+    }
+
+    fn confusion(&self) -> &[Vec<usize>] {
+        &self.confusion
+    }
+
+    fn rows(&self, images: &Images) -> Vec<ClassifiedImage> {
+        self.image_rows(images)
     }
 
     fn facts(&self) -> Vec<(String, &'static str)> {

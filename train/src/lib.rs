@@ -30,6 +30,7 @@ mod parts;
 mod random;
 mod report;
 mod segment;
+mod summary;
 mod task;
 mod train;
 
@@ -48,5 +49,6 @@ pub use observer::{EpochRow, Event, Observer, Silent, duration};
 pub use optim::optimizer;
 pub use report::REPORT;
 pub use segment::{Example, PixelAnswer, PixelClass, Segmentation, SegmentationEvaluation};
+pub use summary::{ClassifiedImage, SegmentedImage};
 pub use task::{Batching, Evaluation, Loss, Score, Task, TaskData};
 pub use train::{LINEAR, MODEL, Trained, train};

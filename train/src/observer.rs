@@ -120,3 +120,8 @@ pub fn duration(seconds: f64) -> String {
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
+
+/// `1 image`, `10 images`.
+pub(crate) fn images(count: usize) -> String {
+    format!("{count} image{}", if count == 1 { "" } else { "s" })
+}

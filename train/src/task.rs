@@ -2,7 +2,7 @@
 //! written once.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 use burn::module::{Module, ParamId};
@@ -26,7 +26,7 @@ pub trait Task: Sync + Sized {
     /// What a step is computed from.
     type Batch: Send;
     /// How good a network is.
-    type Evaluation: Evaluation;
+    type Evaluation: Evaluation<Label = Self::Label>;
 
     /// Side of the smallest images that a network can be trained with, in pixels.
     fn min_size(model: &Self::Model, config: &Config) -> usize;
@@ -190,8 +190,15 @@ pub struct Loss {
     pub correct: f64,
 }
 
-/// How good a network is on labeled images.
-pub trait Evaluation: Debug + Serialize {
+/// How good a network is on labeled images; displayed, it is a summary for people.
+pub trait Evaluation: Debug + Display + Serialize {
+    /// What the images are labeled with.
+    type Label: Label;
+    /// What is known about a class.
+    type Class: Serialize;
+    /// What is known about an image.
+    type Row: Serialize;
+
     /// What decides which of two networks is better.
     fn score(&self) -> Score;
 
@@ -200,6 +207,15 @@ pub trait Evaluation: Debug + Serialize {
 
     /// Number of images that could not be read.
     fn unreadable(&self) -> usize;
+
+    /// What is known about each class.
+    fn classes(&self) -> &[Self::Class];
+
+    /// How many images, or pixels, of a class (row) were taken for a class (column).
+    fn confusion(&self) -> &[Vec<usize>];
+
+    /// A row for each image that could be read; `images` are those that were evaluated.
+    fn rows(&self, images: &Images<Self::Label>) -> Vec<Self::Row>;
 
     /// The most important numbers, each with what it is: `95.4 %`, `validation accuracy`.
     fn facts(&self) -> Vec<(String, &'static str)>;

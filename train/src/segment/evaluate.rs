@@ -9,6 +9,7 @@ use super::{classes_to_tensor, cross_entropy_and_dice};
 use crate::evaluate::shape_of;
 use crate::images::prefetch;
 use crate::observer::percent;
+use crate::summary::SegmentedImage;
 use crate::task::Evaluation;
 use crate::{Batching, Error, Event, Images, Mask, Observer, Score};
 
@@ -211,6 +212,10 @@ fn mean(values: &[Option<f64>]) -> f64 {
 }
 
 impl Evaluation for SegmentationEvaluation {
+    type Label = Mask;
+    type Class = PixelClass;
+    type Row = SegmentedImage;
+
     fn score(&self) -> Score {
         Score { loss: self.loss, accuracy: self.pixel_accuracy, mean_iou: Some(self.mean_iou) }
     }
@@ -221,6 +226,18 @@ impl Evaluation for SegmentationEvaluation {
 
     fn unreadable(&self) -> usize {
         self.unreadable
+    }
+
+    fn classes(&self) -> &[PixelClass] {
+        &self.classes
+    }
+
+    fn confusion(&self) -> &[Vec<usize>] {
+        &self.confusion
+    }
+
+    fn rows(&self, images: &Images<Mask>) -> Vec<SegmentedImage> {
+        self.image_rows(images)
     }
 
     fn facts(&self) -> Vec<(String, &'static str)> {
