@@ -6,8 +6,8 @@ use burn::backend::ir::OperationIr;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use burn_zoo::Backend;
-use burn_zoo::anatomy;
-use zoo_core::layers::{Activation, ClassifierHeadConfig, HeadKind, relu};
+use burn_zoo::summary;
+use zoo_core::layers::{Activation, ClassifierHeadConfig, HeadOrder, relu};
 use zoo_core::{
     Head, HiddenLayer, ImageClassifier, ImageSegmenter, Variant, fill_with_noise, parameters,
 };
@@ -41,12 +41,12 @@ fn values(tensor: Tensor<2>) -> Vec<f32> {
 #[test]
 fn sizes_are_as_stated() {
     for variant in VARIANTS.iter() {
-        let anatomy = anatomy(&variant.config, variant.size).expect(variant.name);
+        let summary = summary(&variant.config, variant.size).expect(variant.name);
         if let Some(params) = variant.params {
-            assert_eq!(anatomy.params, params, "parameters of {}", variant.name);
+            assert_eq!(summary.params, params, "parameters of {}", variant.name);
         }
         if let Some(gmacs) = variant.gmacs {
-            let computed = anatomy.macs as f64 / 1e9;
+            let computed = summary.macs as f64 / 1e9;
             assert!(
                 (computed - gmacs).abs() < 6e-4,
                 "{}: {computed:.4} GMACs, {gmacs} are stated",
@@ -65,9 +65,9 @@ fn any_classes_channels_and_sizes() {
             let config =
                 variant.config.clone().with_num_classes(classes).with_in_channels(channels);
             let size = size.max(min_size);
-            let anatomy = anatomy(&config, size)
+            let summary = summary(&config, size)
                 .unwrap_or_else(|error| panic!("{} at {size}: {error}", variant.name));
-            let classifier = anatomy.parts.last().expect("a network has parts");
+            let classifier = summary.parts.last().expect("a network has parts");
             let &[1, found, ..] = classifier.output.as_slice() else {
                 panic!("{}: the classifier's output is {:?}", variant.name, classifier.output);
             };
@@ -82,7 +82,7 @@ fn images_that_are_too_small_are_refused_with_the_smallest_size() {
     for variant in VARIANTS.iter() {
         let min_size = variant.config.init(&device).min_size();
         if min_size > 1 {
-            let error = anatomy(&variant.config, min_size - 1).expect_err(variant.name);
+            let error = summary(&variant.config, min_size - 1).expect_err(variant.name);
             let expected = format!("{min_size}x{min_size} and larger");
             assert!(format!("{error:#}").contains(&expected), "{}: {error:#}", variant.name);
         }
@@ -300,7 +300,7 @@ fn both_kinds_of_head_agree() {
     let device = Backend::Cpu.device().unwrap();
     let config = ClassifierHeadConfig::new(24, 7);
     let connected = config.init(&device);
-    let pointwise = config.with_kind(HeadKind::Pointwise).init(&device);
+    let pointwise = config.with_kind(HeadOrder::ClassifyFirst).init(&device);
     let mut pointwise = pointwise.load_record(connected.clone().into_record());
 
     let features = Tensor::random([2, 24, 5, 3], Distribution::Normal(0.0, 1.0), &device);
@@ -309,7 +309,7 @@ fn both_kinds_of_head_agree() {
     for (got, expected) in got.iter().zip(&expected) {
         assert!((got - expected).abs() < 1e-5, "{got} {expected}");
     }
-    assert!(pointwise.set_kind(HeadKind::FullyConnected));
+    assert!(pointwise.set_order(HeadOrder::PoolFirst));
     assert_eq!(values(pointwise.forward(features)), expected);
 }
 
@@ -371,7 +371,7 @@ fn averages_are_enough_for_a_head_that_starts_with_one() {
         let size = whole.iter().fold(0.0_f32, |size, value| size.max(value.abs()));
         assert!(size > 0.0, "{name}");
         let is_enough = whole.iter().zip(&averages).all(|(a, b)| (a - b).abs() <= 1e-4 * size);
-        assert_eq!(is_enough, head.starts_with_average(), "{name}");
+        assert_eq!(is_enough, head.accepts_pooled_features(), "{name}");
     }
 }
 
@@ -453,8 +453,8 @@ fn without_gradient(
     let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
     // Squares, since a plain sum would cancel out behind a BatchNorm.
     let loss = match model.forward(images) {
-        Logits::OfImages(logits) => logits.powi_scalar(2).sum(),
-        Logits::OfPixels(logits) => logits.powi_scalar(2).sum(),
+        Logits::Image(logits) => logits.powi_scalar(2).sum(),
+        Logits::Pixel(logits) => logits.powi_scalar(2).sum(),
     };
     let gradients = loss.backward();
     let mut visitor = WithoutGradient { path: vec![], gradients: &gradients, found: vec![] };

@@ -10,7 +10,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 use zoo_core::layers::Activation;
-use zoo_core::{HiddenLayer, draw_parameters};
+use zoo_core::{HiddenLayer, initialize_parameters};
 use zoo_import::{Checkpoint, Choice, StateDict, Unrecognized};
 use zoo_import::{ImportOptions, Imported, import};
 use zoo_import::{candidate, identify};
@@ -36,7 +36,7 @@ fn network(hidden: &[HiddenLayer], seed: u64) -> Network {
     device.seed(seed);
     let config = variant(NAME).unwrap().config.with_num_classes(CLASSES);
     let network = config.init_with_hidden(hidden, &device);
-    draw_parameters(&network);
+    initialize_parameters(&network);
     network
 }
 

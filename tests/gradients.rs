@@ -100,8 +100,8 @@ fn check(reference: &Reference, device: &Device) -> (f32, String) {
     let network = network.freeze().map(&mut Tracked);
 
     let (logits, count) = match network.forward(fixture.images(device)) {
-        Logits::OfImages(logits) => (logits.clone().reshape([-1]), logits.shape().num_elements()),
-        Logits::OfPixels(logits) => (logits.clone().reshape([-1]), logits.shape().num_elements()),
+        Logits::Image(logits) => (logits.clone().reshape([-1]), logits.shape().num_elements()),
+        Logits::Pixel(logits) => (logits.clone().reshape([-1]), logits.shape().num_elements()),
     };
     let factors: Vec<f32> = formula::uniform("loss", count).map(|s| s as f32).collect();
     let factors = Tensor::<1>::from_data(TensorData::new(factors, [count]), device);

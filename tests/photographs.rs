@@ -30,7 +30,7 @@ fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device
     let pixels = preprocess.pixels(&image);
     let side = preprocess.crop as usize;
     let images = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, side, side]), device);
-    let Logits::OfImages(logits) = model.network().forward(images) else {
+    let Logits::Image(logits) = model.network().forward(images) else {
         panic!("{} is not a classifier", model.card().variant);
     };
     let probabilities = softmax(logits, 1).into_data();

@@ -1,7 +1,7 @@
 //! Whether a network agrees with the graph that its weights came from.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use zoo_core::{Panicked, catch};
+use zoo_core::{CaughtPanic, catch_panic};
 use zoo_models::Network;
 
 use crate::Normalization;
@@ -52,7 +52,7 @@ pub enum NotCompared {
     Graph(#[from] NotRun),
     /// One of the two can't take such images.
     #[error(transparent)]
-    Panicked(#[from] Panicked),
+    CaughtPanic(#[from] CaughtPanic),
 }
 
 /// Images of this side are large enough to tell, where the graph takes any.
@@ -96,9 +96,9 @@ pub fn agreement(
         };
         images = (images.add_scalar(1.0).div_scalar(2.0) - each(mean)) / each(std);
     }
-    let theirs = catch(|| graph.logits(images.clone(), shape.channels_last))??;
+    let theirs = catch_panic(|| graph.logits(images.clone(), shape.channels_last))??;
     let ours: Vec<f32> =
-        catch(|| network.forward(images).into_data())?.convert::<f32>().iter().collect();
+        catch_panic(|| network.forward(images).into_data())?.convert::<f32>().iter().collect();
     if ours.len() != theirs.len() {
         return Err(NotCompared::Outputs { graph: theirs.len(), network: ours.len() });
     }

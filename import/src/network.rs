@@ -1,6 +1,6 @@
 //! A network's computation as a graph.
 
-use zoo_core::{HiddenLayer, catch, root_prefix};
+use zoo_core::{HiddenLayer, catch_panic, root_prefix};
 use zoo_graph::{Graph, Outputs};
 use zoo_models::{Config, Logits, Network};
 
@@ -21,14 +21,14 @@ pub fn capture(
     hidden: &[HiddenLayer],
     shape: [usize; 4],
 ) -> Result<(Network, Graph), NotCaptured> {
-    let recorded = catch(|| {
+    let recorded = catch_panic(|| {
         Graph::of_shapes(
             |device| config.init_with_hidden(hidden, device),
             shape,
             |network: &Network, images| -> Box<dyn Outputs> {
                 match network.forward(images) {
-                    Logits::OfImages(logits) => Box::new(logits),
-                    Logits::OfPixels(logits) => Box::new(logits),
+                    Logits::Image(logits) => Box::new(logits),
+                    Logits::Pixel(logits) => Box::new(logits),
                 }
             },
         )

@@ -259,7 +259,7 @@ impl Fixture {
             }
             Runtime::Session(backend) => {
                 let device = backend.device().map_err(|error| error.to_string())?;
-                let fresh = Model::fresh(&self.variant, Some(self.num_classes), &device)
+                let fresh = Model::init(&self.variant, Some(self.num_classes), &device)
                     .map_err(|error| error.to_string())?;
                 let mut model = Model::new(model, fresh.card().clone(), &device);
                 let outputs = model.forward(values(images.into_data()), self.input_shape);

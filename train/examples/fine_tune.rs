@@ -37,13 +37,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let device = Device::flex();
     let record = Record::open(Path::new(record))?;
-    let seen = record.seen()?;
+    let training_images = record.training_images()?;
     let card = record.card.clone();
     let empty = MobileNetV2Config::new().with_num_classes(card.num_classes).init(&device);
     let model = record.load_into(empty)?;
 
     let mut dataset = Dataset::open(data, config.data.val_fraction, config.seed)?;
-    dataset.compare(&seen, card.preprocess.background, config.workers(), &mut Lines);
+    dataset.compare(&training_images, card.preprocess.background, config.workers(), &mut Lines);
     std::fs::create_dir_all(output)?;
     let mut run = Run {
         folder: Path::new(output),

@@ -321,7 +321,7 @@ struct Features<'a, M> {
 impl<M: ImageClassifier> Features<'_, M> {
     fn compute(&mut self, train: &Images, val: &Images) -> Result<Cached, Error> {
         // Where the classifier begins with an average, that is all that has to be kept.
-        let pooled = self.model.head().starts_with_average();
+        let pooled = self.model.head().accepts_pooled_features();
         let mut shape = [0; 3];
         let mut views = Vec::new();
         let (count, config) = (self.config.recipe.views, self.config);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use rand::seq::SliceRandom;
-use zoo_record::{Seen, write_atomically};
+use zoo_record::{TrainingImages, write_atomically};
 
 use crate::Error;
 use crate::observer::images;
@@ -42,7 +42,7 @@ pub struct Dataset<L = usize> {
     /// What was strange, as sentences for the user.
     pub warnings: Vec<String>,
     /// The images to train on as a record remembers them, once they are [compared](Self::compare).
-    pub seen: Seen,
+    pub training_images: TrainingImages,
     /// The part that is evaluated, where the source has parts.
     part: Option<Part>,
 }
@@ -54,7 +54,7 @@ impl<L> Default for Dataset<L> {
             train: Vec::new(),
             val: Vec::new(),
             warnings: Vec::new(),
-            seen: Seen::default(),
+            training_images: TrainingImages::default(),
             part: None,
         }
     }

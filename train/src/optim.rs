@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn an_average_of_what_is_equal_is_the_same() {
         let model = LeNetConfig::new().init(&Device::flex().autodiff());
-        zoo_core::draw_parameters(&model);
+        zoo_core::initialize_parameters(&model);
         let average = average(model.valid(), &model, 0.9, 1000);
         assert_eq!(numbers(&average), numbers(&model));
     }
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn one_pass_is_what_burns_optimizers_do() {
         let fresh = LeNetConfig::new().init(&Device::flex().autodiff());
-        zoo_core::draw_parameters(&fresh);
+        zoo_core::initialize_parameters(&fresh);
         for kind in
             [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW, OptimizerKind::RmsProp]
         {

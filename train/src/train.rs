@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use rand::RngExt;
-use zoo_core::draw_parameters;
+use zoo_core::initialize_parameters;
 use zoo_record::{ModelCard, Origin, Precision, Record};
 
 use crate::config::earlier_identities;
@@ -65,7 +65,7 @@ pub fn train<T: Task>(
     if is_fresh {
         model = T::with_fresh_classifier(model, names.len(), config, run.device);
     }
-    draw_parameters(&model);
+    initialize_parameters(&model);
     if !config.recipe.do_fine_tuning {
         // A part that the network does not have is an error even where it would change nothing.
         parts::freeze_some(model.clone(), &config.recipe)?;
@@ -161,8 +161,8 @@ impl<L: Label> Stages<'_, L> {
 
     /// Writes the record of a network into a folder.
     fn save<M: Module>(&self, model: M, folder: &Path) -> Result<(), Error> {
-        let (seen, path) = (&self.dataset.seen, folder.join(MODEL));
-        Ok(Record::save_trained(model, &self.card, seen, Precision::Single, &path)?)
+        let (images, path) = (&self.dataset.training_images, folder.join(MODEL));
+        Ok(Record::save_trained(model, &self.card, images, Precision::Single, &path)?)
     }
 }
 

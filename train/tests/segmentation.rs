@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
 use zoo_core::{Background, ImageSegmenter, Preprocess};
-use zoo_record::{ModelCard, Origin, Record, Seen};
+use zoo_record::{ModelCard, Origin, Record, TrainingImages};
 use zoo_train::{
     Batching, Budget, Config, Dataset, Error, Images, Run, Segmentation, Silent, Task, train,
 };
@@ -96,7 +96,7 @@ fn discs_are_found() {
     assert_eq!(*dataset.val[0].label.values, [0, 255]);
     assert_eq!(dataset.classes, ["0", "255"]);
     assert!(dataset.warnings[0].contains("alone.png has no mask"));
-    dataset.compare(&Seen::default(), Background::None, 2, &mut Silent);
+    dataset.compare(&TrainingImages::default(), Background::None, 2, &mut Silent);
     let settings =
         ["data.task=segment", "recipe.epochs=10", "recipe.batch_size=3", "recipe.lr=0.03"];
     let layers: Vec<_> = settings.iter().map(|setting| Config::setting(setting).unwrap()).collect();
@@ -127,7 +127,7 @@ fn discs_are_found() {
     // are looked at at once.
     let record = Record::open(&trained.model).unwrap();
     let mut held_out = Dataset::open_masks_for(root, &record.card.labels).unwrap();
-    held_out.leave_out(&record.seen().unwrap(), 2, &mut Silent);
+    held_out.leave_out(&record.training_images().unwrap(), 2, &mut Silent);
     let names = |dataset: &Dataset<_>| {
         let mut names: Vec<_> = dataset.val.iter().map(|sample| sample.source.name()).collect();
         names.sort();

@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     };
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !burn_zoo::is_catching() {
+        if !burn_zoo::is_catching_panic() {
             print_panic(info);
         }
     }));

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{bail, ensure};
 use burn::tensor::Device;
 use burn_zoo::record::is_record_file;
-use burn_zoo::{Backend, EMBEDDED, Error, Hub, Model, models, set_threads};
+use burn_zoo::{Backend, EMBEDDED_MODEL, Error, Hub, Model, models, set_threads};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
@@ -64,7 +64,7 @@ pub(crate) fn load(
     let model = match (weights, name) {
         (Some(path), name) => Model::open_as(path, name, device)?,
         (None, None) => Model::embedded(device)?,
-        (None, Some(name)) if models::published(name)?.0.name == EMBEDDED => {
+        (None, Some(name)) if models::published(name)?.0.name == EMBEDDED_MODEL => {
             Model::embedded(device)?
         }
         (None, Some(name)) => {

@@ -63,7 +63,7 @@ fn one_output(folder: &Path, name: &str, labels: &[&str]) -> impl Fn(&Path) -> f
     let variant = zoo_models::variant("resnet8_cifar").unwrap();
     let config = variant.config.with_num_classes(1);
     let network = config.init(&device);
-    zoo_core::draw_parameters(&network);
+    zoo_core::initialize_parameters(&network);
     let card = ModelCard {
         hidden: Vec::new(),
         variant: variant.name.to_owned(),

@@ -93,7 +93,7 @@ pub enum Error {
     Decode(#[from] DecodeError),
     /// A decoder or a network panicked on unusual input.
     #[error("{0}")]
-    Panicked(String),
+    CaughtPanic(String),
     /// Images are smaller than the network can take.
     #[error(
         "images of {height}x{width} pixels are too small for this network\nhint: it takes {smallest}x{smallest} and \
@@ -166,8 +166,8 @@ pub enum Error {
     },
 }
 
-impl From<zoo_core::Panicked> for Error {
-    fn from(panicked: zoo_core::Panicked) -> Self {
-        Self::Panicked(panicked.0)
+impl From<zoo_core::CaughtPanic> for Error {
+    fn from(panicked: zoo_core::CaughtPanic) -> Self {
+        Self::CaughtPanic(panicked.0)
     }
 }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use zoo_core::{Background, Preprocess};
 use zoo_models::Network;
-use zoo_record::{ModelCard, Seen, write_atomically};
+use zoo_record::{ModelCard, TrainingImages, write_atomically};
 use zoo_train::{
     CHECKPOINT, Classification, Config, Dataset, Evaluation, Event, Fitted, IMAGES, LINEAR, Lock,
     MODEL, Run, Segmentation, Source, Task, TaskKind, Trained, epochs_done, train,
 };
 
-use crate::{Error, Model, ensure_held};
+use crate::{Error, Model, ensure_fits};
 
 /// The name of the settings in a run's folder.
 pub const CONFIG: &str = "config.toml";
@@ -40,9 +40,9 @@ impl Model {
     ///
     /// When the images or the settings can't be used, there is another run in the folder, or the loss diverges.
     pub fn finetune(self, config: &Config, run: &mut Run<'_>) -> Result<Finetuned, Error> {
-        let seen = self.seen.clone();
+        let training_images = self.training_images.clone();
         let (network, mut card) = self.into_parts()?;
-        run.others.iter().try_for_each(|device| ensure_held(&network, device))?;
+        run.others.iter().try_for_each(|device| ensure_fits(&network, device))?;
         if config.data.background != Background::None {
             card.preprocess.background = config.data.background;
         }
@@ -60,7 +60,7 @@ impl Model {
                 learn::<Classification<_>>(
                     network,
                     &card,
-                    &seen,
+                    &training_images,
                     dataset,
                     config,
                     run,
@@ -78,7 +78,15 @@ impl Model {
                     return Err(Error::NotASegmenter(card.variant));
                 };
                 let dataset = Dataset::open_masks(path, fraction, seed)?;
-                learn::<Segmentation<_>>(network, &card, &seen, dataset, config, run, |_, _| Ok(()))
+                learn::<Segmentation<_>>(
+                    network,
+                    &card,
+                    &training_images,
+                    dataset,
+                    config,
+                    run,
+                    |_, _| Ok(()),
+                )
             }
         }
     }
@@ -88,13 +96,13 @@ impl Model {
 fn learn<T: Task>(
     network: T::Model,
     card: &ModelCard,
-    seen: &Seen,
+    training_images: &TrainingImages,
     mut dataset: Dataset<T::Label>,
     config: &Config,
     run: &mut Run<'_>,
     write_list: impl FnOnce(&Dataset<T::Label>, &Path) -> Result<(), zoo_train::Error>,
 ) -> Result<Finetuned, Error> {
-    dataset.compare(seen, card.preprocess.background, config.workers(), run.observer);
+    dataset.compare(training_images, card.preprocess.background, config.workers(), run.observer);
     for warning in &dataset.warnings {
         run.observer.on(&Event::Warning(warning));
     }

@@ -15,7 +15,7 @@ use zoo_import::{Checkpoint, ImportOptions, import};
 use zoo_models::{all_published, with_weights};
 use zoo_record::{Precision, Record, sha256};
 
-use crate::{EMBEDDED, Model};
+use crate::{EMBEDDED_MODEL, Model};
 
 use download::Source;
 pub use download::{Event, Limits};
@@ -125,9 +125,9 @@ impl Hub {
         Entry { hub: self, name, weights: *weights, folder }
     }
 
-    /// All published weights, but those of [`EMBEDDED`].
+    /// All published weights, but those of [`EMBEDDED_MODEL`].
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let others = all_published().filter(|(variant, _)| variant.name != EMBEDDED);
+        let others = all_published().filter(|(variant, _)| variant.name != EMBEDDED_MODEL);
         others.map(|(variant, weights)| self.entry_of(variant.name, weights))
     }
 

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::device::largest_tensor;
 
 /// Why a device does not hold a network as a whole.
-pub(crate) fn too_large(network: &Network, device: &Device) -> Option<Error> {
+pub(crate) fn too_large_parameter(network: &Network, device: &Device) -> Option<Error> {
     let limit = largest_tensor(device)?;
     let mut parameters = parameters(network).into_iter();
     let parameter = parameters.find(|parameter| bytes(&parameter.shape) > limit)?;
@@ -25,12 +25,12 @@ pub(crate) fn too_large(network: &Network, device: &Device) -> Option<Error> {
 /// # Errors
 ///
 /// When it can't; it says which parameter is too large.
-pub fn ensure_held(network: &Network, device: &Device) -> Result<(), Error> {
-    too_large(network, device).map_or(Ok(()), Err)
+pub fn ensure_fits(network: &Network, device: &Device) -> Result<(), Error> {
+    too_large_parameter(network, device).map_or(Ok(()), Err)
 }
 
 /// The network without the parameters that a device does not hold.
-pub(crate) fn without_large(network: Network, device: &Device) -> Network {
+pub(crate) fn without_large_parameters(network: Network, device: &Device) -> Network {
     let over = largest_tensor(device).unwrap_or(u64::MAX);
     network.map(&mut LeaveOut { over })
 }

@@ -36,8 +36,6 @@
 //! Without default features, the crate has the networks, records and classification for any device of Burn's, and builds
 //! for `wasm32-unknown-unknown`.
 
-#[cfg(feature = "import")]
-mod anatomy;
 mod device;
 mod error;
 #[cfg(feature = "train")]
@@ -47,9 +45,9 @@ pub mod hub;
 mod large;
 mod model;
 mod prediction;
-
 #[cfg(feature = "import")]
-pub use anatomy::{Anatomy, Part, anatomy};
+mod summary;
+
 #[cfg(feature = "remote")]
 pub use device::remote;
 pub use device::{Backend, UnknownBackend, default_to_cpu, set_threads};
@@ -58,10 +56,12 @@ pub use error::Error;
 pub use finetune::{CONFIG, Finetuned, ensure_no_run};
 #[cfg(feature = "download")]
 pub use hub::Hub;
-pub use large::ensure_held;
-pub use model::{EMBEDDED, Model};
-pub use prediction::{Prediction, UNKNOWN, probabilities, top_k};
-pub use zoo_core::{Panicked, catch, decode, is_catching};
+pub use large::ensure_fits;
+pub use model::{EMBEDDED_MODEL, Model};
+pub use prediction::{Prediction, UNKNOWN_LABEL, probabilities, top_k};
+#[cfg(feature = "import")]
+pub use summary::{ModuleSummary, Summary, summary};
+pub use zoo_core::{CaughtPanic, catch_panic, decode, is_catching_panic};
 pub use zoo_engine::{Plan, Session, StepProfile, default_threads};
 pub use zoo_models::{Classifier, Logits, Network, Segmenter};
 pub use zoo_record::{ModelCard, Precision, Record};

@@ -2,17 +2,19 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
-use zoo_core::{Preprocess, Variant, catch, decode::decode_over, fill_with_noise, parameters};
+use zoo_core::{
+    Preprocess, Variant, catch_panic, decode::decode_over, fill_with_noise, parameters,
+};
 use zoo_engine::{Outputs, Plan, Session};
 use zoo_models::{Config, Logits, Network, UnknownName, variant};
-use zoo_record::{ModelCard, Origin, Precision, Record, Seen, is_record_file};
+use zoo_record::{ModelCard, Origin, Precision, Record, TrainingImages, is_record_file};
 
 use crate::device::largest_tensor;
-use crate::large::{too_large, without_large};
+use crate::large::{too_large_parameter, without_large_parameters};
 use crate::{Error, Prediction, probabilities, top_k};
 
 /// The network whose weights are compiled in with the feature `embedded`.
-pub const EMBEDDED: &str = "efficientnet_lite0";
+pub const EMBEDDED_MODEL: &str = "efficientnet_lite0";
 
 /// A network with weights, and all that is needed to use it.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub struct Model {
     whole: Option<Network>,
     card: ModelCard,
     /// What the weights were trained on, where a record says so.
-    pub(crate) seen: Seen,
+    pub(crate) training_images: TrainingImages,
     notes: Vec<String>,
 }
 
@@ -38,7 +40,7 @@ impl Model {
     /// When there are no such weights, or they can't be had.
     pub fn load(name: &str, device: &Device) -> Result<Self, Error> {
         #[cfg(feature = "embedded")]
-        if zoo_models::published(name)?.0.name == EMBEDDED {
+        if zoo_models::published(name)?.0.name == EMBEDDED_MODEL {
             return Self::embedded(device);
         }
         #[cfg(feature = "download")]
@@ -51,7 +53,7 @@ impl Model {
         }
     }
 
-    /// The model whose weights are compiled in: [`EMBEDDED`].
+    /// The model whose weights are compiled in: [`EMBEDDED_MODEL`].
     ///
     /// # Errors
     ///
@@ -139,8 +141,10 @@ impl Model {
         if card.has_auxiliary {
             network.attach_auxiliary(&loading);
         }
-        let seen = record.seen()?;
-        Ok(Self { seen, ..Self::new(record.load_into(network)?, card, device) })
+        Ok(Self {
+            training_images: record.training_images()?,
+            ..Self::new(record.load_into(network)?, card, device)
+        })
     }
 
     /// A network with fresh weights, to train from nothing; with the usual number of classes where none is given.
@@ -150,7 +154,7 @@ impl Model {
     /// # Errors
     ///
     /// When no network has that name.
-    pub fn fresh(
+    pub fn init(
         name: &str,
         num_classes: Option<usize>,
         device: &Device,
@@ -170,7 +174,7 @@ impl Model {
     /// # Errors
     ///
     /// When no network has that name.
-    pub fn noise(name: &str, device: &Device) -> Result<Self, UnknownName> {
+    pub fn for_benchmark(name: &str, device: &Device) -> Result<Self, UnknownName> {
         let variant = variant(name)?;
         let loading = loading_device(device);
         let network = fill_with_noise(variant.config.init(&loading), &loading);
@@ -183,15 +187,15 @@ impl Model {
     /// features; a note says so.
     pub fn new(network: Network, card: ModelCard, device: &Device) -> Self {
         let mut notes = Vec::new();
-        let (held, whole) = match too_large(&network, device) {
+        let (held, whole) = match too_large_parameter(&network, device) {
             Some(reason) => {
                 notes.push(format!("{reason}; cpu computes the logits from the features"));
-                (without_large(network.clone(), device), Some(network))
+                (without_large_parameters(network.clone(), device), Some(network))
             }
             None => (network, None),
         };
         let session = Session::new(held, device);
-        Self { session, whole, card, seen: Seen::default(), notes }
+        Self { session, whole, card, training_images: TrainingImages::default(), notes }
     }
 
     /// The network, a Burn module.
@@ -207,7 +211,7 @@ impl Model {
     pub fn into_parts(self) -> Result<(Network, ModelCard), Error> {
         match &self.whole {
             Some(network) => {
-                let reason = too_large(network, self.session.device());
+                let reason = too_large_parameter(network, self.session.device());
                 Err(reason.expect("the network was split for this reason"))
             }
             None => Ok((self.session.into_module(), self.card)),
@@ -225,8 +229,8 @@ impl Model {
     }
 
     /// The images that the weights were trained on, as far as their record says: to leave them out of an evaluation.
-    pub fn seen(&self) -> &Seen {
-        &self.seen
+    pub fn training_images(&self) -> &TrainingImages {
+        &self.training_images
     }
 
     /// What is to be known about how the weights were read and where they compute, as sentences.
@@ -266,7 +270,7 @@ impl Model {
     ///
     /// When they are no image.
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, Error> {
-        Ok(catch(|| decode_over(bytes, self.card.preprocess.background))??)
+        Ok(catch_panic(|| decode_over(bytes, self.card.preprocess.background))??)
     }
 
     /// Names the `k` most probable classes of each image, the most probable first.
@@ -283,7 +287,7 @@ impl Model {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = self.logits(self.pixels(images), self.images_shape(images.len()))?;
+        let logits = self.logits(self.preprocess_images(images), self.input_shape(images.len()))?;
         let logits: Vec<f32> = logits.iter().collect();
         let names = self.card.answers();
         let rows = logits.chunks_exact(self.card.num_classes);
@@ -300,7 +304,7 @@ impl Model {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let (pixels, shape) = (self.pixels(images), self.images_shape(images.len()));
+        let (pixels, shape) = (self.preprocess_images(images), self.input_shape(images.len()));
         let pooled = self.run("embedding", pixels, shape, |network, images| {
             let features = network.forward_features(images);
             let [batch, channels, ..] = features.dims();
@@ -321,8 +325,9 @@ impl Model {
         if self.whole.is_some() {
             return Ok(self.forward(images, shape)?.1);
         }
-        let logits =
-            self.run("logits", images, shape, |network, images| scores(network.forward(images)))?;
+        let logits = self.run("logits", images, shape, |network, images| {
+            into_outputs(network.forward(images))
+        })?;
         Ok(one(logits))
     }
 
@@ -341,12 +346,12 @@ impl Model {
             let head = self.whole.as_ref().expect("it was there");
             let device = loading_device(self.session.device());
             let tensor = Tensor::<4>::from_data(features.clone(), &device);
-            let logits = catch(|| head.forward_head(tensor).into_data().convert::<f32>())?;
+            let logits = catch_panic(|| head.forward_head(tensor).into_data().convert::<f32>())?;
             return Ok((features, logits));
         }
         let mut outputs = self.run("features and logits", images, shape, |network, images| {
             let features = network.forward_features(images);
-            (features.clone(), scores(network.forward_head(features)))
+            (features.clone(), into_outputs(network.forward_head(features)))
         })?;
         let logits = outputs.pop().expect("there are two outputs");
         Ok((one(outputs), logits))
@@ -360,19 +365,20 @@ impl Model {
     /// When the network can't take images of that shape.
     pub fn plan(&mut self, shape: [usize; 4]) -> Result<Option<&mut Plan>, Error> {
         self.check_size(shape)?;
-        catch(|| {
-            self.session.plan("logits", shape, |network, images| scores(network.forward(images)))
+        catch_panic(|| {
+            self.session
+                .plan("logits", shape, |network, images| into_outputs(network.forward(images)))
         })
         .map_err(|panicked| shape_error(shape, panicked.0))
     }
 
     /// The network's input for images: what [`preprocess`](Self::preprocess) makes of each, one after the other.
-    pub fn pixels(&self, images: &[RgbImage]) -> Vec<f32> {
+    pub fn preprocess_images(&self, images: &[RgbImage]) -> Vec<f32> {
         images.iter().flat_map(|image| self.card.preprocess.pixels(image)).collect()
     }
 
     /// The shape of the network's input for so many images, `[N, C, H, W]`.
-    pub fn images_shape(&self, images: usize) -> [usize; 4] {
+    pub fn input_shape(&self, images: usize) -> [usize; 4] {
         let side = self.card.preprocess.crop as usize;
         [images, self.card.preprocess.channels(), side, side]
     }
@@ -416,7 +422,7 @@ impl Model {
     ) -> Result<Vec<TensorData>, Error> {
         self.check_size(shape)?;
         // A backend that computes on its own time says at the reading what went wrong.
-        catch(|| self.session.run(name, images, shape, forward)).map_err(|panicked| {
+        catch_panic(|| self.session.run(name, images, shape, forward)).map_err(|panicked| {
             match largest_tensor(self.session.device()) {
                 Some(limit) if panicked.0.contains("can't allocate buffer") => {
                     Error::BatchTooLarge { batch: shape[0], limit }
@@ -436,10 +442,10 @@ impl Model {
 }
 
 /// Logits as outputs of a plan.
-fn scores(logits: Logits) -> Box<dyn Outputs> {
+fn into_outputs(logits: Logits) -> Box<dyn Outputs> {
     match logits {
-        Logits::OfImages(logits) => Box::new(logits),
-        Logits::OfPixels(logits) => Box::new(logits),
+        Logits::Image(logits) => Box::new(logits),
+        Logits::Pixel(logits) => Box::new(logits),
     }
 }
 

@@ -8,7 +8,7 @@ pub struct Prediction {
     /// Position of the class among the logits. Of one logit: 1 for what it is trained to find, 0
     /// for all else. None where no class is probable enough.
     pub class: Option<usize>,
-    /// Its name, `class 7` where the model does not know names, or [`UNKNOWN`].
+    /// Its name, `class 7` where the model does not know names, or [`UNKNOWN_LABEL`].
     pub label: String,
     /// In `[0, 1]`; those of all classes add up to 1. That of the most probable class where none is
     /// probable enough.
@@ -16,12 +16,12 @@ pub struct Prediction {
 }
 
 /// The label where no class is probable enough.
-pub const UNKNOWN: &str = "unknown";
+pub const UNKNOWN_LABEL: &str = "unknown";
 
 impl Prediction {
     /// What is answered where no class is probable enough; `highest` is the probability of the most probable class.
     pub fn unknown(highest: f32) -> Self {
-        Self { class: None, label: UNKNOWN.to_owned(), probability: highest }
+        Self { class: None, label: UNKNOWN_LABEL.to_owned(), probability: highest }
     }
 }
 

@@ -176,7 +176,7 @@ impl Head for AlexNet {
         self.classifier.forward(x)
     }
 
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         false
     }
 

@@ -1,6 +1,6 @@
 use burn::tensor::{Device, Tensor};
 
-use crate::layers::HeadKind;
+use crate::layers::HeadOrder;
 
 /// The end of a network that classifies images: it turns features into class scores.
 ///
@@ -27,7 +27,7 @@ pub trait Head {
 
     /// Whether the features' average over all places, `[N, num_features, 1, 1]`, has the same
     /// logits as the features.
-    fn starts_with_average(&self) -> bool;
+    fn accepts_pooled_features(&self) -> bool;
 
     /// Number of channels of the features.
     fn num_features(&self) -> usize;
@@ -40,7 +40,7 @@ pub trait Head {
 
     /// Chooses what the head does first, and says whether it has that choice: a
     /// [`ClassifierHead`](crate::layers::ClassifierHead) has.
-    fn set_kind(&mut self, kind: HeadKind) -> bool {
+    fn set_order(&mut self, kind: HeadOrder) -> bool {
         let _ = kind;
         false
     }

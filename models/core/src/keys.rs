@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::deepened::TAIL;
+use crate::mlp_head::TAIL;
 use crate::{LayerKind, Parameter, Preprocess};
 
 /// How a family of checkpoints spells the parameters of an architecture.
@@ -21,7 +21,7 @@ use crate::{LayerKind, Parameter, Preprocess};
 /// - `<unit>` is what [`modules`](Self::modules) has for the module that `@` stands for at the
 ///   beginning of the pattern.
 ///
-/// The layers that a [`Deepened`](crate::Deepened) network has behind its own keep their paths.
+/// The layers that a [`WithMlpHead`](crate::WithMlpHead) network has behind its own keep their paths.
 ///
 /// PyTorch's names for BatchNorm's scale and shift (`weight`, `bias`) are put in by themselves.
 ///

@@ -16,11 +16,14 @@ mod stochastic_depth;
 pub use activation::Activation;
 pub use bias::{conv_with_bias, linear_with_bias};
 pub use branches::{Branches, BranchesConfig, Step};
-pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadKind};
+pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadOrder};
 pub use compute::{
     Apply, add, batch_norm, cat, channel_shuffle, fork, global_avg_pool2d, relu, tanh,
 };
-pub use conv_norm_act::{ConvNormAct, ConvNormActConfig, Padding, he, he_by_group, torch_uniform};
+pub use conv_norm_act::{
+    ConvNormAct, ConvNormActConfig, Padding, kaiming_normal, kaiming_normal_by_group,
+    torch_default_uniform,
+};
 pub use inverted_residual::{InvertedResidual, InvertedResidualConfig};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;

@@ -10,10 +10,10 @@
 //! feature `cpu-training`.
 
 mod classifier;
-mod deepened;
 mod head;
 mod keys;
 pub mod layers;
+mod mlp_head;
 mod panics;
 mod parameters;
 mod preprocess;
@@ -25,17 +25,17 @@ mod variant;
 pub mod decode;
 
 pub use classifier::{ImageClassifier, TrainingOutput, check_size};
-pub use deepened::{Deepened, HiddenLayer};
 pub use head::Head;
 pub use keys::{KeyLayout, Texts};
-pub use panics::{Panicked, catch, is_catching};
+pub use mlp_head::{HiddenLayer, WithMlpHead};
+pub use panics::{CaughtPanic, catch_panic, is_catching_panic};
 pub use parameters::{
-    LayerKind, Parameter, count_trainable, draw_parameters, fill_with_noise, parameters,
+    LayerKind, Parameter, count_trainable, fill_with_noise, initialize_parameters, parameters,
     root_prefix,
 };
 pub use preprocess::{Background, Color, Filter, Preprocess, UnknownBackground, with_margin};
 pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
-    Family, Images, Labels, Paper, Port, Variant, Weights, parse_number, parse_width,
+    Family, Implementation, Labels, Paper, StemKind, Variant, Weights, parse_number, parse_width,
 };

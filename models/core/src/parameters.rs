@@ -105,7 +105,7 @@ pub fn count_trainable<M: Module>(module: &M) -> usize {
 
 /// Draws a module's random parameters, which else are drawn when they are first used, in the
 /// order of the module.
-pub fn draw_parameters<M: Module>(module: &M) {
+pub fn initialize_parameters<M: Module>(module: &M) {
     struct Draw;
     impl ModuleVisitor for Draw {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

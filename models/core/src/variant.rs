@@ -144,7 +144,7 @@ impl Weights {
 
 /// Whose implementation a network follows, where two of them differ and have weights of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Port {
+pub enum Implementation {
     /// PyTorch's, which most checkpoints are of.
     PyTorch,
     /// `keras.applications`.
@@ -153,7 +153,7 @@ pub enum Port {
 
 /// Which images a network was designed for, where its strides and poolings depend on that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Images {
+pub enum StemKind {
     /// 224×224 and about.
     ImageNet,
     /// 32×32: the first maps are not halved.

@@ -24,13 +24,12 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, batch_norm, cat, fork,
-    torch_uniform,
+    torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
-pub use zoo_core::{ImageClassifier, Port};
+pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
 use pretrained::GROWTH_32 as DEFAULT;
@@ -45,28 +44,19 @@ pub struct DenseNetConfig {
     pub depths: [usize; 4],
     /// The images the network was designed for.
     #[config(default = "DEFAULT.stem")]
-    pub stem: Stem,
+    pub stem: StemKind,
     /// Probability of dropping a feature that a layer adds while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
-    #[config(default = "DEFAULT.port")]
-    pub port: Port,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
     /// Number of classes to tell apart.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
-}
-
-/// The images that a network was designed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stem {
-    /// 224×224: a 7×7 convolution, BatchNorm, ReLU and pooling.
-    ImageNet,
-    /// 32×32: a 3×3 convolution.
-    Cifar,
 }
 
 /// DenseNet image classifier; see the [crate docs](crate) for shapes.
@@ -125,7 +115,7 @@ impl DenseNetConfig {
         let mut channels = 2 * self.growth_rate;
         let stem_channels = [self.in_channels, channels];
         let (stem, stem_norm, pool, min_size) = match self.stem {
-            Stem::ImageNet => {
+            StemKind::ImageNet => {
                 let pool = MaxPool2dConfig::new([3, 3])
                     .with_strides([2, 2])
                     .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
@@ -133,7 +123,7 @@ impl DenseNetConfig {
                 let stem = conv(stem_channels, 7).with_stride([2, 2]);
                 (stem, Some(norm), Some(pool.init()), 4 * smallest_stem - 3)
             }
-            Stem::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
+            StemKind::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
         };
 
         let mut pyramid = Pyramid::default();
@@ -167,7 +157,7 @@ impl DenseNetConfig {
             norm: self.norm(channels).init(device),
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_activation(Activation::Relu)
-                .with_initializer(Some(torch_uniform()))
+                .with_initializer(Some(torch_default_uniform()))
                 .init(device),
             min_size,
             pyramid,
@@ -204,9 +194,9 @@ impl DenseNetConfig {
 
     fn norm(&self, channels: usize) -> BatchNormConfig {
         let norm = BatchNormConfig::new(channels);
-        match self.port {
-            Port::PyTorch => norm,
-            Port::Keras => norm.with_epsilon(1.001e-5).with_momentum(0.01),
+        match self.implementation {
+            Implementation::PyTorch => norm,
+            Implementation::Keras => norm.with_epsilon(1.001e-5).with_momentum(0.01),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
+use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant, Weights};
 
-use crate::{DenseNetConfig, Stem};
+use crate::DenseNetConfig;
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -19,14 +19,16 @@ pub const FAMILY: Family = Family {
 pub(crate) const GROWTH_32: DenseNetConfig = DenseNetConfig {
     growth_rate: 32,
     depths: [0; 4],
-    stem: Stem::ImageNet,
+    stem: StemKind::ImageNet,
     dropout: 0.0,
-    port: Port::PyTorch,
+    implementation: Implementation::PyTorch,
     in_channels: 3,
     num_classes: 1000,
 };
-const KERAS_PORT: DenseNetConfig = DenseNetConfig { port: Port::Keras, ..GROWTH_32 };
-const CIFAR: DenseNetConfig = DenseNetConfig { stem: Stem::Cifar, num_classes: 10, ..GROWTH_32 };
+const KERAS_PORT: DenseNetConfig =
+    DenseNetConfig { implementation: Implementation::Keras, ..GROWTH_32 };
+const CIFAR: DenseNetConfig =
+    DenseNetConfig { stem: StemKind::Cifar, num_classes: 10, ..GROWTH_32 };
 
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {

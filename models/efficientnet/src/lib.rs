@@ -20,7 +20,7 @@
 //!
 //! The [Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)
 //! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantize well, and
-//! scale neither stem, head nor the depth of the first and last stage. One of timm's networks blurs maps
+//! scale neither stem, head nor the depth of the first and last stage. One of timm's networks blur_pool maps
 //! where it halves them (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
 //! Again](https://arxiv.org/abs/1904.11486)).
 
@@ -31,8 +31,8 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    InvertedResidual, InvertedResidualConfig, Padding, SqueezeExciteConfig, he_by_group,
-    make_divisible,
+    InvertedResidual, InvertedResidualConfig, Padding, SqueezeExciteConfig,
+    kaiming_normal_by_group, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
@@ -58,8 +58,8 @@ pub struct EfficientNetConfig {
     #[config(default = "DEFAULT.padding")]
     pub padding: Padding,
     /// How a block halves its map.
-    #[config(default = "DEFAULT.halving")]
-    pub halving: Halving,
+    #[config(default = "DEFAULT.downsampling")]
+    pub downsampling: Downsampling,
     /// Added to the variance by BatchNorm.
     #[config(default = "DEFAULT.epsilon")]
     pub epsilon: f64,
@@ -85,11 +85,11 @@ pub enum Kind {
 
 /// How a block halves its map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Halving {
+pub enum Downsampling {
     /// By the stride of its depthwise convolution.
     Strided,
     /// By a 3×3 binomial filter behind it.
-    Blurred,
+    BlurPool,
 }
 
 /// EfficientNet image classifier; see the [crate docs](crate) for shapes.
@@ -190,11 +190,11 @@ impl EfficientNetConfig {
         let hidden = channels * stage.expansion;
         let squeeze_excite = SqueezeExciteConfig::new(hidden, (channels / 4).max(1))
             .with_activation(Activation::Silu)
-            .with_initializer(Some(he_by_group()));
+            .with_initializer(Some(kaiming_normal_by_group()));
         let block = InvertedResidualConfig::new([channels, hidden, self.wide(stage.channels)])
             .with_kernel_size(stage.kernel_size)
             .with_stride(stride)
-            .with_blurs(self.halving == Halving::Blurred)
+            .with_blur_pool(self.downsampling == Downsampling::BlurPool)
             .with_squeeze_excite((self.kind == Kind::Standard).then_some(squeeze_excite))
             .with_stochastic_depth(drop);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
@@ -211,7 +211,7 @@ impl EfficientNetConfig {
             })
             .with_initializer(match self.kind {
                 Kind::Standard => None,
-                Kind::Lite => Some(he_by_group()),
+                Kind::Lite => Some(kaiming_normal_by_group()),
             })
     }
 }

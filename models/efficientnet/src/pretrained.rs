@@ -3,7 +3,7 @@
 use zoo_core::layers::Padding;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
-use crate::{EfficientNetConfig, Halving, Kind};
+use crate::{Downsampling, EfficientNetConfig, Kind};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -24,7 +24,7 @@ pub(crate) const STANDARD: EfficientNetConfig = EfficientNetConfig {
     dropout: 0.2,
     stochastic_depth: 0.2,
     padding: Padding::Symmetric,
-    halving: Halving::Strided,
+    downsampling: Downsampling::Strided,
     epsilon: 1e-5,
     momentum: 0.1,
     in_channels: 3,
@@ -111,7 +111,7 @@ const TIMM: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// So has timm's network that blurs.
+/// So has timm's network that blur_pool.
 const BLURRED_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "efficientnet_blur", ..TIMM }];
 
 /// What timm took over from TensorFlow, `tf_efficientnet_b0` and so on, has the keys of timm's own
@@ -264,7 +264,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     },
     Variant {
         name: "efficientnet_blur_b0",
-        config: EfficientNetConfig { halving: Halving::Blurred, ..STANDARD },
+        config: EfficientNetConfig { downsampling: Downsampling::BlurPool, ..STANDARD },
         size: 224, params: Some(5_288_548), gmacs: Some(0.406), layouts: BLURRED_LAYOUTS,
         weights: &[],
     },

@@ -14,7 +14,7 @@
 //! | `hidden`     | `[N, 1280, 1, 1]`                        | avgpool, conv2d 1×1   |
 //! | `classifier` | `[N, num_classes]`                       | fc                    |
 //!
-//! Two readings of the paper have published weights; [`Reading`] says how they differ.
+//! Two readings of the paper have published weights; [`Implementation`] says how they differ.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -28,18 +28,18 @@ use zoo_core::layers::{
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
+mod implementation;
 mod pretrained;
-mod reading;
+pub use implementation::Implementation;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
-pub use reading::Reading;
 
 /// How to build a [`GhostNet`].
 #[derive(Config, Debug)]
 pub struct GhostNetConfig {
-    /// Whose reading of the paper.
-    #[config(default = "DEFAULT.reading")]
-    pub reading: Reading,
+    /// Whose implementation of the paper.
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Multiplies the channels of every layer but `hidden`.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
@@ -65,7 +65,7 @@ pub struct GhostNet {
     dropout: Dropout,
     classifier: Classifier,
     #[module(skip)]
-    reading: Reading,
+    implementation: Implementation,
     #[module(skip)]
     pyramid: Pyramid,
 }
@@ -131,17 +131,17 @@ const HIDDEN_CHANNELS: usize = 1280;
 impl GhostNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> GhostNet {
-        let reading = self.reading;
+        let implementation = self.implementation;
         let stem_channels = self.wide(STEM_CHANNELS);
         let num_features = self.wide(HEAD_CHANNELS);
-        let (hidden, hidden_norm) = reading.hidden(num_features, device);
+        let (hidden, hidden_norm) = implementation.hidden(num_features, device);
         let mut channels = stem_channels;
         let mut pyramid = Pyramid::default();
         let mut map_stride = 2;
         pyramid.push("stem", channels, map_stride);
         let mut table = BLOCKS.iter();
         let mut stages = Vec::new();
-        for (stage, &depth) in reading.depths().iter().enumerate() {
+        for (stage, &depth) in implementation.depths().iter().enumerate() {
             let mut blocks = Vec::with_capacity(depth);
             for (index, block) in table.by_ref().take(depth).enumerate() {
                 blocks.push(self.block(block, channels, device));
@@ -155,14 +155,17 @@ impl GhostNetConfig {
             stages.push(blocks);
         }
         GhostNet {
-            stem: reading.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
+            stem: implementation
+                .conv([self.in_channels, stem_channels], 3)
+                .with_stride(2)
+                .init(device),
             stages,
-            head_conv: reading.conv([channels, num_features], 1).init(device),
+            head_conv: implementation.conv([channels, num_features], 1).init(device),
             hidden,
             hidden_norm,
             dropout: DropoutConfig::new(self.dropout).init(),
-            classifier: reading.classifier(self.num_classes, device),
-            reading,
+            classifier: implementation.classifier(self.num_classes, device),
+            implementation,
             pyramid,
         }
     }
@@ -173,20 +176,26 @@ impl GhostNetConfig {
     }
 
     fn block(&self, block: &Block, channels: usize, device: &Device) -> GhostBottleneck {
-        let reading = self.reading;
+        let implementation = self.implementation;
         let [hidden, out_channels] = [block.hidden, block.channels].map(|width| self.wide(width));
-        let depthwise = reading
+        let depthwise = implementation
             .depthwise(hidden, block.kernel_size)
             .with_stride(block.stride)
             .with_activation(Activation::Identity);
         let keeps_shape = block.stride == 1 && channels == out_channels;
         GhostBottleneck {
-            expand: reading.ghost_module([channels, hidden], Activation::Relu, device),
+            expand: implementation.ghost_module([channels, hidden], Activation::Relu, device),
             depthwise: (block.stride > 1).then(|| depthwise.init(device)),
-            squeeze_excite: block.squeezes.then(|| reading.squeeze_excite(hidden).init(device)),
-            project: reading.ghost_module([hidden, out_channels], Activation::Identity, device),
+            squeeze_excite: block
+                .squeezes
+                .then(|| implementation.squeeze_excite(hidden).init(device)),
+            project: implementation.ghost_module(
+                [hidden, out_channels],
+                Activation::Identity,
+                device,
+            ),
             shortcut: (!keeps_shape)
-                .then(|| reading.shortcut([channels, out_channels], block, device)),
+                .then(|| implementation.shortcut([channels, out_channels], block, device)),
         }
     }
 }
@@ -224,7 +233,7 @@ impl Head for GhostNet {
         self.classifier.forward(self.dropout.forward(relu(hidden)))
     }
 
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         true
     }
 
@@ -238,7 +247,7 @@ impl Head for GhostNet {
     }
 
     fn reset(&mut self, num_classes: usize, device: &Device) {
-        self.classifier = self.reading.classifier(num_classes, device);
+        self.classifier = self.implementation.classifier(num_classes, device);
     }
 }
 

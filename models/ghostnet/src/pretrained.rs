@@ -2,7 +2,7 @@
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
-use crate::{GhostNetConfig, Reading};
+use crate::{GhostNetConfig, Implementation};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -17,7 +17,7 @@ pub const FAMILY: Family = Family {
 };
 
 pub(crate) const WIDTH_1: GhostNetConfig = GhostNetConfig {
-    reading: Reading::Authors,
+    implementation: Implementation::Authors,
     width_mult: 1.0,
     dropout: 0.2,
     in_channels: 3,
@@ -94,7 +94,7 @@ pub const VARIANTS: &[Variant<GhostNetConfig>] = &[
     },
     Variant {
         name: "ghostnet_100_pytorchcv",
-        config: GhostNetConfig { reading: Reading::Pytorchcv, dropout: 0.0, ..WIDTH_1 },
+        config: GhostNetConfig { implementation: Implementation::Pytorchcv, dropout: 0.0, ..WIDTH_1 },
         size: 224, params: Some(5_180_840), gmacs: Some(0.141), layouts: PYTORCHCV,
         weights: &[],
     },

@@ -30,7 +30,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
-    linear_with_bias, relu, torch_uniform,
+    linear_with_bias, relu, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
 
@@ -164,7 +164,7 @@ impl GoogLeNetConfig {
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(NARROW))
-                .with_bias_initializer(Some(torch_uniform()))
+                .with_bias_initializer(Some(torch_default_uniform()))
                 .init(device),
         }
     }
@@ -207,7 +207,7 @@ fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
 
 fn linear([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
     let linear = LinearConfig::new(inputs, outputs).with_initializer(NARROW);
-    linear_with_bias(linear, &torch_uniform(), device)
+    linear_with_bias(linear, &torch_default_uniform(), device)
 }
 
 impl GoogLeNet {

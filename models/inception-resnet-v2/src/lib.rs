@@ -27,7 +27,7 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, add, fork, torch_uniform,
+    ConvNormActConfig, add, fork, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
@@ -183,7 +183,7 @@ impl InceptionResNetV2Config {
             stem: stem.init(device),
             stages,
             head_conv: ConvNormActConfig::new([channels, HEAD_CHANNELS], [1, 1])
-                .with_initializer(Some(torch_uniform()))
+                .with_initializer(Some(torch_default_uniform()))
                 .with_epsilon(EPSILON)
                 .init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
@@ -195,7 +195,7 @@ impl InceptionResNetV2Config {
 
 fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
-        .with_initializer(Some(torch_uniform()))
+        .with_initializer(Some(torch_default_uniform()))
         .with_epsilon(EPSILON)
 }
 

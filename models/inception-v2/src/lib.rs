@@ -29,7 +29,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, SqueezeExcite,
-    SqueezeExciteConfig, cat, torch_uniform,
+    SqueezeExciteConfig, cat, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
@@ -221,7 +221,7 @@ impl Pooling {
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
     ConvNormActConfig::new(channels, [kernel_size; 2])
         .with_bias(true)
-        .with_initializer(Some(torch_uniform()))
+        .with_initializer(Some(torch_default_uniform()))
 }
 
 impl ImageClassifier for InceptionV2 {

@@ -30,10 +30,10 @@ use burn::tensor::{Device, Tensor};
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
 use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
-    ConvNormActConfig, Padding, torch_uniform,
+    ConvNormActConfig, Padding, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, PyramidLevel, TrainingOutput, check_size};
-pub use zoo_core::{ImageClassifier, Port};
+pub use zoo_core::{ImageClassifier, Implementation};
 
 mod pretrained;
 use pretrained::WITH_DROPOUT as DEFAULT;
@@ -46,8 +46,8 @@ pub struct InceptionV3Config {
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow.
-    #[config(default = "DEFAULT.port")]
-    pub port: Port,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
@@ -109,10 +109,10 @@ const STAGES: [&[Kind]; 3] = [
 
 impl Kind {
     #[rustfmt::skip]
-    fn branches(self, port: Port) -> Vec<Vec<Step>> {
-        let average = match port {
-            Port::PyTorch => PaddedAvgPool,
-            Port::Keras => AvgPool,
+    fn branches(self, implementation: Implementation) -> Vec<Vec<Step>> {
+        let average = match implementation {
+            Implementation::PyTorch => PaddedAvgPool,
+            Implementation::Keras => AvgPool,
         };
         match self {
             Self::A { pooled } => vec![
@@ -182,7 +182,7 @@ impl InceptionV3Config {
         for kinds in STAGES {
             let mut modules = Vec::with_capacity(kinds.len());
             for kind in kinds {
-                let module = self.inception(channels, kind.branches(self.port));
+                let module = self.inception(channels, kind.branches(self.implementation));
                 channels = module.out_channels();
                 modules.push(module.init(device));
             }
@@ -195,7 +195,7 @@ impl InceptionV3Config {
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_dropout(self.dropout)
                 .with_initializer(Some(INITIALIZER))
-                .with_bias_initializer(Some(torch_uniform()))
+                .with_bias_initializer(Some(torch_default_uniform()))
                 .init(device),
         }
     }
@@ -204,9 +204,9 @@ impl InceptionV3Config {
         BranchesConfig::new(channels, branches)
             .with_initializer(Some(INITIALIZER))
             .with_epsilon(EPSILON)
-            .with_momentum(match self.port {
-                Port::PyTorch => 0.1,
-                Port::Keras => 0.01,
+            .with_momentum(match self.implementation {
+                Implementation::PyTorch => 0.1,
+                Implementation::Keras => 0.01,
             })
     }
 }
@@ -309,7 +309,7 @@ impl AuxiliaryHead {
             ],
             classifier: ClassifierHeadConfig::new(768, num_classes)
                 .with_initializer(normal(0.001))
-                .with_bias_initializer(Some(torch_uniform()))
+                .with_bias_initializer(Some(torch_default_uniform()))
                 .init(device),
         }
     }

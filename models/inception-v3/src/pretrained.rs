@@ -1,6 +1,6 @@
 //! The network's names, and the checkpoints that exist for it.
 
-use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};
+use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV3Config;
 
@@ -77,8 +77,12 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-pub(crate) const WITH_DROPOUT: InceptionV3Config =
-    InceptionV3Config { dropout: 0.5, port: Port::PyTorch, in_channels: 3, num_classes: 1000 };
+pub(crate) const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {
+    dropout: 0.5,
+    implementation: Implementation::PyTorch,
+    in_channels: 3,
+    num_classes: 1000,
+};
 
 /// The variants' size and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>). Its 27,161,264 parameters include the
@@ -106,7 +110,7 @@ pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     },
     Variant {
         name: "inception_v3_keras",
-        config: InceptionV3Config { dropout: 0.0, port: Port::Keras, ..WITH_DROPOUT },
+        config: InceptionV3Config { dropout: 0.0, implementation: Implementation::Keras, ..WITH_DROPOUT },
         size: 299, params: Some(23_834_568), gmacs: Some(5.713), layouts: KERAS,
         weights: &[],
     },

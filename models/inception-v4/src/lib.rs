@@ -20,7 +20,7 @@ use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
 use zoo_core::layers::{
-    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_uniform,
+    Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
@@ -172,7 +172,7 @@ impl InceptionV4Config {
 fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
         .with_epsilon(1e-3)
-        .with_initializer(Some(torch_uniform()))
+        .with_initializer(Some(torch_default_uniform()))
 }
 
 impl ImageClassifier for InceptionV4 {

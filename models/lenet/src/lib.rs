@@ -159,7 +159,7 @@ impl Head for LeNet {
         self.fc3.forward(x)
     }
 
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         false
     }
 

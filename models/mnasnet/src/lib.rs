@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, InvertedResidual,
-    InvertedResidualConfig, SqueezeExciteConfig, he_by_group, make_divisible,
+    InvertedResidualConfig, SqueezeExciteConfig, kaiming_normal_by_group, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
@@ -126,7 +126,7 @@ impl Version {
     /// them, or torchvision's.
     fn initializer(self) -> Option<Initializer> {
         match self {
-            Self::A1 => Some(he_by_group()),
+            Self::A1 => Some(kaiming_normal_by_group()),
             Self::B1 => None,
         }
     }
@@ -194,7 +194,7 @@ impl MnasNetConfig {
             .with_stride(stride)
             .with_squeeze_excite(stage.squeezes.then_some(squeeze_excite))
             // A SepConv has no skip, even in a network so narrow that its ends agree.
-            .with_has_skip(stage.expansion > 1);
+            .with_has_shortcut(stage.expansion > 1);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }
 

@@ -25,10 +25,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
-    he_by_group,
+    kaiming_normal_by_group,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
-pub use zoo_core::{ImageClassifier, Images, Port};
+pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
@@ -48,11 +48,11 @@ pub struct MobileNetV1Config {
     pub activation: Activation,
     /// Whose implementation to follow. In Keras's a map is extended at the bottom and right before
     /// it is halved, and BatchNorm adds 1e-3 to the variance.
-    #[config(default = "DEFAULT.port")]
-    pub port: Port,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Which images it is for. For CIFAR, the stem does not halve its map.
-    #[config(default = "DEFAULT.images")]
-    pub images: Images,
+    #[config(default = "DEFAULT.stem")]
+    pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
@@ -99,9 +99,9 @@ impl MobileNetV1Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> MobileNetV1 {
         let stem_channels = self.wide(32);
-        let stem_stride = match self.images {
-            Images::ImageNet => 2,
-            Images::Cifar => 1,
+        let stem_stride = match self.stem {
+            StemKind::ImageNet => 2,
+            StemKind::Cifar => 1,
         };
         let mut channels = stem_channels;
         let mut pyramid = Pyramid::default();
@@ -122,20 +122,20 @@ impl MobileNetV1Config {
             stem: self
                 .conv([self.in_channels, stem_channels], 3)
                 .with_stride(stem_stride)
-                .with_padding(match self.port {
-                    Port::PyTorch => Padding::Symmetric,
-                    Port::Keras => Padding::Same,
+                .with_padding(match self.implementation {
+                    Implementation::PyTorch => Padding::Symmetric,
+                    Implementation::Keras => Padding::Same,
                 })
                 .init(device),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_dropout(self.dropout)
-                .with_initializer(Some(he_by_group()))
+                .with_initializer(Some(kaiming_normal_by_group()))
                 .init(device),
-            min_size: match self.port {
-                Port::PyTorch => 1,
+            min_size: match self.implementation {
+                Implementation::PyTorch => 1,
                 // Behind the stem, each of four halvings needs two pixels.
-                Port::Keras => 31,
+                Implementation::Keras => 31,
             },
             pyramid,
         }
@@ -156,8 +156,8 @@ impl MobileNetV1Config {
             depthwise: self
                 .conv([channels, channels], 3)
                 .with_stride(stride)
-                .with_padding(match self.port {
-                    Port::Keras if stride > 1 => Padding::Trailing,
+                .with_padding(match self.implementation {
+                    Implementation::Keras if stride > 1 => Padding::Trailing,
                     _ => Padding::Symmetric,
                 })
                 .with_groups(channels)
@@ -168,15 +168,15 @@ impl MobileNetV1Config {
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         ConvNormActConfig::new(channels, [kernel_size; 2])
-            .with_initializer(Some(he_by_group()))
+            .with_initializer(Some(kaiming_normal_by_group()))
             .with_activation(self.activation)
-            .with_epsilon(match self.port {
-                Port::PyTorch => 1e-5,
-                Port::Keras => 1e-3,
+            .with_epsilon(match self.implementation {
+                Implementation::PyTorch => 1e-5,
+                Implementation::Keras => 1e-3,
             })
-            .with_momentum(match self.port {
-                Port::PyTorch => 0.1,
-                Port::Keras => 0.01,
+            .with_momentum(match self.implementation {
+                Implementation::PyTorch => 0.1,
+                Implementation::Keras => 0.01,
             })
     }
 }

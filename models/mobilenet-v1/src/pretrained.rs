@@ -1,7 +1,7 @@
 //! The networks that have names, and the spellings of their checkpoints.
 
 use zoo_core::layers::Activation;
-use zoo_core::{Family, Images, KeyLayout, Paper, Port, Preprocess, Variant};
+use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant};
 
 use crate::MobileNetV1Config;
 
@@ -21,8 +21,8 @@ pub(crate) const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
     width_mult: 1.0,
     dropout: 0.0,
     activation: Activation::Relu,
-    port: Port::PyTorch,
-    images: Images::ImageNet,
+    implementation: Implementation::PyTorch,
+    stem: StemKind::ImageNet,
     in_channels: 3,
     num_classes: 1000,
 };
@@ -30,7 +30,7 @@ pub(crate) const WIDTH_1: MobileNetV1Config = MobileNetV1Config {
 const KERAS_PORT: MobileNetV1Config = MobileNetV1Config {
     dropout: 0.001,
     activation: Activation::Relu6,
-    port: Port::Keras,
+    implementation: Implementation::Keras,
     ..WIDTH_1
 };
 
@@ -38,7 +38,7 @@ const TIMM_PORT: MobileNetV1Config = MobileNetV1Config { activation: Activation:
 
 /// The network for CIFAR-10 in `kuangliu/pytorch-cifar`, which numbers the blocks through.
 const CIFAR: MobileNetV1Config =
-    MobileNetV1Config { images: Images::Cifar, num_classes: 10, ..WIDTH_1 };
+    MobileNetV1Config { stem: StemKind::Cifar, num_classes: 10, ..WIDTH_1 };
 
 #[rustfmt::skip]
 const KUANGLIU: &[KeyLayout] = &[KeyLayout {
@@ -201,7 +201,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
         return Some(variant.clone());
     }
     let width = name.strip_prefix("mobilenet_v1_")?;
-    let (width, port, layouts) = if let Some(width) = width.strip_suffix("_keras") {
+    let (width, implementation, layouts) = if let Some(width) = width.strip_suffix("_keras") {
         (width, KERAS_PORT, KERAS)
     } else if let Some(width) = width.strip_suffix("_timm") {
         (width, TIMM_PORT, TIMM)
@@ -209,6 +209,6 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
         (width, WIDTH_1, PYTORCHCV)
     };
     let width_mult = zoo_core::parse_width(width)?;
-    let config = MobileNetV1Config { width_mult, ..port };
+    let config = MobileNetV1Config { width_mult, ..implementation };
     Some(Variant::unlisted(name, config, 224, layouts))
 }

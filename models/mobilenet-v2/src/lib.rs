@@ -20,7 +20,7 @@ use zoo_core::layers::{
     InvertedResidual, InvertedResidualConfig, Padding, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
-pub use zoo_core::{ImageClassifier, Images, Port};
+pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
@@ -36,11 +36,11 @@ pub struct MobileNetV2Config {
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
-    #[config(default = "DEFAULT.port")]
-    pub port: Port,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
-    #[config(default = "DEFAULT.images")]
-    pub images: Images,
+    #[config(default = "DEFAULT.stem")]
+    pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
@@ -86,9 +86,9 @@ impl MobileNetV2Config {
         let stem_channels = wide(32);
         let head_channels = make_divisible(1280.0 * self.width_mult.max(1.0), 8);
 
-        let [stem_stride, first_stride] = match self.images {
-            Images::ImageNet => [2, 2],
-            Images::Cifar => [1, 1],
+        let [stem_stride, first_stride] = match self.stem {
+            StemKind::ImageNet => [2, 2],
+            StemKind::Cifar => [1, 1],
         };
         let mut channels = stem_channels;
         let mut pyramid = Pyramid::default();
@@ -138,9 +138,11 @@ impl MobileNetV2Config {
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         let conv = ConvNormActConfig::new(channels, [kernel_size; 2]);
         let conv = conv.with_activation(Activation::Relu6);
-        match self.port {
-            Port::PyTorch => conv,
-            Port::Keras => conv.with_padding(Padding::Same).with_epsilon(1e-3).with_momentum(0.001),
+        match self.implementation {
+            Implementation::PyTorch => conv,
+            Implementation::Keras => {
+                conv.with_padding(Padding::Same).with_epsilon(1e-3).with_momentum(0.001)
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, Images, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
+use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant, Weights};
 
 use crate::MobileNetV2Config;
 
@@ -19,19 +19,19 @@ pub const FAMILY: Family = Family {
 pub(crate) const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
     width_mult: 1.0,
     dropout: 0.2,
-    port: Port::PyTorch,
-    images: Images::ImageNet,
+    implementation: Implementation::PyTorch,
+    stem: StemKind::ImageNet,
     in_channels: 3,
     num_classes: 1000,
 };
 
 /// Keras has no dropout before the classifier.
 const KERAS_PORT: MobileNetV2Config =
-    MobileNetV2Config { dropout: 0.0, port: Port::Keras, ..WIDTH_1 };
+    MobileNetV2Config { dropout: 0.0, implementation: Implementation::Keras, ..WIDTH_1 };
 
 /// The network for CIFAR-10 and CIFAR-100 in `chenyaofo/pytorch-cifar-models`.
 const CIFAR: MobileNetV2Config =
-    MobileNetV2Config { images: Images::Cifar, num_classes: 10, ..WIDTH_1 };
+    MobileNetV2Config { stem: StemKind::Cifar, num_classes: 10, ..WIDTH_1 };
 
 const LAYOUTS: &[KeyLayout] =
     &[TORCHVISION, TIMM, TONYLINS, TONYLINS_SEQUENTIAL, D_LI14, OPENMMLAB];

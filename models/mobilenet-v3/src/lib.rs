@@ -27,7 +27,8 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::Activation::{self, HardSwish, Relu};
 use zoo_core::layers::{
     ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, Padding,
-    SqueezeExciteConfig, global_avg_pool2d, he_by_group, linear_with_bias, make_divisible,
+    SqueezeExciteConfig, global_avg_pool2d, kaiming_normal_by_group, linear_with_bias,
+    make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
@@ -44,8 +45,8 @@ pub struct MobileNetV3Config {
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Whose implementation to follow.
-    #[config(default = "DEFAULT.source")]
-    pub source: Source,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
@@ -72,7 +73,7 @@ pub enum Size {
 /// to the table's channels, and timm never narrows the hidden layer, nor the stem to less than 16
 /// channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Source {
+pub enum Implementation {
     /// torchvision, with TensorFlow's BatchNorm.
     Torchvision,
     /// timm, with PyTorch's BatchNorm.
@@ -154,9 +155,9 @@ impl MobileNetV3Config {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> MobileNetV3 {
         let (table, hidden) = self.size.table();
-        let (stem_channels, hidden) = match self.source {
-            Source::Torchvision => (self.wide(STEM_CHANNELS), self.wide(hidden)),
-            Source::Timm | Source::TensorFlow => {
+        let (stem_channels, hidden) = match self.implementation {
+            Implementation::Torchvision => (self.wide(STEM_CHANNELS), self.wide(hidden)),
+            Implementation::Timm | Implementation::TensorFlow => {
                 (self.wide(STEM_CHANNELS).max(STEM_CHANNELS), hidden)
             }
         };
@@ -167,9 +168,9 @@ impl MobileNetV3Config {
         let mut unscaled = STEM_CHANNELS;
         let mut blocks = Vec::with_capacity(table.len());
         for (index, block) in table.iter().enumerate() {
-            let hidden = match self.source {
-                Source::Torchvision => self.wide(block.hidden),
-                Source::Timm | Source::TensorFlow => {
+            let hidden = match self.implementation {
+                Implementation::Torchvision => self.wide(block.hidden),
+                Implementation::Timm | Implementation::TensorFlow => {
                     make_divisible((channels * block.hidden) as f64 / unscaled as f64, 8)
                 }
             };
@@ -209,7 +210,7 @@ impl MobileNetV3Config {
         let squeeze_excite =
             SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
-                .with_initializer(Some(he_by_group()));
+                .with_initializer(Some(kaiming_normal_by_group()));
         let block = InvertedResidualConfig::new([channels, hidden, out_channels])
             .with_kernel_size(kernel_size)
             .with_stride(stride)
@@ -225,10 +226,10 @@ impl MobileNetV3Config {
     ) -> ConvNormActConfig {
         let conv = ConvNormActConfig::new(channels, [kernel_size; 2]).with_activation(activation);
         let tensorflow_norm = conv.clone().with_epsilon(1e-3).with_momentum(0.01);
-        match self.source {
-            Source::Torchvision => tensorflow_norm,
-            Source::Timm => conv,
-            Source::TensorFlow => tensorflow_norm.with_padding(Padding::Same),
+        match self.implementation {
+            Implementation::Torchvision => tensorflow_norm,
+            Implementation::Timm => conv,
+            Implementation::TensorFlow => tensorflow_norm.with_padding(Padding::Same),
         }
     }
 }
@@ -262,7 +263,7 @@ impl Head for MobileNetV3 {
         self.classifier.forward(self.dropout.forward(hidden))
     }
 
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         true
     }
 

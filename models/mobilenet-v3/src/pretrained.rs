@@ -2,7 +2,7 @@
 
 use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
-use crate::{MobileNetV3Config, Size, Source};
+use crate::{Implementation, MobileNetV3Config, Size};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -19,16 +19,20 @@ pub const FAMILY: Family = Family {
 pub(crate) const LARGE: MobileNetV3Config = MobileNetV3Config {
     size: Size::Large,
     width_mult: 1.0,
-    source: Source::Torchvision,
+    implementation: Implementation::Torchvision,
     dropout: 0.2,
     in_channels: 3,
     num_classes: 1000,
 };
 const SMALL: MobileNetV3Config = MobileNetV3Config { size: Size::Small, ..LARGE };
-const LARGE_TIMM: MobileNetV3Config = MobileNetV3Config { source: Source::Timm, ..LARGE };
-const SMALL_TIMM: MobileNetV3Config = MobileNetV3Config { source: Source::Timm, ..SMALL };
-const LARGE_TF: MobileNetV3Config = MobileNetV3Config { source: Source::TensorFlow, ..LARGE };
-const SMALL_TF: MobileNetV3Config = MobileNetV3Config { source: Source::TensorFlow, ..SMALL };
+const LARGE_TIMM: MobileNetV3Config =
+    MobileNetV3Config { implementation: Implementation::Timm, ..LARGE };
+const SMALL_TIMM: MobileNetV3Config =
+    MobileNetV3Config { implementation: Implementation::Timm, ..SMALL };
+const LARGE_TF: MobileNetV3Config =
+    MobileNetV3Config { implementation: Implementation::TensorFlow, ..LARGE };
+const SMALL_TF: MobileNetV3Config =
+    MobileNetV3Config { implementation: Implementation::TensorFlow, ..SMALL };
 
 const LARGE_LAYOUTS: &[KeyLayout] = &[TORCHVISION_LARGE, OPENMMLAB_LARGE];
 const SMALL_LAYOUTS: &[KeyLayout] = &[TORCHVISION_SMALL, OPENMMLAB_SMALL];

@@ -6,10 +6,11 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor, s};
 use zoo_core::layers::{
-    Activation, Apply, ConvNormAct, ConvNormActConfig, Padding, add, cat, relu, torch_uniform,
+    Activation, Apply, ConvNormAct, ConvNormActConfig, Padding, add, cat, relu,
+    torch_default_uniform,
 };
 
-use crate::{EarlierInput, Reading};
+use crate::{EarlierInput, Implementation};
 
 /// One half of figure 4: the blocks, and the hidden states that the output consists of.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ pub(crate) struct CellConfig {
     pub(crate) before: Option<&'static CellPlan>,
     /// Channels of a hidden state.
     pub(crate) width: usize,
-    pub(crate) reading: Reading,
+    pub(crate) implementation: Implementation,
 }
 
 #[derive(Module, Debug)]
@@ -164,7 +165,8 @@ impl CellConfig {
     /// Builds the cell.
     pub(crate) fn init(&self, device: &Device) -> Cell {
         let Inputs { earlier, later } = self.inputs;
-        let project = |channels| self.reading.linear_conv([channels, self.width], 1).init(device);
+        let project =
+            |channels| self.implementation.linear_conv([channels, self.width], 1).init(device);
         let blocks = self.plan.blocks.iter().map(|plan| Block {
             left: self.operation(plan.left, device),
             right: self.operation(plan.right, device),
@@ -185,8 +187,8 @@ impl CellConfig {
         let is_first = self.before.is_none();
         let channels = if is_first && hidden == EARLIER { self.inputs.earlier } else { self.width };
         let stride = if [EARLIER, LATER].contains(&hidden) { self.plan.stride } else { 1 };
-        let padding = match self.reading {
-            Reading::Cadene if is_first => Padding::Symmetric,
+        let padding = match self.implementation {
+            Implementation::Cadene if is_first => Padding::Symmetric,
             _ => Padding::Same,
         };
         match op {
@@ -201,13 +203,15 @@ impl CellConfig {
                 let pool = AvgPool2dConfig::new([3, 3])
                     .with_strides([stride; 2])
                     .with_padding(padding.of([3, 3]))
-                    .with_count_include_pad(self.reading != Reading::Cadene && stride > 1);
+                    .with_count_include_pad(
+                        self.implementation != Implementation::Cadene && stride > 1,
+                    );
                 Some(Operation::Average(pool.init()))
             }
             Max => {
                 let pool = MaxPool2dConfig::new([3, 3]).with_strides([stride; 2]);
-                Some(match self.reading {
-                    Reading::Keras => Operation::MaxOfPadded(pool.init()),
+                Some(match self.implementation {
+                    Implementation::Keras => Operation::MaxOfPadded(pool.init()),
                     _ => Operation::Max(pool.with_padding(padding.of([3, 3])).init()),
                 })
             }
@@ -229,7 +233,7 @@ impl CellConfig {
                 .with_padding(padding.of([kernel_size; 2]))
                 .init(device),
             pointwise: conv([channels, self.width], 1).init(device),
-            norm: self.reading.norm(self.width).init(device),
+            norm: self.implementation.norm(self.width).init(device),
         }
     }
 
@@ -238,16 +242,16 @@ impl CellConfig {
         Halving {
             even: conv.init(device),
             odd: conv.init(device),
-            norm: self.reading.norm(self.width).init(device),
+            norm: self.implementation.norm(self.width).init(device),
         }
     }
 }
 
-impl Reading {
+impl Implementation {
     /// A convolution with BatchNorm behind it, drawn as PyTorch draws it.
     pub(crate) fn linear_conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         ConvNormActConfig::new(channels, [kernel_size; 2])
-            .with_initializer(Some(torch_uniform()))
+            .with_initializer(Some(torch_default_uniform()))
             .with_epsilon(EPSILON)
             .with_momentum(self.momentum())
             .with_activation(Activation::Identity)

@@ -20,7 +20,7 @@
 //! authors' code the reduction cell's second block is there too, although the fourth uses it.
 //! The auxiliary classifier and ScheduledDropPath, which only training knows, are left out.
 //!
-//! The small network exists in Cadene's port to PyTorch, the large one in timm's, and [`Reading`]
+//! The small network exists in Cadene's port to PyTorch, the large one in timm's, and [`Implementation`]
 //! says where they differ. Cadene's takes only images whose maps can be halved without a
 //! remainder; at other sizes this one extends them as TensorFlow does.
 
@@ -52,9 +52,9 @@ pub struct NASNetConfig {
     /// What a cell behind a reduction cell takes for the earlier of its inputs.
     #[config(default = "DEFAULT.earlier_input")]
     pub earlier_input: EarlierInput,
-    /// Whose reading of the authors' code.
-    #[config(default = "DEFAULT.reading")]
-    pub reading: Reading,
+    /// Whose implementation of the authors' code.
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
@@ -77,9 +77,9 @@ pub enum EarlierInput {
     Shared,
 }
 
-/// Whose reading of the authors' TensorFlow code.
+/// Whose implementation of the authors' TensorFlow code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reading {
+pub enum Implementation {
     /// Cadene's: the first cell extends maps by as much on all sides, an average is over the
     /// map alone, and the features are those before the last activation.
     Cadene,
@@ -101,7 +101,7 @@ pub struct NASNet {
     #[module(skip)]
     earlier_input: EarlierInput,
     #[module(skip)]
-    reading: Reading,
+    implementation: Implementation,
     #[module(skip)]
     pyramid: Pyramid,
 }
@@ -120,7 +120,8 @@ impl NASNetConfig {
         let mut inputs = Inputs { earlier: self.stem_channels, later: self.stem_channels };
         let mut before = None;
         let mut stack = |plan: &'static CellPlan, width, earlier_input| {
-            let cell = CellConfig { plan, inputs, before, width, reading: self.reading };
+            let cell =
+                CellConfig { plan, inputs, before, width, implementation: self.implementation };
             inputs.advance(cell.out_channels(), earlier_input);
             before = Some(plan);
             cell.init(device)
@@ -144,7 +145,7 @@ impl NASNetConfig {
         }
         NASNet {
             stem: self
-                .reading
+                .implementation
                 .linear_conv([self.in_channels, self.stem_channels], 3)
                 .with_stride(2)
                 .with_padding(Padding::Valid)
@@ -158,7 +159,7 @@ impl NASNetConfig {
                 .with_dropout(self.dropout)
                 .init(device),
             earlier_input: self.earlier_input,
-            reading: self.reading,
+            implementation: self.implementation,
             pyramid,
         }
     }
@@ -183,9 +184,9 @@ impl ImageClassifier for NASNet {
             }
             inputs.later = maps.keep_activated(format_args!("stages.{stage}"), inputs.later)?;
         }
-        Some(match self.reading {
-            Reading::Cadene => inputs.later,
-            Reading::Timm | Reading::Keras => relu(inputs.later),
+        Some(match self.implementation {
+            Implementation::Cadene => inputs.later,
+            Implementation::Timm | Implementation::Keras => relu(inputs.later),
         })
     }
 

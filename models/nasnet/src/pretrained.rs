@@ -2,7 +2,7 @@
 
 use zoo_core::{Family, Filter, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
-use crate::{EarlierInput, NASNetConfig, Reading};
+use crate::{EarlierInput, Implementation, NASNetConfig};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -21,7 +21,7 @@ pub(crate) const MOBILE: NASNetConfig = NASNetConfig {
     num_features: 1056,
     stem_channels: 32,
     earlier_input: EarlierInput::Nearest,
-    reading: Reading::Cadene,
+    implementation: Implementation::Cadene,
     dropout: 0.5,
     in_channels: 3,
     num_classes: 1000,
@@ -31,7 +31,7 @@ const LARGE: NASNetConfig = NASNetConfig {
     num_features: 4032,
     stem_channels: 96,
     earlier_input: EarlierInput::Shared,
-    reading: Reading::Timm,
+    implementation: Implementation::Timm,
     ..MOBILE
 };
 
@@ -128,13 +128,13 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
     },
     Variant {
         name: "nasnet_a_mobile_keras",
-        config: NASNetConfig { reading: Reading::Keras, dropout: 0.0, ..MOBILE },
+        config: NASNetConfig { implementation: Implementation::Keras, dropout: 0.0, ..MOBILE },
         size: 224, params: Some(5_289_978), gmacs: Some(0.564), layouts: KERAS_MOBILE,
         weights: &[],
     },
     Variant {
         name: "nasnet_a_large_keras",
-        config: NASNetConfig { reading: Reading::Keras, dropout: 0.0, ..LARGE },
+        config: NASNetConfig { implementation: Implementation::Keras, dropout: 0.0, ..LARGE },
         size: 331, params: Some(88_753_150), gmacs: Some(23.783), layouts: KERAS_LARGE,
         weights: &[],
     },

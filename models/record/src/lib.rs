@@ -9,7 +9,7 @@ mod card;
 mod digest;
 mod error;
 mod record;
-mod seen;
+mod training_images;
 
 pub use atomic::write_atomically;
 pub use burn::store::burn_pack::Tensor;
@@ -17,4 +17,4 @@ pub use card::{ModelCard, Origin};
 pub use digest::sha256;
 pub use error::Error;
 pub use record::{Precision, Record, is_record, is_record_file};
-pub use seen::{Fingerprint, Seen};
+pub use training_images::{Fingerprint, TrainingImages};

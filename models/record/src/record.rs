@@ -12,12 +12,12 @@ use burn::tensor::{AllocationProperty, DType, Tensor, TensorData};
 use serde::Deserialize;
 use zoo_core::{LayerKind, Parameter, parameters, root_prefix};
 
-use crate::{Error, ModelCard, Seen, atomic};
+use crate::{Error, ModelCard, TrainingImages, atomic};
 
 /// Where the model card lies in the record's metadata.
 const CARD: &str = "zoo.card";
 /// Where the fingerprints of the images that it was trained on lie there, if it has them.
-const SEEN: &str = "zoo.seen";
+const TRAINING_IMAGES: &str = "zoo.seen";
 /// Alignment that lets values be read where they lie.
 const ALIGN: usize = 16;
 
@@ -30,8 +30,8 @@ pub struct Record {
     path: PathBuf,
     /// What the record says about itself.
     pub card: ModelCard,
-    /// The text of [`Seen`], if it has that.
-    seen: Option<String>,
+    /// The text of [`TrainingImages`], if it has that.
+    training_images: Option<String>,
     tensors: Vec<burn_pack::Tensor>,
 }
 
@@ -121,9 +121,9 @@ impl Record {
     /// # Errors
     ///
     /// When the list of them is damaged.
-    pub fn seen(&self) -> Result<Seen, Error> {
-        let Some(text) = &self.seen else { return Ok(Seen::default()) };
-        Seen::from_text(text).ok_or_else(|| Error::Damaged {
+    pub fn training_images(&self) -> Result<TrainingImages, Error> {
+        let Some(text) = &self.training_images else { return Ok(TrainingImages::default()) };
+        TrainingImages::from_text(text).ok_or_else(|| Error::Damaged {
             path: self.path.clone(),
             reason: "its list of the images that it was trained on can't be read".to_owned(),
         })
@@ -182,9 +182,9 @@ impl Record {
         if let Some(flaw) = card.flaw() {
             return Err(damaged(format!("its model card can't be right: {flaw}")));
         }
-        let seen = reader.metadata().get(SEEN).cloned();
+        let training_images = reader.metadata().get(TRAINING_IMAGES).cloned();
         let tensors = reader.into_tensors().map_err(|error| damaged(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), card, seen, tensors })
+        Ok(Self { path: path.to_owned(), card, training_images, tensors })
     }
 
     /// Puts the record's values into the model that its card describes, in single precision.
@@ -224,7 +224,7 @@ impl Record {
         precision: Precision,
         path: &Path,
     ) -> Result<(), Error> {
-        Self::save_trained(model, card, &Seen::default(), precision, path)
+        Self::save_trained(model, card, &TrainingImages::default(), precision, path)
     }
 
     /// The same for a network that was trained on images which `zoo eval` is to know again.
@@ -235,7 +235,7 @@ impl Record {
     pub fn save_trained<M: Module>(
         model: M,
         card: &ModelCard,
-        seen: &Seen,
+        training_images: &TrainingImages,
         precision: Precision,
         path: &Path,
     ) -> Result<(), Error> {
@@ -257,8 +257,8 @@ impl Record {
         let write = |reason: String| Error::Write { path: path.to_owned(), reason };
         let card = serde_json::to_string(card).map_err(|error| write(error.to_string()))?;
         let mut writer = Writer::new(tensors).with_metadata(CARD, &card);
-        if !seen.is_empty() {
-            writer = writer.with_metadata(SEEN, &seen.to_text());
+        if !training_images.is_empty() {
+            writer = writer.with_metadata(TRAINING_IMAGES, &training_images.to_text());
         }
         writer
             .auto_extension(false)

@@ -22,8 +22,8 @@ use std::sync::LazyLock;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{
-    Deepened, Family, FeatureMaps, Head, HiddenLayer, ImageClassifier, ImageSegmenter,
-    PyramidLevel, TrainingOutput, Variant,
+    Family, FeatureMaps, Head, HiddenLayer, ImageClassifier, ImageSegmenter, PyramidLevel,
+    TrainingOutput, Variant, WithMlpHead,
 };
 
 pub use published::{UnknownName, all_published, published, with_weights};
@@ -40,7 +40,7 @@ macro_rules! architectures {
         pub enum Classifier {
             $(
                 #[doc = concat!("See the crate `", stringify!($classifier), "`.")]
-                $model(Deepened<$classifier::$model>),
+                $model(WithMlpHead<$classifier::$model>),
             )*
         }
 
@@ -89,7 +89,7 @@ macro_rules! architectures {
             pub fn init(&self, device: &Device) -> Network {
                 match self {
                     $(Self::$model(config) => {
-                        Network::Classifier(Classifier::$model(Deepened::new(config.init(device))))
+                        Network::Classifier(Classifier::$model(WithMlpHead::new(config.init(device))))
                     })*
                     $(Self::$seg_model(config) => {
                         Network::Segmenter(Segmenter::$seg_model(config.init(device)))
@@ -300,17 +300,17 @@ pub enum Network {
 #[derive(Debug, Clone)]
 pub enum Logits {
     /// Scores of each image, `[N, num_classes]`.
-    OfImages(Tensor<2>),
+    Image(Tensor<2>),
     /// Scores of each pixel, `[N, num_classes, H, W]`.
-    OfPixels(Tensor<4>),
+    Pixel(Tensor<4>),
 }
 
 impl Logits {
     /// The scores' shape and values.
     pub fn into_data(self) -> TensorData {
         match self {
-            Self::OfImages(logits) => logits.into_data(),
-            Self::OfPixels(logits) => logits.into_data(),
+            Self::Image(logits) => logits.into_data(),
+            Self::Pixel(logits) => logits.into_data(),
         }
     }
 }
@@ -360,8 +360,8 @@ impl Network {
     /// [`forward_features`](Self::forward_features) gives them.
     pub fn forward_head(&self, features: Tensor<4>) -> Logits {
         match self {
-            Self::Classifier(network) => Logits::OfImages(network.forward_head(features)),
-            Self::Segmenter(network) => Logits::OfPixels(network.forward_head(features)),
+            Self::Classifier(network) => Logits::Image(network.forward_head(features)),
+            Self::Segmenter(network) => Logits::Pixel(network.forward_head(features)),
         }
     }
 
@@ -372,8 +372,8 @@ impl Network {
     /// When images are smaller than [`min_size`](Self::min_size).
     pub fn forward(&self, images: Tensor<4>) -> Logits {
         match self {
-            Self::Classifier(network) => Logits::OfImages(network.forward(images)),
-            Self::Segmenter(network) => Logits::OfPixels(network.forward(images)),
+            Self::Classifier(network) => Logits::Image(network.forward(images)),
+            Self::Segmenter(network) => Logits::Pixel(network.forward(images)),
         }
     }
 

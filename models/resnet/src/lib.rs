@@ -39,13 +39,13 @@ use zoo_core::layers::{
     SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
-pub use zoo_core::{ImageClassifier, Port};
+pub use zoo_core::{ImageClassifier, Implementation};
 
+mod anti_alias;
 mod pretrained;
-mod smoothing;
+use anti_alias::{AntiAlias, BlurPool2d, avg_pool_2x2_ceil};
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
-use smoothing::{Blur, Smoothing, halving_average};
 
 /// How to build a [`ResNet`].
 #[derive(Config, Debug)]
@@ -67,8 +67,8 @@ pub struct ResNetConfig {
     #[config(default = "DEFAULT.stride_on")]
     pub stride_on: StrideOn,
     /// How maps become smaller where they are halved.
-    #[config(default = "DEFAULT.halving")]
-    pub halving: Halving,
+    #[config(default = "DEFAULT.downsampling")]
+    pub downsampling: Downsampling,
     /// Whether a branch ends in squeeze-and-excitation, with a sixteenth of its channels.
     #[config(default = "DEFAULT.squeeze_excite")]
     pub squeeze_excite: bool,
@@ -79,8 +79,8 @@ pub struct ResNetConfig {
     #[config(default = "DEFAULT.width_per_group")]
     pub width_per_group: usize,
     /// Whose implementation to follow.
-    #[config(default = "DEFAULT.port")]
-    pub port: Port,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
@@ -119,7 +119,7 @@ pub enum ShortcutKind {
     /// Option B: a strided 1×1 convolution.
     Projection,
     /// ResNet-D: an average of 2×2 pixels, then a 1×1 convolution.
-    Averaged,
+    AvgPool,
 }
 
 /// Which convolution of a bottleneck has the stride.
@@ -133,13 +133,13 @@ pub enum StrideOn {
 
 /// How maps become smaller where they are halved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Halving {
+pub enum Downsampling {
     /// By the stride of a convolution, and of the stem's pooling.
     Strided,
     /// By an average of 2×2 pixels behind the convolution, and instead of the stem's pooling.
-    Averaged,
+    AvgPool,
     /// By a 3×3 binomial filter behind the convolution, and behind the stem's pooling.
-    Blurred,
+    BlurPool,
 }
 
 /// Residual network for classification; see the [crate docs](crate) for shapes.
@@ -149,7 +149,7 @@ pub struct ResNet {
     deep_stem: Vec<ConvNormAct>,
     stem: ConvNormAct,
     pool: Option<MaxPool2d>,
-    smoothing: Option<Smoothing>,
+    anti_alias: Option<AntiAlias>,
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
     min_size: usize,
@@ -162,7 +162,7 @@ pub struct ResNet {
 struct Block {
     convs: Vec<ConvNormAct>,
     /// Comes before the last convolution.
-    smoothing: Option<Smoothing>,
+    anti_alias: Option<AntiAlias>,
     squeeze_excite: Option<SqueezeExcite>,
     shortcut: Option<Shortcut>,
 }
@@ -221,13 +221,16 @@ impl ResNetConfig {
         ResNet {
             deep_stem: deep_stem.into_iter().map(|conv| conv.init(device)).collect(),
             stem: stem.init(device),
-            pool: pool.filter(|_| self.halving != Halving::Averaged).map(|pool| pool.init()),
-            smoothing: self.smoothing(has_pool),
+            pool: pool
+                .filter(|_| self.downsampling != Downsampling::AvgPool)
+                .map(|pool| pool.init()),
+            anti_alias: self.anti_alias(has_pool),
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
-            min_size: match (self.halving, self.shortcut, self.stem) {
+            min_size: match (self.downsampling, self.shortcut, self.stem) {
                 // Behind the stem, each of four halvings needs two pixels.
-                (Halving::Averaged | Halving::Blurred, ..) | (_, ShortcutKind::Averaged, _) => 17,
+                (Downsampling::AvgPool | Downsampling::BlurPool, ..)
+                | (_, ShortcutKind::AvgPool, _) => 17,
                 // The stem leaves two pixels, which the pooling without padding still takes.
                 (_, _, Stem::Caffe) => 3,
                 _ => 1,
@@ -238,7 +241,7 @@ impl ResNetConfig {
 
     /// The stem's convolutions and its pooling.
     fn stem(&self) -> (Vec<ConvNormActConfig>, Option<MaxPool2dConfig>) {
-        let stride = if self.halving == Halving::Blurred { 1 } else { 2 };
+        let stride = if self.downsampling == Downsampling::BlurPool { 1 } else { 2 };
         let pool = MaxPool2dConfig::new([3, 3]).with_strides([stride; 2]);
         let padded = pool.clone().with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
         let conv = self.conv([self.in_channels, 64], 7).with_stride(2);
@@ -266,9 +269,9 @@ impl ResNetConfig {
 
     fn block(&self, channels: usize, width: usize, stride: usize, device: &Device) -> Block {
         let out_channels = self.out_channels(width);
-        let strides = match self.halving {
-            Halving::Strided => stride,
-            Halving::Averaged | Halving::Blurred => 1,
+        let strides = match self.downsampling {
+            Downsampling::Strided => stride,
+            Downsampling::AvgPool | Downsampling::BlurPool => 1,
         };
         let convs = match self.block {
             BlockKind::Basic => {
@@ -294,7 +297,7 @@ impl ResNetConfig {
         let squeeze_excite = SqueezeExciteConfig::new(out_channels, (out_channels / 16).max(8));
         Block {
             convs: convs.into_iter().map(|conv| conv.init(device)).collect(),
-            smoothing: self.smoothing(stride > 1),
+            anti_alias: self.anti_alias(stride > 1),
             squeeze_excite: self.squeeze_excite.then(|| squeeze_excite.init(device)),
             shortcut: (stride > 1 || channels != out_channels)
                 .then(|| self.shortcut([channels, out_channels], stride, device)),
@@ -311,27 +314,29 @@ impl ResNetConfig {
             ShortcutKind::Projection => {
                 Shortcut::Projection(projection.with_stride(stride).init(device))
             }
-            ShortcutKind::Averaged => Shortcut::Averaged(Averaged {
-                pool: (stride > 1).then(halving_average),
+            ShortcutKind::AvgPool => Shortcut::Averaged(Averaged {
+                pool: (stride > 1).then(avg_pool_2x2_ceil),
                 projection: projection.init(device),
             }),
         }
     }
 
     /// What halves a map, where that is not a stride.
-    fn smoothing(&self, halves: bool) -> Option<Smoothing> {
-        match self.halving {
-            Halving::Averaged if halves => Some(Smoothing::Average(halving_average())),
-            Halving::Blurred if halves => Some(Smoothing::Blur(Blur::new())),
+    fn anti_alias(&self, halves: bool) -> Option<AntiAlias> {
+        match self.downsampling {
+            Downsampling::AvgPool if halves => Some(AntiAlias::Average(avg_pool_2x2_ceil())),
+            Downsampling::BlurPool if halves => Some(AntiAlias::BlurPool2d(BlurPool2d::new())),
             _ => None,
         }
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         let conv = ConvNormActConfig::new(channels, [kernel_size; 2]);
-        match self.port {
-            Port::PyTorch => conv,
-            Port::Keras => conv.with_bias(true).with_epsilon(1.001e-5).with_momentum(0.01),
+        match self.implementation {
+            Implementation::PyTorch => conv,
+            Implementation::Keras => {
+                conv.with_bias(true).with_epsilon(1.001e-5).with_momentum(0.01)
+            }
         }
     }
 
@@ -347,8 +352,8 @@ impl ImageClassifier for ResNet {
         if let Some(pool) = &self.pool {
             x = pool.apply(x);
         }
-        if let Some(smoothing) = &self.smoothing {
-            x = smoothing.forward(x);
+        if let Some(anti_alias) = &self.anti_alias {
+            x = anti_alias.forward(x);
         }
         for (index, blocks) in self.stages.iter().enumerate() {
             x = blocks.iter().fold(x, |x, block| block.forward(x));
@@ -379,8 +384,8 @@ impl Block {
         let [branch, shortcut] = fork(x);
         let (last, before) = self.convs.split_last().expect("a block has convolutions");
         let mut branch = before.iter().fold(branch, |x, conv| conv.forward(x));
-        if let Some(smoothing) = &self.smoothing {
-            branch = smoothing.forward(branch);
+        if let Some(anti_alias) = &self.anti_alias {
+            branch = anti_alias.forward(branch);
         }
         branch = last.forward(branch);
         if let Some(squeeze_excite) = &self.squeeze_excite {

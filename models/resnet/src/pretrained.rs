@@ -1,8 +1,8 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, KeyLayout, Paper, Port, Preprocess, Variant, Weights};
+use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, Variant, Weights};
 
-use crate::{BlockKind, Halving, ResNetConfig, ShortcutKind, Stem, StrideOn};
+use crate::{BlockKind, Downsampling, ResNetConfig, ShortcutKind, Stem, StrideOn};
 
 /// What the literature calls these networks.
 pub const FAMILY: Family = Family {
@@ -23,24 +23,23 @@ pub(crate) const BASIC: ResNetConfig = ResNetConfig {
     width: 64,
     shortcut: ShortcutKind::Projection,
     stride_on: StrideOn::Spatial,
-    halving: Halving::Strided,
+    downsampling: Downsampling::Strided,
     squeeze_excite: false,
     groups: 1,
     width_per_group: 64,
-    port: Port::PyTorch,
+    implementation: Implementation::PyTorch,
     in_channels: 3,
     num_classes: 1000,
 };
 const BOTTLENECK: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC };
 const CAFFE: ResNetConfig = ResNetConfig { stride_on: StrideOn::Reduction, ..BOTTLENECK };
-const KERAS_PORT: ResNetConfig = ResNetConfig { port: Port::Keras, ..CAFFE };
+const KERAS_PORT: ResNetConfig = ResNetConfig { implementation: Implementation::Keras, ..CAFFE };
 /// The paper's networks for CIFAR-10, with shortcuts of option A and of option B.
 const CIFAR: ResNetConfig = ResNetConfig { shortcut: ShortcutKind::Padded, ..CIFAR_B };
 const CIFAR_B: ResNetConfig =
     ResNetConfig { stem: Stem::Cifar, width: 16, num_classes: 10, ..BASIC };
 /// timm's letters: D has a deep stem and averages in its shortcuts, T a narrower deep stem.
-const BASIC_D: ResNetConfig =
-    ResNetConfig { stem: DEEP, shortcut: ShortcutKind::Averaged, ..BASIC };
+const BASIC_D: ResNetConfig = ResNetConfig { stem: DEEP, shortcut: ShortcutKind::AvgPool, ..BASIC };
 const BOTTLENECK_D: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC_D };
 const BASIC_T: ResNetConfig = ResNetConfig { stem: TIERED, ..BASIC_D };
 const BOTTLENECK_T: ResNetConfig = ResNetConfig { stem: TIERED, ..BOTTLENECK_D };
@@ -367,42 +366,42 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     },
     Variant {
         name: "resnetblur18",
-        config: ResNetConfig { depths: [2, 2, 2, 2], halving: Halving::Blurred, ..BASIC },
+        config: ResNetConfig { depths: [2, 2, 2, 2], downsampling: Downsampling::BlurPool, ..BASIC },
         size: 224, params: Some(11_689_512), gmacs: Some(2.334), layouts: BLURRED_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetblur50",
-        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Blurred, ..BOTTLENECK },
+        config: ResNetConfig { depths: [3, 4, 6, 3], downsampling: Downsampling::BlurPool, ..BOTTLENECK },
         size: 224, params: Some(25_557_032), gmacs: Some(5.130), layouts: BLURRED_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetblur50d",
-        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Blurred, ..BOTTLENECK_D },
+        config: ResNetConfig { depths: [3, 4, 6, 3], downsampling: Downsampling::BlurPool, ..BOTTLENECK_D },
         size: 224, params: Some(25_576_264), gmacs: Some(5.369), layouts: BLURRED_DEEP_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetblur101d",
-        config: ResNetConfig { depths: [3, 4, 23, 3], halving: Halving::Blurred, ..BOTTLENECK_D },
+        config: ResNetConfig { depths: [3, 4, 23, 3], downsampling: Downsampling::BlurPool, ..BOTTLENECK_D },
         size: 224, params: Some(44_568_392), gmacs: Some(9.081), layouts: BLURRED_DEEP_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetaa34d",
-        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Averaged, ..BASIC_D },
+        config: ResNetConfig { depths: [3, 4, 6, 3], downsampling: Downsampling::AvgPool, ..BASIC_D },
         size: 224, params: Some(21_816_904), gmacs: Some(4.424), layouts: AVERAGED_DEEP_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetaa50",
-        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Averaged, ..BOTTLENECK },
+        config: ResNetConfig { depths: [3, 4, 6, 3], downsampling: Downsampling::AvgPool, ..BOTTLENECK },
         size: 224, params: Some(25_557_032), gmacs: Some(5.130), layouts: AVERAGED_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetaa50d",
-        config: ResNetConfig { depths: [3, 4, 6, 3], halving: Halving::Averaged, ..BOTTLENECK_D },
+        config: ResNetConfig { depths: [3, 4, 6, 3], downsampling: Downsampling::AvgPool, ..BOTTLENECK_D },
         size: 224, params: Some(25_576_264), gmacs: Some(5.369), layouts: AVERAGED_DEEP_LAYOUTS, weights: &[],
     },
     Variant {
         name: "resnetaa101d",
-        config: ResNetConfig { depths: [3, 4, 23, 3], halving: Halving::Averaged, ..BOTTLENECK_D },
+        config: ResNetConfig { depths: [3, 4, 23, 3], downsampling: Downsampling::AvgPool, ..BOTTLENECK_D },
         size: 224, params: Some(44_568_392), gmacs: Some(9.081), layouts: AVERAGED_DEEP_LAYOUTS, weights: &[],
     },
     Variant {
@@ -574,13 +573,13 @@ fn timm(name: &str) -> Option<Variant<ResNetConfig>> {
 
     let (squeeze_excite, plain) =
         kind.strip_prefix("se").map_or((false, kind), |plain| (true, plain));
-    let (is_aggregated, halving) = match plain {
-        "resnet" => (false, Halving::Strided),
-        "resnetaa" => (false, Halving::Averaged),
-        "resnetblur" => (false, Halving::Blurred),
-        "resnext" => (true, Halving::Strided),
-        "resnextaa" => (true, Halving::Averaged),
-        "resnextblur" => (true, Halving::Blurred),
+    let (is_aggregated, downsampling) = match plain {
+        "resnet" => (false, Downsampling::Strided),
+        "resnetaa" => (false, Downsampling::AvgPool),
+        "resnetblur" => (false, Downsampling::BlurPool),
+        "resnext" => (true, Downsampling::Strided),
+        "resnextaa" => (true, Downsampling::AvgPool),
+        "resnextblur" => (true, Downsampling::BlurPool),
         _ => return None,
     };
     let (block, depths) = match depth {
@@ -599,9 +598,9 @@ fn timm(name: &str) -> Option<Variant<ResNetConfig>> {
     let (stem, shortcut, layout) = match letter {
         "" => (Stem::ImageNet, ShortcutKind::Projection, TIMM),
         "c" => (DEEP, ShortcutKind::Projection, TIMM_DEEP),
-        "d" => (DEEP, ShortcutKind::Averaged, TIMM_DEEP),
+        "d" => (DEEP, ShortcutKind::AvgPool, TIMM_DEEP),
         "s" => (Stem::Deep([64, 64, 128]), ShortcutKind::Projection, TIMM_DEEP),
-        "t" => (TIERED, ShortcutKind::Averaged, TIMM_DEEP),
+        "t" => (TIERED, ShortcutKind::AvgPool, TIMM_DEEP),
         _ => return None,
     };
     let [groups, width_per_group] = match groups {
@@ -620,13 +619,14 @@ fn timm(name: &str) -> Option<Variant<ResNetConfig>> {
         depths,
         stem,
         shortcut,
-        halving,
+        downsampling,
         squeeze_excite,
         groups,
         width_per_group,
         ..BASIC
     };
-    let file_prefix = if halving == Halving::Strided { "" } else { kind.to_owned().leak() };
+    let file_prefix =
+        if downsampling == Downsampling::Strided { "" } else { kind.to_owned().leak() };
     let layouts = Box::leak(Box::new([named(file_prefix, layout)]));
     Some(Variant::unlisted(name, config, 224, layouts))
 }

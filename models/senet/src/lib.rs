@@ -61,7 +61,7 @@ use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
-    fork, he_by_group, torch_uniform,
+    fork, kaiming_normal_by_group, torch_default_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
@@ -204,8 +204,8 @@ impl SENetConfig {
                 blocks.push(Block {
                     convs: init_all(convs, device),
                     squeeze_excite: SqueezeExciteConfig::new(channels, squeezed)
-                        .with_initializer(Some(he_by_group()))
-                        .with_bias_initializer(Some(torch_uniform()))
+                        .with_initializer(Some(kaiming_normal_by_group()))
+                        .with_bias_initializer(Some(torch_default_uniform()))
                         .init(device),
                     shortcut: shortcut.map(|conv| conv.init(device)),
                 });

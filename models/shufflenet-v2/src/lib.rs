@@ -23,10 +23,10 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
-    channel_shuffle, fork, torch_uniform,
+    channel_shuffle, fork, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
-pub use zoo_core::{ImageClassifier, Images};
+pub use zoo_core::{ImageClassifier, StemKind};
 
 mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
@@ -41,8 +41,8 @@ pub struct ShuffleNetV2Config {
     #[config(default = "DEFAULT.head_channels")]
     pub head_channels: usize,
     /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
-    #[config(default = "DEFAULT.images")]
-    pub images: Images,
+    #[config(default = "DEFAULT.stem")]
+    pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
@@ -91,9 +91,9 @@ impl ShuffleNetV2Config {
             .with_strides([2, 2])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
 
-        let (stem_stride, pool) = match self.images {
-            Images::ImageNet => (2, Some(pool.init())),
-            Images::Cifar => (1, None),
+        let (stem_stride, pool) = match self.stem {
+            StemKind::ImageNet => (2, Some(pool.init())),
+            StemKind::Cifar => (1, None),
         };
         let stem = conv([self.in_channels, STEM_CHANNELS], 3).with_stride(stem_stride);
 
@@ -211,5 +211,6 @@ fn depthwise(channels: usize, stride: usize) -> ConvNormActConfig {
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
     // torchvision leaves the weights as PyTorch draws them.
-    ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(Some(torch_uniform()))
+    ConvNormActConfig::new(channels, [kernel_size; 2])
+        .with_initializer(Some(torch_default_uniform()))
 }

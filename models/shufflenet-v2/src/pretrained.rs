@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, Images, KeyLayout, Paper, Variant, Weights};
+use zoo_core::{Family, KeyLayout, Paper, StemKind, Variant, Weights};
 
 use crate::ShuffleNetV2Config;
 
@@ -19,14 +19,14 @@ pub const FAMILY: Family = Family {
 pub(crate) const WIDTH_1: ShuffleNetV2Config = ShuffleNetV2Config {
     channels: [116, 232, 464],
     head_channels: 1024,
-    images: Images::ImageNet,
+    stem: StemKind::ImageNet,
     in_channels: 3,
     num_classes: 1000,
 };
 
 /// The network for CIFAR-10 and CIFAR-100 in `chenyaofo/pytorch-cifar-models`.
 const CIFAR: ShuffleNetV2Config =
-    ShuffleNetV2Config { images: Images::Cifar, num_classes: 10, ..WIDTH_1 };
+    ShuffleNetV2Config { stem: StemKind::Cifar, num_classes: 10, ..WIDTH_1 };
 
 const LAYOUTS: &[KeyLayout] = &[TORCHVISION, OPENMMLAB];
 

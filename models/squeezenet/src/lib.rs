@@ -177,7 +177,7 @@ impl Head for SqueezeNet {
     }
 
     /// Each place has an activation of its own before the average.
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         false
     }
 

@@ -33,7 +33,9 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::{Activation, Apply, batch_norm, conv_with_bias, he, linear_with_bias, relu};
+use zoo_core::layers::{
+    Activation, Apply, batch_norm, conv_with_bias, kaiming_normal, linear_with_bias, relu,
+};
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
 
 mod pretrained;
@@ -147,7 +149,7 @@ impl VggConfig {
         let [_, out_channels] = channels;
         let conv = Conv2dConfig::new(channels, [3, 3])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            .with_initializer(he(channels, [3, 3]));
+            .with_initializer(kaiming_normal(channels, [3, 3]));
         Layer {
             conv: conv_with_bias(conv, &Initializer::Zeros, device),
             norm: match self.normalization {
@@ -201,7 +203,7 @@ impl Head for Vgg {
         self.classifier.forward(x)
     }
 
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         self.map_size == 1
     }
 

@@ -29,8 +29,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork, he,
-    relu, torch_uniform,
+    Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork,
+    kaiming_normal, relu, torch_default_uniform,
 };
 use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
 
@@ -159,7 +159,7 @@ impl WideResNetConfig {
             features: self.features,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes)
                 .with_activation(Activation::Relu)
-                .with_initializer(Some(torch_uniform()))
+                .with_initializer(Some(torch_default_uniform()))
                 .init(device),
             pyramid,
         }
@@ -189,7 +189,7 @@ fn conv(channels: [usize; 2], kernel_size: usize, stride: usize) -> Conv2dConfig
         .with_stride([stride; 2])
         .with_padding(Padding::Symmetric.of([kernel_size; 2]))
         .with_bias(false)
-        .with_initializer(he(channels, [kernel_size; 2]))
+        .with_initializer(kaiming_normal(channels, [kernel_size; 2]))
 }
 
 impl ImageClassifier for WideResNet {

@@ -27,10 +27,10 @@ use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor};
 use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
-    Padding, add, fork, he, relu,
+    Padding, add, fork, kaiming_normal, relu,
 };
 use zoo_core::{FeatureMaps, Head, PyramidLevel};
-pub use zoo_core::{ImageClassifier, Port};
+pub use zoo_core::{ImageClassifier, Implementation};
 
 mod pretrained;
 use pretrained::WITH_DROPOUT as DEFAULT;
@@ -43,8 +43,8 @@ pub struct XceptionConfig {
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Whose implementation to follow.
-    #[config(default = "DEFAULT.port")]
-    pub port: Port,
+    #[config(default = "DEFAULT.implementation")]
+    pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
@@ -140,9 +140,9 @@ impl XceptionConfig {
     fn block(&self, channels: usize, flow: &Flow, device: &Device) -> Block {
         let out_channels = *flow.channels.last().expect("a block has convolutions");
         let is_strided = flow.stride > 1;
-        let border = match self.port {
-            Port::PyTorch => Padding::Symmetric,
-            Port::Keras => Padding::Same,
+        let border = match self.implementation {
+            Implementation::PyTorch => Padding::Symmetric,
+            Implementation::Keras => Padding::Same,
         };
         let pool = MaxPool2dConfig::new([3, 3])
             .with_strides([flow.stride; 2])
@@ -178,7 +178,7 @@ impl XceptionConfig {
             Conv2dConfig::new(channels, kernel_size)
                 .with_padding(Padding::Symmetric.of(kernel_size))
                 .with_bias(false)
-                .with_initializer(he(channels, kernel_size))
+                .with_initializer(kaiming_normal(channels, kernel_size))
         };
         SeparableConv {
             depthwise: conv([channels, channels], [3, 3]).with_groups(channels).init(device),
@@ -197,16 +197,16 @@ impl XceptionConfig {
     }
 
     fn epsilon(&self) -> f64 {
-        match self.port {
-            Port::PyTorch => 1e-5,
-            Port::Keras => 1e-3,
+        match self.implementation {
+            Implementation::PyTorch => 1e-5,
+            Implementation::Keras => 1e-3,
         }
     }
 
     fn momentum(&self) -> f64 {
-        match self.port {
-            Port::PyTorch => 0.1,
-            Port::Keras => 0.01,
+        match self.implementation {
+            Implementation::PyTorch => 0.1,
+            Implementation::Keras => 0.01,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoint that exists for one.
 
-use zoo_core::{Family, KeyLayout, Labels, Paper, Port, Preprocess, Variant, Weights};
+use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::XceptionConfig;
 
@@ -86,8 +86,12 @@ const KERAS: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-pub(crate) const WITH_DROPOUT: XceptionConfig =
-    XceptionConfig { dropout: 0.5, port: Port::PyTorch, in_channels: 3, num_classes: 1000 };
+pub(crate) const WITH_DROPOUT: XceptionConfig = XceptionConfig {
+    dropout: 0.5,
+    implementation: Implementation::PyTorch,
+    in_channels: 3,
+    num_classes: 1000,
+};
 
 /// The variants' names, sizes and weights.
 ///
@@ -116,7 +120,7 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     },
     Variant {
         name: "xception_keras",
-        config: XceptionConfig { dropout: 0.0, port: Port::Keras, ..WITH_DROPOUT },
+        config: XceptionConfig { dropout: 0.0, implementation: Implementation::Keras, ..WITH_DROPOUT },
         size: 299, params: Some(22_855_952), gmacs: Some(8.357), layouts: KERAS,
         weights: &[],
     },

@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use zoo_core::Background;
 use zoo_core::decode::is_drawn_in_transparency;
-use zoo_record::{Fingerprint, Seen};
+use zoo_record::{Fingerprint, TrainingImages};
 
 use super::{Dataset, Label, Part, Sample, Source, images};
 use crate::images::{decoded, prefetch};
 use crate::{Event, Observer};
 
 impl<L: Label> Dataset<L> {
-    /// Reads all files once and fills [`seen`](Self::seen). Warnings are about images that are
+    /// Reads all files once and fills [`training_images`](Self::training_images). Warnings are about images that are
     /// validated with although they are trained on, too, or were, for the weights to start from
     /// (`before`), about copies in two classes, and about drawings that are not seen unless a
     /// `background` is laid under them.
     pub fn compare(
         &mut self,
-        before: &Seen,
+        before: &TrainingImages,
         background: Background,
         workers: usize,
         observer: &mut dyn Observer,
@@ -31,7 +31,8 @@ impl<L: Label> Dataset<L> {
         let fingerprints: Vec<_> =
             contents.iter().map(|read| Some(read.as_ref()?.fingerprint)).collect();
         let (of_train, of_val) = fingerprints.split_at(self.train.len());
-        self.seen = of_train.iter().copied().flatten().collect::<Seen>().and(before);
+        self.training_images =
+            of_train.iter().copied().flatten().collect::<TrainingImages>().and(before);
 
         let mut first = HashMap::new();
         let (mut leaked, mut disputed) = (Vec::new(), Vec::new());
@@ -100,14 +101,19 @@ impl<L: Label> Dataset<L> {
 
     /// Takes what a network was trained on out of the images to evaluate it on, where the data does
     /// not name these; says how many there are.
-    pub fn leave_out(&mut self, seen: &Seen, workers: usize, observer: &mut dyn Observer) {
-        if seen.is_empty() {
+    pub fn leave_out(
+        &mut self,
+        training_images: &TrainingImages,
+        workers: usize,
+        observer: &mut dyn Observer,
+    ) {
+        if training_images.is_empty() {
             return;
         }
         let samples: Vec<&Sample<L>> = self.val.iter().collect();
         let known: Vec<bool> = contents(&samples, |_| false, workers, observer)
             .into_iter()
-            .map(|read| read.is_some_and(|read| seen.contains(read.fingerprint)))
+            .map(|read| read.is_some_and(|read| training_images.contains(read.fingerprint)))
             .collect();
         let (count, all) = (known.iter().filter(|known| **known).count(), known.len());
         let warning = match (count, self.part) {
@@ -184,7 +190,7 @@ mod tests {
 
     fn open(folder: &Path) -> Dataset {
         let mut dataset = Dataset::open(folder.to_str().unwrap(), 0.5, 0).unwrap();
-        dataset.compare(&Seen::default(), Background::None, 2, &mut Silent);
+        dataset.compare(&TrainingImages::default(), Background::None, 2, &mut Silent);
         dataset
     }
 
@@ -196,8 +202,8 @@ mod tests {
         write(root, &[("val/a/4.png", "4"), ("val/b/5.png", "5")]);
         let dataset = open(root);
         assert_eq!(dataset.warnings, Vec::<String>::new());
-        assert!(dataset.seen.contains(Fingerprint::of(b"2")));
-        assert!(!dataset.seen.contains(Fingerprint::of(b"4")), "it is validated with");
+        assert!(dataset.training_images.contains(Fingerprint::of(b"2")));
+        assert!(!dataset.training_images.contains(Fingerprint::of(b"4")), "it is validated with");
 
         write(root, &[("val/b/copy.png", "3")]);
         let warnings = open(root).warnings.join("\n");
@@ -225,7 +231,7 @@ mod tests {
         let evaluated = |path: &Path| {
             let mut evaluated =
                 Dataset::open_for(path.to_str().unwrap(), &dataset.classes).unwrap();
-            evaluated.leave_out(&dataset.seen, 2, &mut Silent);
+            evaluated.leave_out(&dataset.training_images, 2, &mut Silent);
             (evaluated.val, evaluated.warnings.join("\n"))
         };
         let (val, text) = evaluated(root);
@@ -268,9 +274,9 @@ mod tests {
         let warnings = dataset.warnings.join("\n");
         assert!(warnings.contains("1 of the 2 images to validate with was trained on by"));
         assert!(
-            ["1", "2", "3", "9"]
-                .iter()
-                .all(|image| { dataset.seen.contains(Fingerprint::of(image.as_bytes())) })
+            ["1", "2", "3", "9"].iter().all(|image| {
+                dataset.training_images.contains(Fingerprint::of(image.as_bytes()))
+            })
         );
     }
 }

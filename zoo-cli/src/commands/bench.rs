@@ -9,7 +9,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Distribution, Tensor};
 use burn_zoo::models::{ImageClassifier, published};
 use burn_zoo::train::{Config, optimizer};
-use burn_zoo::{Classifier, Model, StepProfile, anatomy, default_threads, set_threads};
+use burn_zoo::{Classifier, Model, StepProfile, default_threads, set_threads, summary};
 use serde::Serialize;
 
 use crate::options::{Format, RunOptions, device, keep_memory, positive};
@@ -85,10 +85,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let device = device(args.run.backend)?;
     let (variant, _) = published(&args.variant)?;
     let size = args.size.unwrap_or(variant.size);
-    let anatomy = anatomy(&variant.config, size)?;
+    let summary = summary(&variant.config, size)?;
 
     let start = Instant::now();
-    let mut model = Model::noise(variant.name, &device)?;
+    let mut model = Model::for_benchmark(variant.name, &device)?;
     let init_ms = start.elapsed().as_secs_f64() * 1e3;
     for note in model.notes() {
         eprintln!("note: {note}");
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let mut training = match args.training {
         true => {
-            let (network, _) = Model::noise(variant.name, &device)?.into_parts()?;
+            let (network, _) = Model::for_benchmark(variant.name, &device)?.into_parts()?;
             Some(TrainingStep::new(network.into_classifier()?))
         }
         false => None,
@@ -141,8 +141,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         min_ms: times[0],
         p95_ms: at(0.95),
         images_per_s: args.batch as f64 / median * 1e3,
-        params: anatomy.params,
-        macs: anatomy.macs,
+        params: summary.params,
+        macs: summary.macs,
         init_ms,
         compile_ms,
         peak_memory_bytes: peak_memory(),

@@ -9,7 +9,7 @@ use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context, ensure};
 use burn_zoo::models::Preprocess;
-use burn_zoo::{Model, Prediction, catch, decode, probabilities, top_k, train};
+use burn_zoo::{Model, Prediction, catch_panic, decode, probabilities, top_k, train};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
             }
         });
         // The first plan is made while the first images are decoded.
-        model.plan(model.images_shape(paths.len().min(args.batch_size)))?;
+        model.plan(model.input_shape(paths.len().min(args.batch_size)))?;
         for (chunk, images) in paths.chunks(args.batch_size).zip(receiver) {
             let predictions = predict(&mut model, images, args)?;
             progress.suspend(|| {
@@ -117,7 +117,7 @@ fn read(path: &Path, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
         bytes = std::fs::read(path)?;
     }
     // A decoder that panics on a damaged file costs that file, not the others.
-    let image = catch(|| decode::decode_over(&bytes, preprocess.background))??;
+    let image = catch_panic(|| decode::decode_over(&bytes, preprocess.background))??;
     Ok(preprocess.pixels(&image))
 }
 
@@ -131,7 +131,7 @@ fn predict(
     let mut logits = Vec::new();
     match images.iter().flatten().count() {
         0 => {}
-        batch => logits = model.logits(pixels, model.images_shape(batch))?.iter::<f32>().collect(),
+        batch => logits = model.logits(pixels, model.input_shape(batch))?.iter::<f32>().collect(),
     }
     let names = model.card().answers();
     let mut rows = logits.chunks_exact(model.card().num_classes);

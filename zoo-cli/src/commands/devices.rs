@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use burn::tensor::Tensor;
-use burn_zoo::{Backend, catch};
+use burn_zoo::{Backend, catch_panic};
 use serde::Serialize;
 
 use crate::options::{Format, build_command, device};
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// Computes something small on a backend to see whether it works.
 fn probe(backend: Backend) -> Row {
     let attempt = if backend.is_built_in() {
-        catch(|| {
+        catch_panic(|| {
             let device = device(backend)?;
             let sum = Tensor::<1>::ones([8], &device).sum().into_data();
             anyhow::ensure!(sum.convert::<f32>().iter::<f32>().eq([8.0]), "it computes wrongly");

@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use burn_zoo::record::{ModelCard, Seen, write_atomically};
+use burn_zoo::record::{ModelCard, TrainingImages, write_atomically};
 use burn_zoo::train::{
     Batching, Budget, Classification, Dataset, Evaluation, Event, Images, Observer, Segmentation,
     Task, confusion_image,
@@ -65,18 +65,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let device = args.run.device()?;
     let model = args.model.load(&device)?;
-    let seen = model.seen().clone();
+    let training_images = model.training_images().clone();
     let (network, card) = model.into_parts()?;
     let labels = labels(&card);
     match network {
         Network::Segmenter(network) => {
             let dataset = Dataset::open_masks_for(&args.data, &labels)?;
-            evaluate::<Segmentation<_>>(args, &network, (&card, &seen), dataset, 1, &device)
+            evaluate::<Segmentation<_>>(
+                args,
+                &network,
+                (&card, &training_images),
+                dataset,
+                1,
+                &device,
+            )
         }
         network => {
             let network = network.into_classifier()?;
             let dataset = Dataset::open_for(&args.data, &labels)?;
-            evaluate::<Classification<_>>(args, &network, (&card, &seen), dataset, 32, &device)
+            evaluate::<Classification<_>>(
+                args,
+                &network,
+                (&card, &training_images),
+                dataset,
+                32,
+                &device,
+            )
         }
     }
 }
@@ -100,13 +114,13 @@ fn labels(card: &ModelCard) -> Vec<String> {
 fn evaluate<T: Task>(
     args: &Args,
     network: &T::Model,
-    (card, seen): (&ModelCard, &Seen),
+    (card, training_images): (&ModelCard, &TrainingImages),
     mut dataset: Dataset<T::Label>,
     batch_size: usize,
     device: &Device,
 ) -> anyhow::Result<Outcome> {
     let mut bars = Bars::default();
-    dataset.leave_out(seen, default_threads(), &mut bars);
+    dataset.leave_out(training_images, default_threads(), &mut bars);
     for warning in &dataset.warnings {
         bars.on(&Event::Warning(warning));
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, ensure};
 use burn::tensor::Device;
 use burn_zoo::train::config::ModelConfig;
 use burn_zoo::train::{Config, Fitted, Lock, Run, TaskKind, duration};
-use burn_zoo::{CONFIG, EMBEDDED, Error, Finetuned, Model, ensure_no_run, set_threads};
+use burn_zoo::{CONFIG, EMBEDDED_MODEL, Error, Finetuned, Model, ensure_no_run, set_threads};
 
 use crate::Outcome;
 use crate::flags::SettingFlags;
@@ -201,7 +201,7 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
     config.model.weights = config.model.weights.as_deref().map(absolute).transpose()?;
     if config.model.name.is_none() && config.model.weights.is_none() {
         let name = match config.data.task {
-            TaskKind::Classify => EMBEDDED,
+            TaskKind::Classify => EMBEDDED_MODEL,
             TaskKind::Segment => "unet",
         };
         config.model.name = Some(name.to_owned());
@@ -259,7 +259,7 @@ fn model(config: &Config, device: &Device) -> anyhow::Result<Model> {
     );
     // The weights are drawn here, before the run seeds the device for itself.
     device.seed(config.seed);
-    Ok(Model::fresh(name.unwrap_or_default(), None, device)?)
+    Ok(Model::init(name.unwrap_or_default(), None, device)?)
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the program.

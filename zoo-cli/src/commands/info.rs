@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::bail;
 use burn_zoo::models::{Config, Preprocess, Variant, published};
-use burn_zoo::{Anatomy, Backend, Model, anatomy};
+use burn_zoo::{Backend, Model, Summary, summary};
 use serde::Serialize;
 
 use crate::commands::list::{Row, row};
@@ -35,7 +35,7 @@ struct Described {
     paper: String,
     published: Vec<Published>,
     #[serde(flatten)]
-    anatomy: Anatomy,
+    summary: Summary,
 }
 
 #[derive(Serialize)]
@@ -56,9 +56,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return plan(&variant, args.format);
     }
     let paper = variant.config.family().paper;
-    let anatomy = anatomy(&variant.config, variant.size)?;
+    let summary = summary(&variant.config, variant.size)?;
     let described = Described {
-        row: Row { params: Some(anatomy.params), ..row(&variant) },
+        row: Row { params: Some(summary.params), ..row(&variant) },
         num_classes: variant.config.num_classes(),
         in_channels: variant.config.in_channels(),
         paper: format!("{}, {}: {}, {}", paper.authors, paper.year, paper.title, paper.url),
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 preprocess: weights.preprocess,
             })
             .collect(),
-        anatomy,
+        summary,
     };
     match args.format {
         Format::Text => text(&described),
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(io::stdout());
             writer.write_record(["part", "layers", "params", "macs", "output"])?;
-            for part in &described.anatomy.parts {
+            for part in &described.summary.parts {
                 writer.write_record([
                     &part.name,
                     &part.layers.to_string(),
@@ -109,7 +109,7 @@ struct Step {
 
 /// Prints what the engine does with one image.
 fn plan(variant: &Variant<Config>, format: Format) -> anyhow::Result<()> {
-    let mut model = Model::noise(variant.name, &Backend::Cpu.device()?)?;
+    let mut model = Model::for_benchmark(variant.name, &Backend::Cpu.device()?)?;
     let images = [1, variant.config.in_channels(), variant.size, variant.size];
     let Some(plan) = model.plan(images)? else {
         bail!("Burn computes this network, as the engine can't: {:?}", model.session().lacking());
@@ -148,7 +148,7 @@ fn plan(variant: &Variant<Config>, format: Format) -> anyhow::Result<()> {
 
 fn text(described: &Described) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let Anatomy { params, macs, parts } = &described.anatomy;
+    let Summary { params, macs, parts } = &described.summary;
     writeln!(out, "{}", described.row.variant)?;
     writeln!(out, "  paper       {}", described.paper)?;
     writeln!(

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::ensure;
 use burn_zoo::hub::{Entry, State};
-use burn_zoo::{EMBEDDED, Hub, models};
+use burn_zoo::{EMBEDDED_MODEL, Hub, models};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -112,8 +112,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
 
 fn entry<'s>(hub: &'s Hub, name: &str) -> anyhow::Result<Entry<'s>> {
     ensure!(
-        models::published(name)?.0.name != EMBEDDED,
-        "the weights of {EMBEDDED} are compiled into zoo, they need no file\nhint: `zoo classify` uses them \
+        models::published(name)?.0.name != EMBEDDED_MODEL,
+        "the weights of {EMBEDDED_MODEL} are compiled into zoo, they need no file\nhint: `zoo classify` uses them \
          without --model"
     );
     Ok(hub.entry(name)?)

@@ -15,12 +15,12 @@ use crate::Head;
 /// Without dropout both give the same logits for the same weights, since an average and a
 /// matrix product change places; records and checkpoints are the same too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HeadKind {
+pub enum HeadOrder {
     /// Averages the features over the image, then classifies them by a fully connected layer.
-    FullyConnected,
+    PoolFirst,
     /// Classifies each place of the image by a 1×1 convolution, then averages the scores, as
     /// in [Network in Network](https://arxiv.org/abs/1312.4400), §3.2.
-    Pointwise,
+    ClassifyFirst,
 }
 
 /// How to build a [`ClassifierHead`].
@@ -34,8 +34,8 @@ pub struct ClassifierHeadConfig {
     #[config(default = "Activation::Identity")]
     pub activation: Activation,
     /// What comes then, averaging or classifying.
-    #[config(default = "HeadKind::FullyConnected")]
-    pub kind: HeadKind,
+    #[config(default = "HeadOrder::PoolFirst")]
+    pub kind: HeadOrder,
     /// Probability of dropping a feature before it is classified while training.
     #[config(default = "0.0")]
     pub dropout: f64,
@@ -54,7 +54,7 @@ pub struct ClassifierHead {
     #[module(skip)]
     activation: Activation,
     #[module(skip)]
-    kind: HeadKind,
+    kind: HeadOrder,
     /// Of the weight and of the bias.
     #[module(skip)]
     initializers: [Initializer; 2],
@@ -97,11 +97,11 @@ impl Head for ClassifierHead {
     fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         let features = self.activation.forward(features);
         match self.kind {
-            HeadKind::FullyConnected => {
+            HeadOrder::PoolFirst => {
                 let pooled = global_avg_pool2d(features).flatten(1, 3);
                 self.linear.forward(self.dropout.forward(pooled))
             }
-            HeadKind::Pointwise => {
+            HeadOrder::ClassifyFirst => {
                 let maps = self.maps(self.dropout.forward(features));
                 global_avg_pool2d(maps).flatten(1, 3)
             }
@@ -113,7 +113,7 @@ impl Head for ClassifierHead {
         Some(self.maps(self.activation.forward(features)))
     }
 
-    fn starts_with_average(&self) -> bool {
+    fn accepts_pooled_features(&self) -> bool {
         self.activation == Activation::Identity
     }
 
@@ -132,7 +132,7 @@ impl Head for ClassifierHead {
         self.linear = linear(channels, &self.initializers, device);
     }
 
-    fn set_kind(&mut self, kind: HeadKind) -> bool {
+    fn set_order(&mut self, kind: HeadOrder) -> bool {
         self.kind = kind;
         true
     }

@@ -89,7 +89,9 @@ impl ConvNormActConfig {
             .with_groups(self.groups)
             .with_padding(self.padding.of(self.kernel_size))
             .with_bias(self.bias)
-            .with_initializer(initializer.unwrap_or_else(|| he(self.channels, self.kernel_size)));
+            .with_initializer(
+                initializer.unwrap_or_else(|| kaiming_normal(self.channels, self.kernel_size)),
+            );
         ConvNormAct {
             conv: conv.init(device),
             norm: BatchNormConfig::new(self.channels[1])
@@ -104,20 +106,20 @@ impl ConvNormActConfig {
 /// The normal distribution of He et al. by the number of a kernel's outputs.
 ///
 /// As in torchvision, that number is not divided by the groups of the convolution.
-pub fn he([_, out_channels]: [usize; 2], [height, width]: [usize; 2]) -> Initializer {
+pub fn kaiming_normal([_, out_channels]: [usize; 2], [height, width]: [usize; 2]) -> Initializer {
     let fan_out = (out_channels * height * width) as f64;
     Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() }
 }
 
 /// The normal distribution of [He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, by a
 /// kernel's outputs within its group, nine for a 3×3 depthwise one, as TensorFlow and timm count.
-pub fn he_by_group() -> Initializer {
+pub fn kaiming_normal_by_group() -> Initializer {
     Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }
 }
 
 /// Uniform in `±1/sqrt(inputs)`, as [PyTorch](https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html)
 /// draws a layer by itself.
-pub fn torch_uniform() -> Initializer {
+pub fn torch_default_uniform() -> Initializer {
     Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false }
 }
 
@@ -129,7 +131,7 @@ pub(super) fn weight_and_bias(
 ) -> [Initializer; 2] {
     let (weight, usual_bias) = match weight {
         Some(weight) => (weight, Initializer::Zeros),
-        None => (torch_uniform(), torch_uniform()),
+        None => (torch_default_uniform(), torch_default_uniform()),
     };
     [weight, bias.unwrap_or(usual_bias)]
 }

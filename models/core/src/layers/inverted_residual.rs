@@ -25,18 +25,18 @@ pub struct InvertedResidualConfig {
     /// (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
     /// Again](https://arxiv.org/abs/1904.11486)).
     #[config(default = "false")]
-    pub blurs: bool,
+    pub blur_pool: bool,
     /// What weighs the channels in the middle.
     pub squeeze_excite: Option<SqueezeExciteConfig>,
     /// Whether the input is added to an output of the same shape.
     #[config(default = "true")]
-    pub has_skip: bool,
-    /// Probability that a block with a skip is dropped while training.
+    pub has_shortcut: bool,
+    /// Probability that a block with a shortcut is dropped while training.
     #[config(default = "0.0")]
     pub stochastic_depth: f64,
 }
 
-/// Narrow → wide → narrow, with a skip between the narrow ends and no activation at the last of
+/// Narrow → wide → narrow, with a shortcut between the narrow ends and no activation at the last of
 /// them.
 ///
 /// Sandler et al., 2018: [Inverted Residuals and Linear
@@ -46,17 +46,17 @@ pub struct InvertedResidualConfig {
 pub struct InvertedResidual {
     expand: Option<ConvNormAct>,
     depthwise: ConvNormAct,
-    blur: Option<Blur>,
+    blur: Option<ZeroPaddedBlur>,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
-    /// What drops the block while training, if there is a skip.
-    skip: Option<StochasticDepth>,
+    /// What drops the block while training, if there is a shortcut.
+    shortcut: Option<StochasticDepth>,
 }
 
 /// Two averages of 2×2 pixels, which together weigh 1, 2, 1 in both directions. Zeros beyond the
 /// border count.
 #[derive(Module, Debug)]
-struct Blur {
+struct ZeroPaddedBlur {
     averages: [AvgPool2d; 2],
 }
 
@@ -69,19 +69,19 @@ impl InvertedResidualConfig {
         device: &Device,
     ) -> InvertedResidual {
         let [channels, hidden, out_channels] = self.channels;
-        let blurs = self.blurs && self.stride > 1;
+        let blur_pool = self.blur_pool && self.stride > 1;
         let depthwise = conv([hidden, hidden], self.kernel_size)
-            .with_stride(if blurs { 1 } else { self.stride })
+            .with_stride(if blur_pool { 1 } else { self.stride })
             .with_groups(hidden);
         let project = conv([hidden, out_channels], 1).with_activation(Activation::Identity);
-        let has_skip = self.has_skip && self.stride == 1 && channels == out_channels;
+        let has_shortcut = self.has_shortcut && self.stride == 1 && channels == out_channels;
         InvertedResidual {
             expand: (hidden != channels).then(|| conv([channels, hidden], 1).init(device)),
             depthwise: depthwise.init(device),
-            blur: blurs.then(Blur::new),
+            blur: blur_pool.then(ZeroPaddedBlur::new),
             squeeze_excite: self.squeeze_excite.as_ref().map(|config| config.init(device)),
             project: project.init(device),
-            skip: has_skip.then(|| StochasticDepth::new(self.stochastic_depth)),
+            shortcut: has_shortcut.then(|| StochasticDepth::new(self.stochastic_depth)),
         }
     }
 }
@@ -91,7 +91,7 @@ impl InvertedResidual {
     ///
     /// `[N, channels, H, W]` → `[N, out_channels, H / stride, W / stride]`, rounded up
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let Some(stochastic_depth) = &self.skip else {
+        let Some(stochastic_depth) = &self.shortcut else {
             return self.branch(x);
         };
         let [branch, shortcut] = fork(x);
@@ -113,7 +113,7 @@ impl InvertedResidual {
     }
 }
 
-impl Blur {
+impl ZeroPaddedBlur {
     fn new() -> Self {
         let average = AvgPool2dConfig::new([2, 2]);
         let bordered = average.clone().with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));

@@ -13,7 +13,7 @@ pub struct SqueezeExciteConfig {
     /// Channels in and out.
     pub channels: usize,
     /// Channels between the two layers.
-    pub squeezed: usize,
+    pub squeeze_channels: usize,
     /// Applied between the two layers.
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
@@ -44,8 +44,8 @@ impl SqueezeExciteConfig {
     /// Builds the layer.
     pub fn init(&self, device: &Device) -> SqueezeExcite {
         SqueezeExcite {
-            reduce: self.conv([self.channels, self.squeezed], device),
-            expand: self.conv([self.squeezed, self.channels], device),
+            reduce: self.conv([self.channels, self.squeeze_channels], device),
+            expand: self.conv([self.squeeze_channels, self.channels], device),
             activation: self.activation,
             gate: self.gate,
         }
@@ -65,8 +65,8 @@ impl SqueezeExcite {
     /// `[N, channels, H, W]` → the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [x, seen] = fork(x);
-        let squeezed = global_avg_pool2d(seen);
-        let hidden = self.activation.forward(self.reduce.apply(squeezed));
+        let squeeze_channels = global_avg_pool2d(seen);
+        let hidden = self.activation.forward(self.reduce.apply(squeeze_channels));
         scale(x, self.gate.forward(self.expand.apply(hidden)))
     }
 }

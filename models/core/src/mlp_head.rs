@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{Activation, HeadKind};
+use crate::layers::{Activation, HeadOrder};
 use crate::{FeatureMaps, Head, ImageClassifier, PyramidLevel, TrainingOutput};
 
 /// A hidden layer of a classifier that is a multi-layer perceptron.
@@ -22,7 +22,7 @@ pub struct HiddenLayer {
 /// The network's own classifier is the perceptron's first layer, the others follow it. Without others it is the network
 /// alone, with the same parameters at the same paths.
 #[derive(Debug, Clone)]
-pub struct Deepened<M> {
+pub struct WithMlpHead<M> {
     network: M,
     tail: Vec<TailLayer>,
 }
@@ -38,7 +38,7 @@ struct TailLayer {
 /// What the paths of the layers behind the network begin with.
 pub(crate) const TAIL: &str = "tail";
 
-impl<M> Deepened<M> {
+impl<M> WithMlpHead<M> {
     /// The network alone.
     pub fn new(network: M) -> Self {
         Self { network, tail: Vec::new() }
@@ -61,7 +61,7 @@ impl<M> Deepened<M> {
     }
 }
 
-impl<M: ImageClassifier> Module for Deepened<M> {
+impl<M: ImageClassifier> Module for WithMlpHead<M> {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.tail.collect_devices(self.network.collect_devices(devices))
     }
@@ -107,7 +107,7 @@ impl<M: ImageClassifier> Module for Deepened<M> {
     }
 }
 
-impl<M: ImageClassifier + ModuleDisplay> ModuleDisplayDefault for Deepened<M> {
+impl<M: ImageClassifier + ModuleDisplay> ModuleDisplayDefault for WithMlpHead<M> {
     fn content(&self, content: Content) -> Option<Content> {
         Some(content.add("network", &self.network).add(TAIL, &self.tail))
     }
@@ -117,15 +117,15 @@ impl<M: ImageClassifier + ModuleDisplay> ModuleDisplayDefault for Deepened<M> {
     }
 }
 
-impl<M: ImageClassifier + ModuleDisplay> ModuleDisplay for Deepened<M> {}
+impl<M: ImageClassifier + ModuleDisplay> ModuleDisplay for WithMlpHead<M> {}
 
-impl<M: ImageClassifier> Deepened<M> {
+impl<M: ImageClassifier> WithMlpHead<M> {
     fn forward_tail(&self, logits: Tensor<2>) -> Tensor<2> {
         self.tail.iter().fold(logits, |x, layer| layer.linear.forward(layer.activation.forward(x)))
     }
 }
 
-impl<M: ImageClassifier> ImageClassifier for Deepened<M> {
+impl<M: ImageClassifier> ImageClassifier for WithMlpHead<M> {
     fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         self.network.forward_maps(images, maps)
     }
@@ -169,7 +169,7 @@ impl<M: ImageClassifier> ImageClassifier for Deepened<M> {
     }
 }
 
-impl<M: ImageClassifier> Head for Deepened<M> {
+impl<M: ImageClassifier> Head for WithMlpHead<M> {
     fn forward(&self, features: Tensor<4>) -> Tensor<2> {
         self.forward_tail(self.network.forward_head(features))
     }
@@ -178,8 +178,8 @@ impl<M: ImageClassifier> Head for Deepened<M> {
         self.network.class_maps(features).filter(|_| self.tail.is_empty())
     }
 
-    fn starts_with_average(&self) -> bool {
-        self.network.head().starts_with_average()
+    fn accepts_pooled_features(&self) -> bool {
+        self.network.head().accepts_pooled_features()
     }
 
     fn num_features(&self) -> usize {
@@ -201,7 +201,7 @@ impl<M: ImageClassifier> Head for Deepened<M> {
         self.tail.clear();
     }
 
-    fn set_kind(&mut self, kind: HeadKind) -> bool {
-        self.network.head_mut().set_kind(kind)
+    fn set_order(&mut self, kind: HeadOrder) -> bool {
+        self.network.head_mut().set_order(kind)
     }
 }

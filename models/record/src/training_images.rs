@@ -17,9 +17,9 @@ impl Fingerprint {
 /// The images that a network was trained on. Who has them can find out that they are among these;
 /// nobody can tell from it what they show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seen(Vec<Fingerprint>);
+pub struct TrainingImages(Vec<Fingerprint>);
 
-impl FromIterator<Fingerprint> for Seen {
+impl FromIterator<Fingerprint> for TrainingImages {
     fn from_iter<I: IntoIterator<Item = Fingerprint>>(images: I) -> Self {
         let mut images: Vec<_> = images.into_iter().collect();
         images.sort_unstable();
@@ -28,7 +28,7 @@ impl FromIterator<Fingerprint> for Seen {
     }
 }
 
-impl Seen {
+impl TrainingImages {
     /// Whether nothing is known about it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -63,19 +63,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_is_known_again() {
+    fn recorded_images_are_recognized() {
         let images: Vec<_> =
             (0..1000_u16).map(|image| Fingerprint::of(&image.to_le_bytes())).collect();
-        let seen: Seen = images[..500].iter().chain(&images[..20]).copied().collect();
+        let seen: TrainingImages = images[..500].iter().chain(&images[..20]).copied().collect();
         let text = seen.to_text();
         assert_eq!(text.len(), (500 * 8_usize).div_ceil(3) * 4);
-        let again = Seen::from_text(&text).unwrap();
+        let again = TrainingImages::from_text(&text).unwrap();
         assert_eq!(again, seen);
         let known = images.iter().filter(|image| again.contains(**image)).count();
         assert_eq!(known, 500);
         assert_eq!(seen.and(&images[400..600].iter().copied().collect()).0.len(), 600);
         for wrong in ["AAAA", "no base64", "AAAAAAAAAAA"] {
-            assert_eq!(Seen::from_text(wrong), None, "{wrong}");
+            assert_eq!(TrainingImages::from_text(wrong), None, "{wrong}");
         }
     }
 }

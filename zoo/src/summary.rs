@@ -8,7 +8,7 @@ use zoo_models::Config;
 
 /// What a network consists of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Anatomy {
+pub struct Summary {
     /// Trainable parameters.
     #[serde(skip)]
     pub params: usize,
@@ -16,12 +16,12 @@ pub struct Anatomy {
     /// image.
     pub macs: u64,
     /// The parts in the order of computation.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ModuleSummary>,
 }
 
 /// A field of the network's struct, or a stage where a field is a list of stages.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Part {
+pub struct ModuleSummary {
     /// Its path: `stages.0`.
     pub name: String,
     /// Convolutions and fully connected layers.
@@ -39,10 +39,10 @@ pub struct Part {
 /// # Errors
 ///
 /// When the network can't take images of that size.
-pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
+pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
     let (model, graph) = capture(config, &[], [1, config.in_channels(), size, size])?;
     let paths = graph.parameters();
-    let mut parts: Vec<Part> = Vec::new();
+    let mut parts: Vec<ModuleSummary> = Vec::new();
     let mut current = None;
     for node in &graph.nodes {
         let output = graph.shape(node.output);
@@ -51,7 +51,7 @@ pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
                 && is_map(&node.op)
                 && output.len() > 1
             {
-                let part: &mut Part = &mut parts[index];
+                let part: &mut ModuleSummary = &mut parts[index];
                 // A BatchNorm may be of the next part already, behind a pooling.
                 let normed = matches!(node.op, Op::BatchNorm { .. }).then(|| node.inputs[1]);
                 let normed = normed.and_then(|gamma| paths.get(&gamma));
@@ -67,7 +67,7 @@ pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
         let name = part_of(path);
         let index = parts.iter().position(|part| part.name == name);
         let index = index.unwrap_or_else(|| {
-            parts.push(Part {
+            parts.push(ModuleSummary {
                 name: name.to_owned(),
                 layers: 0,
                 params: 0,
@@ -87,7 +87,7 @@ pub fn anatomy(config: &Config, size: usize) -> Result<Anatomy, NotCaptured> {
             part.params += parameter.shape.iter().product::<usize>();
         }
     }
-    Ok(Anatomy {
+    Ok(Summary {
         params: count_trainable(&model),
         macs: parts.iter().map(|part| part.macs).sum(),
         parts,

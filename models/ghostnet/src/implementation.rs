@@ -6,13 +6,13 @@ use burn::nn::{BatchNorm, BatchNormConfig, LinearConfig};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use zoo_core::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, SqueezeExciteConfig, conv_with_bias, he_by_group,
-    make_divisible, torch_uniform,
+    Activation, ConvNormAct, ConvNormActConfig, SqueezeExciteConfig, conv_with_bias,
+    kaiming_normal_by_group, make_divisible, torch_default_uniform,
 };
 
 use crate::{Block, Classifier, GhostModule, HIDDEN_CHANNELS};
 
-/// Whose reading of the paper.
+/// Whose implementation of the paper.
 ///
 /// |                     | the authors' code, timm        | pytorchcv                       |
 /// |---------------------|--------------------------------|---------------------------------|
@@ -22,14 +22,14 @@ use crate::{Block, Classifier, GhostModule, HIDDEN_CHANNELS};
 /// | shortcut's ReLU     | none                           | after the depthwise convolution |
 /// | `hidden`            | bias, no BatchNorm             | BatchNorm, no bias              |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reading {
+pub enum Implementation {
     /// The authors' own, which timm follows.
     Authors,
     /// pytorchcv's, of width 1.0.
     Pytorchcv,
 }
 
-impl Reading {
+impl Implementation {
     /// How many blocks each stage has, which only shows in the names of parameters.
     pub(crate) fn depths(self) -> &'static [usize] {
         match self {
@@ -41,7 +41,7 @@ impl Reading {
     /// The authors keep PyTorch's own distribution, pytorchcv takes that of He et al.
     pub(crate) fn conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(match self {
-            Self::Authors => Some(torch_uniform()),
+            Self::Authors => Some(torch_default_uniform()),
             Self::Pytorchcv => None,
         })
     }
@@ -70,7 +70,7 @@ impl Reading {
                 .with_gate(Activation::HardSigmoid),
             Self::Pytorchcv => SqueezeExciteConfig::new(channels, quarter)
                 .with_gate(Activation::Relu1)
-                .with_initializer(Some(he_by_group())),
+                .with_initializer(Some(kaiming_normal_by_group())),
         }
     }
 
@@ -102,7 +102,7 @@ impl Reading {
         match self {
             Self::Authors => (conv.init(device), None),
             Self::Pytorchcv => (
-                conv.with_bias(false).with_initializer(he_by_group()).init(device),
+                conv.with_bias(false).with_initializer(kaiming_normal_by_group()).init(device),
                 Some(BatchNormConfig::new(HIDDEN_CHANNELS).init(device)),
             ),
         }
@@ -115,7 +115,7 @@ impl Reading {
             ),
             Self::Pytorchcv => {
                 let conv = Conv2dConfig::new([HIDDEN_CHANNELS, num_classes], [1, 1])
-                    .with_initializer(he_by_group());
+                    .with_initializer(kaiming_normal_by_group());
                 Classifier::Pointwise(conv_with_bias(conv, &Initializer::Zeros, device))
             }
         }
