@@ -67,7 +67,7 @@ fn any_classes_channels_and_sizes() {
             let size = size.max(min_size);
             let summary = summary(&config, size)
                 .unwrap_or_else(|error| panic!("{} at {size}: {error}", variant.name));
-            let classifier = summary.parts.last().expect("a network has parts");
+            let classifier = summary.modules.last().expect("a network has parts");
             let &[1, found, ..] = classifier.output.as_slice() else {
                 panic!("{}: the classifier's output is {:?}", variant.name, classifier.output);
             };

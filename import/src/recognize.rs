@@ -1,13 +1,15 @@
 //! Which network a checkpoint is of, and where in the checkpoint its tensors are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use burn::store::burn_pack::Tensor;
 use zoo_core::layers::Activation;
-use zoo_core::{HiddenLayer, KeyLayout, Parameter};
+use zoo_core::{HiddenLayer, KeyLayout, Parameter, counted};
 use zoo_graph::Graph;
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
+use crate::onnx::Match;
 use crate::place::{Index, Place, first};
 use crate::resemblance::{Resemblance, nearest};
 use crate::rest::{Classifier, Rest};
@@ -63,6 +65,25 @@ pub struct Recognition {
     pub others: Vec<String>,
     /// What is to be known about how the checkpoint was read.
     pub notes: Vec<String>,
+}
+
+/// The network and its classes, as a phrase.
+impl fmt::Display for Recognition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if !self.others.is_empty() {
+            write!(f, " (or {}, which have the same keys and shapes)", self.others.join(" or "))?;
+        }
+        match Match::LAYOUTS[0].name == self.layout {
+            true => f.write_str(", matched by the graph's structure")?,
+            false => write!(f, ", keys: {}", self.layout)?,
+        }
+        match self.is_headless {
+            true => f.write_str(", no classifier")?,
+            false => write!(f, ", {}", counted(self.num_classes, "class"))?,
+        }
+        write!(f, ", {}", counted(self.in_channels, "channel"))
+    }
 }
 
 /// A network that was found in a checkpoint.

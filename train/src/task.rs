@@ -211,6 +211,9 @@ pub trait Evaluation: Debug + Display + Serialize {
     /// What is known about each class.
     fn classes(&self) -> &[Self::Class];
 
+    /// The names of the classes.
+    fn names(&self) -> Vec<String>;
+
     /// How many images, or pixels, of a class (row) were taken for a class (column).
     fn confusion(&self) -> &[Vec<usize>];
 

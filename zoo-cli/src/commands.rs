@@ -1,8 +1,8 @@
 //! What `zoo` can do, a file each.
 
+pub(crate) mod backends;
 pub(crate) mod bench;
 pub(crate) mod classify;
-pub(crate) mod devices;
 pub(crate) mod eval;
 pub(crate) mod export;
 pub(crate) mod finetune;

@@ -25,8 +25,8 @@ impl SettingFlags {
         self.0.iter().map(|(setting, text)| setting.layer(setting.parse(text)))
     }
 
-    /// An error of training in the words of the command line: options in place of settings.
-    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+    /// An error of training with options in place of settings.
+    pub(crate) fn in_options(&self, error: anyhow::Error) -> anyhow::Error {
         let cause = match error.downcast_ref() {
             Some(burn_zoo::Error::Train(cause)) => Some(cause),
             _ => error.downcast_ref::<Error>(),
@@ -61,8 +61,8 @@ impl fmt::Display for Explained {
 
 impl std::error::Error for Explained {}
 
-/// A message of the library with options in place of settings: of each `recipe.lr=0.1`, and in a hint
-/// also of each `recipe.lr`.
+/// A message of the library with options in place of settings: `recipe.lr=0.1` everywhere,
+/// `recipe.lr` only in a hint.
 pub(crate) fn in_flags(text: &str) -> String {
     let (what, hint) = text.split_at(text.find("\nhint: ").unwrap_or(text.len()));
     let translate = |text: &str, in_hint: bool| {
@@ -125,7 +125,7 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
         .long(flag.name)
         .value_name(flag.value_name)
         .help(doc.join(" ").trim_end_matches('.').to_owned())
-        // Whether a number is allowed is said by the setting.
+        // The setting refuses a negative number with a better message than clap's.
         .allow_negative_numbers(true)
         .value_parser(AnyText { choices });
     if let Some(alias) = flag.alias {
@@ -137,8 +137,8 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
     Some(if setting.is_resumable { argument } else { argument.conflicts_with("resume") })
 }
 
-/// Takes any text, since the settings say in better sentences what they can't be; the help and shells
-/// offer the usual words.
+/// Accepts any text: settings check their values with better messages. Help and completions show the
+/// known words.
 #[derive(Clone)]
 struct AnyText {
     choices: &'static [Choice],

@@ -1,7 +1,7 @@
-//! `zoo`: classify photographs with the classic convolutional networks.
+//! `zoo`: runs, trains and converts the classic convolutional networks.
 //!
-//! One file a command, in `commands`, with its arguments beside what it does: [`commands::classify`] is the one to read
-//! first. What the commands do is burn-zoo's; this program parses, shows progress and prints.
+//! Each command is a file in `commands` with its arguments and its code. Read [`commands::classify`] first. The commands call
+//! burn-zoo; this program parses arguments, shows progress and prints.
 
 mod commands;
 mod flags;
@@ -18,42 +18,43 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use commands::{
-    bench, classify, devices, eval, export, finetune, forward, info, inspect, list, serve, weights,
+    backends, bench, classify, eval, export, finetune, forward, info, inspect, list, serve, weights,
 };
 
-/// Classify photographs with the classic convolutional networks.
+/// Run, train and convert the classic convolutional networks.
 #[derive(Debug, Parser)]
 #[command(name = "zoo", version, arg_required_else_help = true)]
 struct Zoo {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     command: Command,
 }
 
-/// What `zoo` can do.
+/// The commands of `zoo`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Name what is in photographs
+    /// Classify images
     Classify(classify::Args),
-    /// Teach a model your own classes
+    /// Train a model on your own images
     Finetune(Box<finetune::Args>),
-    /// Say how good a model is on images whose classes are known
+    /// Evaluate a model on labeled images
     Eval(eval::Args),
     /// List the models
     List(list::Args),
     /// Describe a model: its size, its layers, its weights and where they come from
     Info(info::Args),
-    /// List the backends: built in? usable here? why not?
-    Devices(devices::Args),
-    /// Lend this machine's processor or graphics card to `finetune --devices` on other machines
+    /// List the backends, and say which of them work on this machine
+    #[command(alias = "devices")]
+    Backends(backends::Args),
+    /// Let `finetune --devices` on other machines compute on this machine
     Serve(serve::Args),
     /// Turn a PyTorch, safetensors, ONNX or Keras file into a record
     Import(commands::import::Args),
     /// Turn a record into a file for other programs
     Export(export::Args),
-    /// Show what is in a record or a checkpoint, and which model it is of
+    /// Show the tensors of a record or a checkpoint, and recognize its model
     Inspect(inspect::Args),
-    /// Download published weights, and manage those that are on this machine
+    /// Download published weights, and manage those on this machine
     Weights(weights::Args),
     /// Run a model on a raw tensor, to compare it with other implementations
     Forward(forward::Args),
@@ -61,19 +62,19 @@ enum Command {
     Bench(bench::Args),
     /// Print a completion script for a shell
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
 }
 
-/// How a command ended, where it did not fail as a whole.
+/// The end of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// All was done.
+    /// Everything was done.
     Done,
     /// Some of the input was unusable; the rest was done.
     SomeInputWasBad,
-    /// The user stopped it; what was done is kept.
+    /// The user stopped it; its results so far are kept.
     Interrupted,
 }
 
@@ -97,8 +98,8 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeInputWasBad) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // The reader of our output went away, as `head` does.
-        Err(error) if io_kinds(&error).any(|kind| kind == ErrorKind::BrokenPipe) => {
+        // The reader of the output closed the pipe, as `head` does.
+        Err(error) if io_error_kinds(&error).any(|kind| kind == ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -116,7 +117,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Eval(args) => return eval::run(args),
         Command::List(args) => list::run(args)?,
         Command::Info(args) => info::run(args)?,
-        Command::Devices(args) => devices::run(args)?,
+        Command::Backends(args) => backends::run(args)?,
         Command::Serve(args) => serve::run(args)?,
         Command::Import(args) => commands::import::run(args)?,
         Command::Export(args) => export::run(args)?,
@@ -126,7 +127,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Bench(args) => bench::run(args)?,
         Command::Completions { shell } => {
             let mut command = <Zoo as clap::CommandFactory>::command();
-            // It would panic where standard output takes nothing.
+            // `generate` panics if standard output is closed, so it writes into memory.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut command, "zoo", &mut script);
             let mut out = std::io::stdout();
@@ -137,17 +138,17 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// 2 where the machine failed us, 1 where the input was unusable.
+/// 2 if the machine failed, 1 if the input was unusable.
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(explained) = error.downcast_ref::<flags::Explained>() {
         return explained.exit_code;
     }
-    let is_full = io_kinds(error)
+    let is_full = io_error_kinds(error)
         .any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
     if is_full || error.chain().any(is_failure) { 2 } else { 1 }
 }
 
-/// Whether an error of one of the libraries says that the machine or the network failed.
+/// Whether an error of a library means that the machine or the connection failed.
 fn is_failure(error: &(dyn std::error::Error + 'static)) -> bool {
     let record = |error: &record::Error| matches!(error, record::Error::Write { .. });
     let import =
@@ -178,8 +179,8 @@ fn is_failure(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.downcast_ref().is_some_and(train)
 }
 
-/// What the system refused, on the way to an error.
-fn io_kinds(error: &anyhow::Error) -> impl Iterator<Item = ErrorKind> {
+/// The kinds of the I/O errors in an error's chain.
+fn io_error_kinds(error: &anyhow::Error) -> impl Iterator<Item = ErrorKind> {
     error.chain().filter_map(|cause| {
         let error = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
             Some(csv::ErrorKind::Io(error)) => Some(error),

@@ -1,4 +1,4 @@
-//! Options that several commands have.
+//! Options that several commands share.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crate::output::in_options;
 use crate::progress::Download;
 
-/// How results are printed.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
@@ -24,11 +24,11 @@ pub(crate) enum Format {
     Csv,
 }
 
-/// Where a model comes from.
+/// Options that choose the model.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelOptions {
-    /// Model by name, with a tag where several weights are published: resnet50.imagenet1k_v2
-    #[arg(long, short, visible_alias = "variant", value_name = "VARIANT[.TAG]")]
+    /// Name of the model, with a tag if several weights are published: resnet50.imagenet1k_v2
+    #[arg(long, short, alias = "variant", value_name = "MODEL[.TAG]")]
     pub(crate) model: Option<String>,
 
     /// Weights: a record, or a PyTorch, safetensors, ONNX or Keras file of the model
@@ -37,7 +37,7 @@ pub(crate) struct ModelOptions {
 }
 
 impl ModelOptions {
-    /// Loads the model that is asked for; the embedded one if none is.
+    /// Loads the requested model, or the embedded one.
     pub(crate) fn load(&self, device: &Device) -> anyhow::Result<Model> {
         let model = load(self.model.as_deref(), self.weights.as_deref(), device)?;
         if let Some(path) = &self.weights {
@@ -47,7 +47,7 @@ impl ModelOptions {
             };
             ensure!(
                 model.card().has_classifier,
-                "{what} has no classifier, only the layers before it\nhint: `zoo finetune --weights {}` teaches it classes",
+                "{what} has no classifier, only the layers before it\nhint: `zoo finetune --weights {}` trains one",
                 path.display()
             );
         }
@@ -55,7 +55,7 @@ impl ModelOptions {
     }
 }
 
-/// Loads a file, or published weights, which are downloaded where they are needed; the embedded ones without a name.
+/// Loads a file, or published weights, which are downloaded if they are missing; without a name, the embedded ones.
 pub(crate) fn load(
     name: Option<&str>,
     weights: Option<&Path>,
@@ -78,20 +78,20 @@ pub(crate) fn load(
     Ok(model)
 }
 
-/// Where a model runs.
+/// Options that choose the backend.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunOptions {
-    /// What computes
+    /// The backend that computes
     #[arg(long, short, value_parser = backend(), default_value = "cpu")]
     pub(crate) backend: Backend,
 
-    /// Threads to compute with, at most 512 [default: one per core]
+    /// Number of threads, at most 512 [default: one per core]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) threads: Option<u16>,
 }
 
 impl RunOptions {
-    /// The device that is asked for, with as many threads as are asked for.
+    /// Sets the number of threads and returns the device.
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
         if let Some(threads) = self.threads {
             set_threads(threads.into());
@@ -100,7 +100,7 @@ impl RunOptions {
     }
 }
 
-/// The device of a backend; where it can't be had, the error says what to install.
+/// The device of a backend. An error says what to install.
 pub(crate) fn device(backend: Backend) -> anyhow::Result<Device> {
     match backend.device() {
         Ok(device) => Ok(device),
@@ -113,9 +113,8 @@ pub(crate) fn device(backend: Backend) -> anyhow::Result<Device> {
             }
         ),
         Err(Error::Unusable { reason, .. }) => bail!(
-            "the backend wgpu finds no graphics card it can use: {reason}\nhint: install the card's Vulkan, Metal or \
-             DirectX 12 driver; without a card, `apt-get install mesa-vulkan-drivers libvulkan1` computes on the \
-             processor"
+            "the backend wgpu found no usable GPU: {reason}\nhint: install the GPU's Vulkan, Metal or DirectX 12 driver; \
+             without a GPU, `apt-get install mesa-vulkan-drivers libvulkan1` computes on the CPU"
         ),
         Err(error) => Err(error.into()),
     }
@@ -149,13 +148,13 @@ impl FromStr for DeviceName {
         }
         text.parse().map(Self::Local).map_err(|_| {
             let names = Backend::ALL.map(Backend::name).join(", ");
-            format!("it is no backend ({names}) and no ws://HOST:PORT")
+            format!("not a backend ({names}) or an address ws://HOST:PORT")
         })
     }
 }
 
 impl DeviceName {
-    /// Makes the device ready.
+    /// Opens the device.
     pub(crate) fn device(&self) -> anyhow::Result<Device> {
         match self {
             Self::Local(backend) => device(*backend),
@@ -173,13 +172,13 @@ impl DeviceName {
     }
 }
 
-/// The secret that those who compute on other machines share with them.
+/// The secret that `zoo serve` and its clients share, from ZOO_TOKEN.
 #[cfg(feature = "remote")]
 pub(crate) fn token() -> Option<String> {
     std::env::var("ZOO_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
-/// That this binary knows this machine alone.
+/// The error of a build without the feature `remote`.
 #[cfg(not(feature = "remote"))]
 pub(crate) fn no_remote() -> anyhow::Error {
     anyhow::anyhow!(
@@ -188,16 +187,14 @@ pub(crate) fn no_remote() -> anyhow::Error {
     )
 }
 
-/// A backend's name; all of them, in the order of the help.
+/// Parses a backend's name; the help lists all of them.
 fn backend() -> impl TypedValueParser<Value = Backend> {
     let values = Backend::ALL.map(|backend| {
         let value = PossibleValue::new(backend.name());
         match backend {
-            Backend::Cpu => {
-                value.help("The processor: zoo-engine, or Burn's kernels where it lacks one")
-            }
+            Backend::Cpu => value.help("The CPU: zoo-engine, or Burn's kernels where it lacks one"),
             Backend::Ndarray => value.help("The ndarray crate, slower than cpu"),
-            Backend::Wgpu => value.help("The graphics card, through Vulkan, Metal or DirectX 12"),
+            Backend::Wgpu => value.help("The GPU, through Vulkan, Metal or DirectX 12"),
             Backend::Libtorch => value.help("PyTorch's C++ library").alias("tch"),
         }
     });
@@ -215,12 +212,11 @@ pub(crate) fn probability(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
 }
 
-/// Keeps the memory that is given back for what asks for as much again, the next training step or
-/// the next copy of a matrix: else it comes anew from the system, page by page. Only glibc can be
-/// told.
+/// Makes glibc keep freed memory for the next allocation. Otherwise each training step gets its pages
+/// from the system again. Other allocators have no such option.
 pub(crate) fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: these set numbers of the allocator, under its own lock.
+    // SAFETY: `mallopt` only sets parameters of the allocator, under its lock.
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);

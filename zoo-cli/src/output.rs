@@ -1,16 +1,15 @@
-//! What commands write: sentences, rows and files.
+//! The output of commands: sentences, rows and files.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{Write, stdout};
 use std::path::Path;
 
 use anyhow::ensure;
 use serde::Serialize;
 
-/// Refuses to write over a file that is read.
-///
-/// # Errors
-///
-/// When both paths lead to the same file.
+use crate::options::Format;
+
+/// Checks that an output is not also the input.
 pub(crate) fn ensure_apart(input: &Path, output: &Path) -> anyhow::Result<()> {
     let is_same = match (input.canonicalize(), output.canonicalize()) {
         (Ok(input), Ok(output)) => input == output,
@@ -18,52 +17,43 @@ pub(crate) fn ensure_apart(input: &Path, output: &Path) -> anyhow::Result<()> {
     };
     ensure!(
         !is_same,
-        "{} is the file that is read\nhint: give --output another name",
+        "{} is both the input and the output\nhint: choose another file to write",
         output.display()
     );
     Ok(())
 }
 
-/// `1 channel`, `3 channels`.
-pub(crate) fn channels(count: usize) -> String {
-    format!("{count} channel{}", if count == 1 { "" } else { "s" })
-}
-
-/// `1 class`, `10 classes`.
-pub(crate) fn classes(count: usize) -> String {
-    format!("{count} class{}", if count == 1 { "" } else { "es" })
-}
-
-/// `1 image`, `10 images`.
-pub(crate) fn images(count: usize) -> String {
-    format!("{count} image{}", if count == 1 { "" } else { "s" })
-}
-
-/// What the library says, with the program's options in place of the library's names for them.
+/// A message of the library with the program's options in place of the library's names for them.
 pub(crate) fn in_options(text: &str) -> String {
     const OPTIONS: [(&str, &str); 8] = [
-        ("`variant`", "--variant NAME"),
-        ("`prefix`", "--key"),
+        ("`variant`", "--model NAME"),
+        ("`prefix`", "--prefix"),
         ("`averaged`", "--ema"),
-        ("`backbone`", "--trunk"),
+        ("`backbone`", "--backbone"),
         ("`activation`", "--activation"),
         ("docs/models.md lists those that are", "`zoo weights list` shows those that are"),
         ("open it with Model::open", "give it with --weights FILE"),
         ("open another file with Model::open", "give another file with --weights FILE"),
     ];
-    OPTIONS.iter().fold(text.to_owned(), |text, (name, option)| text.replace(name, option))
+    let text =
+        OPTIONS.iter().fold(text.to_owned(), |text, (name, option)| text.replace(name, option));
+    // `pull NAME again`, `remove NAME, then pull NAME again`
+    let Some((message, hint)) = text.split_once("hint: ") else { return text };
+    match hint.strip_suffix(" again").and_then(|hint| hint.rsplit_once("pull ")) {
+        Some(("", name)) => format!("{message}hint: `zoo weights pull {name}` downloads it again"),
+        Some((_, name)) => {
+            format!("{message}hint: `zoo weights remove {name}`, then `zoo weights pull {name}`")
+        }
+        None => text,
+    }
 }
 
-/// What an error says, for those who have a better hint.
+/// An error's message without its hint.
 pub(crate) fn without_hint(error: &str) -> &str {
     error.split("\nhint: ").next().unwrap_or(error)
 }
 
-/// Writes a JSON object for each row, on a line of its own.
-///
-/// # Errors
-///
-/// When nobody listens any more.
+/// Writes a JSON object for each row, on its own line.
 pub(crate) fn json_lines(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
     for row in rows {
         writeln!(out, "{}", serde_json::to_string(row)?)?;
@@ -71,14 +61,31 @@ pub(crate) fn json_lines(out: &mut impl Write, rows: &[impl Serialize]) -> anyho
     Ok(())
 }
 
-/// Writes a CSV record for each row, behind one of their fields' names.
-///
-/// # Errors
-///
-/// When nobody listens any more.
-pub(crate) fn csv_records(out: &mut impl Write, rows: &[impl Serialize]) -> anyhow::Result<()> {
+/// Writes a header and a CSV record for each row. Without `names`, the header has the names of the row's fields.
+pub(crate) fn csv_table(
+    out: &mut impl Write,
+    names: &[&str],
+    rows: impl IntoIterator<Item: Serialize>,
+) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
-    rows.iter().try_for_each(|row| writer.serialize(row))?;
+    if !names.is_empty() {
+        writer.write_record(names)?;
+    }
+    rows.into_iter().try_for_each(|row| writer.serialize(row))?;
     writer.flush()?;
     Ok(())
+}
+
+/// Prints rows as JSON lines or CSV, or the text for people.
+pub(crate) fn print(
+    format: Format,
+    rows: &[impl Serialize],
+    text: impl Display,
+) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    match format {
+        Format::Json => json_lines(&mut out, rows),
+        Format::Csv => csv_table(&mut out, &[], rows),
+        Format::Text => Ok(write!(out, "{text}")?),
+    }
 }

@@ -1,4 +1,4 @@
-//! What is shown on standard error while something takes long.
+//! Progress on standard error.
 
 use std::fmt::Write;
 use std::io::{IsTerminal, stderr};
@@ -8,7 +8,7 @@ use burn_zoo::train::{EpochRow, Event, Observer, duration};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::flags::in_flags;
-use crate::output::{classes, images};
+use burn_zoo::counted;
 
 /// Shows a run on standard error: bars on a terminal, and a line for each epoch.
 #[derive(Default)]
@@ -34,14 +34,14 @@ impl Bars {
     }
 }
 
-/// Images in a second, once there are some.
+/// Images per second, once the first image is done.
 fn speed(state: &ProgressState, out: &mut dyn Write) {
     if state.pos() > 0 {
         let _ = write!(out, ", {:.0} images/s", state.per_sec());
     }
 }
 
-/// How long it still takes, once that can be told.
+/// The time left, once the first image is done.
 fn left(state: &ProgressState, out: &mut dyn Write) {
     if state.pos() > 0 {
         let _ = write!(out, ", {} left", duration(state.eta().as_secs_f64()));
@@ -54,8 +54,8 @@ impl Observer for Bars {
             Event::Warning(text) => self.line(&format!("zoo: {}", in_flags(text))),
             Event::Start { classes: count, train, val, what } => self.line(&format!(
                 "{}, {} to train on, {val} to validate with; {what}",
-                classes(*count),
-                images(*train)
+                counted(*count, "class"),
+                counted(*train, "image")
             )),
             Event::Stage(name) => self.line(name),
             Event::Resume { epoch, epochs } => {
@@ -107,7 +107,7 @@ impl Observer for Bars {
     }
 }
 
-/// An epoch in a line.
+/// One epoch in one line.
 fn line(row: &EpochRow, epochs: usize) -> String {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut text = format!(
@@ -132,12 +132,12 @@ pub(crate) struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// For the weights with a name.
+    /// For the weights `name`.
     pub(crate) fn new(name: &'a str) -> Self {
         Self { name, bar: None }
     }
 
-    /// Shows what happens.
+    /// Shows an event.
     pub(crate) fn on(&mut self, event: hub::Event<'_>) {
         match event {
             hub::Event::Waiting => {
@@ -159,7 +159,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// Bytes for a terminal; nothing is drawn elsewhere.
+/// A bar of bytes, which only a terminal shows.
 fn bytes_bar(total: Option<u64>, received: u64) -> ProgressBar {
     let style = match total {
         Some(_) => "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
@@ -167,8 +167,18 @@ fn bytes_bar(total: Option<u64>, received: u64) -> ProgressBar {
     };
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.set_style(ProgressStyle::with_template(style).expect("the template is valid"));
-    // What was here before does not count into the speed.
+    // Bytes of an earlier try do not count into the speed.
     bar.set_position(received);
     bar.reset_eta();
     bar
+}
+
+/// A bar of images on standard error, if there are many and standard error is a terminal.
+pub(crate) fn images_bar(length: usize) -> ProgressBar {
+    if length < 16 || !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{bar:40} {pos}/{len} images, {per_sec}, {eta} left";
+    ProgressBar::new(length as u64)
+        .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
 }

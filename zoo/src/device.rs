@@ -1,4 +1,4 @@
-//! The backends that can be chosen: the only file that names them.
+//! The backends. No other file names them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,24 +7,24 @@ use burn::tensor::Device;
 
 use crate::Error;
 
-/// What computes.
+/// An implementation of Burn's operations, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// The processor: zoo-engine, and Burn's Flex for what the engine has no kernel for.
+    /// The CPU: zoo-engine, and Burn's Flex where the engine lacks a kernel.
     Cpu,
-    /// The crate ndarray on the processor, slower than [`Cpu`](Self::Cpu).
+    /// The CPU through the crate ndarray, slower than [`Cpu`](Self::Cpu).
     Ndarray,
-    /// A graphics card, through Vulkan, Metal or DirectX 12.
+    /// The GPU, through Vulkan, Metal or DirectX 12.
     Wgpu,
     /// PyTorch's C++ library.
     Libtorch,
 }
 
 impl Backend {
-    /// All of them.
+    /// All backends.
     pub const ALL: [Self; 4] = [Self::Cpu, Self::Ndarray, Self::Wgpu, Self::Libtorch];
 
-    /// Its name: `cpu`, `ndarray`, `wgpu` or `libtorch`.
+    /// The name: `cpu`, `ndarray`, `wgpu` or `libtorch`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -34,7 +34,7 @@ impl Backend {
         }
     }
 
-    /// Whether this build contains it.
+    /// Whether this build contains the backend.
     pub fn is_built_in(self) -> bool {
         match self {
             Self::Cpu => cfg!(feature = "cpu"),
@@ -44,7 +44,7 @@ impl Backend {
         }
     }
 
-    /// Its device on this machine.
+    /// The backend's device on this machine.
     ///
     /// # Errors
     ///
@@ -81,9 +81,9 @@ impl fmt::Display for Backend {
     }
 }
 
-/// A text is the name of no backend.
+/// No backend has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no backend is called `{0}`\nhint: there are cpu, ndarray, wgpu and libtorch")]
+#[error("no backend has the name `{0}`\nhint: choose cpu, ndarray, wgpu or libtorch")]
 pub struct UnknownBackend(String);
 
 impl FromStr for Backend {
@@ -97,12 +97,12 @@ impl FromStr for Backend {
     }
 }
 
-/// The device of another machine, which runs `zoo serve` at `ws://HOST:PORT`. `token` is the secret that both share, if
-/// they do.
+/// The device of another machine, which runs `zoo serve` at `ws://HOST:PORT`. `token` is the secret of that server, if
+/// it has one.
 ///
 /// # Errors
 ///
-/// When it can't be reached or does not let us in.
+/// When the machine can't be reached or refuses the connection.
 #[cfg(feature = "remote")]
 pub fn remote(url: &str, token: Option<&str>) -> Result<Device, Error> {
     use burn::tensor::remote::RemoteHost;
@@ -116,32 +116,32 @@ pub fn remote(url: &str, token: Option<&str>) -> Result<Device, Error> {
         .map_err(|error| Error::Remote { url: url.to_owned(), reason: error.to_string() })
 }
 
-/// Makes `cpu` what Burn computes on where nobody says, if the environment does not choose.
+/// Makes the CPU Burn's default device, unless the environment variable `BURN_DEVICE` is set.
 ///
-/// An optimizer's state is loaded there before it moves to where it belongs. Burn's own default
-/// is the graphics card as soon as its backend is compiled in, whether there is a card or not.
+/// Burn loads an optimizer's state on the default device first. Burn's own default is the GPU if its backend is compiled
+/// in, even without a GPU.
 ///
 /// # Safety
 ///
-/// Only before there is a second thread: the environment is changed.
+/// Call this before the process has a second thread, because it changes the environment.
 pub unsafe fn default_to_cpu() {
     if std::env::var_os("BURN_DEVICE").is_none() {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that there is no second thread.
         unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
 }
 
-/// Limits the threads that backends compute with; to be called before any of them computes.
+/// Sets the number of threads of all backends. Call this before the first computation: later calls do not change Burn's pool.
 pub fn set_threads(threads: usize) {
     zoo_engine::set_default_threads(threads);
-    // A pool that exists already keeps its size; nothing but another call makes one earlier.
+    // `build_global` fails if the pool exists. Then it keeps its size.
     #[cfg(feature = "threads")]
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     #[cfg(feature = "libtorch")]
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
-/// The bytes of the largest tensor that a device holds, where that is known to be less than its memory.
+/// The largest tensor that a device allows, in bytes. `None` if only its memory limits it.
 pub(crate) fn largest_tensor(device: &Device) -> Option<u64> {
     // Looking for a graphics card starts its driver, so a computation on another device must not do it.
     #[cfg(feature = "wgpu")]
@@ -154,7 +154,7 @@ pub(crate) fn largest_tensor(device: &Device) -> Option<u64> {
     None
 }
 
-/// What wgpu found to compute on.
+/// A GPU that wgpu found.
 #[cfg(feature = "wgpu")]
 struct Adapter {
     device: Device,

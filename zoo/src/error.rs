@@ -5,11 +5,11 @@ use zoo_models::UnknownName;
 
 use crate::Backend;
 
-/// What can go wrong between a name and an answer.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No network, or no published weights, are called that.
+    /// No network or no published weights have this name.
     #[error(transparent)]
     Name(#[from] UnknownName),
     /// The weights are not compiled in, and this build can't download them.
@@ -25,58 +25,64 @@ pub enum Error {
     #[cfg(feature = "import")]
     #[error(transparent)]
     Import(#[from] zoo_import::Error),
-    /// The file is no record, and this build reads nothing else.
+    /// The computation of a network can't be captured.
+    #[cfg(feature = "import")]
+    #[error(transparent)]
+    NotCaptured(#[from] zoo_import::NotCaptured),
+    /// The file is not a record, and this build reads nothing else.
     #[error("{0} is not a record\nhint: the feature `import` reads checkpoints")]
     NoImport(PathBuf),
-    /// Published weights can't be had.
+    /// Published weights can't be downloaded or read.
     #[cfg(feature = "download")]
     #[error(transparent)]
     Hub(#[from] crate::hub::Error),
-    /// The record is of another network than the one with the name that was given.
+    /// The record belongs to another network than the requested one.
     #[error("{path} is a record of {found}, not of {expected}")]
     OtherVariant {
         /// The record.
         path: PathBuf,
-        /// The network that it is of.
+        /// The network of the record.
         found: String,
-        /// The network that was asked for.
+        /// The requested network.
         expected: String,
     },
-    /// The record is of a network that this version does not have.
+    /// The record belongs to a network that this version does not have.
     #[error("{path} is a record of a model that this version does not have: {reason}")]
     UnknownVariant {
         /// The record.
         path: PathBuf,
-        /// What is known about the name.
+        /// The nearest known name, or the version that has the network.
         reason: zoo_models::UnknownVariant,
     },
     /// The weights have no classifier, only the layers before it.
     #[error("{0} has no classifier, only the layers before it")]
     NoClassifier(String),
-    /// The network gives a class to each pixel, not to an image as a whole.
-    #[error("{0} classifies each pixel, not an image as a whole")]
+    /// The network is a segmenter.
+    #[error("{0} is a segmenter, not an image classifier")]
     NotAClassifier(String),
-    /// The network classifies images as a whole, not their pixels.
-    #[error("{0} names images, not pixels")]
+    /// The network is an image classifier.
+    #[error("{0} is an image classifier, not a segmenter")]
     NotASegmenter(String),
-    /// The settings do not say where the images are.
+    /// The setting `data.path` is missing.
     #[cfg(feature = "train")]
-    #[error("no images are named\nhint: set data.path")]
+    #[error("the setting data.path is missing\nhint: set it to a folder or a list of images")]
     NoImages,
-    /// There is a run in the folder already.
+    /// The folder already has a training run.
     #[cfg(feature = "train")]
-    #[error("there is a run in {0} already\nhint: resume it, or write to another folder")]
+    #[error("{0} already has a training run\nhint: resume it, or choose another folder")]
     RunExists(PathBuf),
-    /// The run has more epochs than it is to have.
+    /// The run has trained more epochs than requested.
     #[cfg(feature = "train")]
-    #[error("the run in {folder} has {done} epochs already\nhint: more epochs continue it")]
+    #[error(
+        "the run in {folder} has already trained {done} epochs\nhint: raise recipe.epochs above {done} to continue it"
+    )]
     EpochsDone {
         /// The run's folder.
         folder: PathBuf,
-        /// The epochs that are done.
+        /// Number of epochs.
         done: usize,
     },
-    /// Training can't start or go on.
+    /// Training can't start or continue.
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] zoo_train::Error),
@@ -85,16 +91,19 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The bytes are no image, or a damaged one.
+    /// The bytes of an image can't be read.
+    #[error(transparent)]
+    Bytes(std::io::Error),
+    /// The bytes are not a supported image, or the image is damaged.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// A decoder or a network panicked on unusual input.
     #[error("{0}")]
     CaughtPanic(String),
-    /// Images are smaller than the network can take.
+    /// The images are too small for the network.
     #[error(
         "images of {height}x{width} pixels are too small for this network\nhint: it takes {smallest}x{smallest} and \
          larger"
@@ -118,12 +127,15 @@ pub enum Error {
         height: usize,
         /// Width of the images in pixels.
         width: usize,
-        /// What the network said.
+        /// The network's message.
         reason: String,
     },
     /// An output of the network is NaN or infinite.
-    #[error("the network's answer is not a number\nhint: its weights are probably damaged")]
-    NotANumber,
+    #[error("an output of the network is NaN or infinite\nhint: its weights are probably damaged")]
+    NonFiniteOutput,
+    /// The engine lacks an operator of the network.
+    #[error("Burn computes this network, because the engine can't: {0}")]
+    NoPlan(String),
     /// The backend is not compiled in.
     #[error("the backend {0} is not in this build")]
     NotBuiltIn(Backend),
@@ -135,8 +147,8 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// A parameter is larger than the device takes in one tensor.
-    #[error("{path} of this network has {} MB, and the device takes {} MB in one tensor", .bytes / 1_000_000, .limit / 1_000_000)]
+    /// A parameter is too large for one tensor of the device.
+    #[error("the parameter {path} has {} MB; the device allows {} MB in one tensor", .bytes / 1_000_000, .limit / 1_000_000)]
     TooLarge {
         /// The parameter.
         path: String,
@@ -145,10 +157,10 @@ pub enum Error {
         /// The largest tensor of the device in bytes.
         limit: u64,
     },
-    /// A layer's values for a batch are more than the device takes in one tensor.
+    /// A feature map of a batch is too large for one tensor of the device.
     #[error(
-        "a layer's values for {batch} images are more than the {} MB that the device takes in one tensor\n\
-         hint: compute fewer images at once", .limit / 1_000_000
+        "a feature map of {batch} images has more than the {} MB that the device allows in one tensor\n\
+         hint: use a smaller batch", .limit / 1_000_000
     )]
     BatchTooLarge {
         /// Images in the batch.
@@ -156,12 +168,12 @@ pub enum Error {
         /// The largest tensor of the device in bytes.
         limit: u64,
     },
-    /// Another machine can't be reached, or does not let this one in.
-    #[error("{url} can't be computed on: {reason}")]
+    /// Another machine can't be reached, or refuses the connection.
+    #[error("cannot connect to the device {url}: {reason}")]
     Remote {
-        /// Its address.
+        /// The address.
         url: String,
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! From your own images to a record that knows their classes.
+//! Fine-tuning: from your own images to a record with their classes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,32 +13,40 @@ use zoo_train::{
 
 use crate::{Error, Model, ensure_fits};
 
-/// The name of the settings in a run's folder.
-pub const CONFIG: &str = "config.toml";
+/// The name of the file with the settings in a run's folder.
+pub const RUN_CONFIG: &str = "config.toml";
 
-/// What came of fine-tuning.
+/// The result of a fine-tuning run.
 #[derive(Debug)]
 pub struct Finetuned {
-    /// How the run went.
+    /// The epochs of the run.
     pub fitted: Fitted,
     /// The record with the best weights; [`Model::open`] takes it.
     pub model: PathBuf,
-    /// What these are worth on the validation images: numbers as text with what they are, and how many images there
-    /// are. None where there are none, or where the run was interrupted.
-    pub result: Option<(Vec<(String, &'static str)>, usize)>,
-    /// Number of images that were left out since they could not be read.
+    /// The metrics of these weights. `None` if there are no validation images or the run was interrupted.
+    pub validation: Option<Validation>,
+    /// Number of images that could not be read.
     pub unreadable: usize,
 }
 
+/// The metrics of a model on validation images.
+#[derive(Debug)]
+pub struct Validation {
+    /// Number of images.
+    pub images: usize,
+    /// The metrics: value and name, such as `95.4 %` and `validation accuracy`.
+    pub metrics: Vec<(String, &'static str)>,
+}
+
 impl Model {
-    /// Trains the model on your own images, as the settings say, and keeps all of the run in its folder: the record
-    /// with the best weights, a report, the settings, and a checkpoint that a run with `resume` continues from.
+    /// Trains the model on your own images. The run's folder gets the record with the best weights, a report, the
+    /// settings, and the training state from which a run with `resume` continues.
     ///
-    /// The model gets a fresh classifier, unless it knows the same classes already. It must be on the run's device.
+    /// The model gets a new classifier, unless its labels are the classes of the data. The model must be on `run.device`.
     ///
     /// # Errors
     ///
-    /// When the images or the settings can't be used, there is another run in the folder, or the loss diverges.
+    /// When the images or the settings can't be used, the folder already has a run, or the loss diverges.
     pub fn finetune(self, config: &Config, run: &mut Run<'_>) -> Result<Finetuned, Error> {
         let training_images = self.training_images.clone();
         let (network, mut card) = self.into_parts()?;
@@ -65,7 +73,7 @@ impl Model {
                     config,
                     run,
                     |dataset, list| {
-                        // A source of many images in a file has no files to list.
+                        // Images that are packed in one file have no paths to list.
                         match dataset.train[0].source {
                             Source::File(_) => dataset.write_list(list),
                             _ => Ok(()),
@@ -92,7 +100,7 @@ impl Model {
     }
 }
 
-/// Trains a network; `write_list` writes which images are in which part, where the run is a new one.
+/// Trains a network. In a new run, `write_list` writes the list of images with their splits.
 fn learn<T: Task>(
     network: T::Model,
     card: &ModelCard,
@@ -123,11 +131,12 @@ fn learn<T: Task>(
     }
     let Trained { fitted, model, evaluation, unreadable, .. } =
         train::<T>(network, card, &dataset, config, run)?;
-    let result = evaluation.map(|evaluation| (evaluation.facts(), evaluation.images()));
-    Ok(Finetuned { fitted, model, result, unreadable })
+    let validation = evaluation
+        .map(|evaluation| Validation { images: evaluation.images(), metrics: evaluation.facts() });
+    Ok(Finetuned { fitted, model, validation, unreadable })
 }
 
-/// Makes the run's folder, keeps others from writing there, and writes the run's settings.
+/// Creates and locks the run's folder, and writes the settings into it.
 fn prepare(config: &Config, run: &Run<'_>) -> Result<Lock, Error> {
     let folder = run.folder;
     std::fs::create_dir_all(folder).map_err(|error| zoo_record::Error::Write {
@@ -136,25 +145,25 @@ fn prepare(config: &Config, run: &Run<'_>) -> Result<Lock, Error> {
     })?;
     let lock = Lock::of(folder)?;
     if !run.resume {
-        // Another process may have begun and ended in the meantime.
+        // Another process may have written a run before this one got the lock.
         ensure_no_run(folder)?;
     } else if let Some(done) = epochs_done(folder)?
         && config.recipe.epochs < done
     {
         return Err(Error::EpochsDone { folder: folder.to_owned(), done });
     }
-    let (path, text) = (folder.join(CONFIG), config.to_toml());
+    let (path, text) = (folder.join(RUN_CONFIG), config.to_toml());
     if !std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
         write_atomically(&path, |file| file.write_all(text.as_bytes()))?;
     }
     Ok(lock)
 }
 
-/// Refuses a folder with a run in it.
+/// Checks that a folder has no run.
 ///
 /// # Errors
 ///
-/// [`Error::RunExists`] when there is one.
+/// [`Error::RunExists`] if it has one.
 pub fn ensure_no_run(folder: &Path) -> Result<(), Error> {
     let has_run = |folder: &Path| folder.join(CHECKPOINT).exists() || folder.join(MODEL).exists();
     match has_run(folder) || has_run(&folder.join(LINEAR)) {
@@ -163,7 +172,7 @@ pub fn ensure_no_run(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// The same margin around images of another size.
+/// The preprocessing for images of another size, with the same relative margin.
 fn sized(preprocess: Preprocess, crop: usize) -> Preprocess {
     let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * crop as f64;
     preprocess.sized(resize.round() as u32, u32::try_from(crop).unwrap_or(u32::MAX))

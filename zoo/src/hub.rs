@@ -1,4 +1,4 @@
-//! Published weights by name, downloaded when they are needed and kept as records.
+//! Published weights by name. They are downloaded when they are needed and cached as records.
 
 mod download;
 mod error;
@@ -21,11 +21,11 @@ use download::Source;
 pub use download::{Event, Limits};
 pub use error::Error;
 
-/// Published weights, kept as records in a folder, and where they are downloaded from.
+/// A cache of published weights, with the server that they are downloaded from.
 ///
-/// Weights have a folder of their own each. While they are on their way, it holds the part of the
-/// checkpoint that has arrived, then the checkpoint; in the end the record and its SHA-256, as
-/// `sha256sum` writes it. Only a record with a SHA-256 beside it counts: that is written last.
+/// Each entry has its own folder. During a download the folder holds the partial checkpoint, then the
+/// checkpoint. At the end it holds the record and its SHA-256, in the format of `sha256sum`. The SHA-256
+/// is written last, so a record without it is incomplete.
 #[derive(Debug, Clone)]
 pub struct Hub {
     folder: PathBuf,
@@ -34,7 +34,7 @@ pub struct Hub {
     limits: Limits,
 }
 
-/// The place of published weights in a [`Hub`].
+/// Published weights and their folder in a [`Hub`].
 #[derive(Debug, Clone)]
 pub struct Entry<'s> {
     hub: &'s Hub,
@@ -44,31 +44,31 @@ pub struct Entry<'s> {
     folder: PathBuf,
 }
 
-/// How much of published weights a [`Hub`] has.
+/// Whether published weights are in a [`Hub`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nothing.
-    Absent,
-    /// So many bytes of the checkpoint.
-    Begun(u64),
-    /// The record, of so many bytes.
-    Kept(u64),
+pub enum CacheState {
+    /// They are not.
+    Missing,
+    /// The checkpoint is downloaded in part: its number of bytes so far.
+    Partial(u64),
+    /// The record is complete: its size in bytes.
+    Cached(u64),
 }
 
 impl Hub {
-    /// A hub in a folder, which appears when something is put there.
+    /// A hub in a folder. The first download creates the folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), mirror: None, is_offline: false, limits: Limits::default() }
     }
 
-    /// The hub that the environment asks for.
+    /// The hub that environment variables describe.
     ///
-    /// It is in `ZOO_CACHE`, or else where the system keeps caches. `ZOO_WEIGHTS_MIRROR` is as in
-    /// [`with_mirror`](Self::with_mirror). `ZOO_OFFLINE=1` is [`offline`](Self::offline).
+    /// Its folder is `$ZOO_CACHE/weights`, or `zoo/weights` in the system's cache folder. `ZOO_WEIGHTS_MIRROR`
+    /// is the argument of [`with_mirror`](Self::with_mirror). `ZOO_OFFLINE=1` means [`offline`](Self::offline).
     ///
     /// # Errors
     ///
-    /// When `ZOO_CACHE` is not set and the system has no folder for caches.
+    /// When `ZOO_CACHE` is not set and the system has no cache folder.
     pub fn from_env() -> Result<Self, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
         let cache = set("ZOO_CACHE")
@@ -85,25 +85,25 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Downloads from below a URL instead, where a file has the name that it was published under.
+    /// Downloads from `base/FILE` instead, where FILE is the published file name.
     pub fn with_mirror(mut self, base: impl Into<String>) -> Self {
         self.mirror = Some(base.into());
         self
     }
 
-    /// Downloads nothing.
+    /// Forbids downloads.
     pub fn offline(mut self) -> Self {
         self.is_offline = true;
         self
     }
 
-    /// Bounds what a download may take.
+    /// Sets the limits of a download.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The folder.
+    /// The folder that holds the entries.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -118,24 +118,24 @@ impl Hub {
         Ok(self.entry_of(variant.name, weights))
     }
 
-    /// The place of a variant's weights.
+    /// The entry of a variant's weights.
     pub fn entry_of(&self, variant: &str, weights: &Weights) -> Entry<'_> {
         let name = format!("{variant}.{}", weights.tag);
         let folder = self.folder.join(format!("{name}-{}", weights.sha256));
         Entry { hub: self, name, weights: *weights, folder }
     }
 
-    /// All published weights, but those of [`EMBEDDED_MODEL`].
+    /// All published weights except those of [`EMBEDDED_MODEL`].
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let others = all_published().filter(|(variant, _)| variant.name != EMBEDDED_MODEL);
         others.map(|(variant, weights)| self.entry_of(variant.name, weights))
     }
 
-    /// Loads weights by name, and downloads them where they are not on this machine; `progress` hears of it.
+    /// Loads weights by name, and downloads them first if they are missing. `progress` receives the events.
     ///
     /// # Errors
     ///
-    /// When there are no such weights, or they can't be had.
+    /// When there are no such weights, or they can't be downloaded or loaded.
     pub fn load(
         &self,
         name: &str,
@@ -143,8 +143,8 @@ impl Hub {
         progress: impl FnMut(Event<'_>),
     ) -> Result<Model, crate::Error> {
         let entry = self.entry(name)?;
-        // A record that is there is not made anew without being asked for: it may be the disk.
-        if !matches!(entry.state(), State::Kept(_)) {
+        // A damaged record is not replaced silently, because the disk may be failing; `open` reports it.
+        if !matches!(entry.state(), CacheState::Cached(_)) {
             entry.pull(progress)?;
         }
         Model::from_record(entry.open()?, device).map_err(|error| {
@@ -161,56 +161,60 @@ impl Entry<'_> {
         &self.name
     }
 
-    /// Where they are published.
+    /// The URL of the published checkpoint.
     pub fn url(&self) -> &'static str {
         self.weights.url
     }
 
-    /// The record, which need not be there.
+    /// The path of the record, which exists once the weights are cached.
     pub fn path(&self) -> PathBuf {
         self.folder.join(format!("{}.bpk", self.name))
     }
 
-    /// How much of the weights is here.
-    pub fn state(&self) -> State {
+    /// Whether the weights are cached.
+    pub fn state(&self) -> CacheState {
         let length = |path: PathBuf| fs::metadata(path).map(|metadata| metadata.len());
-        match (length(self.path()), length(self.seal()), length(self.source().part(&self.folder))) {
-            (Ok(record), Ok(_), _) => State::Kept(record),
-            (_, _, Ok(part)) => State::Begun(part),
-            _ => State::Absent,
+        match (
+            length(self.path()),
+            length(self.checksum_path()),
+            length(self.source().part(&self.folder)),
+        ) {
+            (Ok(record), Ok(_), _) => CacheState::Cached(record),
+            (_, _, Ok(part)) => CacheState::Partial(part),
+            _ => CacheState::Missing,
         }
     }
 
-    /// Opens the record, if it is as it was written.
+    /// Verifies and opens the record.
     ///
     /// # Errors
     ///
-    /// When it is not, or not there, or no record.
+    /// When the record is missing or damaged.
     pub fn open(&self) -> Result<Record, Error> {
         self.verify()?;
         Ok(Record::open(&self.path())?)
     }
 
-    /// Compares each byte of the record with what was written.
+    /// Compares the record's SHA-256 with the one that is stored beside it.
     ///
     /// # Errors
     ///
-    /// When one differs, or the record is not there.
+    /// When they differ, or one of the two files is missing.
     pub fn verify(&self) -> Result<(), Error> {
         let path = self.path();
         let read = |source| zoo_record::Error::Open { path: path.clone(), source };
-        let seal = fs::read_to_string(self.seal()).map_err(read)?;
-        if seal != self.sealed().map_err(read)? {
+        let written = fs::read_to_string(self.checksum_path()).map_err(read)?;
+        if written != self.checksum_line().map_err(read)? {
             return Err(Error::Damaged { path, name: self.name.clone() });
         }
         Ok(())
     }
 
-    /// Makes sure that a sound record is here: downloads the published checkpoint and imports it, where needed.
+    /// Downloads and imports the published checkpoint, unless the record is cached and intact.
     ///
     /// # Errors
     ///
-    /// When the checkpoint can't be had or imported.
+    /// When the checkpoint can't be downloaded or imported.
     pub fn pull(&self, progress: impl FnMut(Event<'_>)) -> Result<(), Error> {
         self.pull_with(progress, |checkpoint, record| {
             let checkpoint = Checkpoint::open(checkpoint)?;
@@ -220,15 +224,14 @@ impl Entry<'_> {
         })
     }
 
-    /// The same with another import.
+    /// [`pull`](Self::pull) with another import function.
     ///
-    /// The published checkpoint is downloaded where needed, and `import` turns it, the first path,
-    /// into a record, the second path, whole or not at all. Of two processes one does the work and
-    /// the other waits.
+    /// `import` turns the checkpoint (first path) into a record (second path) and must write it atomically.
+    /// If two processes pull the same weights, one works and the other waits.
     ///
     /// # Errors
     ///
-    /// When the checkpoint can't be had, or what `import` says.
+    /// When the checkpoint can't be downloaded, and the errors of `import`.
     pub fn pull_with<E: From<Error>>(
         &self,
         mut progress: impl FnMut(Event<'_>),
@@ -236,7 +239,7 @@ impl Entry<'_> {
     ) -> Result<(), E> {
         let offline =
             || Error::Offline { name: self.name.clone(), url: self.weights.url.to_owned() };
-        // Not even a lock has to be made then.
+        // Without a folder there is nothing to lock.
         if self.hub.is_offline && !self.folder.exists() {
             return Err(offline().into());
         }
@@ -249,17 +252,17 @@ impl Entry<'_> {
             };
             progress(Event::Importing);
             // A new record with an old one's SHA-256 would look damaged.
-            delete(&self.seal())?;
+            delete(&self.checksum_path())?;
             import(&checkpoint, &self.path())?;
-            self.write_seal()?;
+            self.write_checksum()?;
         }
-        // The checkpoint, and what killed processes left.
-        let kept = [self.path(), self.seal(), self.lock_path()];
+        // The other files are the checkpoint and the remains of killed processes.
+        let kept = [self.path(), self.checksum_path(), self.lock_path()];
         let mut others = self.files().into_iter().filter(|file| !kept.contains(file));
         Ok(others.try_for_each(|file| delete(&file))?)
     }
 
-    /// Deletes all that is here of the weights; returns whether there was anything.
+    /// Deletes the record and partial downloads. Returns whether there were any.
     ///
     /// # Errors
     ///
@@ -269,11 +272,11 @@ impl Entry<'_> {
             return Ok(false);
         }
         let _lock = self.lock(|| ())?;
-        // The lock itself stays: somebody may be waiting for it.
+        // The lock file stays: another process may wait for it.
         let mut files = self.files();
         files.retain(|file| *file != self.lock_path());
-        // Without it the record doesn't count, whatever happens to the rest.
-        delete(&self.seal())?;
+        // Without its SHA-256 the record is incomplete, even if this process is killed here.
+        delete(&self.checksum_path())?;
         files.iter().try_for_each(|file| delete(file))?;
         Ok(!files.is_empty())
     }
@@ -282,28 +285,28 @@ impl Entry<'_> {
         Source { weights: &self.weights, mirror: self.hub.mirror.as_deref() }
     }
 
-    /// Where the record's SHA-256 is.
-    fn seal(&self) -> PathBuf {
+    /// The path of the file with the record's SHA-256.
+    fn checksum_path(&self) -> PathBuf {
         self.folder.join(format!("{}.bpk.sha256", self.name))
     }
 
-    /// What is there if the record is as it was written.
-    fn sealed(&self) -> io::Result<String> {
+    /// The content of that file for the record as it is now.
+    fn checksum_line(&self) -> io::Result<String> {
         Ok(format!("{}  {}.bpk\n", sha256(&self.path())?, self.name))
     }
 
-    fn write_seal(&self) -> Result<(), Error> {
-        let path = self.seal();
+    fn write_checksum(&self) -> Result<(), Error> {
+        let path = self.checksum_path();
         let write = |reason: String| failed(&path, reason);
-        let sealed = self.sealed().map_err(|error| write(error.to_string()))?;
+        let line = self.checksum_line().map_err(|error| write(error.to_string()))?;
         let (scratch, file) =
             AtomicFile::create(&path).map_err(|error| write(error.to_string()))?;
         drop(file);
-        fs::write(scratch.path(), sealed).map_err(|error| write(error.to_string()))?;
+        fs::write(scratch.path(), line).map_err(|error| write(error.to_string()))?;
         scratch.commit().map_err(|error| write(error.to_string()))
     }
 
-    /// A checkpoint whose import was interrupted, or that somebody put here.
+    /// A complete checkpoint in the folder, from an interrupted import or from the user.
     fn downloaded(&self) -> Option<PathBuf> {
         let is_part = |path: &PathBuf| path.extension().is_some_and(|it| it == "part");
         self.files()
@@ -321,7 +324,7 @@ impl Entry<'_> {
         self.folder.join("lock")
     }
 
-    /// Waits until no other process is at these weights, until the file is dropped.
+    /// Keeps other processes from these weights until the file is dropped. Calls `wait` if it has to wait itself.
     fn lock(&self, wait: impl FnOnce()) -> Result<File, Error> {
         let path = self.lock_path();
         let take = || {
@@ -332,8 +335,8 @@ impl Entry<'_> {
                     wait();
                     file.lock()?;
                 }
-                // Some network file systems have no locks. Two downloads at once are then possible,
-                // and the SHA-256 tells what came of it.
+                // Some network file systems have no locks. Two downloads may then run at once, and the
+                // SHA-256 shows a damaged result.
                 Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
                     return Err(error);
                 }

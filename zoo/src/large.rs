@@ -1,7 +1,7 @@
-//! Parameters that a graphics card does not hold in one tensor.
+//! Networks with a parameter that is too large for one tensor of a GPU.
 //!
-//! WebGPU promises 128 MiB for what a kernel reads, and the first fully connected layer of VGG has 411 MB. There the card
-//! computes the features, and the processor the logits from them.
+//! WebGPU guarantees 128 MiB per binding, and the first fully connected layer of VGG has 411 MB. The GPU then computes the
+//! features, and the CPU computes the logits from them. Only heads have parameters of such a size.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
@@ -11,7 +11,7 @@ use zoo_models::Network;
 use crate::Error;
 use crate::device::largest_tensor;
 
-/// Why a device does not hold a network as a whole.
+/// The error that names a parameter which is too large for a device, if there is one.
 pub(crate) fn too_large_parameter(network: &Network, device: &Device) -> Option<Error> {
     let limit = largest_tensor(device)?;
     let mut parameters = parameters(network).into_iter();
@@ -20,33 +20,33 @@ pub(crate) fn too_large_parameter(network: &Network, device: &Device) -> Option<
     Some(Error::TooLarge { path, bytes: bytes(&shape), limit })
 }
 
-/// Refuses a network that a device can't hold as a whole, for what can't be shared with the processor.
+/// Checks that each parameter of a network fits into one tensor of a device. Training needs this.
 ///
 /// # Errors
 ///
-/// When it can't; it says which parameter is too large.
+/// [`Error::TooLarge`], with the parameter.
 pub fn ensure_fits(network: &Network, device: &Device) -> Result<(), Error> {
     too_large_parameter(network, device).map_or(Ok(()), Err)
 }
 
-/// The network without the parameters that a device does not hold.
+/// The network without the parameters that are too large for a device.
 pub(crate) fn without_large_parameters(network: Network, device: &Device) -> Network {
-    let over = largest_tensor(device).unwrap_or(u64::MAX);
-    network.map(&mut LeaveOut { over })
+    let limit = largest_tensor(device).unwrap_or(u64::MAX);
+    network.map(&mut LeaveOut { limit })
 }
 
 fn bytes(shape: &[usize]) -> u64 {
     (size_of::<f32>() * shape.iter().product::<usize>()) as u64
 }
 
-/// Leaves parameters out that are larger than so many bytes.
+/// Removes parameters larger than `limit` bytes.
 struct LeaveOut {
-    over: u64,
+    limit: u64,
 }
 
 impl ModuleMapper for LeaveOut {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if bytes(&param.lazy_shape()) <= self.over {
+        if bytes(&param.lazy_shape()) <= self.limit {
             return param;
         }
         let nothing = Tensor::zeros([1; D], &param.lazy_device());

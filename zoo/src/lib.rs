@@ -18,60 +18,78 @@
 //!
 //! [`Model::load`] takes a name, such as `resnet50` or `resnet50.imagenet1k_v2`, and downloads the weights once;
 //! [`Model::open`] takes a file: a record that this crate wrote, or a checkpoint of PyTorch, safetensors, ONNX or Keras. A
-//! [`Model`] classifies images, embeds them, and gives access to the Burn module with [`Model::network`]. On the processor,
-//! a [`Session`] runs it by compiled plans.
+//! [`Model`] classifies images, embeds them, and gives access to the Burn module with [`Model::network`]. On the CPU, a
+//! [`Session`] runs it by compiled plans.
 //!
 //! ## Features
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `cpu` (default) | the backend for the processor: zoo-engine, and Burn's Flex |
+//! | `cpu` (default) | the backend for the CPU: zoo-engine and Burn's Flex |
 //! | `ndarray`, `wgpu`, `libtorch`, `remote` | further backends |
-//! | `threads` (default) | several threads for Burn's kernels |
+//! | `threads` (default) | several threads for Burn's kernels and for decoding |
 //! | `embedded` (default) | the weights of EfficientNet-Lite0, compiled in |
-//! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export) |
+//! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export); facts about networks |
 //! | `download` (default) | the [`Hub`]: published weights by name |
-//! | `train` | fine-tuning and evaluation: [`train`] |
+//! | `train` | fine-tuning, evaluation and benchmarks: [`train`], [`bench`] |
 //!
-//! Without default features, the crate has the networks, records and classification for any device of Burn's, and builds
-//! for `wasm32-unknown-unknown`.
+//! Without default features, the crate has the networks, records and classification on any device of Burn, and builds for
+//! `wasm32-unknown-unknown`.
 
+#[cfg(feature = "train")]
+pub mod bench;
+#[cfg(feature = "threads")]
+mod classify;
+#[cfg(feature = "import")]
+mod contents;
 mod device;
 mod error;
+#[cfg(feature = "train")]
+mod evaluate;
 #[cfg(feature = "train")]
 mod finetune;
 #[cfg(feature = "download")]
 pub mod hub;
+#[cfg(feature = "import")]
+mod info;
 mod large;
 mod model;
 mod prediction;
 #[cfg(feature = "import")]
 mod summary;
 
+#[cfg(feature = "threads")]
+pub use classify::ClassifyOptions;
+#[cfg(feature = "import")]
+pub use contents::{Contents, Source, TensorInfo};
 #[cfg(feature = "remote")]
 pub use device::remote;
 pub use device::{Backend, UnknownBackend, default_to_cpu, set_threads};
 pub use error::Error;
 #[cfg(feature = "train")]
-pub use finetune::{CONFIG, Finetuned, ensure_no_run};
+pub use evaluate::Evaluated;
+#[cfg(feature = "train")]
+pub use finetune::{Finetuned, RUN_CONFIG, Validation, ensure_no_run};
 #[cfg(feature = "download")]
 pub use hub::Hub;
+#[cfg(feature = "import")]
+pub use info::{ModelInfo, PlanInfo, PlanStep, VariantInfo, WeightsInfo};
 pub use large::ensure_fits;
 pub use model::{EMBEDDED_MODEL, Model};
 pub use prediction::{Prediction, UNKNOWN_LABEL, probabilities, top_k};
 #[cfg(feature = "import")]
 pub use summary::{ModuleSummary, Summary, summary};
-pub use zoo_core::{CaughtPanic, catch_panic, decode, is_catching_panic};
+pub use zoo_core::{CaughtPanic, catch_panic, counted, decode, is_catching_panic};
 pub use zoo_engine::{Plan, Session, StepProfile, default_threads};
 pub use zoo_models::{Classifier, Logits, Network, Segmenter};
 pub use zoo_record::{ModelCard, Precision, Record};
 
-/// Records: Burn's file with a model card inside.
+/// Records: Burn's file format with a model card inside.
 pub mod record {
     pub use zoo_record::*;
 }
 
-/// Checkpoints of other programs: reading, recognition, conversion and export.
+/// Import and export: checkpoints of other programs.
 #[cfg(feature = "import")]
 pub mod import {
     pub use zoo_import::*;

@@ -13,31 +13,31 @@ use crate::device::largest_tensor;
 use crate::large::{too_large_parameter, without_large_parameters};
 use crate::{Error, Prediction, probabilities, top_k};
 
-/// The network whose weights are compiled in with the feature `embedded`.
+/// The model that the feature `embedded` compiles in.
 pub const EMBEDDED_MODEL: &str = "efficientnet_lite0";
 
-/// A network with weights, and all that is needed to use it.
+/// A network with weights, and everything that is needed to use it.
 #[derive(Debug)]
 pub struct Model {
     session: Session<Network>,
-    /// The network on the processor, where the device does not hold all of it.
+    /// The network on the CPU, if a parameter is too large for the device.
     whole: Option<Network>,
     card: ModelCard,
-    /// What the weights were trained on, where a record says so.
+    /// The images that the weights were trained on, if the record states them.
     pub(crate) training_images: TrainingImages,
     notes: Vec<String>,
 }
 
 impl Model {
-    /// Loads published weights by name: those that are compiled in, or those that the
-    /// [`Hub`](crate::hub::Hub) of the environment has or downloads.
+    /// Loads published weights by name. They are compiled in, or the [`Hub`](crate::hub::Hub) of the environment has or
+    /// downloads them.
     ///
-    /// A name is that of a network, such as `resnet50`, with a tag where several weights are published:
-    /// `resnet50.imagenet1k_v2`. Without a tag, the latest are taken.
+    /// The name is that of a network, such as `resnet50`. A tag chooses among several published weights:
+    /// `resnet50.imagenet1k_v2`. Without a tag, the latest weights are loaded.
     ///
     /// # Errors
     ///
-    /// When there are no such weights, or they can't be had.
+    /// When there are no such weights, or they can't be downloaded or loaded.
     pub fn load(name: &str, device: &Device) -> Result<Self, Error> {
         #[cfg(feature = "embedded")]
         if zoo_models::published(name)?.0.name == EMBEDDED_MODEL {
@@ -53,32 +53,33 @@ impl Model {
         }
     }
 
-    /// The model whose weights are compiled in: [`EMBEDDED_MODEL`].
+    /// Loads the model that is compiled in: [`EMBEDDED_MODEL`].
     ///
     /// # Errors
     ///
-    /// None that is to be expected.
+    /// When the embedded record can't be loaded, which is a defect of the build.
     #[cfg(feature = "embedded")]
     pub fn embedded(device: &Device) -> Result<Self, Error> {
         let record = Record::from_bytes("the embedded record", zoo_assets::EFFICIENTNET_LITE0)?;
         Self::from_record(record, device)
     }
 
-    /// Opens a file: a record, or with the feature `import` a checkpoint of PyTorch, safetensors, ONNX or Keras, whose
-    /// network is recognized by its keys and shapes, or by its graph.
+    /// Opens a record or, with the feature `import`, a checkpoint of PyTorch, safetensors, ONNX or Keras. The network of a
+    /// checkpoint is recognized by its keys and shapes, or by its graph.
     ///
     /// # Errors
     ///
-    /// When the file can't be read, or is of no network that is known.
+    /// When the file can't be read, or does not hold a known network.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::open_as(path, None, device)
     }
 
-    /// Opens a file as [`open`](Self::open) does, if it is of the network with a name.
+    /// Opens a file as [`open`](Self::open) does, and checks that it holds the network `name`, such as `resnet50`. The tag of
+    /// a name is not checked.
     ///
     /// # Errors
     ///
-    /// Also when it is of another network.
+    /// As for [`open`](Self::open), and when the file holds another network.
     pub fn open_as(
         path: impl AsRef<Path>,
         name: Option<&str>,
@@ -118,11 +119,11 @@ impl Model {
         Err(Error::NoImport(path.to_owned()))
     }
 
-    /// Reads a record that is in memory, such as one that is compiled in.
+    /// Loads a record from memory, such as one that is compiled in.
     ///
     /// # Errors
     ///
-    /// When the bytes are no record, or one of a network that this version does not have.
+    /// When the bytes are not a record, or this version does not have its network.
     pub fn from_bytes(bytes: impl Into<bytes::Bytes>, device: &Device) -> Result<Self, Error> {
         Self::from_record(Record::from_bytes("the record in memory", bytes)?, device)
     }
@@ -131,7 +132,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When it is of a network that this version does not have, or its tensors are not the network's.
+    /// When this version does not have the record's network, or the tensors do not fit it.
     pub fn from_record(record: Record, device: &Device) -> Result<Self, Error> {
         let card = record.card.clone();
         let unknown = |reason| Error::UnknownVariant { path: record.path().to_owned(), reason };
@@ -147,13 +148,14 @@ impl Model {
         })
     }
 
-    /// A network with fresh weights, to train from nothing; with the usual number of classes where none is given.
+    /// A randomly initialized network, to train from scratch. `num_classes` defaults to that of the variant, 1000 for
+    /// ImageNet.
     ///
-    /// The weights are drawn here: `device.seed(seed)` before this call makes them reproducible.
+    /// The random weights are drawn in this call. Call `device.seed(seed)` first to make them reproducible.
     ///
     /// # Errors
     ///
-    /// When no network has that name.
+    /// When no network has this name.
     pub fn init(
         name: &str,
         num_classes: Option<usize>,
@@ -169,11 +171,11 @@ impl Model {
         Ok(Self::new(network, card, device))
     }
 
-    /// A network whose weights are noise, the same each time: to measure how fast it is.
+    /// A network with pseudo-random weights, the same each time, to measure its speed. It is not meant for training.
     ///
     /// # Errors
     ///
-    /// When no network has that name.
+    /// When no network has this name.
     pub fn for_benchmark(name: &str, device: &Device) -> Result<Self, UnknownName> {
         let variant = variant(name)?;
         let loading = loading_device(device);
@@ -183,13 +185,13 @@ impl Model {
 
     /// A network with the card that describes it, moved to a device.
     ///
-    /// Where the device can't hold a matrix of the network's head, the processor computes the logits from the
-    /// features; a note says so.
+    /// If a matrix of the head is too large for one tensor of the device, the CPU computes the logits from the features, and
+    /// [`notes`](Self::notes) say so.
     pub fn new(network: Network, card: ModelCard, device: &Device) -> Self {
         let mut notes = Vec::new();
         let (held, whole) = match too_large_parameter(&network, device) {
             Some(reason) => {
-                notes.push(format!("{reason}; cpu computes the logits from the features"));
+                notes.push(format!("{reason}; the CPU computes the logits from the features"));
                 (without_large_parameters(network.clone(), device), Some(network))
             }
             None => (network, None),
@@ -203,11 +205,11 @@ impl Model {
         self.whole.as_ref().unwrap_or(self.session.module())
     }
 
-    /// The network and its card, to go on with on its device.
+    /// Returns the network, on the session's device, and its card.
     ///
     /// # Errors
     ///
-    /// When the device does not hold the whole network.
+    /// When a parameter is too large for the device.
     pub fn into_parts(self) -> Result<(Network, ModelCard), Error> {
         match &self.whole {
             Some(network) => {
@@ -218,32 +220,33 @@ impl Model {
         }
     }
 
-    /// What is known about the model: its network, its classes, where its weights come from.
+    /// The model card: the network, its classes, the origin of its weights.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// How images are prepared for the network.
+    /// The preprocessing of images for the network.
     pub fn preprocess(&self) -> &Preprocess {
         &self.card.preprocess
     }
 
-    /// The images that the weights were trained on, as far as their record says: to leave them out of an evaluation.
+    /// The hashes of the images that the weights were trained on, to exclude them from an evaluation. Empty for published
+    /// weights.
     pub fn training_images(&self) -> &TrainingImages {
         &self.training_images
     }
 
-    /// What is to be known about how the weights were read and where they compute, as sentences.
+    /// Notes about the import of the weights and the device, as sentences for the user.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// What runs the network.
+    /// The session that runs the network.
     pub fn session(&self) -> &Session<Network> {
         &self.session
     }
 
-    /// Writes the model to a record, whole or not at all.
+    /// Writes the model to a record, atomically.
     ///
     /// # Errors
     ///
@@ -252,11 +255,12 @@ impl Model {
         Ok(Record::save(self.network().clone(), &self.card, precision, path.as_ref())?)
     }
 
-    /// Reads an image file: upright, in 8-bit RGB, over the background that the model was trained with.
+    /// Reads an image file. The image is upright, in 8-bit RGB; transparent pixels have the background that the model was
+    /// trained with.
     ///
     /// # Errors
     ///
-    /// When it can't be read or is no image.
+    /// When the file can't be read or is not a supported image.
     pub fn open_image(&self, path: impl AsRef<Path>) -> Result<RgbImage, Error> {
         let path = path.as_ref();
         let bytes =
@@ -268,16 +272,17 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When they are no image.
+    /// When the bytes are not a supported image.
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, Error> {
         Ok(catch_panic(|| decode_over(bytes, self.card.preprocess.background))??)
     }
 
-    /// Names the `k` most probable classes of each image, the most probable first.
+    /// Returns the `k` most probable classes of each image, the most probable first.
     ///
     /// # Errors
     ///
-    /// When the model has no classifier, or its answer is not a number.
+    /// When the model has no trained classifier or is a segmenter, when the network can't take the images, when the batch is
+    /// too large for the device, or when a logit is NaN or infinite.
     pub fn classify(
         &mut self,
         images: &[RgbImage],
@@ -294,12 +299,12 @@ impl Model {
         rows.map(|row| Ok(top_k(&probabilities(row)?, &names, k))).collect()
     }
 
-    /// Describes each image by the average of its features over all places: a vector of
-    /// [`num_features`](zoo_core::ImageClassifier::num_features) numbers. Images that look alike have vectors that are close.
+    /// Returns the embedding of each image: the mean of its features over all positions,
+    /// [`num_features`](zoo_core::ImageClassifier::num_features) numbers. Similar images have embeddings that are close.
     ///
     /// # Errors
     ///
-    /// When the network can't take images of the model's size.
+    /// When the network can't take the images, or the batch is too large for the device.
     pub fn embed(&mut self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>, Error> {
         if images.is_empty() {
             return Ok(Vec::new());
@@ -315,12 +320,12 @@ impl Model {
         Ok(values.chunks_exact(length).map(<[f32]>::to_vec).collect())
     }
 
-    /// The logits of images, row-major in this shape `[N, C, H, W]`: `[N, num_classes]`, of a segmenter `[N, num_classes, H,
-    /// W]`.
+    /// Computes the logits, `[N, num_classes]` for a classifier, `[N, num_classes, H, W]` for a segmenter. `images` are the
+    /// [preprocessed](Self::preprocess_images) pixels, row-major, and `shape` is `[N, C, H, W]`.
     ///
     /// # Errors
     ///
-    /// When the network can't take images of that shape.
+    /// When the network can't take images of this shape, or the batch is too large for the device.
     pub fn logits(&mut self, images: Vec<f32>, shape: [usize; 4]) -> Result<TensorData, Error> {
         if self.whole.is_some() {
             return Ok(self.forward(images, shape)?.1);
@@ -331,11 +336,11 @@ impl Model {
         Ok(one(logits))
     }
 
-    /// The features `[N, F, h, w]` and the logits of images, row-major in this shape `[N, C, H, W]`.
+    /// Computes the features, `[N, F, h, w]`, and the [`logits`](Self::logits).
     ///
     /// # Errors
     ///
-    /// When the network can't take images of that shape.
+    /// As for [`logits`](Self::logits).
     pub fn forward(
         &mut self,
         images: Vec<f32>,
@@ -357,12 +362,12 @@ impl Model {
         Ok((one(outputs), logits))
     }
 
-    /// The plan that computes the logits of images of a shape; none where Burn runs the network. Made here, it need not be made
-    /// when the first images come.
+    /// Compiles the plan for images of shape `[N, C, H, W]` now, so that the first [`logits`](Self::logits) does not have to.
+    /// `None` if Burn runs the network: the device is not the CPU, or the engine lacks an operator.
     ///
     /// # Errors
     ///
-    /// When the network can't take images of that shape.
+    /// When the network can't take images of this shape.
     pub fn plan(&mut self, shape: [usize; 4]) -> Result<Option<&mut Plan>, Error> {
         self.check_size(shape)?;
         catch_panic(|| {
@@ -372,22 +377,22 @@ impl Model {
         .map_err(|panicked| shape_error(shape, panicked.0))
     }
 
-    /// The network's input for images: what [`preprocess`](Self::preprocess) makes of each, one after the other.
+    /// Preprocesses images. The result is row-major `[N, C, H, W]`, with the [input shape](Self::input_shape).
     pub fn preprocess_images(&self, images: &[RgbImage]) -> Vec<f32> {
         images.iter().flat_map(|image| self.card.preprocess.pixels(image)).collect()
     }
 
-    /// The shape of the network's input for so many images, `[N, C, H, W]`.
+    /// The shape `[N, C, H, W]` of the network's input for `images` images.
     pub fn input_shape(&self, images: usize) -> [usize; 4] {
         let side = self.card.preprocess.crop as usize;
         [images, self.card.preprocess.channels(), side, side]
     }
 
-    /// Refuses to classify with a network that does not.
+    /// Checks that the model can classify images.
     ///
     /// # Errors
     ///
-    /// When it segments, or has no trained classifier.
+    /// When it is a segmenter, or has no trained classifier.
     pub fn ensure_classifies(&self) -> Result<(), Error> {
         let name = &self.card.variant;
         match self.session.module() {
@@ -399,11 +404,11 @@ impl Model {
         }
     }
 
-    /// Writes the model to a file for other programs, whole or not at all, and returns the key layout.
+    /// Writes the model to a file for other programs, atomically, and returns the key layout of the file.
     ///
     /// # Errors
     ///
-    /// When it can't be written in that format, or the file can't be written.
+    /// When the model can't be exported in this format, or the file can't be written.
     #[cfg(feature = "import")]
     pub fn export(
         &self,
@@ -421,7 +426,7 @@ impl Model {
         forward: impl Fn(&Network, Tensor<4>) -> O,
     ) -> Result<Vec<TensorData>, Error> {
         self.check_size(shape)?;
-        // A backend that computes on its own time says at the reading what went wrong.
+        // An asynchronous backend reports an error when the result is read.
         catch_panic(|| self.session.run(name, images, shape, forward)).map_err(|panicked| {
             match largest_tensor(self.session.device()) {
                 Some(limit) if panicked.0.contains("can't allocate buffer") => {
@@ -441,7 +446,7 @@ impl Model {
     }
 }
 
-/// Logits as outputs of a plan.
+/// Turns logits into outputs of a plan.
 fn into_outputs(logits: Logits) -> Box<dyn Outputs> {
     match logits {
         Logits::Image(logits) => Box::new(logits),
@@ -453,12 +458,12 @@ fn one(mut outputs: Vec<TensorData>) -> TensorData {
     outputs.pop().expect("there is one output")
 }
 
-/// That a network panicked on images of a shape.
+/// The error of a network that panicked on images of a shape.
 fn shape_error([_, channels, height, width]: [usize; 4], reason: String) -> Error {
     Error::Shape { channels, height, width, reason }
 }
 
-/// The card of a network with fresh weights.
+/// The card of a randomly initialized network.
 fn fresh_card(variant: &Variant<Config>) -> ModelCard {
     let in_channels = variant.config.in_channels();
     ModelCard {
@@ -475,13 +480,13 @@ fn fresh_card(variant: &Variant<Config>) -> ModelCard {
     }
 }
 
-/// How the network that a card describes is built.
+/// The configuration of the network that a card describes.
 fn config(card: &ModelCard) -> Result<Config, zoo_models::UnknownVariant> {
     let config = variant(&card.variant)?.config;
     Ok(config.with_num_classes(card.num_classes).with_in_channels(card.in_channels))
 }
 
-/// Where weights are read to: the processor, from where a device takes what it holds.
+/// The device that weights are read to: the CPU, from which they are moved.
 fn loading_device(device: &Device) -> Device {
     #[cfg(feature = "cpu")]
     {

@@ -2,42 +2,41 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// One class and how sure the network is of it.
+/// A class and its probability.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Position of the class among the logits. Of one logit: 1 for what it is trained to find, 0
-    /// for all else. None where no class is probable enough.
+    /// Index of the class among the logits. For a network with one output: 1 is the positive class, 0
+    /// the negative one. `None` if no class reached the minimum probability.
     pub class: Option<usize>,
     /// Its name, `class 7` where the model does not know names, or [`UNKNOWN_LABEL`].
     pub label: String,
-    /// In `[0, 1]`; those of all classes add up to 1. That of the most probable class where none is
-    /// probable enough.
+    /// In `[0, 1]`; the probabilities of all classes sum to 1. For [`UNKNOWN_LABEL`], the highest of them.
     pub probability: f32,
 }
 
-/// The label where no class is probable enough.
+/// The label if no class reaches the minimum probability.
 pub const UNKNOWN_LABEL: &str = "unknown";
 
 impl Prediction {
-    /// What is answered where no class is probable enough; `highest` is the probability of the most probable class.
+    /// The prediction if no class reaches the minimum probability; `highest` is that of the most probable class.
     pub fn unknown(highest: f32) -> Self {
         Self { class: None, label: UNKNOWN_LABEL.to_owned(), probability: highest }
     }
 }
 
-/// The probabilities of the classes: the softmax of the logits. One logit alone is the second class's, beside 0 for the
-/// first: the softmax of both is its sigmoid.
+/// The probabilities of the classes: the softmax of the logits. A single logit `x` is that of a binary classifier; the
+/// result is then `[1 - sigmoid(x), sigmoid(x)]`.
 ///
 /// # Errors
 ///
-/// When one is not a finite number.
+/// When a logit is NaN or +∞.
 pub fn probabilities(logits: &[f32]) -> Result<Vec<f32>, Error> {
     let probabilities = match logits {
         [logit] => softmax(&[0.0, *logit]),
         logits => softmax(logits),
     };
     let are_numbers = probabilities.iter().all(|probability| probability.is_finite());
-    if are_numbers { Ok(probabilities) } else { Err(Error::NotANumber) }
+    if are_numbers { Ok(probabilities) } else { Err(Error::NonFiniteOutput) }
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {
@@ -47,7 +46,7 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
     exponentials.into_iter().map(|x| x / sum).collect()
 }
 
-/// The `k` most probable classes, the most probable first; `names` are those of the classes in order, or none.
+/// The `k` most probable classes, the most probable first. `names` has the names of all classes, or is empty.
 pub fn top_k(probabilities: &[f32], names: &[String], k: usize) -> Vec<Prediction> {
     let mut classes: Vec<usize> = (0..probabilities.len()).collect();
     classes.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
@@ -79,6 +78,6 @@ mod tests {
     fn one_logit_is_the_second_of_two_classes() {
         let found = probabilities(&[3.0_f32.ln()]).unwrap();
         assert!((found[0] - 0.25).abs() < 1e-6 && (found[1] - 0.75).abs() < 1e-6);
-        assert!(matches!(probabilities(&[f32::NAN, 0.0]), Err(Error::NotANumber)));
+        assert!(matches!(probabilities(&[f32::NAN, 0.0]), Err(Error::NonFiniteOutput)));
     }
 }

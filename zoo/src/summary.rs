@@ -1,4 +1,4 @@
-//! What a network consists of and what it costs, read off its own computation.
+//! A summary of a network: its modules, parameters and multiply-accumulates, from its captured graph.
 
 use serde::Serialize;
 use zoo_core::{count_trainable, parameters};
@@ -6,7 +6,7 @@ use zoo_graph::{Node, Op};
 use zoo_import::{NotCaptured, capture};
 use zoo_models::Config;
 
-/// What a network consists of.
+/// The modules of a network and what they cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Trainable parameters.
@@ -15,11 +15,12 @@ pub struct Summary {
     /// Multiply-accumulate operations of all convolutions and fully connected layers, for one
     /// image.
     pub macs: u64,
-    /// The parts in the order of computation.
-    pub parts: Vec<ModuleSummary>,
+    /// The modules in the order of computation.
+    #[serde(rename = "parts")]
+    pub modules: Vec<ModuleSummary>,
 }
 
-/// A field of the network's struct, or a stage where a field is a list of stages.
+/// A field of the network's struct, or one stage if the field is a list of stages.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModuleSummary {
     /// Its path: `stages.0`.
@@ -34,7 +35,7 @@ pub struct ModuleSummary {
     pub output: Vec<usize>,
 }
 
-/// Takes a network apart, for square images of a size.
+/// Summarizes a network for one image of `size` × `size` pixels.
 ///
 /// # Errors
 ///
@@ -42,21 +43,21 @@ pub struct ModuleSummary {
 pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
     let (model, graph) = capture(config, &[], [1, config.in_channels(), size, size])?;
     let paths = graph.parameters();
-    let mut parts: Vec<ModuleSummary> = Vec::new();
+    let mut modules: Vec<ModuleSummary> = Vec::new();
     let mut current = None;
     for node in &graph.nodes {
         let output = graph.shape(node.output);
         if !is_layer(node) {
             if let Some(index) = current
-                && is_map(&node.op)
+                && may_end_module(&node.op)
                 && output.len() > 1
             {
-                let part: &mut ModuleSummary = &mut parts[index];
-                // A BatchNorm may be of the next part already, behind a pooling.
+                let module: &mut ModuleSummary = &mut modules[index];
+                // After a pooling, a BatchNorm may belong to the next module.
                 let normed = matches!(node.op, Op::BatchNorm { .. }).then(|| node.inputs[1]);
                 let normed = normed.and_then(|gamma| paths.get(&gamma));
-                if normed.is_none_or(|path| part_of(path) == part.name) {
-                    part.output = output.to_vec();
+                if normed.is_none_or(|path| module_of(path) == module.name) {
+                    module.output = output.to_vec();
                 }
             }
             continue;
@@ -64,49 +65,48 @@ pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
         let Some(path) = paths.get(&node.inputs[1]) else {
             continue;
         };
-        let name = part_of(path);
-        let index = parts.iter().position(|part| part.name == name);
+        let name = module_of(path);
+        let index = modules.iter().position(|module| module.name == name);
         let index = index.unwrap_or_else(|| {
-            parts.push(ModuleSummary {
+            modules.push(ModuleSummary {
                 name: name.to_owned(),
                 layers: 0,
                 params: 0,
                 macs: 0,
                 output: Vec::new(),
             });
-            parts.len() - 1
+            modules.len() - 1
         });
-        parts[index].layers += 1;
-        parts[index].macs += graph.macs(node);
-        parts[index].output = output.to_vec();
+        modules[index].layers += 1;
+        modules[index].macs += graph.macs(node);
+        modules[index].output = output.to_vec();
         current = Some(index);
     }
     for parameter in parameters(&model).iter().filter(|parameter| parameter.is_trainable()) {
-        let name = part_of(&parameter.path);
-        if let Some(part) = parts.iter_mut().find(|part| part.name == name) {
-            part.params += parameter.shape.iter().product::<usize>();
+        let name = module_of(&parameter.path);
+        if let Some(module) = modules.iter_mut().find(|module| module.name == name) {
+            module.params += parameter.shape.iter().product::<usize>();
         }
     }
     Ok(Summary {
         params: count_trainable(&model),
-        macs: parts.iter().map(|part| part.macs).sum(),
-        parts,
+        macs: modules.iter().map(|module| module.macs).sum(),
+        modules,
     })
 }
 
-/// Whether an operation is a convolution or a fully connected layer, where its second input is a
-/// parameter.
+/// Whether a node is a convolution or a fully connected layer, if its second input is a parameter.
 fn is_layer(node: &Node) -> bool {
     matches!(node.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Linear | Op::MatMul)
 }
 
-/// Whether an operation takes maps together or scales them, so that a part may end with it.
-fn is_map(op: &Op) -> bool {
+/// Whether an operation combines or scales maps, so that it may be the last one of a module.
+fn may_end_module(op: &Op) -> bool {
     matches!(op, Op::BatchNorm { .. } | Op::Binary(_) | Op::Concat { .. } | Op::Scalar(..))
 }
 
-/// The first segment of a path, with the second one where that is a number.
-fn part_of(path: &str) -> &str {
+/// The first segment of a path, with the second one if that is a number.
+fn module_of(path: &str) -> &str {
     let mut ends = path.match_indices('.').map(|(end, _)| end);
     let Some(first) = ends.next() else {
         return path;
@@ -115,4 +115,17 @@ fn part_of(path: &str) -> &str {
         Some(second) if path[first + 1..second].parse::<usize>().is_ok() => &path[..second],
         _ => &path[..first],
     }
+}
+
+impl ModuleSummary {
+    /// The shape of the output: `1 x 64 x 56 x 56`.
+    pub fn shape(&self) -> String {
+        shape_text(&self.output)
+    }
+}
+
+/// A shape as text: `1 x 64 x 56 x 56`.
+pub(crate) fn shape_text(dims: &[usize]) -> String {
+    let dims: Vec<_> = dims.iter().map(ToString::to_string).collect();
+    dims.join(" x ")
 }

@@ -20,6 +20,7 @@ mod preprocess;
 mod pyramid;
 mod segmenter;
 mod variant;
+mod words;
 
 #[cfg(feature = "image")]
 pub mod decode;
@@ -39,3 +40,4 @@ pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Implementation, Labels, Paper, StemKind, Variant, Weights, parse_number, parse_width,
 };
+pub use words::counted;

@@ -197,6 +197,14 @@ impl Preprocess {
     }
 }
 
+/// The numbers of the preprocessing, as a phrase.
+impl fmt::Display for Preprocess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resize, crop, filter, mean, std, .. } = self;
+        write!(f, "resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}")
+    }
+}
+
 #[cfg(feature = "image")]
 mod pixels {
     use image::{RgbImage, imageops};

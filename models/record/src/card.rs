@@ -1,5 +1,7 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
-use zoo_core::{HiddenLayer, Preprocess};
+use zoo_core::{HiddenLayer, Preprocess, counted};
 
 /// What a record says about itself: everything that is needed to classify with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +76,22 @@ impl ModelCard {
         } else {
             None
         }
+    }
+}
+
+/// The network, its classes, and the preprocessing, as a phrase.
+impl fmt::Display for ModelCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, {}, {}, from {}\n  {} of classes\n  images: {}",
+            self.variant,
+            counted(self.num_classes, "class"),
+            counted(self.in_channels, "channel"),
+            self.origin.file,
+            counted(self.labels.len(), "name"),
+            self.preprocess
+        )
     }
 }
 

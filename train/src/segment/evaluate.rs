@@ -232,6 +232,10 @@ impl Evaluation for SegmentationEvaluation {
         &self.classes
     }
 
+    fn names(&self) -> Vec<String> {
+        self.classes.iter().map(|class| class.name.clone()).collect()
+    }
+
     fn confusion(&self) -> &[Vec<usize>] {
         &self.confusion
     }

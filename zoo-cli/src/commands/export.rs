@@ -1,4 +1,4 @@
-//! `zoo export`: from a record to a file that other programs read.
+//! `zoo export`: turns a record into a file for other programs.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// The record
     pub(crate) record: PathBuf,
 
-    /// What to write
+    /// The format to write
     #[arg(long, value_enum)]
     pub(crate) to: Target,
 
@@ -25,12 +25,11 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
-    /// Whose spelling of the keys to use, where there are several [default: the one that the
-    /// weights came in]
+    /// The key layout to write, if there are several [default: that of the imported checkpoint]
     #[arg(long, value_name = "NAME")]
     pub(crate) layout: Option<String>,
 
-    /// Keep weights in half precision, except those of BatchNorm
+    /// Store the weights in half precision, except those of BatchNorm
     #[arg(long)]
     pub(crate) half: bool,
 
@@ -38,20 +37,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(OPSETS))]
     pub(crate) opset: Option<i64>,
 
-    /// Side of the images that the ONNX model takes, in pixels [default: what the record says]
+    /// Height and width of the ONNX model's images, in pixels [default: those of the record]
     #[arg(long, value_name = "PIXELS", value_parser = positive())]
     pub(crate) size: Option<usize>,
 }
 
-/// What `zoo export` writes.
+/// The formats that `zoo export` writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
     /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`
     Safetensors,
-    /// The same as a .pth file, for `torch.load`
+    /// A .pth file with these keys, for `torch.load`
     #[value(alias = "pth-keys")]
     Pth,
-    /// A model for ONNX Runtime and others, for any number of images
+    /// An ONNX model for any batch size
     Onnx,
 }
 
@@ -65,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure_apart(&args.record, &args.output)?;
     ensure!(
         is_record_file(&args.record)?,
-        "{} is not a record\nhint: make one of it with `zoo import`",
+        "{} is not a record\nhint: convert it with `zoo import`",
         args.record.display()
     );
     let model = Model::open(&args.record, &Backend::Cpu.device()?)?;
@@ -79,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let layout = model.export(options, &args.output)?;
     eprintln!("read {} as {}, keys: {}", args.record.display(), model.card().variant, layout.name);
     if !model.card().has_classifier {
-        eprintln!("  without a classifier, as the record has no trained one");
+        eprintln!("  without a classifier, because the record has no trained one");
     }
     eprintln!("wrote {}", args.output.display());
     Ok(())

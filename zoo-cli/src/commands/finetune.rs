@@ -1,4 +1,4 @@
-//! `zoo finetune`: from your own photographs to a record that knows them.
+//! `zoo finetune`: trains a model on your own images.
 
 use std::io::{Write, stdout};
 use std::path::{Component, Path, PathBuf};
@@ -9,12 +9,14 @@ use anyhow::{Context, anyhow, ensure};
 use burn::tensor::Device;
 use burn_zoo::train::config::ModelConfig;
 use burn_zoo::train::{Config, Fitted, Lock, Run, TaskKind, duration};
-use burn_zoo::{CONFIG, EMBEDDED_MODEL, Error, Finetuned, Model, ensure_no_run, set_threads};
+use burn_zoo::{
+    EMBEDDED_MODEL, Error, Finetuned, Model, RUN_CONFIG, Validation, counted, ensure_no_run,
+    set_threads,
+};
 
 use crate::Outcome;
 use crate::flags::SettingFlags;
 use crate::options::{DeviceName, RunOptions, keep_memory, load};
-use crate::output::images;
 use crate::progress::Bars;
 
 /// `zoo finetune`
@@ -43,7 +45,7 @@ pub(crate) struct Args {
     #[arg(value_name = "DATA", required_unless_present_any = ["resume", "config", "data"])]
     pub(crate) path: Option<String>,
 
-    /// The same, with a name
+    /// DATA as an option
     #[arg(long, hide = true, conflicts_with = "path")]
     pub(crate) data: Option<String>,
 
@@ -51,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Go on with an interrupted run; with --epochs, with a finished one too
+    /// Continue an interrupted run; with a higher --epochs, also a finished one
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["path", "data", "output", "config", "set"])]
     pub(crate) resume: Option<PathBuf>,
 
@@ -59,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where it runs.
+    /// Options that choose the backend.
     #[command(flatten)]
     pub(crate) run: RunOptions,
 
@@ -82,17 +84,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     finetune(args).map_err(|error| match error.downcast_ref() {
         Some(Error::RunExists(folder)) => anyhow!(
-            "there is a run in {0} already\nhint: --resume {0} goes on with it, --output FOLDER names \
+            "{0} already has a training run\nhint: --resume {0} continues it, --output FOLDER chooses \
              another folder",
             folder.display()
         ),
         Some(Error::EpochsDone { folder, done }) => anyhow!(
-            "the run in {} has {done} epochs already\nhint: --epochs {} goes on with it",
+            "the run in {} has already trained {done} epochs\nhint: --epochs {} continues it",
             folder.display(),
             2 * done
         ),
         Some(Error::NotASegmenter(_)) => anyhow!("{error}\nhint: --model unet"),
-        _ => args.settings.explain(error),
+        _ => args.settings.in_options(error),
     })
 }
 
@@ -102,7 +104,7 @@ fn finetune(args: &Args) -> anyhow::Result<Outcome> {
     }
     keep_memory();
     let devices: Vec<Device> =
-        places(args).iter().map(DeviceName::device).collect::<anyhow::Result<_>>()?;
+        device_names(args).iter().map(DeviceName::device).collect::<anyhow::Result<_>>()?;
     let mut config = settings(args)?;
     if args.resume.is_none() {
         config.recipe.accumulate = config.recipe.accumulate.max(devices.len());
@@ -118,48 +120,48 @@ fn finetune(args: &Args) -> anyhow::Result<Outcome> {
         stop: &stop,
         observer: &mut Bars::default(),
     };
-    conclude(&config, &folder, &model.finetune(&config, &mut run)?)
+    report(&config, &folder, &model.finetune(&config, &mut run)?)
 }
 
-/// Where to train: on one device or several.
-fn places(args: &Args) -> Vec<DeviceName> {
+/// The devices to train on.
+fn device_names(args: &Args) -> Vec<DeviceName> {
     match &args.devices[..] {
         [] => vec![DeviceName::Local(args.run.backend)],
-        places => places.to_vec(),
+        names => names.to_vec(),
     }
 }
 
-/// Says what came of it.
-fn conclude(config: &Config, folder: &Path, done: &Finetuned) -> anyhow::Result<Outcome> {
-    let Finetuned { fitted, model, result, unreadable } = done;
+/// Reports the result of the run.
+fn report(config: &Config, folder: &Path, done: &Finetuned) -> anyhow::Result<Outcome> {
+    let Finetuned { fitted, model, validation, unreadable } = done;
     if fitted.was_interrupted {
-        eprintln!("zoo: interrupted; `zoo finetune --resume {}` goes on", folder.display());
+        eprintln!("zoo: interrupted; `zoo finetune --resume {}` continues", folder.display());
         return Ok(Outcome::Interrupted);
     }
     if fitted.was_finished {
         eprintln!(
             "zoo: the run in {0} is finished: it has {1} epochs\nhint: `zoo finetune --resume {0} \
-             --epochs {2}` goes on with it",
+             --epochs {2}` continues it",
             folder.display(),
             fitted.history.len(),
             2 * config.recipe.epochs
         );
     }
     let epoch = fitted.best_epoch.map(|epoch| match epoch {
-        0 => "the classifier alone".to_owned(),
+        0 => "only the classifier".to_owned(),
         epoch => format!("epoch {epoch}"),
     });
-    let result = result.as_ref().map(|(facts, count)| {
-        let facts = facts.iter().map(|(number, what)| format!("{what} {number}"));
-        format!("{} on {}", facts.collect::<Vec<_>>().join(", "), images(*count))
+    let validation = validation.as_ref().map(|Validation { images, metrics }| {
+        let metrics = metrics.iter().map(|(value, name)| format!("{name} {value}"));
+        format!("{} on {}", metrics.collect::<Vec<_>>().join(", "), counted(*images, "image"))
     });
-    let parts = [epoch, result, Some(seconds(fitted))];
+    let parts = [epoch, validation, Some(seconds(fitted))];
     let text: Vec<_> = parts.into_iter().flatten().collect();
     writeln!(stdout(), "{}: {}", model.display(), text.join(", "))?;
     Ok(if *unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
 }
 
-/// What took how long.
+/// The times that the run took.
 fn seconds(fitted: &Fitted) -> String {
     let steps = duration(fitted.seconds);
     match fitted.precompute_seconds {
@@ -173,10 +175,10 @@ fn seconds(fitted: &Fitted) -> String {
 /// The settings of a preset, a file and the command line, the later ones over the earlier.
 fn settings(args: &Args) -> anyhow::Result<Config> {
     if let Some(folder) = &args.resume {
-        let path = folder.join(CONFIG);
+        let path = folder.join(RUN_CONFIG);
         ensure!(
             path.exists(),
-            "{} is not the folder of a run\nhint: there is no {CONFIG} in it",
+            "{} is not the folder of a run\nhint: there is no {RUN_CONFIG} in it",
             folder.display()
         );
         let layers: Vec<_> =
@@ -196,7 +198,7 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
         config.data.path = Some(path.clone());
     }
     let path = config.data.path.as_deref();
-    let path = path.context("no images are named\nhint: zoo finetune FOLDER")?;
+    let path = path.context("there is no DATA\nhint: zoo finetune FOLDER")?;
     config.data.path = Some(absolute(path)?);
     config.model.weights = config.model.weights.as_deref().map(absolute).transpose()?;
     if config.model.name.is_none() && config.model.weights.is_none() {
@@ -209,7 +211,7 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// A path that still leads there from elsewhere; `fashion-mnist:` in front of it stays.
+/// An absolute path. A scheme such as `fashion-mnist:` stays in front.
 fn absolute(path: &str) -> anyhow::Result<String> {
     let (scheme, path) = match path.split_once(':') {
         Some((scheme, rest)) if scheme.ends_with("mnist") => (format!("{scheme}:"), rest),
@@ -237,8 +239,8 @@ fn folder(args: &Args, config: &Config) -> anyhow::Result<PathBuf> {
         let model = name.clone().unwrap_or_else(|| stem(weights));
         PathBuf::from(format!("{}-{model}", stem(&config.data.path)))
     });
-    if folder.join(CONFIG).exists() {
-        // A run that is going on is not to be resumed either.
+    if folder.join(RUN_CONFIG).exists() {
+        // If the run is still going on, the error says so, instead of suggesting --resume.
         Lock::of(&folder)?;
     }
     ensure_no_run(&folder)?;
@@ -254,10 +256,10 @@ fn model(config: &Config, device: &Device) -> anyhow::Result<Model> {
     }
     ensure!(
         settings.weights.is_none(),
-        "--weights is given, but the settings say to start from fresh weights\nhint: leave \
+        "--weights is given, but the settings ask for random weights\nhint: leave \
          --weights out, or use --preset fine"
     );
-    // The weights are drawn here, before the run seeds the device for itself.
+    // `Model::init` draws the weights; the run seeds the device only later.
     device.seed(config.seed);
     Ok(Model::init(name.unwrap_or_default(), None, device)?)
 }

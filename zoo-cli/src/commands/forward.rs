@@ -1,22 +1,23 @@
-//! `zoo forward`: raw tensors in and out, to compare with other implementations.
+//! `zoo forward`: runs a model on a raw tensor, to compare it with other implementations.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use burn_zoo::counted;
 use burn_zoo::record::write_atomically;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::options::{RunOptions, load};
-use crate::output::{channels, ensure_apart};
+use crate::output::ensure_apart;
 
 /// `zoo forward`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The model's name
-    pub(crate) variant: String,
+    /// Name of the model
+    pub(crate) model: String,
 
     /// A record or a checkpoint of the model
     #[arg(long, short, value_name = "FILE")]
@@ -26,12 +27,12 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) input: PathBuf,
 
-    /// The safetensors file to write, with the tensors `features` and, of a trained classifier,
+    /// The safetensors file to write, with the tensors `features` and, if the classifier is trained,
     /// `logits`
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
-    /// Where it runs.
+    /// Options that choose the backend.
     #[command(flatten)]
     pub(crate) run: RunOptions,
 }
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure_apart(&args.weights, &args.output)?;
     ensure_apart(&args.input, &args.output)?;
     let device = args.run.device()?;
-    let mut model = load(Some(&args.variant), Some(&args.weights), &device)?;
+    let mut model = load(Some(&args.model), Some(&args.weights), &device)?;
 
     let input = args.input.display();
     let bytes = std::fs::read(&args.input).with_context(|| format!("cannot read {input}"))?;
@@ -57,12 +58,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(
         view.shape()[1] == model.card().in_channels,
         "`input` in {input} has {}, the model takes {}",
-        channels(view.shape()[1]),
+        counted(view.shape()[1], "channel"),
         model.card().in_channels
     );
     ensure!(
         !view.shape().contains(&0),
-        "`input` in {input} is {:?}, which is no image at all",
+        "`input` in {input} is {:?}, which holds no pixels",
         view.shape()
     );
     let values: Vec<f32> = view
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if model.card().has_classifier {
         outputs.push(("logits", logits));
     } else {
-        eprintln!("zoo: without a trained classifier there are features, but no logits");
+        eprintln!("note: the classifier is not trained, so there are features but no logits");
     }
     let views: BTreeMap<_, _> = outputs
         .iter()

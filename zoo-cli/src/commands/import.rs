@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use burn_zoo::Backend;
 use burn_zoo::import::onnx::{Graph, Match};
 use burn_zoo::import::{Checkpoint, Choice, Comparison, ImportOptions, import};
 use burn_zoo::models::Activation;
 use burn_zoo::record::{Precision, Record};
+use burn_zoo::{Backend, counted};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::lines;
 use crate::options::keep_memory;
-use crate::output::{channels, classes, ensure_apart, in_options};
+use crate::output::{ensure_apart, in_options};
 
 /// `zoo import`
 #[derive(Debug, clap::Args)]
@@ -20,43 +20,43 @@ pub(crate) struct Args {
     /// A .pt, .pth, .pt2, .safetensors, .onnx, .h5 or .keras file, or a folder or an archive with one
     pub(crate) checkpoint: PathBuf,
 
-    /// The model it is of, with a tag where several weights are published [default: what the
-    /// names and shapes of its tensors tell]
-    #[arg(long, visible_alias = "model", value_name = "VARIANT[.TAG]")]
-    pub(crate) variant: Option<String>,
+    /// Name of the model, with a tag if several weights are published [default: recognized by the
+    /// names and shapes of the tensors]
+    #[arg(long, short, alias = "variant", value_name = "MODEL[.TAG]")]
+    pub(crate) model: Option<String>,
 
     /// The record to write
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
-    /// A text file with the name of a class on each line; for one output, the negative and the
-    /// positive class's, or the latter alone
+    /// A text file with the name of one class per line; for a model with one output, the negative and
+    /// the positive class, or only the positive one
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: Option<PathBuf>,
 
-    /// What the network's keys begin with, where the file has several networks: encoder_q
-    #[arg(long, value_name = "PREFIX")]
-    pub(crate) key: Option<String>,
+    /// Prefix of the network's keys, if the file has several networks: encoder_q
+    #[arg(long, alias = "key", value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
 
-    /// Take averaged weights, where the file has them beside those that were trained
+    /// Take the averaged weights, if the file has both averaged and trained ones
     #[arg(long)]
     pub(crate) ema: bool,
 
-    /// Take the layers before the classifier, for fine-tuning
-    #[arg(long)]
-    pub(crate) trunk: bool,
+    /// Take only the layers before the classifier, for fine-tuning
+    #[arg(long, alias = "trunk")]
+    pub(crate) backbone: bool,
 
-    /// What is between the layers of a classifier that has several, which files do not say
+    /// The activation between the layers of a classifier with several layers; files do not say it
     /// [default: relu]
     #[arg(long, value_parser = activation(), value_name = "NAME")]
     pub(crate) activation: Option<Activation>,
 
-    /// Keep the weights in half precision: half the size, a difference in the third digit
+    /// Store the weights in half precision: half the size, probabilities differ in the third digit
     #[arg(long)]
     pub(crate) half: bool,
 }
 
-/// What can be between two fully connected layers.
+/// The activations that can be between two fully connected layers.
 const ACTIVATIONS: [(&str, &str, Activation); 7] = [
     ("none", "Nothing", Activation::Identity),
     ("relu", "max(x, 0)", Activation::Relu),
@@ -90,12 +90,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let options = ImportOptions {
-        variant: args.variant.clone(),
+        variant: args.model.clone(),
         labels,
         choice: Choice {
-            prefix: args.key.clone(),
+            prefix: args.prefix.clone(),
             averaged: args.ema,
-            backbone: args.trunk,
+            backbone: args.backbone,
             activation: args.activation,
         },
     };
@@ -119,15 +119,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     eprintln!(
         "  {}{}, {}",
-        classes(card.num_classes),
+        counted(card.num_classes, "class"),
         if card.labels.is_empty() { " without names" } else { "" },
-        channels(card.in_channels)
+        counted(card.in_channels, "channel")
     );
     if card.has_auxiliary {
         eprintln!("  with the auxiliary classifiers that it was trained with");
     }
     if !card.has_classifier {
-        eprintln!("  without a classifier: the record has a fresh one, for fine-tuning");
+        eprintln!("  without a classifier: the record has a new one, for fine-tuning");
     }
     match comparison {
         Some(Comparison::Equal(agreement)) => {

@@ -1,17 +1,14 @@
-//! `zoo inspect`: what is in a file of weights.
+//! `zoo inspect`: the tensors of a file and their model.
 
-use std::io::{self, Write};
-
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-use burn_zoo::import::onnx::Match;
-use burn_zoo::import::{Checkpoint, Choice, Identified, Unidentified, identify};
-use burn_zoo::models::Preprocess;
-use burn_zoo::record::{ModelCard, Record, is_record_file};
+use burn_zoo::record::ModelCard;
+use burn_zoo::{Contents, Source};
 use serde::Serialize;
 
 use crate::options::Format;
-use crate::output::{channels, classes, json_lines, without_hint};
+use crate::output::{csv_table, json_lines, without_hint};
 
 /// `zoo inspect`
 #[derive(Debug, clap::Args)]
@@ -19,131 +16,56 @@ pub(crate) struct Args {
     /// A record, or a .pt, .pth, .safetensors, .onnx, .h5 or .keras file
     pub(crate) file: PathBuf,
 
-    /// How to print it
+    /// The format of the output
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
 
-/// One tensor of the file.
-#[derive(Serialize)]
-struct Entry {
-    key: String,
-    dtype: String,
-    shape: Vec<usize>,
-}
-
-impl Entry {
-    fn new(tensor: &burn_zoo::import::Tensor) -> Self {
-        Self {
-            key: tensor.name.clone(),
-            dtype: tensor.dtype.name().to_owned(),
-            shape: tensor.shape.to_vec(),
-        }
-    }
-}
-
 /// The file as a whole: the last line of JSON.
 #[derive(Serialize)]
-struct Whole {
+struct Whole<'a> {
     tensors: usize,
-    /// The model that it is of, where that is clear.
-    model: Option<String>,
-    summary: String,
-    /// Of a record.
+    /// The name of the model, if it is clear.
+    model: Option<&'a str>,
+    summary: &'a str,
+    /// The card of a record.
     #[serde(skip_serializing_if = "Option::is_none")]
-    card: Option<ModelCard>,
+    card: Option<&'a ModelCard>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    let (entries, whole) = if is_record_file(&args.file)? {
-        let record = Record::open(&args.file)?;
-        let entries: Vec<Entry> = record.tensors().iter().map(Entry::new).collect();
-        let whole = Whole {
-            tensors: entries.len(),
-            model: Some(record.card.variant.clone()),
-            summary: describe_card(&record.card),
-            card: Some(record.card),
-        };
-        (entries, whole)
-    } else {
-        let checkpoint = Checkpoint::open(&args.file)?;
-        let entries = checkpoint.tensors.iter().map(|(key, tensor)| {
-            let mut entry = Entry::new(tensor);
-            entry.key.clone_from(key);
-            entry
-        });
-        let entries: Vec<Entry> = entries.collect();
-        let identified = identify(&checkpoint, &Choice::default());
-        let whole = Whole {
-            tensors: entries.len(),
-            model: identified.as_ref().ok().map(|found| found.recognition.name.clone()),
-            summary: describe(identified),
-            card: None,
-        };
-        (entries, whole)
+    let contents = Contents::of(&args.file)?;
+    let tensors = &contents.tensors;
+    let (summary, card) = match &contents.source {
+        Source::Record(card) => (format!("a record of {card}"), Some(&**card)),
+        Source::Checkpoint(Ok(recognition)) => (recognition.to_string(), None),
+        // The library's hint names options of `zoo import`.
+        Source::Checkpoint(Err(unidentified)) => {
+            let reason = unidentified.to_string();
+            let hint = "`zoo import --model NAME` says how it differs from a model";
+            (format!("{}\nhint: {hint}", without_hint(&reason)), None)
+        }
     };
+    let mut out = stdout().lock();
     match args.format {
         Format::Text => {
-            let width = entries.iter().map(|entry| entry.key.len()).max().unwrap_or_default();
-            for Entry { key, dtype, shape } in &entries {
-                writeln!(out, "{key:<width$}  {dtype:<4}  {shape:?}")?;
+            let width = tensors.iter().map(|tensor| tensor.key.len()).max().unwrap_or_default();
+            for tensor in tensors {
+                writeln!(out, "{:<width$}  {:<4}  {:?}", tensor.key, tensor.dtype, tensor.shape)?;
             }
-            writeln!(out, "\n{} tensors: {}", whole.tensors, whole.summary)?;
+            writeln!(out, "\n{} tensors: {summary}", tensors.len())?;
         }
         Format::Json => {
-            json_lines(&mut out, &entries)?;
-            json_lines(&mut out, &[whole])?;
+            json_lines(&mut out, tensors)?;
+            let (tensors, model) = (tensors.len(), contents.model());
+            json_lines(&mut out, &[Whole { tensors, model, summary: &summary, card }])?;
         }
         Format::Csv => {
-            let mut writer = csv::Writer::from_writer(out);
-            writer.write_record(["key", "dtype", "shape"])?;
-            for Entry { key, dtype, shape } in &entries {
-                writer.write_record([key, dtype, &format!("{shape:?}")])?;
-            }
-            writer.flush()?;
-            eprintln!("{}", whole.summary);
+            let rows = tensors.iter().map(|it| (&it.key, it.dtype, format!("{:?}", it.shape)));
+            csv_table(&mut out, &["key", "dtype", "shape"], rows)?;
+            eprintln!("{summary}");
         }
     }
     Ok(())
-}
-
-/// A record's card as a phrase, and how its images are prepared.
-fn describe_card(card: &ModelCard) -> String {
-    let Preprocess { resize, crop, filter, mean, std, .. } = card.preprocess;
-    format!(
-        "a record of {}, {}, {}, from {}\n  {} names of classes\n  \
-         images: resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}",
-        card.variant,
-        classes(card.num_classes),
-        channels(card.in_channels),
-        card.origin.file,
-        card.labels.len()
-    )
-}
-
-/// The recognition as a phrase.
-fn describe(identified: Result<Identified, Unidentified>) -> String {
-    match identified {
-        Ok(Identified { recognition: found, .. }) => format!(
-            "{}{}, {}, {}, {}",
-            found.name,
-            match &found.others[..] {
-                [] => String::new(),
-                others => format!(" (or {}, by keys and shapes alone)", others.join(" or ")),
-            },
-            match found.layout == Match::LAYOUTS[0].name {
-                true => "matched by the graph's structure".to_owned(),
-                false => format!("keys: {}", found.layout),
-            },
-            if found.is_headless { "no classifier".to_owned() } else { classes(found.num_classes) },
-            channels(found.in_channels)
-        ),
-        // The hint is for commands that have the option.
-        Err(unrecognized) => format!(
-            "{}\nhint: `zoo import --variant NAME` says which it is, or how it differs",
-            without_hint(&unrecognized.to_string())
-        ),
-    }
 }

@@ -1,4 +1,4 @@
-//! `zoo serve`: other machines compute on this one.
+//! `zoo serve`: lets other machines compute on this one.
 
 use std::net::SocketAddr;
 
@@ -11,14 +11,14 @@ use crate::options::token;
 /// `zoo serve`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Whoever has the token in ZOO_TOKEN may compute here; without one, whoever reaches the address. \
-Nothing is encrypted.")]
+Clients need the token in ZOO_TOKEN. Without a token, every client that reaches the address may compute here. The connection \
+is not encrypted.")]
 pub(crate) struct Args {
-    /// Where it runs.
+    /// Options that choose the backend.
     #[command(flatten)]
     pub(crate) run: RunOptions,
 
-    /// The address to listen at; 0.0.0.0:3000 for all of this machine's
+    /// The address to listen at; 0.0.0.0:3000 listens at all addresses of this machine
     #[arg(long, short, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
 }
@@ -41,10 +41,10 @@ fn serve(args: &Args, device: burn::tensor::Device) -> anyhow::Result<()> {
     let token = token();
     match &token {
         Some(token) => server = server.with_authorizer(TokenAuthorizer::new(token.as_str())?),
-        None => eprintln!("zoo: ZOO_TOKEN is not set, so everybody may compute here"),
+        None => eprintln!("zoo: ZOO_TOKEN is not set, so every client may compute here"),
     }
     let (backend, address) = (args.run.backend, listener.local_addr()?);
-    eprintln!("{backend} at ws://{address}; Ctrl-C ends it");
+    eprintln!("{backend} at ws://{address}; Ctrl-C stops it");
     Ok(server.serve(WebSocketTransport::from_listener(listener))?)
 }
 

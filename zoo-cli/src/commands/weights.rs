@@ -3,70 +3,70 @@
 use std::io::{self, Write};
 
 use anyhow::ensure;
-use burn_zoo::hub::{Entry, State};
+use burn_zoo::hub::{CacheState, Entry};
 use burn_zoo::{EMBEDDED_MODEL, Hub, models};
 use clap::Subcommand;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::options::Format;
-use crate::output::{csv_records, json_lines};
+use crate::output::{csv_table, json_lines};
 use crate::progress::Download;
 
 /// `zoo weights`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-`--model NAME` pulls weights by itself when they are not on this machine.
+`--model NAME` downloads missing weights by itself.
 
 Environment:
-  ZOO_CACHE=FOLDER        where they are kept [default: zoo in the system's folder for caches]
-  ZOO_OFFLINE=1           nothing is downloaded
-  ZOO_WEIGHTS_MIRROR=URL  files are downloaded from below this URL, by the names they were published under")]
+  ZOO_CACHE=FOLDER        the folder for weights [default: zoo in the system's cache folder]
+  ZOO_OFFLINE=1           forbids downloads
+  ZOO_WEIGHTS_MIRROR=URL  downloads URL/FILE instead, with the published file names")]
 pub(crate) struct Args {
-    /// What to do with them.
+    /// The subcommand.
     #[command(subcommand)]
     command: WeightsCommand,
 }
 
-/// What `zoo weights` can do.
+/// The subcommands of `zoo weights`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WeightsCommand {
     /// List the published weights and which of them are on this machine
     List {
         /// Only those on this machine
-        #[arg(long)]
-        kept: bool,
+        #[arg(long, alias = "kept")]
+        cached: bool,
 
         /// How to print the list
         #[arg(long, short, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Download weights that are not on this machine, or are damaged, and print their records' paths
+    /// Download weights that are missing or damaged, and print the paths of their records
     Pull {
         /// Which weights: resnet50.imagenet1k_v2
-        #[arg(value_name = "VARIANT[.TAG]", required = true)]
+        #[arg(value_name = "MODEL[.TAG]", required = true)]
         names: Vec<String>,
     },
-    /// Print the path of a record, or of the folder of all
+    /// Print the path of a record, or of the folder with all of them
     Path {
         /// Which weights
-        #[arg(value_name = "VARIANT[.TAG]")]
+        #[arg(value_name = "MODEL[.TAG]")]
         name: Option<String>,
     },
-    /// Compare the records on this machine with what was written
+    /// Check downloaded weights for damage
     Verify {
         /// Which weights [default: all on this machine]
-        #[arg(value_name = "VARIANT[.TAG]")]
+        #[arg(value_name = "MODEL[.TAG]")]
         names: Vec<String>,
 
         /// How to print the results
         #[arg(long, short, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Delete records and what there is of downloads
+    /// Delete weights and partial downloads
     Remove {
         /// Which weights
-        #[arg(value_name = "VARIANT[.TAG]", required_unless_present = "all")]
+        #[arg(value_name = "MODEL[.TAG]", required_unless_present = "all")]
         names: Vec<String>,
 
         /// All on this machine
@@ -79,7 +79,7 @@ pub(crate) enum WeightsCommand {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let hub = Hub::from_env()?;
     match &args.command {
-        WeightsCommand::List { kept, format } => list(&hub, *kept, *format)?,
+        WeightsCommand::List { cached, format } => list(&hub, *cached, *format)?,
         WeightsCommand::Pull { names } => {
             for name in names {
                 let entry = entry(&hub, name)?;
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
         WeightsCommand::Path { name: Some(name) } => {
             let entry = entry(&hub, name)?;
-            ensure_kept(&entry, name)?;
+            ensure_cached(&entry, name)?;
             writeln!(io::stdout(), "{}", entry.path().display())?;
         }
         WeightsCommand::Verify { names, format } => return verify(&hub, names, *format),
@@ -119,18 +119,18 @@ fn entry<'s>(hub: &'s Hub, name: &str) -> anyhow::Result<Entry<'s>> {
     Ok(hub.entry(name)?)
 }
 
-fn ensure_kept(entry: &Entry<'_>, name: &str) -> anyhow::Result<()> {
+fn ensure_cached(entry: &Entry<'_>, name: &str) -> anyhow::Result<()> {
     ensure!(
-        matches!(entry.state(), State::Kept(_)),
+        matches!(entry.state(), CacheState::Cached(_)),
         "{name} is not on this machine\nhint: `zoo weights pull {name}` downloads it"
     );
     Ok(())
 }
 
-/// The entries with certain names, or all of which anything is here.
+/// The named entries; without names, all that are at least partly downloaded.
 fn chosen<'s>(hub: &'s Hub, names: &[String]) -> anyhow::Result<Vec<(String, Entry<'s>)>> {
     if names.is_empty() {
-        let here = hub.entries().filter(|entry| entry.state() != State::Absent);
+        let here = hub.entries().filter(|entry| entry.state() != CacheState::Missing);
         return Ok(here.map(|entry| (entry.name().to_owned(), entry)).collect());
     }
     names.iter().map(|name| Ok((name.clone(), entry(hub, name)?))).collect()
@@ -145,25 +145,25 @@ struct Row {
     url: &'static str,
 }
 
-fn list(hub: &Hub, kept: bool, format: Format) -> anyhow::Result<()> {
+fn list(hub: &Hub, cached: bool, format: Format) -> anyhow::Result<()> {
     let rows = hub.entries().map(|entry| {
         let (state, bytes) = match entry.state() {
-            State::Absent => ("absent", None),
-            State::Begun(bytes) => ("begun", Some(bytes)),
-            State::Kept(bytes) => ("kept", Some(bytes)),
+            CacheState::Missing => ("missing", None),
+            CacheState::Partial(bytes) => ("partial", Some(bytes)),
+            CacheState::Cached(bytes) => ("cached", Some(bytes)),
         };
         Row { weights: entry.name().to_owned(), state, bytes, url: entry.url() }
     });
-    let rows: Vec<Row> = rows.filter(|row| !kept || row.state == "kept").collect();
+    let rows: Vec<Row> = rows.filter(|row| !cached || row.state == "cached").collect();
     let mut out = io::stdout().lock();
     match format {
         Format::Json => json_lines(&mut out, &rows)?,
-        Format::Csv => csv_records(&mut out, &rows)?,
+        Format::Csv => csv_table(&mut out, &[], &rows)?,
         Format::Text => {
             for Row { weights, state, bytes, url } in &rows {
                 let size = bytes.map_or_else(String::new, megabytes);
-                let state = if *state == "absent" { "" } else { state };
-                writeln!(out, "{weights:<36} {state:<5} {size:>9}  {url}")?;
+                let state = if *state == "missing" { "" } else { state };
+                writeln!(out, "{weights:<36} {state:<7} {size:>9}  {url}")?;
             }
         }
     }
@@ -174,7 +174,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// One line of what was verified.
+/// The result for one record.
 #[derive(Serialize)]
 struct Verdict {
     weights: String,
@@ -185,10 +185,10 @@ struct Verdict {
 fn verify(hub: &Hub, names: &[String], format: Format) -> anyhow::Result<Outcome> {
     let mut verdicts = Vec::new();
     for (weights, entry) in chosen(hub, names)? {
-        if names.is_empty() && !matches!(entry.state(), State::Kept(_)) {
+        if names.is_empty() && !matches!(entry.state(), CacheState::Cached(_)) {
             continue;
         }
-        ensure_kept(&entry, &weights)?;
+        ensure_cached(&entry, &weights)?;
         let result = entry.verify();
         if let Err(error) = &result {
             eprintln!("zoo: {error}");
@@ -202,7 +202,7 @@ fn verify(hub: &Hub, names: &[String], format: Format) -> anyhow::Result<Outcome
     let mut out = io::stdout().lock();
     match format {
         Format::Json => json_lines(&mut out, &verdicts)?,
-        Format::Csv => csv_records(&mut out, &verdicts)?,
+        Format::Csv => csv_table(&mut out, &[], &verdicts)?,
         Format::Text => {
             for Verdict { weights, sound, path } in &verdicts {
                 writeln!(

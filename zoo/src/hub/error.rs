@@ -2,19 +2,17 @@ use std::path::PathBuf;
 
 use zoo_models::UnknownName;
 
-/// Why published weights can't be had.
+/// An error of the [`Hub`](super::Hub).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no folder for records that are downloaded.
-    #[error(
-        "this system does not say where caches are kept\nhint: name a folder with ZOO_CACHE=FOLDER"
-    )]
+    /// There is no folder for downloaded weights.
+    #[error("the system has no cache folder\nhint: set ZOO_CACHE=FOLDER")]
     NoCache,
-    /// No network is called that, or it has no such weights.
+    /// No network has this name, or it has no weights with this tag.
     #[error(transparent)]
     Name(#[from] UnknownName),
-    /// Published weights are not on this machine, and are not to be downloaded.
+    /// The weights are not on this machine, and downloads are forbidden.
     #[error(
         "{name} is not on this machine, and ZOO_OFFLINE forbids downloading it\nhint: download \
          {url} elsewhere and open it with Model::open"
@@ -22,48 +20,48 @@ pub enum Error {
     Offline {
         /// The weights' name.
         name: String,
-        /// Where they are published.
+        /// The URL of the published checkpoint.
         url: String,
     },
-    /// A file could not be downloaded; what has arrived of it is kept and will be gone on with.
+    /// A file could not be downloaded. The partial file is kept, and the next try continues it.
     #[error(
         "cannot download {url}: {reason}\nhint: try again, download it elsewhere and open it with \
-         Model::open, or name a server that has it with ZOO_WEIGHTS_MIRROR=http://…"
+         Model::open, or set ZOO_WEIGHTS_MIRROR=URL to a server that has it"
     )]
     Download {
-        /// Where it is.
+        /// The URL.
         url: String,
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
-    /// What was downloaded is not what was published; it is deleted.
+    /// The downloaded file is not the published one. It is deleted.
     #[error(
         "{url} is not the file that was published: {reason}\nhint: a proxy or a mirror may have \
          sent something else; download it elsewhere and open it with Model::open"
     )]
     Altered {
-        /// Where it came from.
+        /// The URL.
         url: String,
-        /// What tells.
+        /// The difference.
         reason: String,
     },
-    /// The record of published weights is not as it was written.
-    #[error("{path} is damaged\nhint: `zoo weights pull {name}` makes it anew")]
+    /// The record of published weights has changed since it was written.
+    #[error("{path} is damaged\nhint: pull {name} again")]
     Damaged {
         /// The record.
         path: PathBuf,
         /// The weights' name.
         name: String,
     },
-    /// The record was written by a version that had other networks.
+    /// The record is intact, but this version can't load it.
     #[error(
-        "the record of {name} is from another version of zoo: {reason}\nhint: `zoo weights remove \
-         {name}`, then pull it again"
+        "the record of {name} does not fit this version of zoo: {reason}\nhint: remove {name}, then pull \
+         {name} again"
     )]
     OtherVersion {
         /// The weights' name.
         name: String,
-        /// What does not fit.
+        /// The cause.
         reason: String,
     },
     /// A record can't be read or written.

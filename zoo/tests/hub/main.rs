@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use burn_zoo::Hub;
-use burn_zoo::hub::{Error, Event, Limits, State};
+use burn_zoo::hub::{CacheState, Error, Event, Limits};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
@@ -40,9 +40,9 @@ fn weights(file: &str, content: &[u8]) -> Weights {
 }
 
 const LIMITS: Limits = Limits {
-    size: 1_000_000,
-    connect: Duration::from_secs(5),
-    silence: Duration::from_millis(700),
+    max_bytes: 1_000_000,
+    connect_timeout: Duration::from_secs(5),
+    read_timeout: Duration::from_millis(700),
 };
 
 /// A hub in a folder of its own, in front of a server.
@@ -115,9 +115,9 @@ fn a_file_is_downloaded_once() {
     setup.succeed();
     assert_eq!(server.requests()[0].path, "/net-x.pth");
     let entry = setup.hub.entry_of("net", &setup.weights);
-    assert_eq!(entry.state(), State::Kept(300_006));
+    assert_eq!(entry.state(), CacheState::Cached(300_006));
     assert!(entry.remove().unwrap());
-    assert_eq!((entry.state(), entry.remove().unwrap()), (State::Absent, false));
+    assert_eq!((entry.state(), entry.remove().unwrap()), (CacheState::Missing, false));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_rest_of_a_file_is_downloaded() {
     let server = Server::start(|request, stream| server::file(request, stream, &content()));
     let setup = Setup::new(&server);
     setup.begin(&content()[..123_456]);
-    assert_eq!(setup.hub.entry_of("net", &setup.weights).state(), State::Begun(123_456));
+    assert_eq!(setup.hub.entry_of("net", &setup.weights).state(), CacheState::Partial(123_456));
     setup.succeed();
     assert_eq!(server.starts(), [Some(123_456)]);
 }
@@ -254,7 +254,7 @@ fn a_silent_server_is_given_up() {
         Ok(())
     });
     let midway = Server::start(|_, stream| server::hang(stream, 300_000, &content()[..1000]));
-    for (server, state) in [(mute, State::Absent), (midway, State::Begun(1000))] {
+    for (server, state) in [(mute, CacheState::Missing), (midway, CacheState::Partial(1000))] {
         let setup = Setup::new(&server);
         let (error, _) = setup.fail();
         assert!(error.contains("the server sent nothing for 700ms"), "{error}");

@@ -1,4 +1,4 @@
-//! `zoo devices`: what can compute here.
+//! `zoo backends`: the backends that work on this machine.
 
 use std::io::{self, Write};
 
@@ -7,9 +7,9 @@ use burn_zoo::{Backend, catch_panic};
 use serde::Serialize;
 
 use crate::options::{Format, build_command, device};
-use crate::output::{csv_records, json_lines};
+use crate::output::{csv_table, json_lines};
 
-/// `zoo devices`
+/// `zoo backends`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How to print the list
@@ -45,12 +45,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
         }
         Format::Json => json_lines(&mut out, &rows)?,
-        Format::Csv => csv_records(&mut out, &rows)?,
+        Format::Csv => csv_table(&mut out, &[], &rows)?,
     }
     Ok(())
 }
 
-/// Computes something small on a backend to see whether it works.
+/// Tries a small computation on a backend.
 fn probe(backend: Backend) -> Row {
     let attempt = if backend.is_built_in() {
         catch_panic(|| {
