@@ -32,7 +32,7 @@ impl Aligned {
     }
 }
 
-/// The memory that all steps of a plan read and write. Each step has its own buffers in it.
+/// The memory of a plan's buffers, which its steps read and write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arena {
     start: *mut f32,

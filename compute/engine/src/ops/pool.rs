@@ -190,11 +190,11 @@ struct Row<'a> {
     input: *const f32,
     /// The number of rows in a window.
     rows: usize,
-    /// Distance between two rows, in numbers.
+    /// Distance between two rows, in elements.
     row_stride: usize,
     /// The columns of each window.
     columns: &'a [Taps],
-    /// Distance between two columns, in numbers.
+    /// Distance between two columns, in elements.
     column_stride: usize,
     /// The factor of each window's sum; `None` for max pooling.
     factors: Option<&'a [f32]>,

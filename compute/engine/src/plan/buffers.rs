@@ -69,7 +69,7 @@ impl Location {
     }
 }
 
-/// Images in memory. Offset and distances count numbers.
+/// Images in memory. The offset and the distances count elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Images {
     pub(crate) shape: [usize; 4],

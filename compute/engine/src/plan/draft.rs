@@ -94,7 +94,7 @@ impl<'g> Draft<'g> {
     }
 }
 
-/// A draft's buffers with their locations, and the conditions in which its step runs.
+/// A draft's buffers with their locations, and the instruction set and number of items for its step.
 pub(crate) struct Placed<'a> {
     pub(crate) isa: Isa,
     /// Number of items of a batch that the step computes at once.

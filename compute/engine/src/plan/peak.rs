@@ -5,7 +5,7 @@ use zoo_simd::{Kernel, LANES, Lanes};
 /// Number of independent sums.
 pub(super) const SUMS: usize = 12;
 
-/// Kernel that only multiplies and adds in registers.
+/// A kernel that only multiplies and adds in registers.
 pub(super) struct Peak {
     pub(super) rounds: usize,
 }
