@@ -1,11 +1,12 @@
-//! A Burn model of one's own, run by Burn and by a plan.
+//! Runs your own Burn model with Burn and with a plan.
 //!
 //! ```sh
 //! cargo run --release --example your_model
 //! ```
 //!
-//! In this workspace Burn's Flex is built without optimization (`docs/decisions/0002-build-time.md`), so the
-//! times printed here flatter the plan; compare them in a project of your own.
+//! In this workspace Burn's Flex is built without optimization
+//! (`docs/decisions/0002-build-time.md`), so the times printed here favor the plan. Compare them in
+//! your own project.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Distribution, Tensor};
 use zoo_engine::Plan;
 
-/// Some convolutions and a classifier; nothing here knows of the engine.
+/// Some convolutions and a classifier. The model does not depend on the engine.
 #[derive(Module, Debug)]
 struct Net {
     convs: Vec<Conv2d>,
@@ -55,7 +56,7 @@ fn main() -> Result<(), zoo_engine::Error> {
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let by_burn = net.forward(images.clone()).into_data();
 
-    // Once for each shape of images.
+    // Compile once for each shape of images.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut plan = Plan::compile(&net, shape, threads, |net, images| net.forward(images))?;
     let by_plan = plan.run_tensor(images.clone())?.remove(0);

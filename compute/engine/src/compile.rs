@@ -1,4 +1,4 @@
-//! Where Burn's models and tensors come in.
+//! The interface to Burn's models and tensors.
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -10,16 +10,15 @@ use crate::graph::Graph;
 use crate::{Error, Plan};
 
 impl Plan {
-    /// Compiles what a model does with images of a shape, for so many threads.
+    /// Compiles a model's forward pass for images of shape `[N, C, H, W]` and a number of threads.
     ///
     /// # Errors
     ///
-    /// When the model uses an operation that has no kernel here.
+    /// When the model can't be captured, or uses an operation that the engine lacks.
     ///
     /// # Panics
     ///
-    /// When the model's forward pass does, as for images that are too small, or when `threads`
-    /// is 0.
+    /// When `forward` panics, as it does for images that are too small, or when `threads` is 0.
     pub fn compile<M: Module, O: Outputs>(
         model: &M,
         shape: [usize; 4],
@@ -31,11 +30,12 @@ impl Plan {
         Self::of_graph(Graph::of(recorded)?, Isa::best(), threads)
     }
 
-    /// [`run`](Self::run) for images in a tensor; the outputs come as tensors' data.
+    /// Runs the plan like [`run`](Self::run), on images in a tensor. Returns the outputs with their
+    /// shapes.
     ///
     /// # Errors
     ///
-    /// When the shape isn't the one that the plan is for.
+    /// When the number of values is not that of the plan's shape.
     pub fn run_tensor(&mut self, images: Tensor<4>) -> Result<Vec<TensorData>, Error> {
         let images = images.into_data().convert::<f32>();
         let images = images.as_slice::<f32>().map_err(|error| Error::Capture {

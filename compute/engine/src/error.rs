@@ -1,7 +1,7 @@
-/// Why a model can't be compiled or run.
+/// The error of a model that can't be compiled or run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The model uses an operation that has no kernel here.
+    /// The model uses an operation that the engine lacks.
     #[error(
         "the operation {operation} has no kernel in this engine\n\
          hint: run the model on one of Burn's own backends"
@@ -13,15 +13,15 @@ pub enum Error {
     /// The recording of the model's forward pass failed.
     #[error("the model could not be captured: {reason}\nhint: check that it takes this input")]
     Capture {
-        /// What Burn said.
+        /// The message of Burn.
         reason: String,
     },
-    /// The input has another number of values than the plan was compiled for.
+    /// The number of input values is not that of the shape that the plan was compiled for.
     #[error("the input has {got} values instead of {expected}\nhint: compile a plan for its shape")]
     Input {
-        /// The number of values given.
+        /// The number of values in the input.
         got: usize,
-        /// The number of values of the plan's input.
+        /// The number of values that the plan needs.
         expected: usize,
     },
 }

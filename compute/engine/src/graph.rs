@@ -1,4 +1,4 @@
-//! A computation as a plain list of operators, which the [passes](crate::passes) change.
+//! A computation as a list of operators, which the [passes](crate::passes) change.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::ops::{Operator, operator};
 /// Index of a value in [`Graph::values`].
 pub(crate) type ValueId = usize;
 
-/// A tensor that a computation reads, makes or passes on.
+/// A tensor of a computation.
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     pub(crate) shape: Vec<usize>,
-    /// Row-major numbers, where they are known before the computation starts.
+    /// Row-major numbers, if they are known before the computation starts.
     pub(crate) constant: Option<Arc<Vec<f32>>>,
 }
 
-/// An operator with what it reads and makes.
+/// An operator with its inputs and its output.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) op: Arc<dyn Operator>,
@@ -24,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) output: ValueId,
 }
 
-/// A computation: nodes in an order in which each finds its inputs made.
+/// A computation: nodes in topological order, and their values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Graph {
     pub(crate) values: Vec<Value>,
@@ -34,11 +34,11 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// The computation that was recorded, with the values of its weights.
+    /// Converts a captured graph, with the values of its weights.
     ///
     /// # Errors
     ///
-    /// When it has an operation that there is no operator for.
+    /// When it has an operation without an operator.
     pub(crate) fn of(recorded: zoo_graph::Graph) -> Result<Self, Error> {
         let zoo_graph::Graph { values, nodes, input, outputs } = recorded;
         let values = values.into_iter().map(|value| {
@@ -55,7 +55,7 @@ impl Graph {
         Ok(Self { values, nodes, input, outputs })
     }
 
-    /// What the nodes compute, as their operators define it.
+    /// Computes the outputs with [`Operator::evaluate`].
     #[cfg(test)]
     pub(crate) fn evaluate(&self, images: &[f32]) -> Vec<Vec<f32>> {
         let mut made: Vec<Option<Vec<f32>>> = vec![None; self.values.len()];
@@ -72,7 +72,7 @@ impl Graph {
         self.outputs.iter().map(output).collect()
     }
 
-    /// Adds a node and the value it makes.
+    /// Adds a node and its output.
     pub(crate) fn node(
         &mut self,
         op: impl Operator,
@@ -84,13 +84,13 @@ impl Graph {
         output
     }
 
-    /// Adds a value that a node will make.
+    /// Adds a value that a node will compute.
     pub(crate) fn value(&mut self, shape: impl Into<Vec<usize>>) -> ValueId {
         self.values.push(Value { shape: shape.into(), constant: None });
         self.values.len() - 1
     }
 
-    /// Adds a value that is known.
+    /// Adds a constant.
     pub(crate) fn constant(&mut self, shape: impl Into<Vec<usize>>, data: Vec<f32>) -> ValueId {
         let shape = shape.into();
         assert_eq!(shape.iter().product::<usize>(), data.len());
@@ -102,7 +102,7 @@ impl Graph {
         &self.values[value].shape
     }
 
-    /// The shape of images.
+    /// Returns a value's shape if it has 4 dimensions, as images have.
     pub(crate) fn shape4(&self, value: ValueId) -> Option<[usize; 4]> {
         self.values[value].shape.as_slice().try_into().ok()
     }
@@ -111,7 +111,7 @@ impl Graph {
         self.values[value].constant.as_ref().map(|data| data.as_slice())
     }
 
-    /// How often each value is read, outputs counted.
+    /// Returns how often each value is read; an output counts as a read.
     pub(crate) fn uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.values.len()];
         for &value in self.nodes.iter().flat_map(|node| &node.inputs).chain(&self.outputs) {
@@ -120,7 +120,7 @@ impl Graph {
         uses
     }
 
-    /// Which node makes each value.
+    /// Returns the index of the node that computes each value.
     pub(crate) fn producers(&self) -> Vec<Option<usize>> {
         let mut producers = vec![None; self.values.len()];
         for (index, node) in self.nodes.iter().enumerate() {
@@ -129,7 +129,7 @@ impl Graph {
         producers
     }
 
-    /// Makes all readers of a value read another one.
+    /// Replaces a value by another one in all inputs and outputs.
     pub(crate) fn redirect(&mut self, from: ValueId, to: ValueId) {
         let inputs = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
         for value in inputs.chain(&mut self.outputs).filter(|value| **value == from) {
@@ -139,7 +139,7 @@ impl Graph {
 }
 
 impl Node {
-    /// The operator, where it is of this kind.
+    /// Returns the operator, if it has this type.
     pub(crate) fn op_as<O: Operator>(&self) -> Option<&O> {
         (&*self.op as &dyn std::any::Any).downcast_ref()
     }

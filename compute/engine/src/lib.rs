@@ -1,8 +1,8 @@
 //! # zoo-engine
 //!
-//! Runs a [Burn](https://burn.dev) model's forward pass on the processor at the speed of the
-//! inference runtimes: it is recorded once for a shape of images, simplified, and compiled into a
-//! [`Plan`] of kernels that keep to one layout from the first convolution to the last.
+//! Runs a [Burn](https://burn.dev) model's forward pass on the CPU at the speed of inference
+//! runtimes. The engine captures the forward pass once for a shape of images, simplifies the graph
+//! and compiles it into a [`Plan`] of kernels, which share one memory format.
 //!
 //! ```
 //! use burn::module::Module;
@@ -15,7 +15,7 @@
 //!     conv: Conv2d,
 //! }
 //!
-//! /// What the model computes, without Burn computing it.
+//! /// Computes the model's output with the engine.
 //! fn run(net: &Net, images: Tensor<4>) -> Result<TensorData, Error> {
 //!     let shape = images.dims();
 //!     let mut plan = Plan::compile(net, shape, 2, |net, x| relu(net.conv.forward(x)))?;
@@ -23,15 +23,15 @@
 //! }
 //! ```
 //!
-//! Any model will do that is made of the operations of convolutional networks; another one is an
-//! [`Error::Unsupported`] that names what is missing. A plan copies the weights: later changes of
-//! the model don't change it.
+//! The engine runs every model that consists of the operations of convolutional networks. For other
+//! models it returns [`Error::Unsupported`], which names the missing operation. A plan copies the
+//! weights, so later changes of the model do not affect it.
 //!
-//! ## How it is made
+//! ## Structure
 //!
-//! [`zoo_graph`] records what the model does. Each recorded operation becomes an operator of `ops`,
-//! which has a file for each. The `passes` fold and fuse operators. `plan::lower` asks each operator for
-//! the steps that compute it and finds places in memory; a [`Plan`] runs the steps with its
+//! [`zoo_graph`] captures the model. Each captured operation becomes an operator; `ops` has a file
+//! for each operator. The `passes` fold and fuse operators. `plan::lower` asks each operator for
+//! the steps that compute it and assigns memory to the buffers. A [`Plan`] runs the steps with its
 //! `threads`.
 
 mod compile;

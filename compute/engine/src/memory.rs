@@ -1,18 +1,18 @@
-//! Memory that vectors are read from.
+//! Aligned memory for vectors.
 
 use zoo_simd::LANES;
 
-/// A vector's numbers.
+/// The numbers of one vector, in one cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; LANES]);
 
-/// Numbers that start at the beginning of a cache line.
+/// Numbers that start at a cache line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Aligned(Vec<Line>);
 
 impl Aligned {
-    /// At least `length` zeros.
+    /// Returns at least `length` zeros.
     pub(crate) fn zeros(length: usize) -> Self {
         Self(vec![Line([0.0; LANES]); length.div_ceil(LANES)])
     }
@@ -22,24 +22,24 @@ impl Aligned {
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: a line is 16 numbers without anything between it and the next.
+        // SAFETY: the lines are contiguous, and each is 16 numbers without padding.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.len()) }
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: a line is 16 numbers without anything between it and the next.
+        // SAFETY: the lines are contiguous, and each is 16 numbers without padding.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.len()) }
     }
 }
 
-/// The memory that all steps of a plan read and write, each its own part.
+/// The memory of a plan's buffers, which its steps read and write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arena {
     start: *mut f32,
     length: usize,
 }
 
-// SAFETY: threads write different parts between two barriers, as each step promises.
+// SAFETY: between two barriers each thread writes its own part; every step guarantees this.
 unsafe impl Send for Arena {}
 // SAFETY: see above.
 unsafe impl Sync for Arena {}
@@ -50,16 +50,17 @@ impl Arena {
         Self { start: memory.as_mut_ptr(), length: memory.len() }
     }
 
-    /// The number at an offset.
+    /// Returns a pointer to the number at an offset.
     pub(crate) fn at(self, offset: usize) -> *mut f32 {
-        // Kernels ask too often for it to be checked outside of tests.
+        // Kernels call this too often for a check outside tests.
         if cfg!(test) {
             assert!(offset <= self.length, "{offset} is outside of {}", self.length);
         }
         self.origin(offset)
     }
 
-    /// What the places of a window are counted from, which is itself not always inside.
+    /// Returns the pointer from which the positions of a window are counted. It may be outside the
+    /// arena.
     pub(crate) fn origin(self, offset: usize) -> *mut f32 {
         self.start.wrapping_add(offset)
     }

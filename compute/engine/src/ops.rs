@@ -1,6 +1,6 @@
-//! The operators, each in a file of its own with all that the engine knows about it.
+//! The operators. Each file has one operator's definition, kernels and tests.
 //!
-//! `docs/adding-an-operator.md` leads through one.
+//! `docs/adding-an-operator.md` explains an example.
 
 pub(crate) mod activation;
 pub(crate) mod adaptive_average_pool;
@@ -39,63 +39,64 @@ use crate::plan::lower::Lowering;
 /// A tensor's shape and its row-major numbers.
 pub(crate) type View<'a> = (&'a [usize], &'a [f32]);
 
-/// What a node computes.
+/// The operation of a node.
 ///
-/// Only [`name`](Self::name) and [`evaluate`](Self::evaluate) are needed. An operator that does not
-/// say more is computed by `evaluate`, on one thread.
+/// Only [`name`](Self::name) and [`evaluate`](Self::evaluate) are required. Without
+/// [`lower`](Self::lower), one thread computes the operator with `evaluate`.
 pub(crate) trait Operator: Any + fmt::Debug + Send + Sync {
-    /// A word or two for it.
+    /// Returns its name in plans: `max pool`.
     fn name(&self) -> &'static str;
 
-    /// Computes the output, of a shape, as plainly as possible.
+    /// Computes the output, whose shape is `shape`, as plainly as possible.
     ///
-    /// This defines the operator: kernels and passes are tested against it, and it computes what
-    /// has no kernel or does not depend on the images.
+    /// This defines the operator: kernels and passes are tested against it. It also computes nodes
+    /// without a kernel and nodes that do not depend on the images.
     fn evaluate(&self, inputs: &[View<'_>], shape: &[usize]) -> Vec<f32>;
 
-    /// What the inputs are.
+    /// Returns the kinds of its inputs.
     fn inputs(&self) -> Inputs {
         Inputs::ImagesAndParameters
     }
 
-    /// Whether each item along the first dimension of the output, which has a shape, depends only
-    /// on the same item of the inputs. A batch is then computed item by item.
-    fn keeps_items_apart(&self, _shape: &[usize]) -> bool {
+    /// Whether item `i` of the output, along the first dimension, depends only on item `i` of the
+    /// inputs. The engine then computes a batch item by item. `_shape` is that of the output.
+    fn is_batch_independent(&self, _shape: &[usize]) -> bool {
         true
     }
 
-    /// Whether it computes each element of its only input in the same way, so that the shape does
-    /// not matter.
+    /// Whether it applies one function to each element of its only input. The shape does not matter
+    /// then.
     fn is_elementwise(&self) -> bool {
         false
     }
 
-    /// The operator that applies an activation to its results, where it can and does not yet.
+    /// Returns this operator with an activation applied to its results, if it supports that and has
+    /// none yet.
     fn with_activation(&self, _activation: Activation) -> Option<Arc<dyn Operator>> {
         None
     }
 
-    /// Drafts the steps that compute a node with this operator, by a kernel. Returns whether there
-    /// is one for the node's shapes; if not, nothing was drafted.
+    /// Drafts the steps that compute a node with a kernel. Returns false, and drafts nothing, if
+    /// there is no kernel for the node's shapes.
     fn lower<'g>(&'g self, _node: &'g Node, _lowering: &mut Lowering<'g>) -> bool {
         false
     }
 }
 
-/// What the inputs of an operator are.
+/// The kinds of an operator's inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inputs {
-    /// The first are images; the others are weights, which all items of a batch share.
+    /// The first input is images. The others are weights, which all items of a batch share.
     ImagesAndParameters,
-    /// All are alike, and each may be images or known.
+    /// All are alike; each may be images or a constant.
     Operands,
 }
 
-/// The operator for a recorded operation, whose first input has a shape.
+/// Returns the operator for a captured operation. `input` is the shape of its first input.
 ///
 /// # Errors
 ///
-/// When there is none.
+/// When the engine lacks the operation.
 pub(crate) fn operator(op: &Op, input: &[usize]) -> Result<Arc<dyn Operator>, Error> {
     Ok(match op {
         Op::Conv { window, groups } => Arc::new(conv::Conv::new(*window, *groups)),

@@ -1,7 +1,7 @@
-//! Graph → graph that computes the same with less.
+//! The passes. Each simplifies a graph and keeps what it computes.
 //!
-//! Each pass is one function; [`run`] is their order. A pass may leave nodes and values behind
-//! that nothing reads; [`dead::remove`] takes them away.
+//! Each pass is one function; [`run`] calls them in order. A pass may leave unused nodes and values
+//! in the graph; [`dead::remove`] removes them.
 
 mod activation;
 mod affine;
@@ -17,7 +17,7 @@ pub(crate) mod testing;
 
 use crate::graph::Graph;
 
-/// Runs all passes; the graph is what is to be done for each of as many items as are returned.
+/// Runs all passes. The graph then computes one item; returns the number of items in a batch.
 pub(crate) fn run(graph: &mut Graph) -> usize {
     constants::fold(graph);
     let batch = batch::split(graph);

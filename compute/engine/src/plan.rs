@@ -1,4 +1,4 @@
-//! From a graph to steps that only compute.
+//! A plan: a graph compiled to steps.
 
 pub(crate) mod buffers;
 pub(crate) mod draft;
@@ -28,41 +28,42 @@ use draft::Step;
 use lower::lower;
 use peak::Peak;
 
-/// The most items of a batch that a thread computes at once.
+/// The maximum number of items of a batch that a thread computes at once.
 const MOST_AT_ONCE: usize = 4;
 
 /// A model's forward pass for images of one shape, ready to run.
 #[derive(Debug)]
 pub struct Plan {
     program: Program,
-    /// One for each thread that computes items by itself; the first is for all together too.
+    /// One for each thread that computes items on its own. All threads together use the first.
     arenas: Vec<Aligned>,
-    /// The items of a batch: its images, or all of them where they depend on one another.
+    /// The number of items in a batch: that of its images, or 1 if the images depend on one
+    /// another.
     batch: usize,
     at_once: usize,
     threads: Threads,
     isa: Isa,
 }
 
-/// What is done for each item.
+/// The steps for an item.
 #[derive(Debug)]
 struct Program {
     steps: Vec<Step>,
-    /// So many of the first steps are done for one item after the other, the others for all items
-    /// that are computed at once.
+    /// The number of first steps that run for one item after another. The other steps run for all
+    /// items that are computed at once.
     per_item_prefix: usize,
     input: Location,
     outputs: Vec<Location>,
 }
 
-/// The images and what becomes of them.
+/// The images and the outputs of a run.
 struct Batch<'a> {
     images: &'a [f32],
     outputs: Mutex<Vec<Vec<f32>>>,
 }
 
 impl Program {
-    /// Computes some items in an arena; `after` is called after each step.
+    /// Computes some items in an arena and calls `after` with the index of each step after it.
     fn run(
         &self,
         batch: &Batch<'_>,
@@ -81,18 +82,21 @@ impl Program {
             let share = member.share(length);
             let images = &batch.images[global * length..][share.clone()];
             let input = arena.at(self.input.at(item) + share.start);
-            // SAFETY: the input is as long as an item, and no other thread has this part of it.
+            // SAFETY: the input buffer has `length` numbers for each item, and only this thread
+            // writes its share.
             unsafe { input.copy_from_nonoverlapping(images.as_ptr(), images.len()) }
             member.barrier();
             (0..self.per_item_prefix).for_each(|step| run(step, item..item + 1));
         }
         (self.per_item_prefix..self.steps.len()).for_each(|step| run(step, 0..items.len()));
         if member.index == 0 {
-            let mut outputs = batch.outputs.lock().expect("nobody panics here");
+            let mut outputs =
+                batch.outputs.lock().expect("no thread panics while it holds the lock");
             for (location, output) in self.outputs.iter().zip(outputs.iter_mut()) {
                 let parts = output.chunks_exact_mut(location.len().max(1)).skip(items.start);
                 for (item, part) in parts.take(items.len()).enumerate() {
-                    // SAFETY: the output is as long as this, and nobody writes it now.
+                    // SAFETY: the output buffer has as many numbers as `part`, and no thread writes
+                    // it before the next barrier.
                     unsafe {
                         part.as_mut_ptr()
                             .copy_from_nonoverlapping(arena.at(location.at(item)), part.len())
@@ -100,25 +104,25 @@ impl Program {
                 }
             }
         }
-        // The next items are written where these were read.
+        // The next items overwrite the outputs in the arena.
         member.barrier();
     }
 }
 
-/// What a step of a plan is and costs.
+/// A description of a step of a plan, and its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepInfo {
-    /// The operation with what was fused into it.
+    /// The name of the operation and of those that were fused into it.
     pub label: String,
-    /// Shape of what it makes.
+    /// Shape of the output.
     pub shape: Vec<usize>,
-    /// Multiplications and additions, those of Winograd's algorithm counted as the direct ones.
+    /// Number of multiplications and additions. Winograd's algorithm counts as direct convolution.
     pub operations: u64,
-    /// Bytes that it reads and writes at least, weights included.
+    /// Minimum number of bytes that it reads and writes, weights included.
     pub bytes: u64,
 }
 
-/// How long a step took.
+/// The time of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepProfile {
     /// The step.
@@ -135,7 +139,7 @@ impl Plan {
         threads: usize,
     ) -> Result<Self, Error> {
         let batch = passes::run(&mut graph);
-        // Each thread has as many items for itself; what is left is for all together.
+        // Each thread computes `each` items on its own; all threads compute the rest together.
         let each = batch / threads;
         let at_once = match each {
             0 => batch.min(MOST_AT_ONCE),
@@ -146,17 +150,17 @@ impl Plan {
         Ok(Self { program, arenas, batch, at_once, threads: Threads::new(threads), isa })
     }
 
-    /// Runs the model on images `[N, C, H, W]`, row-major, and returns its outputs, row-major too
-    /// and in the shapes that [`output_shapes`](Self::output_shapes) says.
+    /// Runs the model on images, row-major `[N, C, H, W]`. Returns the outputs, row-major in the
+    /// shapes of [`output_shapes`](Self::output_shapes).
     ///
     /// # Errors
     ///
-    /// When the number of values isn't that of the shape that the plan is for.
+    /// When the number of values is not that of the plan's shape.
     pub fn run(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>, Error> {
         self.compute(images, || |_| ())
     }
 
-    /// Runs the model some times and measures its steps.
+    /// Runs the model `runs` times and measures its steps.
     ///
     /// # Errors
     ///
@@ -171,13 +175,14 @@ impl Plan {
                 let times = &times;
                 move |step| {
                     let end = Instant::now();
-                    times.lock().expect("nobody panics here")[step] += end - start;
+                    times.lock().expect("no thread panics while it holds the lock")[step] +=
+                        end - start;
                     start = end;
                 }
             })?;
-            let times = times.into_inner().expect("nobody panics here");
+            let times = times.into_inner().expect("no thread panicked while it held the lock");
             for (best, time) in best.iter_mut().zip(times) {
-                // Each thread measured its own.
+                // `time` is the sum over all threads.
                 *best = (time / self.threads() as u32).min(*best);
             }
         }
@@ -185,7 +190,7 @@ impl Plan {
         Ok(profile.map(|(step, time)| StepProfile { step, time }).collect())
     }
 
-    /// Runs the model; each thread makes itself an `after`, which it calls after each step.
+    /// Runs the model. Each thread creates a closure with `after` and calls it after each step.
     fn compute<F: FnMut(usize)>(
         &mut self,
         images: &[f32],
@@ -200,9 +205,9 @@ impl Plan {
         let outputs = program.outputs.iter().map(|location| vec![0.0; location.len() * items]);
         let batch = Batch { images, outputs: Mutex::new(outputs.collect()) };
         let arenas: Vec<Arena> = arenas.iter_mut().map(Arena::of).collect();
-        let alone = items - items % threads.count();
-        // Whoever is ready takes the next part, so that nobody waits for one that is held up.
-        let parts = (alone / threads.count()).div_ceil(at_once) * threads.count();
+        let on_own = items - items % threads.count();
+        // A free thread takes the next part, so a delayed thread does not hold up the others.
+        let parts = (on_own / threads.count()).div_ceil(at_once) * threads.count();
         let next = AtomicUsize::new(0);
         threads.run(|member| {
             let mut after = after();
@@ -211,20 +216,20 @@ impl Plan {
                 if part >= parts {
                     break;
                 }
-                let some = part * alone / parts..(part + 1) * alone / parts;
+                let some = part * on_own / parts..(part + 1) * on_own / parts;
                 let arena = arenas[member.index];
-                program.run(&batch, some, arena, &member.alone(), &mut after);
+                program.run(&batch, some, arena, &member.on_its_own(), &mut after);
             }
             member.barrier();
-            for first in (alone..items).step_by(at_once) {
+            for first in (on_own..items).step_by(at_once) {
                 let some = first..(first + at_once).min(items);
                 program.run(&batch, some, arenas[0], member, &mut after);
             }
         });
-        Ok(batch.outputs.into_inner().expect("nobody panics here"))
+        Ok(batch.outputs.into_inner().expect("no thread panicked while it held the lock"))
     }
 
-    /// What the plan does, step by step.
+    /// Returns the steps, in order.
     pub fn steps(&self) -> Vec<StepInfo> {
         self.program
             .steps
@@ -238,28 +243,28 @@ impl Plan {
             .collect()
     }
 
-    /// Bytes of packed weights.
+    /// Returns the size of the packed weights in bytes.
     pub fn weight_bytes(&self) -> usize {
         let lengths = self.program.steps.iter().map(|step| step.work.weights_len());
         lengths.sum::<usize>() * size_of::<f32>()
     }
 
-    /// Bytes of everything else that the plan works in.
+    /// Returns the size of all other memory of the plan in bytes.
     pub fn activation_bytes(&self) -> usize {
         self.arenas.iter().map(Aligned::len).sum::<usize>() * size_of::<f32>()
     }
 
-    /// The instructions that it uses.
+    /// Returns the name of the instruction set that it uses.
     pub fn instructions(&self) -> &'static str {
         self.isa.name()
     }
 
-    /// The number of threads that it runs on.
+    /// Returns the number of threads that it runs on.
     pub fn threads(&self) -> usize {
         self.threads.count()
     }
 
-    /// The shapes of the outputs.
+    /// Returns the shapes of the outputs.
     pub fn output_shapes(&self) -> impl Iterator<Item = Vec<usize>> {
         self.program.outputs.iter().map(|location| {
             let mut shape = location.shape.clone();
@@ -268,8 +273,7 @@ impl Plan {
         })
     }
 
-    /// Floating-point operations a second that the threads reach when nothing holds them up,
-    /// measured now.
+    /// Measures the peak speed of the threads, in floating-point operations per second.
     pub fn peak(&mut self) -> f64 {
         const ROUNDS: usize = 20_000;
         let isa = self.isa;
@@ -278,14 +282,14 @@ impl Plan {
             self.threads.run(|member| {
                 member.barrier();
                 let start = Instant::now();
-                // SAFETY: the machine has the instructions.
+                // SAFETY: the CPU supports `isa`.
                 std::hint::black_box(unsafe { isa.run(&Peak { rounds: ROUNDS }) });
                 member.barrier();
-                let mut best = best.lock().expect("nobody panics here");
+                let mut best = best.lock().expect("no thread panics while it holds the lock");
                 *best = start.elapsed().min(*best);
             });
         }
-        let best = best.into_inner().expect("nobody panics here");
+        let best = best.into_inner().expect("no thread panicked while it held the lock");
         let operations = ROUNDS * peak::SUMS * LANES * 2;
         (operations * self.threads.count()) as f64 / best.as_secs_f64()
     }

@@ -6,10 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{Error, Outputs, Plan};
 
-/// A module on a device, ready to be run for inference.
+/// A module on a device, ready for inference.
 ///
-/// On the processor (Burn's Flex), each computation is compiled into a [`Plan`] once for each shape of images. On other
-/// devices, and where the engine has no kernel for an operation of the module, Burn's kernels run it.
+/// On the CPU (Burn's Flex), the session compiles each computation into a [`Plan`], once for each shape of images. On
+/// other devices, or if the engine lacks an operation of the module, Burn runs the module.
 #[derive(Debug)]
 pub struct Session<M> {
     module: M,
@@ -20,18 +20,18 @@ pub struct Session<M> {
 
 #[derive(Debug)]
 enum Engine {
-    /// The plans by what they compute and the images' shape.
+    /// The plans, by the name of the computation and the shape of the images.
     Plans(HashMap<(&'static str, [usize; 4]), Plan>),
-    /// The engine does not run on this device, or is not wanted.
+    /// The engine does not run on this device, or it is turned off.
     Unused,
-    /// The engine lacks a kernel.
+    /// The engine lacks an operation.
     Lacking(Error),
 }
 
 impl<M: Module> Session<M> {
-    /// Moves a module to a device, to run there with [`default_threads`].
+    /// Moves a module to a device. On the CPU it runs with [`default_threads`].
     pub fn new(module: M, device: &Device) -> Self {
-        let engine = match is_processor(device) {
+        let engine = match is_cpu(device) {
             true => Engine::Plans(HashMap::new()),
             false => Engine::Unused,
         };
@@ -39,33 +39,34 @@ impl<M: Module> Session<M> {
         Self { module, device: device.clone(), threads: default_threads(), engine }
     }
 
-    /// The same without the engine: Burn's kernels run the module everywhere, to compare both.
+    /// Returns this session without the engine: Burn always runs the module. This is for comparisons.
     #[must_use]
     pub fn without_engine(self) -> Self {
         Self { engine: Engine::Unused, ..self }
     }
 
-    /// The module.
+    /// Returns the module.
     pub fn module(&self) -> &M {
         &self.module
     }
 
-    /// The module, on the session's device.
+    /// Returns the module, on the session's device.
     pub fn into_module(self) -> M {
         self.module
     }
 
-    /// The device that it is on.
+    /// Returns the device of the module.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether plans of the engine run it, as far as that is known before one is compiled.
+    /// Whether the engine runs the module. This can become false when a plan is compiled.
     pub fn has_engine(&self) -> bool {
         matches!(self.engine, Engine::Plans(_))
     }
 
-    /// The operation that the engine lacks, where Burn runs the module on the processor.
+    /// Returns the error that names the operation that the engine lacks. `None` if the engine runs the module or is
+    /// not used.
     pub fn lacking(&self) -> Option<&Error> {
         match &self.engine {
             Engine::Lacking(error) => Some(error),
@@ -73,12 +74,12 @@ impl<M: Module> Session<M> {
         }
     }
 
-    /// Computes `forward` of images, which are row-major in their shape `[N, C, H, W]`. Its plans are kept under `name`.
+    /// Computes `forward` on `images`, row-major with shape `[N, C, H, W]`. The session caches its plans under `name`.
     ///
     /// # Panics
     ///
-    /// When there are not as many values as the shape says, or when `forward` panics, as networks do
-    /// on images that are too small.
+    /// When the number of values is not the product of `shape`, or when `forward` panics, as networks
+    /// do on images that are too small.
     pub fn run<O: Outputs>(
         &mut self,
         name: &'static str,
@@ -99,7 +100,7 @@ impl<M: Module> Session<M> {
         forward(&self.module, images).data()
     }
 
-    /// The same for one output, as a tensor on the session's device.
+    /// Computes a `forward` with one output, like [`run`](Self::run). Returns a tensor on the session's device.
     ///
     /// # Panics
     ///
@@ -119,7 +120,7 @@ impl<M: Module> Session<M> {
         forward(&self.module, images)
     }
 
-    /// The plan for images of a shape, which is compiled where it is new; none where Burn runs the module.
+    /// Returns the plan for images of a shape, and compiles it at the first call. `None` if Burn runs the module.
     ///
     /// # Panics
     ///
@@ -148,8 +149,8 @@ impl<M: Module> Session<M> {
     }
 }
 
-/// Whether the engine computes where this device does.
-fn is_processor(device: &Device) -> bool {
+/// Whether the engine runs on this device.
+fn is_cpu(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     return *device == Device::flex();
     #[cfg(not(feature = "flex"))]
@@ -159,10 +160,10 @@ fn is_processor(device: &Device) -> bool {
     }
 }
 
-/// The threads that were asked for; 0 where nobody asked.
+/// The number of threads that [`set_default_threads`] set; 0 for one per core.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// The threads of a new [`Session`]: as many as [`set_default_threads`] said, or else one per core.
+/// Returns the number of threads of a new [`Session`]: that of [`set_default_threads`], or one per core.
 pub fn default_threads() -> usize {
     match THREADS.load(Ordering::Relaxed) {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -170,7 +171,7 @@ pub fn default_threads() -> usize {
     }
 }
 
-/// Says how many threads each new [`Session`] of this process has; 0 for one per core.
+/// Sets the number of threads of each new [`Session`] in this process; 0 for one per core.
 pub fn set_default_threads(threads: usize) {
     THREADS.store(threads, Ordering::Relaxed);
 }
@@ -182,7 +183,6 @@ mod tests {
 
     use super::*;
 
-    /// What a plan gives is what Burn gives, whatever is computed and whatever the shape is.
     #[test]
     fn a_session_computes_what_burn_computes() {
         let device = Device::flex();
@@ -204,9 +204,8 @@ mod tests {
         assert!(session.has_engine() && session.lacking().is_none());
     }
 
-    /// Where the engine has no kernel, Burn computes, and the session says why.
     #[test]
-    fn burn_computes_what_the_engine_lacks() {
+    fn burn_runs_a_module_with_an_operation_that_the_engine_lacks() {
         let device = Device::flex();
         let conv = Conv2dConfig::new([1, 1], [1, 1]).init(&device);
         let mut session = Session::new(conv, &device);

@@ -1,20 +1,19 @@
-//! Threads that go through a computation side by side.
+//! Threads that run a computation together.
 //!
-//! A plan has some hundred steps of some ten microseconds each. So a run wakes its threads once, and
-//! from step to step they wait for each other by looking at a number in memory; between runs
-//! they sleep.
+//! A plan has some hundred steps of some ten microseconds each. So a run wakes its threads once.
+//! Between steps they wait for each other in a spin loop; between runs they sleep.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// How often a thread looks before it lets others run.
+/// Number of spins before a thread yields or sleeps.
 const SPINS: u32 = 5_000;
-/// Numbers that take about as long to be put in order as a thread takes to start.
+/// Number of elements that a thread packs in about the time that it needs to start.
 const WORTH_THREADS: usize = 1 << 17;
 
-/// Does pieces of work with all cores, if the numbers to be written are worth it.
+/// Does pieces of work on all cores, if `numbers`, the number of elements to write, is large enough.
 pub(crate) fn spread<T: Send>(mut work: Vec<T>, numbers: usize, each: impl Fn(T) + Sync) {
     static CORES: LazyLock<usize> =
         LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -42,29 +41,29 @@ struct Shared {
     threads: usize,
     job: Mutex<Job>,
     start: Condvar,
-    /// How many jobs there were, for threads that look before they sleep.
+    /// The number of the last job, for threads that spin before they sleep.
     jobs: AtomicUsize,
-    /// How many threads have come to barriers in this job.
+    /// Number of arrivals of threads at barriers in this job.
     arrived: AtomicUsize,
-    /// How many threads are done with this job.
+    /// Number of threads that finished this job.
     finished: AtomicUsize,
-    /// A thread panicked: nobody need wait for it.
+    /// Whether a thread panicked. The others then stop waiting for it.
     is_broken: AtomicBool,
 }
 
 #[derive(Default)]
 struct Job {
-    /// Counts the jobs.
+    /// The number of jobs so far.
     number: usize,
     task: Option<Task>,
     ends: bool,
 }
 
-/// A closure that outlives the job it is for, since [`Threads::run`] waits for all threads.
+/// A closure that outlives its job, because [`Threads::run`] waits for all threads.
 #[derive(Clone, Copy)]
 struct Task(*const (dyn Fn(&Member<'_>) + Sync));
 
-// SAFETY: what it points to may be shared between threads.
+// SAFETY: the closure is `Sync`, so threads may share it.
 unsafe impl Send for Task {}
 
 impl std::fmt::Debug for Shared {
@@ -79,7 +78,7 @@ pub(crate) struct Member<'a> {
     pub(crate) index: usize,
     threads: usize,
     shared: &'a Shared,
-    /// At how many barriers it has been.
+    /// Number of barriers that it has passed.
     passed: std::cell::Cell<usize>,
 }
 
@@ -88,18 +87,18 @@ impl Member<'_> {
         self.threads
     }
 
-    /// This thread by itself: it shares work with nobody and waits for nobody.
-    pub(crate) fn alone(&self) -> Member<'_> {
+    /// Returns this thread as the only member: it does all work and does not wait at barriers.
+    pub(crate) fn on_its_own(&self) -> Member<'_> {
         Member { index: 0, threads: 1, shared: self.shared, passed: 0.into() }
     }
 
-    /// This thread's part of so many equal pieces of work.
+    /// Returns this thread's part of `pieces` equal pieces of work.
     pub(crate) fn share(&self, pieces: usize) -> std::ops::Range<usize> {
         let threads = self.threads();
         self.index * pieces / threads..(self.index + 1) * pieces / threads
     }
 
-    /// Waits until all threads have come here.
+    /// Waits until all threads have reached this barrier.
     pub(crate) fn barrier(&self) {
         let threads = self.threads();
         if threads == 1 {
@@ -139,15 +138,15 @@ impl Threads {
         self.shared.threads
     }
 
-    /// Lets all threads call a closure, and returns when all have.
+    /// Calls a closure in all threads and returns when all have finished.
     pub(crate) fn run(&mut self, task: impl Fn(&Member<'_>) + Sync) {
         let shared = &*self.shared;
         shared.arrived.store(0, Ordering::Relaxed);
         shared.finished.store(0, Ordering::Relaxed);
         if shared.threads > 1 {
             let task: &(dyn Fn(&Member<'_>) + Sync) = &task;
-            // SAFETY: the lifetime ends with this function, which waits at the last barrier
-            // for all threads that know the pointer.
+            // SAFETY: this function waits in `finish` until all threads have finished the closure,
+            // so no thread uses the pointer after the function returns.
             let task = Task(unsafe {
                 std::mem::transmute::<
                     *const (dyn Fn(&Member<'_>) + Sync + '_),
@@ -175,7 +174,7 @@ impl Drop for Threads {
         self.shared.job.lock().unwrap_or_else(PoisonError::into_inner).ends = true;
         self.shared.start.notify_all();
         for handle in self.handles.drain(..) {
-            // A panic was reported by the run it was in.
+            // `run` has already reported a panic.
             let _ = handle.join();
         }
     }
@@ -202,13 +201,13 @@ fn work(shared: &Shared, index: usize) {
             job.task.expect("a job has a task")
         };
         let member = Member { index, threads: shared.threads, shared, passed: 0.into() };
-        // SAFETY: `Threads::run` keeps the closure until `finish` has counted this thread.
+        // SAFETY: `Threads::run` keeps the closure alive until `finish` has counted this thread.
         let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*task.0)(&member) }));
         finish(&member, result.is_err());
     }
 }
 
-/// The last barrier of a job, at which nobody waits for a thread that panicked before others.
+/// Waits at the end of a job until all threads have finished it, also those that panicked.
 fn finish(member: &Member<'_>, is_broken: bool) {
     let shared = member.shared;
     if shared.threads == 1 {
@@ -223,10 +222,10 @@ fn finish(member: &Member<'_>, is_broken: bool) {
     }
 }
 
-/// Looks, and after a while lets others run in between.
-fn wait_until(is_so: impl Fn() -> bool) {
+/// Spins until a condition holds; after [`SPINS`] spins it yields to other threads.
+fn wait_until(condition: impl Fn() -> bool) {
     let mut spins = 0;
-    while !is_so() {
+    while !condition() {
         spins += 1;
         if spins < SPINS {
             std::hint::spin_loop();
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_make_the_whole() {
+    fn the_shares_of_all_threads_are_the_whole_work() {
         let mut pool = Threads::new(3);
         let all = Mutex::new(Vec::new());
         pool.run(|member| all.lock().unwrap().extend(member.share(7)));

@@ -1,4 +1,4 @@
-//! From what Burn's capture device recorded to a graph.
+//! Converts a recording of Burn's capture device to a graph.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,13 +10,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::op::Recorded;
 use crate::{Constant, Error, Graph, Node, Value, ValueId};
 
-/// What a forward pass returns: a tensor, a pair or a list.
+/// The outputs of a forward pass: a tensor, a pair or a list.
 pub trait Outputs {
-    /// Which tensors of the recording they are.
+    /// Their identifiers in the recording.
     #[doc(hidden)]
     fn ids(&self) -> Vec<TensorId>;
 
-    /// Their values, in single precision, where the pass was not recorded.
+    /// Their values, in single precision, if the forward pass was not recorded.
     #[doc(hidden)]
     fn data(&self) -> Vec<TensorData>;
 }
@@ -51,7 +51,7 @@ impl<O: Outputs> Outputs for Vec<O> {
     }
 }
 
-/// For models whose outputs are tensors of one rank or of another.
+/// For models whose outputs have different ranks.
 impl<O: Outputs + ?Sized> Outputs for Box<O> {
     fn ids(&self) -> Vec<TensorId> {
         (**self).ids()
@@ -68,19 +68,19 @@ fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
 }
 
 impl Graph {
-    /// Records what a model does with images `[N, C, H, W]` of a shape. The graph has the values
-    /// of its parameters.
+    /// Records the forward pass of a model on images of shape `[N, C, H, W]`. The graph has the
+    /// values of the parameters.
     ///
-    /// The recorded pass is one of validation: dropout does nothing, and BatchNorm takes its
-    /// running statistics.
+    /// The model is in inference mode: dropout is the identity, and BatchNorm uses its running
+    /// statistics.
     ///
     /// # Errors
     ///
-    /// When Burn can't record it.
+    /// When Burn can't record the forward pass.
     ///
     /// # Panics
     ///
-    /// When the forward pass does, as for images that are too small.
+    /// When the forward pass panics, as it does for images that are too small.
     pub fn of_model<M: Module, O: Outputs>(
         model: &M,
         shape: [usize; 4],
@@ -88,8 +88,8 @@ impl Graph {
     ) -> Result<Self, Error> {
         record(shape, |device| {
             let mut parameters = StandIns { device, path: Vec::new(), found: HashMap::new() };
-            // `valid` makes copies of BatchNorm's statistics, which clones would share, so that
-            // mapping them leaves the model itself as it is.
+            // A clone would share BatchNorm's statistics with the model. `valid` copies them, so
+            // mapping them does not change the model.
             let model = model.valid().map(&mut parameters).to_device(device);
             let images = Tensor::<4>::zeros(shape, device);
             let input = id(&images);
@@ -97,16 +97,16 @@ impl Graph {
         })
     }
 
-    /// Builds a model on the capture device and records what it does with images `[N, C, H, W]` of
-    /// a shape. Neither the graph nor the model has any values; the model tells names and shapes.
+    /// Builds a model on the capture device and records its forward pass on images of shape
+    /// `[N, C, H, W]`. Neither the graph nor the model has values, only names and shapes.
     ///
     /// # Errors
     ///
-    /// When Burn can't record it.
+    /// When Burn can't record the forward pass.
     ///
     /// # Panics
     ///
-    /// When building the model or its forward pass does, as for images that are too small.
+    /// When `build` or the forward pass panics, as it does for images that are too small.
     pub fn of_shapes<M: Module, O: Outputs>(
         build: impl FnOnce(&Device) -> M,
         shape: [usize; 4],
@@ -127,16 +127,16 @@ impl Graph {
     }
 }
 
-/// A forward pass that was recorded.
+/// The tensors of a recorded forward pass.
 struct Pass {
     input: TensorId,
     outputs: Vec<TensorId>,
     parameters: HashMap<TensorId, Value>,
 }
 
-/// Records a forward pass and makes a graph of it.
+/// Records a forward pass and converts it to a graph.
 ///
-/// What else was recorded, such as how parameters were drawn, is left out.
+/// Other recorded operations, such as the initialization of parameters, are left out.
 fn record(shape: [usize; 4], run: impl FnOnce(&Device) -> Pass) -> Result<Graph, Error> {
     let device = Device::capture();
     let mut pass = None;
@@ -169,7 +169,7 @@ fn record(shape: [usize; 4], run: impl FnOnce(&Device) -> Pass) -> Result<Graph,
     Ok(Graph { values: builder.values, nodes: builder.nodes, input, outputs })
 }
 
-/// The operations that lead from what is given to the outputs.
+/// Returns the operations between the given tensors and the outputs.
 fn needed(
     operations: Vec<OperationIr>,
     outputs: &[TensorId],
@@ -216,7 +216,7 @@ impl Builder {
         self.values.len() - 1
     }
 
-    /// The value of a tensor that an operation reads.
+    /// Returns the value of a tensor that an operation reads.
     fn read(&mut self, tensor: &TensorIr) -> Result<ValueId, Error> {
         if let Some(&value) = self.ids.get(&tensor.id) {
             return Ok(value);

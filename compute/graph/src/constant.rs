@@ -9,7 +9,7 @@ pub struct Constant(Numbers);
 #[derive(Debug)]
 enum Numbers {
     Data(TensorData),
-    /// Those of a tensor that the model has too.
+    /// A tensor that the model also holds.
     #[cfg(feature = "flex")]
     Shared(burn::backend::flex::FlexTensor),
 }
@@ -29,18 +29,18 @@ impl Constant {
         Self(Numbers::Data(data))
     }
 
-    /// The numbers, row-major.
+    /// Returns the numbers, row-major.
     ///
     /// # Errors
     ///
-    /// When they can't be read as numbers.
+    /// When the data can't be converted to single precision.
     pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
         let data = match &self.0 {
             Numbers::Data(data) => match data.as_slice::<f32>() {
                 Ok(numbers) => return Ok(numbers.to_vec()),
                 Err(_) => data.clone(),
             },
-            // Copied once. On its way through `TensorData` a shared tensor is copied three times.
+            // This copies once. `TensorData` would copy a shared tensor three times.
             #[cfg(feature = "flex")]
             Numbers::Shared(tensor) => match tensor.as_slice::<f32>() {
                 Some(numbers) => return Ok(numbers.to_vec()),

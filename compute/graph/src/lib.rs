@@ -3,12 +3,12 @@
 //! A [Burn](https://burn.dev) model's forward pass as a [`Graph`]: operations in the order of
 //! computation, the shapes of all tensors, and the paths of the parameters.
 //!
-//! Burn's capture device records what a forward pass does instead of doing it. This crate is the
-//! only one that reads such a recording. There are two ways to make one:
+//! Burn's capture device records the operations of a forward pass instead of computing them. Only
+//! this crate reads such a recording. There are two ways to make one:
 //!
-//! - [`Graph::of_model`] takes a model with weights, and the graph has their values;
-//! - [`Graph::of_shapes`] builds the model on the capture device. There are no values, so the
-//!   largest networks take milliseconds.
+//! - [`Graph::of_model`] takes a model with weights, and the graph has their values.
+//! - [`Graph::of_shapes`] builds the model on the capture device. There are no values, so even the
+//!   largest networks take only milliseconds.
 //!
 //! ```
 //! use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -28,8 +28,8 @@
 //! # Ok::<(), zoo_graph::Error>(())
 //! ```
 //!
-//! An operation outside of this vocabulary is an [`Op::Other`] with Burn's name for it. Each user of
-//! a graph decides what to make of one.
+//! An operation that [`Op`] has no variant for is an [`Op::Other`] with Burn's name. Each user of a
+//! graph decides how to handle it.
 
 mod capture;
 mod constant;
@@ -49,11 +49,11 @@ pub type ValueId = usize;
 pub struct Graph {
     /// The tensors that the nodes read and write.
     pub values: Vec<Value>,
-    /// The operations; each comes after those that make its inputs.
+    /// The operations, in topological order: each comes after those that compute its inputs.
     pub nodes: Vec<Node>,
     /// The images.
     pub input: ValueId,
-    /// What the forward pass returns.
+    /// The tensors that the forward pass returns.
     pub outputs: Vec<ValueId>,
 }
 
@@ -62,28 +62,29 @@ pub struct Graph {
 pub struct Value {
     /// Its size along each dimension.
     pub shape: Vec<usize>,
-    /// The path of the parameter that it is, as Burn's modules name it: `stem.conv.weight`.
+    /// The path of the parameter, as Burn's modules name it: `stem.conv.weight`. `None` if the
+    /// tensor is not a parameter.
     pub parameter: Option<String>,
-    /// Its numbers, where they are known without the images.
+    /// Its numbers, if they are known without the images.
     pub constant: Option<Constant>,
 }
 
 /// An operation.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it computes.
+    /// The operation.
     pub op: Op,
-    /// What it reads, in the order that the [`Op`] states.
+    /// The tensors that it reads, in the order that the [`Op`] states.
     pub inputs: Vec<ValueId>,
-    /// What it makes.
+    /// The tensor that it computes.
     pub output: ValueId,
 }
 
-/// Why a forward pass could not be recorded.
+/// The error of a forward pass that can't be recorded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the model could not be captured: {reason}\nhint: check that it takes this input")]
 pub struct Error {
-    /// What Burn said.
+    /// The message of Burn or of this crate.
     pub reason: String,
 }
 
@@ -94,13 +95,12 @@ impl Error {
 }
 
 impl Graph {
-    /// The shape of a value.
+    /// Returns the shape of a value.
     pub fn shape(&self, value: ValueId) -> &[usize] {
         &self.values[value].shape
     }
 
-    /// For each value that is a parameter, or a parameter in another shape or with its dimensions
-    /// in another order, the parameter's path.
+    /// Returns the path of each value that is a parameter, also of a reshaped or transposed one.
     pub fn parameters(&self) -> HashMap<ValueId, &str> {
         let own = self.values.iter().enumerate();
         let mut paths: HashMap<ValueId, &str> =
@@ -115,8 +115,7 @@ impl Graph {
         paths
     }
 
-    /// Takes a prefix away from the paths of all parameters, such as that of an enum around the
-    /// model.
+    /// Removes a prefix from the paths of all parameters, such as that of an enum around the model.
     pub fn strip_prefix(&mut self, prefix: &str) {
         for path in self.values.iter_mut().filter_map(|value| value.parameter.as_mut()) {
             if let Some(rest) = path.strip_prefix(prefix) {
@@ -125,7 +124,8 @@ impl Graph {
         }
     }
 
-    /// Multiply-accumulate operations of a convolution or a matrix product; 0 for all else.
+    /// Returns the multiply-accumulates of a convolution or a matrix product, and 0 for other
+    /// nodes.
     pub fn macs(&self, node: &Node) -> u64 {
         let count = |value: ValueId| self.shape(value).iter().product::<usize>() as u64;
         let size = |value: ValueId, axis: usize| self.shape(value)[axis] as u64;

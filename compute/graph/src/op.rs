@@ -1,4 +1,4 @@
-//! The operations of convolutional networks, and which of Burn's each one is.
+//! The operations of convolutional networks, and their conversion from Burn's operations.
 
 use burn::backend::ir::{
     ActivationOperationIr as Act, BaseOperationIr as Base, FloatOperationIr as Float,
@@ -7,71 +7,74 @@ use burn::backend::ir::{
 };
 use burn::tensor::Slice;
 
-/// What a node computes.
+/// An operation of a graph.
 ///
 /// Images are `[N, C, H, W]`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Op {
-    /// Inputs: images, weights `[out, in / groups, h, w]` and maybe a bias `[out]`.
+    /// A 2-D convolution. Inputs: images, weights `[out, in / groups, h, w]` and optionally a bias
+    /// `[out]`.
     Conv {
-        /// The filter's window.
+        /// The window of the kernel.
         window: Window,
-        /// Groups of channels that are convolved separately.
+        /// Number of groups of channels that are convolved separately.
         groups: usize,
     },
-    /// Inputs: images, weights `[in, out / groups, h, w]` and maybe a bias `[out]`.
+    /// A transposed 2-D convolution. Inputs: images, weights `[in, out / groups, h, w]` and
+    /// optionally a bias `[out]`.
     ConvTranspose {
-        /// Output pixels from an input pixel's window to that of the next.
+        /// Distance in the output between the windows of adjacent input pixels.
         stride: [usize; 2],
-        /// Rows and columns that are cut off at each edge of the output.
+        /// Rows and columns that are removed at each edge of the output.
         padding: [usize; 2],
         /// Rows and columns that are added at the end of the output.
         output_padding: [usize; 2],
-        /// From an element of the filter to the next.
+        /// Distance between adjacent elements of the kernel.
         dilation: [usize; 2],
-        /// Groups of channels that are convolved separately.
+        /// Number of groups of channels that are convolved separately.
         groups: usize,
     },
-    /// Inputs: `[…, in]`, weights `[in, out]` and maybe a bias `[out]`.
+    /// A fully connected layer. Inputs: `[…, in]`, weights `[in, out]` and optionally a bias
+    /// `[out]`.
     Linear,
     /// The product of two batches of matrices.
     MatMul,
-    /// BatchNorm with running statistics. Inputs: images, then gamma, beta, mean and variance, `[C]`
-    /// each.
+    /// BatchNorm with running statistics. Inputs: images, then gamma, beta, mean and variance,
+    /// `[C]` each.
     BatchNorm {
-        /// What is added to the variance.
+        /// The number that is added to the variance.
         epsilon: f64,
     },
     /// A function of each element.
     Activation(Activation),
-    /// `x` where it is positive, `negative_slope · x` elsewhere.
+    /// `x` if it is positive, otherwise `negative_slope · x`.
     LeakyRelu {
         /// The factor of negative elements.
         negative_slope: f32,
     },
-    /// Each element and a number: `x + 1`.
+    /// An operation on each element and a number: `x + 1`.
     Scalar(Binary, f32),
-    /// Two tensors that are broadcast to each other.
+    /// An operation on the elements of two tensors, with broadcasting.
     Binary(Binary),
-    /// The largest value in each window.
+    /// The maximum of each window.
     MaxPool {
         /// The window.
         window: Window,
-        /// Whether a last window may reach over the edge.
+        /// Whether the last window may extend beyond the edge.
         ceil_mode: bool,
     },
     /// The average of each window.
     AveragePool {
         /// The window.
         window: Window,
-        /// Whether the zeros of the padding count.
+        /// Whether the average includes the zeros of the padding.
         count_include_pad: bool,
-        /// Whether a last window may reach over the edge.
+        /// Whether the last window may extend beyond the edge.
         ceil_mode: bool,
     },
-    /// Averages over a grid of overlapping cells, as PyTorch cuts them. The output's shape says how
-    /// many.
+    /// Averages over a grid of cells, which may overlap, as in PyTorch. The output's shape is the
+    /// size of the grid.
     AdaptiveAveragePool,
     /// The same elements in another shape.
     Reshape,
@@ -80,40 +83,40 @@ pub enum Op {
         /// A permutation of the dimensions.
         axes: Vec<usize>,
     },
-    /// A range of each of the first dimensions, and all of the others.
+    /// A range of each of the first dimensions, and the other dimensions whole.
     Slice(Vec<Slice>),
-    /// Elements are added around the tensor.
+    /// The tensor with elements added at its edges.
     Pad {
-        /// How many before and after, for each dimension.
+        /// Numbers of elements before and after, for each dimension.
         padding: Vec<(usize, usize)>,
         /// Their value.
         fill: f32,
     },
-    /// Tensors one behind the other.
+    /// The concatenation of tensors.
     Concat {
-        /// The dimension along which they are joined.
+        /// The dimension along which they are concatenated.
         axis: usize,
     },
     /// Bilinear interpolation to the output's size.
     Resize {
-        /// Whether the centers of the corner pixels keep their places.
+        /// Whether the centers of the corner pixels stay fixed.
         align_corners: bool,
     },
-    /// 1 where the element has the value, 0 elsewhere.
+    /// 1 if an element equals this number, otherwise 0.
     Equals(f32),
-    /// The first input, with a value where the second is not 0.
+    /// The first input, with elements replaced by this number if the second input is not 0 there.
     MaskFill(f32),
-    /// A tensor with one value in all places. No inputs.
+    /// A tensor whose elements all have this value. No inputs.
     Full(f32),
-    /// An operation that has no entry here.
+    /// An operation that has no variant here.
     Other {
-        /// Burn's name of it.
+        /// Burn's name of the operation.
         name: String,
     },
 }
 
 impl Op {
-    /// Its name, for messages; Burn's where it has no entry here.
+    /// Returns its name for messages: that of its variant, or Burn's for [`Op::Other`].
     pub fn name(&self) -> String {
         match self {
             Self::Other { name } => name.clone(),
@@ -130,7 +133,7 @@ impl Op {
 pub enum Activation {
     /// `max(x, 0)`
     Relu,
-    /// `min(max(x, min), max)`, where the bounds are given.
+    /// `min(max(x, min), max)`, with the bounds that are given.
     Clamp {
         /// The lower bound.
         min: Option<f32>,
@@ -163,14 +166,15 @@ pub enum Binary {
     Div,
 }
 
-/// The window of a convolution or a pooling; all numbers are of rows, then of columns.
+/// The window of a convolution or a pooling. The first number of each pair is for rows, the second
+/// for columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Its size.
+    /// The size.
     pub kernel: [usize; 2],
-    /// From a window to the next.
+    /// Distance between adjacent windows.
     pub stride: [usize; 2],
-    /// From an element of the window to the next.
+    /// Distance between adjacent elements of the window.
     pub dilation: [usize; 2],
     /// Padding before the first row and column.
     pub before: [usize; 2],
@@ -179,17 +183,17 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window that is as large as an image.
+    /// Returns a window as large as an image, without padding.
     pub fn whole(size: [usize; 2]) -> Self {
         Self { kernel: size, stride: [1, 1], dilation: [1, 1], before: [0, 0], after: [0, 0] }
     }
 }
 
-/// One of Burn's operations.
+/// An operation of Burn, converted.
 pub(crate) struct Recorded<'a> {
     pub(crate) op: Op,
     pub(crate) inputs: Vec<&'a TensorIr>,
-    /// One, unless it is an [`Op::Other`].
+    /// One tensor, or several for an [`Op::Other`].
     pub(crate) outputs: Vec<&'a TensorIr>,
 }
 
@@ -206,7 +210,7 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// The operation in this vocabulary, and its inputs.
+/// Returns the operation as an [`Op`] and its inputs, or `None` if it has no variant.
 fn known(operation: &OperationIr) -> Option<(Op, Vec<&TensorIr>)> {
     use OperationIr::{Activation as Act1, BaseBool, BaseFloat, Module, NumericFloat};
     Some(match operation {
@@ -339,7 +343,7 @@ fn pool_window(
     Window { kernel, stride, dilation, before: padding, after: padding }
 }
 
-/// Burn's name of an operation: the last of the words that it prints before its operands.
+/// Returns Burn's name of an operation: the last word before the operands in its debug output.
 fn name(operation: &OperationIr) -> String {
     let text = format!("{operation:?}");
     let words = text.split(|c: char| !c.is_alphanumeric()).take_while(|word| !word.ends_with("Ir"));

@@ -1,4 +1,4 @@
-//! Both ways to a graph, of a small network.
+//! The two ways to capture a small network.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -36,7 +36,7 @@ impl Net {
 
 const SHAPE: [usize; 4] = [2, 3, 8, 9];
 
-/// The operations, each with the paths of the parameters that it reads.
+/// Returns the operations, each with the paths of the parameters that it reads.
 fn operations(graph: &Graph) -> Vec<(Op, Vec<&str>)> {
     let paths = graph.parameters();
     let nodes = graph.nodes.iter().map(|node| {
@@ -47,7 +47,7 @@ fn operations(graph: &Graph) -> Vec<(Op, Vec<&str>)> {
 }
 
 #[test]
-fn both_ways_lead_to_the_same_operations() {
+fn both_ways_capture_the_same_operations() {
     let model = Net::new(&Device::flex());
     let of_model = Graph::of_model(&model, SHAPE, Net::forward).unwrap();
     let (built, of_shapes) = Graph::of_shapes(Net::new, SHAPE, Net::forward).unwrap();
@@ -91,7 +91,7 @@ fn multiply_accumulates_are_those_of_the_layers() {
 }
 
 #[test]
-fn an_operation_without_an_entry_has_burns_name() {
+fn an_operation_without_a_variant_has_burns_name() {
     let forward = |net: &Net, images| softmax(net.forward(images), 1);
     let (_, graph) = Graph::of_shapes(Net::new, SHAPE, forward).unwrap();
     let last = graph.nodes.last().unwrap();
@@ -101,7 +101,7 @@ fn an_operation_without_an_entry_has_burns_name() {
 }
 
 #[test]
-fn outputs_may_be_two_or_of_any_rank() {
+fn there_may_be_two_outputs_or_one_of_any_rank() {
     let two =
         |net: &Net, images: Tensor<4>| (net.conv.forward(images.clone()), net.forward(images));
     let (_, graph) = Graph::of_shapes(Net::new, SHAPE, two).unwrap();
@@ -114,7 +114,7 @@ fn outputs_may_be_two_or_of_any_rank() {
 }
 
 #[test]
-fn paths_lose_the_prefix_of_what_is_around_the_model() {
+fn strip_prefix_removes_the_prefix_of_a_module_around_the_model() {
     #[derive(Module, Debug)]
     struct Around {
         net: Net,

@@ -2,16 +2,16 @@
 
 use crate::Number;
 
-/// A function of each element.
+/// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
     /// `x`
     Identity,
     /// `min(max(x, low), high)`; ReLU has no upper bound.
     Clamp {
-        /// The least value.
+        /// The lowest value.
         low: f32,
-        /// The greatest value.
+        /// The highest value.
         high: f32,
     },
     /// `1 / (1 + e⁻ˣ)`
@@ -41,19 +41,19 @@ impl Activation {
     pub const RELU: Self = Self::Clamp { low: 0.0, high: f32::INFINITY };
     /// `min(max(x, 0), 6)`
     pub const RELU6: Self = Self::Clamp { low: 0.0, high: 6.0 };
-    /// `relu6(x + 3) / 6`, as PyTorch has it.
+    /// `relu6(x + 3) / 6`, as in PyTorch.
     pub const HARD_SIGMOID: Self = Self::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 };
-    /// `x · relu6(x + 3) / 6`, as PyTorch has it.
+    /// `x · relu6(x + 3) / 6`, as in PyTorch.
     pub const HARD_SWISH: Self = Self::HardSwish { slope: 1.0 / 6.0, offset: 0.5 };
 
-    /// The function's values. A NaN stays one.
+    /// Applies the function. The result for NaN is NaN.
     ///
     /// # Safety
     ///
-    /// The machine has the instructions of `V`.
+    /// The CPU supports the instruction set of `V`.
     #[inline(always)]
     pub unsafe fn apply<V: Number>(self, x: V) -> V {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
         unsafe {
             match self {
                 Self::Identity => x,
@@ -68,29 +68,29 @@ impl Activation {
     }
 }
 
-/// `min(max(slope · x + offset, 0), 1)`
+/// Computes `min(max(slope · x + offset, 0), 1)`.
 ///
 /// # Safety
 ///
-/// The machine has the instructions of `V`.
+/// The CPU supports the instruction set of `V`.
 #[inline(always)]
 unsafe fn gate<V: Number>(x: V, slope: f32, offset: f32) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
     unsafe {
         let line = x.mul_add(V::splat(slope), V::splat(offset));
         line.max(V::splat(0.0)).min(V::splat(1.0))
     }
 }
 
-/// `e^x` to about two units in the last place, as in Cephes' `expf`.
+/// Computes `e^x` with an error of about two units in the last place, as Cephes' `expf` does.
 ///
 /// # Safety
 ///
-/// The machine has the instructions of `V`.
+/// The CPU supports the instruction set of `V`.
 #[inline(always)]
-#[expect(clippy::excessive_precision, reason = "as they are published")]
+#[expect(clippy::excessive_precision, reason = "the published constants")]
 pub unsafe fn exp<V: Number>(x: V) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
     unsafe {
         let x = x.max(V::splat(-87.0)).min(V::splat(88.0));
         let (n, exp2) = x.mul(V::splat(std::f32::consts::LOG2_E)).round_exp2();
@@ -111,28 +111,28 @@ pub unsafe fn exp<V: Number>(x: V) -> V {
     }
 }
 
-/// `1 / (1 + e⁻ˣ)`
+/// Computes `1 / (1 + e⁻ˣ)`.
 ///
 /// # Safety
 ///
-/// The machine has the instructions of `V`.
+/// The CPU supports the instruction set of `V`.
 #[inline(always)]
 pub unsafe fn sigmoid<V: Number>(x: V) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
     unsafe {
         let e = exp(V::splat(0.0).sub(x));
         V::splat(1.0).div(V::splat(1.0).add(e))
     }
 }
 
-/// The hyperbolic tangent, as `2 · sigmoid(2x) - 1`.
+/// Computes the hyperbolic tangent as `2 · sigmoid(2x) - 1`.
 ///
 /// # Safety
 ///
-/// The machine has the instructions of `V`.
+/// The CPU supports the instruction set of `V`.
 #[inline(always)]
 pub unsafe fn tanh<V: Number>(x: V) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
     unsafe { sigmoid(x.add(x)).mul_add(V::splat(2.0), V::splat(-1.0)) }
 }
 
@@ -142,7 +142,7 @@ mod tests {
     use crate::{Isa, Kernel, LANES, Lanes};
 
     #[test]
-    fn exp_is_the_librarys() {
+    fn exp_agrees_with_the_standard_library() {
         struct Exp([f32; LANES]);
         impl Kernel for Exp {
             type Output = [f32; LANES];
@@ -160,11 +160,11 @@ mod tests {
             let expected = x.exp();
             let is_close = |got: f32| (got - expected).abs() <= 3e-7 * expected;
             for isa in Isa::available() {
-                // SAFETY: the machine has the instructions.
+                // SAFETY: the CPU supports `isa`.
                 let got = unsafe { isa.run(&Exp([x; LANES])) }[0];
                 assert!(is_close(got), "{}: e^{x} = {got}", isa.name());
             }
-            // SAFETY: every machine has these instructions.
+            // SAFETY: every CPU supports operations on `f32`.
             let got = unsafe { exp(x) };
             assert!(is_close(got), "e^{x} = {got}");
         }

@@ -1,24 +1,25 @@
 use crate::{LANES, Lanes};
 
-/// A loop that is written once over [`Lanes`] and compiled for each set of instructions.
+/// A loop that is written once over [`Lanes`] and compiled for each instruction set.
 ///
 /// An implementation marks [`run`](Self::run) and every function that it calls with
-/// `#[inline(always)]`: the compiler uses the instructions only in the function that is compiled
-/// for them, [`Isa::run`]'s, and in what is inlined there. It has no closures around vectors, which
-/// need not be inlined.
+/// `#[inline(always)]`. The compiler uses the instruction set only in the function that
+/// [`Isa::run`] calls and in the functions that are inlined there. Do not use vectors in closures,
+/// because the compiler may not inline closures.
 pub trait Kernel {
-    /// What it returns.
+    /// The result of the kernel.
     type Output;
 
     /// Runs the loop.
     ///
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; and what the kernel says of its own pointers.
+    /// The CPU supports the instruction set of `V`; and the kernel's pointers are valid, as its
+    /// documentation states.
     unsafe fn run<V: Lanes>(&self) -> Self::Output;
 }
 
-/// A set of instructions.
+/// An instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
     /// AVX-512 F and DQ.
@@ -30,12 +31,12 @@ pub enum Isa {
     /// NEON.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// Those of every machine.
+    /// The instructions that every CPU of the compilation target supports.
     Portable,
 }
 
 impl Isa {
-    /// Those that this machine has, the best first.
+    /// Returns the instruction sets that this CPU supports, the best first.
     pub fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let has_fma = is_x86_feature_detected!("fma");
@@ -57,12 +58,12 @@ impl Isa {
         .flatten()
     }
 
-    /// The best that this machine has.
+    /// Returns the best instruction set that this CPU supports.
     pub fn best() -> Self {
         Self::available().next().unwrap_or(Self::Portable)
     }
 
-    /// Its name: `AVX2`.
+    /// Returns its name: `AVX2`.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -75,14 +76,16 @@ impl Isa {
         }
     }
 
-    /// Runs a kernel with these instructions.
+    /// Runs a kernel with this instruction set.
     ///
     /// # Safety
     ///
-    /// The machine has the instructions; and what the kernel says of its own pointers.
+    /// The CPU supports the instruction set; and the kernel's pointers are valid, as its
+    /// documentation states.
     #[inline]
     pub unsafe fn run<K: Kernel>(self, kernel: &K) -> K::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports the instruction set and that the
+        // kernel's pointers are valid.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
@@ -97,17 +100,18 @@ impl Isa {
     }
 }
 
-/// A set of instructions that is known when a function is compiled.
+/// An instruction set that is known at compile time.
 pub trait Instructions {
-    /// Runs a kernel with these instructions.
+    /// Runs a kernel with this instruction set.
     ///
     /// # Safety
     ///
-    /// The machine has the instructions; and what the kernel says of its own pointers.
+    /// The CPU supports the instruction set; and the kernel's pointers are valid, as its
+    /// documentation states.
     unsafe fn run<K: Kernel>(kernel: &K) -> K::Output;
 }
 
-/// [`Isa::Avx512`]
+/// The instruction set [`Isa::Avx512`].
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
 pub struct Avx512;
@@ -116,12 +120,13 @@ pub struct Avx512;
 impl Instructions for Avx512 {
     #[inline(always)]
     unsafe fn run<K: Kernel>(kernel: &K) -> K::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports the instruction set and that the
+        // kernel's pointers are valid.
         unsafe { crate::x86::avx512(kernel) }
     }
 }
 
-/// [`Isa::Avx2`]
+/// The instruction set [`Isa::Avx2`].
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
 pub struct Avx2;
@@ -130,12 +135,13 @@ pub struct Avx2;
 impl Instructions for Avx2 {
     #[inline(always)]
     unsafe fn run<K: Kernel>(kernel: &K) -> K::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports the instruction set and that the
+        // kernel's pointers are valid.
         unsafe { crate::x86::avx2(kernel) }
     }
 }
 
-/// [`Isa::Neon`]
+/// The instruction set [`Isa::Neon`].
 #[cfg(target_arch = "aarch64")]
 #[derive(Debug)]
 pub struct Neon;
@@ -144,19 +150,21 @@ pub struct Neon;
 impl Instructions for Neon {
     #[inline(always)]
     unsafe fn run<K: Kernel>(kernel: &K) -> K::Output {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports the instruction set and that the
+        // kernel's pointers are valid.
         unsafe { crate::neon::neon(kernel) }
     }
 }
 
-/// [`Isa::Portable`]
+/// The instruction set [`Isa::Portable`].
 #[derive(Debug)]
 pub struct Portable;
 
 impl Instructions for Portable {
     #[inline(always)]
     unsafe fn run<K: Kernel>(kernel: &K) -> K::Output {
-        // SAFETY: the caller's promise; every machine has these instructions.
+        // SAFETY: every CPU supports the instruction set; the caller guarantees that the kernel's
+        // pointers are valid.
         unsafe { kernel.run::<[f32; LANES]>() }
     }
 }

@@ -1,14 +1,15 @@
 use crate::LANES;
 
-/// What a number and a vector of numbers can do.
+/// The operations of a number and of a vector of numbers.
 ///
 /// # Safety
 ///
-/// Every method needs a machine with the instructions of the implementation. Only a
-/// [`Kernel`](crate::Kernel) calls those of a vector, since it is compiled for these instructions.
-#[expect(clippy::missing_safety_doc, reason = "the trait's own section is that of each method")]
+/// Every method needs a CPU that supports the instruction set of the implementation. Call the
+/// methods of vectors only in a [`Kernel`](crate::Kernel), which is compiled for the instruction
+/// set.
+#[expect(clippy::missing_safety_doc, reason = "the section of the trait holds for each method")]
 pub trait Number: Copy {
-    /// This number in all places.
+    /// Returns a vector whose numbers are all `x`.
     unsafe fn splat(x: f32) -> Self;
     /// `self + other`
     unsafe fn add(self, other: Self) -> Self;
@@ -18,36 +19,37 @@ pub trait Number: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self / other`
     unsafe fn div(self, other: Self) -> Self;
-    /// The larger one; a NaN of `self` stays one.
+    /// Returns the maximum; if `self` is NaN, the result is NaN.
     unsafe fn max(self, other: Self) -> Self;
-    /// The smaller one; a NaN of `self` stays one.
+    /// Returns the minimum; if `self` is NaN, the result is NaN.
     unsafe fn min(self, other: Self) -> Self;
-    /// `self · factor + summand`; rounded once where there is an instruction for it, else twice.
+    /// `self · factor + summand`, rounded once if the instruction set has a fused operation,
+    /// otherwise twice.
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
-    /// The nearest whole number `n` and `2ⁿ`, of numbers in `[-126, 127]`.
+    /// Returns the nearest integer `n` and `2ⁿ`, for numbers in `[-126, 127]`.
     unsafe fn round_exp2(self) -> (Self, Self);
 }
 
-/// 16 numbers, in as many registers as they take.
-#[expect(clippy::missing_safety_doc, reason = "the trait's own section is that of each method")]
+/// A vector of 16 numbers, in one or several registers.
+#[expect(clippy::missing_safety_doc, reason = "the section of the trait holds for each method")]
 pub trait Lanes: Number {
     /// Reads 16 numbers.
     ///
     /// # Safety
     ///
-    /// As of [`Number`]; and `from` is valid for reading 16 numbers.
+    /// As for [`Number`]; and `from` is valid for reading 16 numbers.
     unsafe fn load(from: *const f32) -> Self;
     /// Writes 16 numbers.
     ///
     /// # Safety
     ///
-    /// As of [`Number`]; and `to` is valid for writing 16 numbers.
+    /// As for [`Number`]; and `to` is valid for writing 16 numbers.
     unsafe fn store(self, to: *mut f32);
-    /// The larger one; a NaN of either stays one.
+    /// Returns the maximum; if `self` or `other` is NaN, the result is NaN.
     unsafe fn largest(self, other: Self) -> Self;
 }
 
-/// For loops over plain numbers, of which the compiler makes vectors.
+/// For loops over plain numbers, which the compiler vectorizes.
 impl Number for f32 {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -86,7 +88,7 @@ impl Number for f32 {
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
-        // Without the instruction a fused operation is a call of a library.
+        // Without a fused instruction `f32::mul_add` calls a library.
         self * factor + summand
     }
 
@@ -98,10 +100,10 @@ impl Number for f32 {
     }
 }
 
-/// Added to a small number, it leaves the nearest whole number in the last bits.
+/// The last bits of `ROUND + x`, for a small `x`, are the nearest integer of `x`.
 const ROUND: f32 = 12_582_912.0;
 
-/// For machines that are not known; the compiler makes of it what vectors there are.
+/// For other instruction sets. The compiler vectorizes the loops over the array.
 impl Number for [f32; LANES] {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -140,7 +142,7 @@ impl Number for [f32; LANES] {
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
-        // Without the instruction a fused operation is a call of a library.
+        // Without a fused instruction `f32::mul_add` calls a library.
         std::array::from_fn(|i| self[i] * factor[i] + summand[i])
     }
 
@@ -154,13 +156,14 @@ impl Number for [f32; LANES] {
 impl Lanes for [f32; LANES] {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller's promise; an array of floats has their alignment.
+        // SAFETY: the caller guarantees that 16 numbers can be read; an array of `f32` has the
+        // alignment of `f32`.
         unsafe { from.cast::<Self>().read() }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that 16 numbers can be written.
         unsafe { to.cast::<Self>().write(self) }
     }
 

@@ -1,11 +1,10 @@
 //! # zoo-simd
 //!
-//! Vectors of 16 numbers, whatever registers a machine has, and kernels that are written once over
-//! them.
+//! Vectors of 16 numbers for all instruction sets, and kernels that are written once over them.
 //!
-//! - [`Number`] and [`Lanes`] are what vectors can do: one register of AVX-512, two of AVX2, four of
-//!   NEON, or an array. Plain `f32` is a [`Number`], too.
-//! - A [`Kernel`] is a loop over [`Lanes`]; [`Isa::run`] runs it with the machine's instructions.
+//! - [`Number`] and [`Lanes`] are the operations of vectors: one register of AVX-512, two of AVX2,
+//!   four of NEON, or an array. Plain `f32` is a [`Number`], too.
+//! - A [`Kernel`] is a loop over [`Lanes`]; [`Isa::run`] runs it with an instruction set.
 //! - [`Activation`], [`exp`], [`sigmoid`] and [`tanh`] are functions of each element.
 //!
 //! ```
@@ -23,17 +22,17 @@
 //!     #[inline(always)]
 //!     unsafe fn run<V: Lanes>(&self) {
 //!         for vector in 0..self.vectors {
-//!             // SAFETY: there are so many vectors.
+//!             // SAFETY: `vector` is less than the number of vectors.
 //!             unsafe {
-//!                 let place = self.numbers.add(vector * LANES);
-//!                 Activation::RELU.apply(V::load(place)).store(place);
+//!                 let at = self.numbers.add(vector * LANES);
+//!                 Activation::RELU.apply(V::load(at)).store(at);
 //!             }
 //!         }
 //!     }
 //! }
 //!
 //! let mut numbers = [-1.0; 2 * LANES];
-//! // SAFETY: the machine has the instructions; the array has two vectors.
+//! // SAFETY: the CPU supports `Isa::best()`; the array has two vectors.
 //! unsafe { Isa::best().run(&Relu { numbers: numbers.as_mut_ptr(), vectors: 2 }) }
 //! assert_eq!(numbers, [0.0; 2 * LANES]);
 //! ```
@@ -54,5 +53,5 @@ pub use isa::{Avx2, Avx512};
 pub use isa::{Instructions, Isa, Kernel, Portable};
 pub use lanes::{Lanes, Number};
 
-/// Numbers of a vector.
+/// Number of elements in a vector.
 pub const LANES: usize = 16;

@@ -6,14 +6,15 @@ use crate::{Kernel, Lanes, Number};
 ///
 /// # Safety
 ///
-/// As of the kernel.
+/// As for [`Kernel::run`].
 #[target_feature(enable = "neon")]
 pub(crate) unsafe fn neon<K: Kernel>(kernel: &K) -> K::Output {
-    // SAFETY: the caller's promise.
+    // SAFETY: every aarch64 CPU supports NEON; the caller guarantees that the kernel's pointers are
+    // valid.
     unsafe { kernel.run::<[float32x4_t; 4]>() }
 }
 
-/// Does the same in all four quarters.
+/// Calls a function for each of the four registers.
 #[inline(always)]
 fn four(f: impl Fn(usize) -> float32x4_t) -> [float32x4_t; 4] {
     [f(0), f(1), f(2), f(3)]
@@ -22,7 +23,7 @@ fn four(f: impl Fn(usize) -> float32x4_t) -> [float32x4_t; 4] {
 impl Number for [float32x4_t; 4] {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        // SAFETY: every aarch64 machine has NEON; so in all of this implementation.
+        // SAFETY: every aarch64 CPU supports NEON. This holds for the whole implementation.
         unsafe { [vdupq_n_f32(x); 4] }
     }
 
@@ -84,21 +85,21 @@ impl Number for [float32x4_t; 4] {
 impl Lanes for [float32x4_t; 4] {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: see above; the pointer is the caller's promise.
+        // SAFETY: see above; the caller guarantees that 16 numbers can be read.
         four(|i| unsafe { vld1q_f32(from.add(4 * i)) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         for (i, quarter) in self.into_iter().enumerate() {
-            // SAFETY: see above; the pointer is the caller's promise.
+            // SAFETY: see above; the caller guarantees that 16 numbers can be written.
             unsafe { vst1q_f32(to.add(4 * i), quarter) }
         }
     }
 
     #[inline(always)]
     unsafe fn largest(self, other: Self) -> Self {
-        // SAFETY: see above. The instruction keeps every NaN.
+        // SAFETY: see above. The instruction propagates a NaN of both operands.
         unsafe { self.max(other) }
     }
 }

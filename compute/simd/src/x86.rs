@@ -6,10 +6,11 @@ use crate::{Kernel, Lanes, Number};
 ///
 /// # Safety
 ///
-/// The machine has the instructions; and as of the kernel.
+/// The CPU supports AVX-512; and as for [`Kernel::run`].
 #[target_feature(enable = "avx512f,avx512dq,fma")]
 pub(crate) unsafe fn avx512<K: Kernel>(kernel: &K) -> K::Output {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports AVX-512 and that the kernel's pointers
+    // are valid.
     unsafe { kernel.run::<__m512>() }
 }
 
@@ -17,17 +18,18 @@ pub(crate) unsafe fn avx512<K: Kernel>(kernel: &K) -> K::Output {
 ///
 /// # Safety
 ///
-/// The machine has the instructions; and as of the kernel.
+/// The CPU supports AVX2 and FMA; and as for [`Kernel::run`].
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn avx2<K: Kernel>(kernel: &K) -> K::Output {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports AVX2 and FMA, and that the kernel's
+    // pointers are valid.
     unsafe { kernel.run::<[__m256; 2]>() }
 }
 
 impl Number for __m512 {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        // SAFETY: the machine has AVX-512; so in all of this implementation.
+        // SAFETY: the caller of each method guarantees that the CPU supports AVX-512.
         unsafe { _mm512_set1_ps(x) }
     }
 
@@ -57,7 +59,7 @@ impl Number for __m512 {
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: see above. Where one is a NaN, the second operand is the result.
+        // SAFETY: see above. If an operand is NaN, the instruction returns the second operand.
         unsafe { _mm512_max_ps(other, self) }
     }
 
@@ -87,13 +89,13 @@ impl Number for __m512 {
 impl Lanes for __m512 {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: see above; the pointer is the caller's promise.
+        // SAFETY: see above; the caller guarantees that 16 numbers can be read.
         unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: see above; the pointer is the caller's promise.
+        // SAFETY: see above; the caller guarantees that 16 numbers can be written.
         unsafe { _mm512_storeu_ps(to, self) }
     }
 
@@ -107,7 +109,7 @@ impl Lanes for __m512 {
     }
 }
 
-/// Does the same in both halves.
+/// Calls a function for each of the two registers.
 #[inline(always)]
 fn both(f: impl Fn(usize) -> __m256) -> [__m256; 2] {
     [f(0), f(1)]
@@ -116,7 +118,7 @@ fn both(f: impl Fn(usize) -> __m256) -> [__m256; 2] {
 impl Number for [__m256; 2] {
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        // SAFETY: the machine has AVX2 and FMA; so in all of this implementation.
+        // SAFETY: the caller of each method guarantees that the CPU supports AVX2 and FMA.
         unsafe { [_mm256_set1_ps(x); 2] }
     }
 
@@ -178,13 +180,13 @@ impl Number for [__m256; 2] {
 impl Lanes for [__m256; 2] {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: see above; the pointer is the caller's promise.
+        // SAFETY: see above; the caller guarantees that 16 numbers can be read.
         both(|i| unsafe { _mm256_loadu_ps(from.add(8 * i)) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: see above; the pointer is the caller's promise.
+        // SAFETY: see above; the caller guarantees that 16 numbers can be written.
         unsafe {
             _mm256_storeu_ps(to, self[0]);
             _mm256_storeu_ps(to.add(8), self[1]);

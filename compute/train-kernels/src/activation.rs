@@ -1,4 +1,4 @@
-//! Functions of each element and their slopes.
+//! Activations and their derivatives.
 
 use rayon::prelude::*;
 use zoo_simd::Activation;
@@ -6,17 +6,18 @@ use zoo_simd::Activation;
 use crate::scratch::zeros;
 use crate::vectorized::vectorized;
 
-/// The function's value at `x`.
+/// Returns the function's value at `x`.
 #[inline(always)]
 pub(crate) fn value(activation: Activation, x: f32) -> f32 {
-    // SAFETY: `f32` needs no special instructions.
+    // SAFETY: every CPU supports operations on `f32`.
     unsafe { activation.apply(x) }
 }
 
-/// The function's derivative at `x`. Where that has two values, it is 0, as in PyTorch.
+/// Returns the function's derivative at `x`. Where it has two values, the result is 0, as in
+/// PyTorch.
 #[inline(always)]
 pub(crate) fn slope(activation: Activation, x: f32) -> f32 {
-    // Comparisons are such that a NaN stays a NaN.
+    // The comparisons are written so that a NaN stays a NaN.
     match activation {
         Activation::Identity => 1.0,
         Activation::Clamp { low, high } => {
@@ -48,8 +49,8 @@ pub(crate) fn slope(activation: Activation, x: f32) -> f32 {
     }
 }
 
-/// Repeats an expression for each kind of activation, so that its loops are compiled without the
-/// choice among them.
+/// Repeats an expression for each kind of activation, so that its loops contain no branch on the
+/// kind.
 macro_rules! for_each_kind {
     ($activation:ident => $loops:expr) => {
         match $activation {
@@ -86,7 +87,7 @@ macro_rules! for_each_kind {
 }
 pub(crate) use for_each_kind;
 
-/// Numbers that a thread takes at once.
+/// Number of elements that a thread takes at once.
 const CHUNK: usize = 1 << 14;
 
 vectorized! {
@@ -113,7 +114,7 @@ vectorized! {
     }
 }
 
-/// Applies the function.
+/// Applies an activation.
 pub(crate) fn forward(activation: Activation, x: &[f32]) -> Vec<f32> {
     let mut out = zeros(x.len());
     out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
@@ -122,7 +123,7 @@ pub(crate) fn forward(activation: Activation, x: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Applies the function to a sum.
+/// Applies an activation to a sum.
 pub(crate) fn forward_sum(activation: Activation, x: &[f32], y: &[f32]) -> Vec<f32> {
     let mut out = zeros(x.len());
     let summands = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK));
@@ -132,7 +133,7 @@ pub(crate) fn forward_sum(activation: Activation, x: &[f32], y: &[f32]) -> Vec<f
     out
 }
 
-/// Makes the output's gradient the input's.
+/// Replaces the output's gradient by the input's.
 pub(crate) fn backward(activation: Activation, x: &[f32], grad: &mut [f32]) {
     grad.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(grad, x)| {
         slopes(activation, x, grad);
@@ -145,7 +146,7 @@ vectorized! {
     }
 }
 
-/// Adds numbers to others.
+/// Adds `numbers` to `sums`.
 pub(crate) fn add(sums: &mut [f32], numbers: &[f32]) {
     let chunks = sums.par_chunks_mut(CHUNK).zip(numbers.par_chunks(CHUNK));
     chunks.for_each(|(sums, numbers)| add_all(sums, numbers));
@@ -157,7 +158,7 @@ mod tests {
 
     fn check(activation: Activation, expected: impl Fn(f64) -> f64) {
         for i in -999..999 {
-            // Between the corners of the functions.
+            // These points are not at the kinks of the functions.
             let x = f64::from(i as f32 * 0.01 + 0.005);
             let got = f64::from(value(activation, x as f32));
             assert!((got - expected(x)).abs() < 1e-6 * (1.0 + x.abs()), "value {got} at {x}");
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_slopes_are_the_functions() {
+    fn values_and_slopes_match_the_definitions() {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         check(Activation::Identity, |x| x);
         check(Activation::RELU, |x| x.max(0.0));

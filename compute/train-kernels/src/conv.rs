@@ -1,8 +1,8 @@
-//! Convolutions as products of matrices.
+//! Convolutions as matrix products.
 //!
-//! Kernels are the left matrix. The right one, which nobody ever writes down as a whole, has a
-//! column for each output place with all that the kernels see there; its panels are gathered
-//! from the images when they are needed, or read from a padded copy of an image.
+//! The kernels are the left matrix. The right matrix has a column for each output position, with
+//! all inputs of its window (im2col). It never exists as a whole: its panels are gathered from the
+//! images when they are needed, or read from a padded copy of an image.
 
 use std::ops::Range;
 
@@ -15,16 +15,16 @@ use crate::scratch::{Shared, with_scratch, zeros};
 use crate::transpose::{SLACK, transpose};
 use zoo_simd::{Isa, LANES};
 
-/// Steps of a weight gradient's sum that are packed at once.
+/// Number of steps of a weight gradient's sum that are packed at once.
 const STEPS: usize = 256;
 
-/// How the left matrix lies in the kernels.
+/// The left matrix as a view of the kernels.
 #[derive(Clone, Copy)]
 struct Kernels<'a> {
     weight: &'a [f32],
-    /// From a row to the next, and from a channel of a row to the next.
+    /// Distances between rows and between the channels of a row.
     strides: [usize; 2],
-    /// Whether taps are in the opposite order.
+    /// Whether the taps are in reverse order.
     flipped: bool,
 }
 
@@ -36,7 +36,7 @@ impl Kernels<'_> {
         packed.par_chunks_mut(panel).enumerate().for_each(|(index, panel)| {
             let first = index * tiling.rows;
             let rows = tiling.rows.min(rows - first);
-            // Panels are larger than the first cache, so they are written in their own order.
+            // Panels are larger than the L1 cache, so this writes them in order.
             for (step, panel) in panel.chunks_exact_mut(tiling.rows).enumerate() {
                 let (channel, tap) = (step / taps, step % taps);
                 let tap = if self.flipped { taps - 1 - tap } else { tap };
@@ -49,7 +49,7 @@ impl Kernels<'_> {
     }
 }
 
-/// Output of a convolution.
+/// Computes the output of a convolution.
 pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let [group_in, group_out] = g.group();
     let kernels = Kernels { weight, strides: [group_in * g.taps(), g.taps()], flipped: false };
@@ -57,7 +57,7 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f3
     convolve(&g.flattened(), x, kernels, group, bias)
 }
 
-/// Gradient of a convolution's input.
+/// Computes the gradient of a convolution's input.
 pub(crate) fn input_gradient(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
     if g.stride != [1, 1] {
         return scattered(g, grad, weight);
@@ -77,15 +77,15 @@ fn convolve(
 ) -> Vec<f32> {
     let [group_in, group_out] = g.group();
     let depth = group_in * g.taps();
-    let places = g.batch * g.outputs();
-    let tiling = Tiling::new(Isa::best(), group_out, places);
+    let positions = g.batch * g.outputs();
+    let tiling = Tiling::new(Isa::best(), group_out, positions);
     let packed: Vec<_> = (0..g.groups)
         .map(|group| kernels.pack(tiling, group * group_len, [group_out, group_in, g.taps()]))
         .collect();
 
-    let mut out = zeros(places * g.channels[1]);
+    let mut out = zeros(positions * g.channels[1]);
     let output = Output { g, bias, tiling, shared: Shared::new(&mut out) };
-    // An image is a task, so there must be enough of them.
+    // Each image and group is a task, so there must be enough of them.
     let padded = Padded::of(g).filter(|_| g.batch * g.groups >= rayon::current_num_threads());
     if let Some(padded) = padded {
         let panels: Vec<_> = padded.runs(g, tiling.columns).collect();
@@ -104,17 +104,18 @@ fn convolve(
         return out;
     }
     let steps = tiling.packed_steps(depth);
-    // Few enough to be shared: no sum goes over several blocks.
-    let shared = places.div_ceil(4 * rayon::current_num_threads());
+    // Small enough to divide the work. No sum extends over several blocks, so the block size may
+    // depend on the number of threads.
+    let shared = positions.div_ceil(4 * rayon::current_num_threads());
     let block = block_len(depth, shared, tiling.columns);
-    let blocks = places.div_ceil(block);
+    let blocks = positions.div_ceil(block);
     (0..g.groups * blocks).into_par_iter().for_each(|task| {
         let (group, first) = (task / blocks, task % blocks * block);
-        let panels = block.min(places - first).div_ceil(tiling.columns);
+        let panels = block.min(positions - first).div_ceil(tiling.columns);
         let runs: Vec<_> = (0..panels)
             .map(|panel| {
                 let start = first + panel * tiling.columns;
-                g.runs(start..(start + tiling.columns).min(places))
+                g.runs(start..(start + tiling.columns).min(positions))
             })
             .collect();
         with_scratch(panels * tiling.columns * depth, |right| {
@@ -129,7 +130,7 @@ fn convolve(
     out
 }
 
-/// Where tiles go.
+/// The destination of tiles.
 struct Output<'a> {
     g: &'a Geometry,
     bias: Option<&'a [f32]>,
@@ -138,7 +139,7 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Writes a tile of the left panel `panel`; images of runs are counted from `image` on.
+    /// Writes a tile of the left panel `panel`. The images of the runs are relative to `image`.
     fn store(&self, image: usize, group: usize, panel: usize, runs: &[Run], tile: &[f32]) {
         let Self { g, bias, tiling, shared } = self;
         let [_, group_out] = g.group();
@@ -149,7 +150,7 @@ impl Output<'_> {
                 let start = ((image + run.image) * g.channels[1] + channel) * g.outputs()
                     + run.row * g.output[1]
                     + run.column;
-                // SAFETY: each task has places or channels of its own.
+                // SAFETY: each task writes its own positions or channels.
                 let out = unsafe { shared.part(start, run.len) };
                 out.copy_from_slice(&tile[run.at..run.at + run.len]);
                 if let Some(bias) = bias {
@@ -160,19 +161,19 @@ impl Output<'_> {
     }
 }
 
-/// Columns that are packed at once: as many as a block holds, of so many at most.
+/// Returns the number of columns that are packed at once: those that a block holds, at most `most`.
 fn block_len(depth: usize, most: usize, columns: usize) -> usize {
     (BLOCK / depth.max(1)).min(most).max(1).next_multiple_of(columns)
 }
 
-/// What a tap reads for a run: from where in its channel, to where in its row of the panel.
+/// The numbers that a tap reads for a run: their start in the channel and in the row of the panel.
 struct Read {
     from: usize,
     to: usize,
     len: usize,
 }
 
-/// What each tap reads for the places of a panel; what it reads outside of the input is left out.
+/// Returns the numbers inside the input that each tap reads for the positions of a panel.
 fn reads(g: &Geometry, runs: &[Run]) -> Vec<Vec<Read>> {
     let taps = (0..g.taps()).map(|tap| {
         let reads = runs.iter().filter_map(|run| {
@@ -188,7 +189,7 @@ fn reads(g: &Geometry, runs: &[Run]) -> Vec<Vec<Read>> {
     taps.collect()
 }
 
-/// Packs what kernels of a group see at some places.
+/// Packs the inputs of the windows of a group at some positions.
 fn gather(g: &Geometry, x: &[f32], group: usize, columns: usize, runs: &[Run], panel: &mut [f32]) {
     let [group_in, _] = g.group();
     let reads = reads(g, runs);
@@ -201,7 +202,7 @@ fn gather(g: &Geometry, x: &[f32], group: usize, columns: usize, runs: &[Run], p
     }
 }
 
-/// Reads what a tap sees of a channel.
+/// Copies the numbers of a channel that a tap reads.
 fn read(g: &Geometry, x: &[f32], reads: &[Read], row: &mut [f32]) {
     if reads.iter().map(|read| read.len).sum::<usize>() < row.len() {
         row.fill(0.0);
@@ -218,19 +219,19 @@ fn read(g: &Geometry, x: &[f32], reads: &[Read], row: &mut [f32]) {
     }
 }
 
-/// The input's gradient of a strided convolution. The gradient of each output pixel is multiplied by
-/// the kernels and added to the input pixels that its window covers.
+/// Computes the input's gradient of a strided convolution. It multiplies the gradient of each
+/// output pixel by the kernels and adds the products to the input pixels of its window.
 fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
     let [group_in, group_out] = g.group();
     let rows = group_in * g.taps();
-    let places = g.outputs();
-    let tiling = Tiling::new(Isa::best(), rows, places);
+    let positions = g.outputs();
+    let tiling = Tiling::new(Isa::best(), rows, positions);
     // The left matrix has a row for each channel and tap of the input.
     let kernels = Kernels { weight, strides: [1, rows], flipped: false };
     let packed: Vec<_> = (0..g.groups)
         .map(|group| kernels.pack(tiling, group * group_out * rows, [rows, group_out, 1]))
         .collect();
-    // The right one is the gradient, read place by place.
+    // The right matrix is the gradient, read position by position.
     let read = Geometry {
         channels: [g.channels[1]; 2],
         input: g.output,
@@ -243,19 +244,19 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
 
     let mut out = zeros(g.batch * g.channels[0] * g.inputs());
     let steps = tiling.packed_steps(group_out);
-    // A sum goes over several blocks, so these are no matter of how many threads there are.
-    let block = block_len(group_out, places, tiling.columns);
+    // Sums extend over several blocks, so the block size must not depend on the number of threads.
+    let block = block_len(group_out, positions, tiling.columns);
     let part = group_in * g.inputs();
     out.par_chunks_mut(part).enumerate().for_each(|(task, out)| {
         let (image, group) = (task / g.groups, task % g.groups);
-        for first in (0..places).step_by(block) {
-            let panels = block.min(places - first).div_ceil(tiling.columns);
+        for first in (0..positions).step_by(block) {
+            let panels = block.min(positions - first).div_ceil(tiling.columns);
             with_scratch(panels * tiling.columns * group_out, |right| {
                 let runs: Vec<_> = (0..panels)
                     .map(|panel| {
                         let start = first + panel * tiling.columns;
-                        let end = (start + tiling.columns).min(places);
-                        read.runs(image * places + start..image * places + end)
+                        let end = (start + tiling.columns).min(positions);
+                        read.runs(image * positions + start..image * positions + end)
                     })
                     .collect();
                 for (panel, runs) in right.chunks_exact_mut(tiling.columns * group_out).zip(&runs) {
@@ -269,9 +270,9 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
                             let Some(y) = g.input_row(run.row, tap / g.kernel[1]) else { continue };
                             let (first, inside) = g.input_columns(run, tap % g.kernel[1]);
                             let row = &mut out[channel * g.inputs() + y * g.input[1]..];
-                            for place in inside {
-                                let x = first + (place * g.stride[1]) as isize;
-                                row[x as usize] += tile[run.at + place];
+                            for position in inside {
+                                let x = first + (position * g.stride[1]) as isize;
+                                row[x as usize] += tile[run.at + position];
                             }
                         }
                     }
@@ -282,7 +283,7 @@ fn scattered(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Gradient of a convolution's kernels.
+/// Computes the gradient of a convolution's kernels.
 pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
     if let Some(padded) = Padded::of(g).filter(|_| padded::has_few_weights(g)) {
         return padded.weight_gradient(g, x, grad);
@@ -294,7 +295,7 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32>
     let all_steps = tiling.packed_steps(STEPS);
     let [left_panels, right_panels] =
         [group_out.div_ceil(tiling.rows), columns.div_ceil(tiling.columns)];
-    // The larger side is shared among the threads.
+    // The threads divide the larger side.
     let threads = rayon::current_num_threads().div_ceil(g.groups);
     let shares = match left_panels > right_panels {
         true => [threads.min(left_panels), 1],
@@ -314,11 +315,11 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32>
         with_scratch(left_len + right_len + lines_len, |scratch| {
             let (left, scratch) = scratch.split_at_mut(left_len);
             let (right, lines) = scratch.split_at_mut(right_len);
-            let places = g.batch * g.outputs();
-            for first in (0..places).step_by(STEPS) {
-                let runs = g.runs(first..(first + STEPS).min(places));
-                // Whole vectors of steps; what is too much multiplies zeros.
-                let steps = STEPS.min(places - first).next_multiple_of(LANES);
+            let positions = g.batch * g.outputs();
+            for first in (0..positions).step_by(STEPS) {
+                let runs = g.runs(first..(first + STEPS).min(positions));
+                // Rounded up to whole vectors; the additional steps multiply zeros.
+                let steps = STEPS.min(positions - first).next_multiple_of(LANES);
                 lines.fill(0.0);
                 for (at, index) in lefts.clone().enumerate() {
                     let first = index * tiling.rows;
@@ -345,7 +346,7 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32>
                     let tile = tile.chunks_exact(tiling.columns);
                     for (row, tile) in (row..group_out).zip(tile) {
                         let start = (group * group_out + row) * columns + column;
-                        // SAFETY: each task has rows or columns of its own.
+                        // SAFETY: each task writes its own rows or columns.
                         let out = unsafe { shared.part(start, len) };
                         out.iter_mut().zip(tile).for_each(|(out, tile)| *out += tile);
                     }
@@ -356,7 +357,7 @@ pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32>
     out
 }
 
-/// Output gradients of some channels, one after the other.
+/// Copies the output gradients of some channels, one line per channel.
 fn gradient_lines(
     g: &Geometry,
     grad: &[f32],
@@ -378,7 +379,7 @@ fn gradient_lines(
     }
 }
 
-/// What some taps of the kernels see, one after the other.
+/// Copies the inputs that some taps of the kernels read, one line per tap.
 fn input_lines(
     g: &Geometry,
     x: &[f32],

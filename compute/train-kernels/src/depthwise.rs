@@ -1,9 +1,9 @@
 //! Depthwise convolutions.
 //!
-//! The input of a channel is laid out so that each tap of the kernel reads it in one go: with its
-//! padding, and split by what its rows and columns leave when they are divided by the stride.
-//! Output rows are as long as those of a part, and what is computed between two of them is left
-//! out at the end. So output, input gradient and kernel gradient are loops over whole planes.
+//! A channel's input is copied to a layout in which each tap of the kernel reads contiguous
+//! numbers: with padding, and split into parts by the remainder of rows and columns divided by the
+//! stride. Output rows are as long as the rows of a part; the numbers between two output rows are
+//! discarded at the end. So output, input gradient and kernel gradient are loops over whole planes.
 
 use rayon::prelude::*;
 
@@ -12,13 +12,13 @@ use crate::scratch::{with_scratch, zeros};
 use crate::vectorized::{total, vectorized};
 use zoo_simd::LANES;
 
-/// Where things lie in a channel's scratch memory.
+/// The layout of a channel in scratch memory.
 pub(crate) struct Layout {
-    /// Rows and columns of a part.
+    /// Numbers of rows and columns of a part.
     pub(crate) part: [usize; 2],
-    /// Where each tap begins to read.
+    /// The start of each tap.
     pub(crate) taps: Vec<usize>,
-    /// Numbers from the first output to the last, what is between two rows included.
+    /// Number of elements from the first output to the last, with those between two rows.
     pub(crate) span: usize,
 }
 
@@ -37,18 +37,18 @@ impl Layout {
         Self { part, taps: taps.collect(), span }
     }
 
-    /// Numbers of all parts, with a margin for vectors that end behind the last one.
+    /// Returns the length of all parts, with a margin for vectors that extend beyond the last one.
     pub(crate) fn len(&self, g: &Geometry) -> usize {
         g.stride[0] * g.stride[1] * self.part[0] * self.part[1] + 2 * MARGIN
     }
 
-    /// Calls `row` with each row of the parts, and the input's numbers that are there: where
-    /// they begin in the row and in the input, and how many there are.
+    /// Calls `row` for each row of the parts, with the row's offset and the input's numbers in it:
+    /// their start in the row, their start in the input and their count.
     fn rows(&self, g: &Geometry, mut row: impl FnMut(usize, [usize; 3])) {
         let [rows, columns] = self.part;
         for phase in 0..g.stride[0] * g.stride[1] {
             let (phase_y, phase_x) = (phase / g.stride[1], phase % g.stride[1]);
-            // Columns of the part that are inside of the input.
+            // The columns of the part that are inside the input.
             let offset = phase_x as isize - g.padding[1];
             let after = |x: isize| usize::try_from(x).unwrap_or(0).div_ceil(g.stride[1]);
             let start = after(-offset).min(columns);
@@ -67,7 +67,7 @@ impl Layout {
         }
     }
 
-    /// Lays out a channel in parts of [`len`](Self::len), with a number for what is outside of it.
+    /// Copies a channel into parts of length [`len`](Self::len), with `outside` around it.
     pub(crate) fn spread(&self, g: &Geometry, x: &[f32], outside: f32, parts: &mut [f32]) {
         self.rows(g, |at, [start, from, len]| {
             let row = &mut parts[at..at + self.part[1]];
@@ -87,7 +87,7 @@ impl Layout {
         parts[used..].fill(0.0);
     }
 
-    /// The way back.
+    /// Copies parts back into a channel; the inverse of [`spread`](Self::spread).
     fn collect(&self, g: &Geometry, parts: &[f32], x: &mut [f32]) {
         self.rows(g, |at, [start, to, len]| {
             let row = &parts[at + start..at + start + len];
@@ -101,7 +101,7 @@ impl Layout {
         });
     }
 
-    /// Lays out an output's gradient, with zeros between its rows.
+    /// Copies an output's gradient, with zeros between its rows.
     fn spread_gradient(&self, g: &Geometry, grad: &[f32], spread: &mut [f32]) {
         let rows = grad.chunks_exact(g.output[1]);
         for (to, from) in spread.chunks_mut(self.part[1]).zip(rows) {
@@ -112,7 +112,7 @@ impl Layout {
     }
 }
 
-/// Numbers behind a plane that vectors may read.
+/// Number of elements after a plane that vectors may read.
 pub(crate) const MARGIN: usize = 4 * LANES;
 
 vectorized! {
@@ -122,13 +122,13 @@ vectorized! {
         for (out, [x, _]) in most.iter_mut().zip(pairs) {
             *out = *x;
         }
-        // The last one may have none beside it.
+        // The last number may be without a pair.
         *last = x[2 * most.len()];
     }
 }
 
 vectorized! {
-    /// Sums of all taps; `x` begins `before` numbers ahead of where a tap of offset 0 reads.
+    /// Computes the sums over all taps. A tap with offset 0 starts at index `before` of `x`.
     fn correlate(x: &[f32], before: usize, taps: &[(isize, f32)], bias: f32, out: &mut [f32]) {
         let (chunks, []) = out.as_chunks_mut::<MARGIN>() else {
             unreachable!("planes end with a whole chunk");
@@ -148,7 +148,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// `Σ a · b`
+    /// Computes `Σ a · b`.
     fn dot(a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; MARGIN];
         let (a, _) = a.as_chunks::<MARGIN>();
@@ -162,7 +162,7 @@ vectorized! {
     }
 }
 
-/// Output of a convolution.
+/// Computes the output of a convolution.
 pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let layout = Layout::new(g);
     let span = layout.span.next_multiple_of(MARGIN);
@@ -185,10 +185,10 @@ pub(crate) fn forward(g: &Geometry, x: &[f32], weight: &[f32], bias: Option<&[f3
     out
 }
 
-/// Gradient of a convolution's input.
+/// Computes the gradient of a convolution's input.
 pub(crate) fn input_gradient(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<f32> {
     if g.stride == [1, 1] {
-        // Kernels the other way round.
+        // The kernels in reverse order.
         let flipped = weight.chunks_exact(g.taps()).flat_map(|kernel| kernel.iter().rev());
         return forward(&g.transposed(), grad, &flipped.copied().collect::<Vec<_>>(), None);
     }
@@ -196,7 +196,7 @@ pub(crate) fn input_gradient(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<
     let part = layout.part[0] * layout.part[1];
     let padded = part.next_multiple_of(MARGIN);
     let phases = g.stride[0] * g.stride[1];
-    // A place of the parts is read by outputs before it, up to a whole kernel back.
+    // A position of a part is read by outputs before it, up to the size of the kernel.
     let reach = layout.taps.iter().map(|tap| tap % part).max().unwrap_or(0);
     let before = reach.next_multiple_of(LANES);
     let grad_len = before + padded.max(layout.span) + MARGIN;
@@ -217,7 +217,7 @@ pub(crate) fn input_gradient(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<
                     .filter(|(tap, _)| *tap / part == phase)
                     .map(|(tap, factor)| (-((tap % part) as isize), *factor))
                     .collect();
-                // What is written behind a part is overwritten by the next one.
+                // The next part overwrites the numbers that are written after this one.
                 let part = &mut parts[phase * part..phase * part + padded];
                 correlate(spread, before, &taps, 0.0, part);
             }
@@ -227,7 +227,7 @@ pub(crate) fn input_gradient(g: &Geometry, grad: &[f32], weight: &[f32]) -> Vec<
     out
 }
 
-/// Gradient of a convolution's kernels.
+/// Computes the gradient of a convolution's kernels.
 pub(crate) fn weight_gradient(g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
     let layout = Layout::new(g);
     let span = layout.span.next_multiple_of(MARGIN);

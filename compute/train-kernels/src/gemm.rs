@@ -1,44 +1,44 @@
 //! Products of matrices that are packed into panels.
 //!
-//! A panel of the left matrix is some rows of it, a panel of the right one some columns: for
-//! each step along the sum, the numbers of all of them side by side. A tile, the product of two
-//! panels, stays in registers. Every sum is made in the order of its terms, so that a result
-//! does not depend on how the work was divided.
+//! A panel is some rows of the left matrix or some columns of the right one. The numbers of these
+//! rows or columns are adjacent for each step of the sum. A tile, the product of two panels, stays
+//! in registers. Every sum adds its terms in order, so the result does not depend on the division
+//! of the work.
 
 use zoo_simd::{Instructions, Isa, Kernel, LANES, Lanes};
 
-/// How a product is cut into tiles.
+/// The division of a product into tiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tiling {
     isa: Isa,
-    /// Rows of a tile.
+    /// Number of rows in a tile.
     pub(crate) rows: usize,
-    /// Columns of a tile.
+    /// Number of columns in a tile.
     pub(crate) columns: usize,
 }
 
-/// The most numbers of a tile.
+/// The maximum number of elements in a tile.
 const TILE: usize = 14 * 2 * LANES;
 
-/// Numbers of a matrix that are packed at once: 1 MiB, half of a usual second cache.
+/// Number of elements of a matrix that are packed at once: 1 MiB, half of a usual L2 cache.
 pub(crate) const BLOCK: usize = 1 << 18;
 
-/// The function that computes tiles of some size.
+/// A function that computes tiles of one size.
 type TileFn = unsafe fn(&[u32], *const f32, *const f32, *mut f32);
 
-/// A right matrix, as its panels lie in memory.
+/// The panels of a right matrix in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Right<'a> {
     pub(crate) numbers: &'a [f32],
     pub(crate) panels: usize,
-    /// From the start of a panel to that of the next.
+    /// Distance between panels.
     pub(crate) stride: usize,
-    /// From the start of a panel to the columns of each step.
+    /// The offset of each step's columns in a panel.
     pub(crate) steps: &'a [u32],
 }
 
 impl Tiling {
-    /// The tiles of a product of so many rows and columns.
+    /// Returns the tiling of a product with a number of rows and columns.
     pub(crate) fn new(isa: Isa, rows: usize, columns: usize) -> Self {
         let (most_rows, vectors) = match isa {
             #[cfg(target_arch = "x86_64")]
@@ -47,7 +47,7 @@ impl Tiling {
             Isa::Avx2 => (6, 1),
             _ => (4, 1),
         };
-        // Panels as equal as they can be, so that the last one is not mostly empty.
+        // Panels of nearly equal size, so that the last one is not mostly empty.
         let panels = rows.div_ceil(most_rows).max(1);
         let vectors = if columns > LANES { vectors } else { 1 };
         Self { isa, rows: rows.div_ceil(panels).max(1), columns: vectors * LANES }
@@ -75,19 +75,19 @@ impl Tiling {
         }
     }
 
-    /// From the start of a packed panel to the columns of each of its steps.
+    /// Returns the offset of each step's columns in a packed panel.
     pub(crate) fn packed_steps(self, depth: usize) -> Vec<u32> {
         (0..depth).map(|step| (step * self.columns) as u32).collect()
     }
 
-    /// Packed panels, one behind the other.
+    /// Returns a right matrix of packed, contiguous panels.
     pub(crate) fn packed<'a>(self, numbers: &'a [f32], steps: &'a [u32]) -> Right<'a> {
         let stride = self.columns * steps.len();
         Right { numbers, panels: numbers.len() / stride, stride, steps }
     }
 
-    /// Multiplies panels; `store` takes the index of the left panel, that of the right one, and
-    /// their tile, row by row.
+    /// Multiplies panels. `store` takes the index of the left panel, that of the right panel, and
+    /// their tile, row-major.
     pub(crate) fn multiply(
         self,
         left: &[f32],
@@ -103,9 +103,8 @@ impl Tiling {
         for (i, left) in left.chunks_exact(self.rows * steps.len()).enumerate() {
             for j in 0..panels {
                 let right = &numbers[j * stride..];
-                // SAFETY: the machine has the instructions of `isa`; the left panel has the
-                // tile's rows for each step, the right one was found to have its columns, and
-                // the tile holds their product.
+                // SAFETY: the CPU supports `isa`; the left panel has the tile's rows for each step;
+                // the assertion checks the columns of the right panel; the tile holds the product.
                 unsafe { tile_fn(steps, left.as_ptr(), right.as_ptr(), tile.as_mut_ptr()) };
                 store(i, j, tile);
             }
@@ -113,7 +112,7 @@ impl Tiling {
     }
 }
 
-/// A product of two panels: of `M` rows and `N` vectors of columns.
+/// The product of two panels with `M` rows and `N` vectors of columns.
 struct Tile<'a, const M: usize, const N: usize> {
     steps: &'a [u32],
     left: *const f32,
@@ -126,12 +125,12 @@ impl<const M: usize, const N: usize> Kernel for Tile<'_, M, N> {
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; `left` holds `M` numbers for each step, `right`
-    /// `N · 16` from each of `steps` on, and `out` `M · N · 16`.
+    /// The CPU supports the instruction set of `V`; `left` holds `M` numbers for each step, `right`
+    /// holds `N · 16` numbers from each of `steps`, and `out` holds `M · N · 16` numbers.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
         let &Self { steps, left, right, out } = self;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports `V` and that the pointers are valid.
         unsafe {
             let mut sums = [[V::splat(0.0); N]; M];
             for (step, at) in steps.iter().enumerate() {
@@ -155,16 +154,18 @@ impl<const M: usize, const N: usize> Kernel for Tile<'_, M, N> {
     }
 }
 
+/// Computes a [`Tile`] with an instruction set.
+///
 /// # Safety
 ///
-/// The machine has the instructions; and as of [`Tile`].
+/// The CPU supports `I`; and as for the kernel [`Tile`].
 unsafe fn tile<I: Instructions, const M: usize, const N: usize>(
     steps: &[u32],
     left: *const f32,
     right: *const f32,
     out: *mut f32,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports `I`, and what `Tile` needs.
     unsafe { I::run(&Tile::<M, N> { steps, left, right, out }) }
 }
 
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_tiles_multiply() {
+    fn tiles_of_all_sizes_multiply_correctly() {
         let depth = 5;
         for isa in Isa::available() {
             for (rows, columns) in (1..=14).flat_map(|rows| [(rows, 16), (rows, 32)]) {

@@ -1,4 +1,4 @@
-//! Where a convolution reads and writes.
+//! The sizes of a convolution, and the positions that it reads and writes.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use burn::nn::PaddingConfig2d;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) batch: usize,
-    /// Channels in and out.
+    /// Numbers of input and output channels.
     pub(crate) channels: [usize; 2],
     /// Height and width of the input.
     pub(crate) input: [usize; 2],
@@ -17,24 +17,25 @@ pub(crate) struct Geometry {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
     pub(crate) dilation: [usize; 2],
-    /// Rows above and columns left of the input; negative where the kernel begins inside of it.
+    /// Numbers of rows above and columns left of the input; negative if the kernel starts inside
+    /// it.
     pub(crate) padding: [isize; 2],
     pub(crate) groups: usize,
 }
 
-/// What a layer says of its windows.
+/// The windows of a layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window<'a> {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
     pub(crate) dilation: [usize; 2],
     pub(crate) padding: &'a PaddingConfig2d,
-    /// Whether a last window may reach over the end.
+    /// Whether the last window may extend beyond the input (`ceil_mode`).
     pub(crate) is_ceiled: bool,
 }
 
 impl Window<'_> {
-    /// The sizes of the work on an input, in one group; none where no window fits.
+    /// Returns the sizes for an input, with one group, or `None` if no window fits.
     pub(crate) fn over(
         &self,
         batch: usize,
@@ -59,7 +60,7 @@ impl Window<'_> {
             let covered = dilation[axis] * kernel[axis].checked_sub(1)? + 1;
             let rest = (input[axis] + before[axis] + after[axis]).checked_sub(covered)?;
             output[axis] = rest / stride[axis] + 1;
-            // A window more begins inside of the input.
+            // Whether another window starts inside the input.
             let begins_inside = output[axis] * stride[axis] < input[axis] + before[axis];
             if self.is_ceiled && !rest.is_multiple_of(stride[axis]) && begins_inside {
                 output[axis] += 1;
@@ -71,10 +72,10 @@ impl Window<'_> {
     }
 }
 
-/// Output places beside each other in one row of one image.
+/// Adjacent output positions in one row of one image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
-    /// Where it begins in its panel.
+    /// The start in its panel.
     pub(crate) at: usize,
     pub(crate) len: usize,
     pub(crate) image: usize,
@@ -83,43 +84,45 @@ pub(crate) struct Run {
 }
 
 impl Geometry {
-    /// Channels in and out of a group.
+    /// Returns the numbers of input and output channels of a group.
     pub(crate) fn group(&self) -> [usize; 2] {
         self.channels.map(|channels| channels / self.groups)
     }
 
-    /// Numbers of a kernel for one channel.
+    /// Returns the number of elements of a kernel for one channel.
     pub(crate) fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Places of an input channel.
+    /// Returns the number of positions of an input channel.
     pub(crate) fn inputs(&self) -> usize {
         self.input[0] * self.input[1]
     }
 
-    /// Places of an output channel.
+    /// Returns the number of positions of an output channel.
     pub(crate) fn outputs(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
-    /// Each channel is convolved for itself, with one kernel.
+    /// Whether each channel is convolved separately, with one kernel.
     pub(crate) fn is_depthwise(&self) -> bool {
         self.groups == self.channels[0] && self.channels[0] == self.channels[1]
     }
 
-    /// The same where rows don't matter: an input that is read place by place is one long row.
+    /// Returns the geometry with all rows joined into one, if the convolution reads each position
+    /// separately. Otherwise returns the geometry unchanged.
     pub(crate) fn flattened(mut self) -> Self {
-        let is_by_place = self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0];
-        // Padding may also be behind the last row or column.
-        if is_by_place && self.input == self.output {
+        let is_pointwise = self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0];
+        // Padding may also be after the last row or column.
+        if is_pointwise && self.input == self.output {
             self.input = [1, self.inputs()];
             self.output = [1, self.outputs()];
         }
         self
     }
 
-    /// The convolution of the output's gradients that gives the input's; of stride 1 only.
+    /// Returns the convolution that computes the input's gradient from the output's. Requires
+    /// stride 1.
     pub(crate) fn transposed(self) -> Self {
         let padding = [0, 1].map(|axis| {
             (self.dilation[axis] * (self.kernel[axis] - 1)) as isize - self.padding[axis]
@@ -133,35 +136,35 @@ impl Geometry {
         }
     }
 
-    /// The runs of some output places, counted over all images.
-    pub(crate) fn runs(&self, places: Range<usize>) -> Vec<Run> {
+    /// Returns the runs of some output positions, which are counted over all images.
+    pub(crate) fn runs(&self, positions: Range<usize>) -> Vec<Run> {
         let [_, width] = self.output;
         let mut runs = Vec::new();
-        let mut place = places.start;
-        while place < places.end {
-            let (row, column) = (place / width, place % width);
-            let len = (width - column).min(places.end - place);
+        let mut position = positions.start;
+        while position < positions.end {
+            let (row, column) = (position / width, position % width);
+            let len = (width - column).min(positions.end - position);
             runs.push(Run {
-                at: place - places.start,
+                at: position - positions.start,
                 len,
                 image: row / self.output[0],
                 row: row % self.output[0],
                 column,
             });
-            place += len;
+            position += len;
         }
         runs
     }
 
-    /// The input row that an output row reads with a row of the kernel.
+    /// Returns the input row that an output row reads with a row of the kernel.
     #[inline]
     pub(crate) fn input_row(&self, row: usize, kernel_row: usize) -> Option<usize> {
         let row = (row * self.stride[0] + kernel_row * self.dilation[0]) as isize - self.padding[0];
         usize::try_from(row).ok().filter(|row| *row < self.input[0])
     }
 
-    /// The first input column that a run reads with a column of the kernel, and which places of
-    /// the run read inside of the input.
+    /// Returns the first input column that a run reads with a column of the kernel, and the
+    /// positions of the run that read inside the input.
     #[inline]
     pub(crate) fn input_columns(&self, run: &Run, kernel_column: usize) -> (isize, Range<usize>) {
         let [_, stride] = self.stride;

@@ -1,22 +1,24 @@
-//! What convolutional networks are made of, with gradients of its own, for training on Burn's cpu
-//! backend.
+//! The layers of convolutional networks with fast gradients, for training on Burn's cpu backend.
 //!
-//! Each function takes Burn's own layer and tensor. It returns none where the tensor is not on
-//! Flex, not in single precision, checkpointed, or without autodiff where there is a gradient to
-//! compute; Burn then computes as ever. With the feature `libtorch`, convolutions, norms and
-//! activations are also computed on that backend, with gradients of libtorch's own.
+//! Each function takes Burn's own layer and tensor. It returns `None` if the tensor is not on Flex,
+//! not in single precision, checkpointed, or without autodiff although a gradient is needed. The
+//! caller then uses Burn's layer. With the feature `libtorch`, the functions for convolutions,
+//! norms and activations also take tensors on that backend, and use libtorch's own gradients.
 //!
-//! - [`conv2d`]: products of matrices in tiles, or loops over planes where it is depthwise.
-//! - [`batch_norm`]: with the activation behind it, so that only the input is kept;
-//!   [`conv_batch_norm`]: with the convolution before it, too.
-//! - [`activate`]: an activation alone, and [`add`]: one of a sum; [`fork`]: two readers of a tensor.
-//! - [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool2d`].
-//! - [`scale`]: channels by factors, as in squeeze-and-excitation; [`cat`] and
+//! - [`conv2d`]: a convolution, as matrix products in tiles, or as loops over planes if it is
+//!   depthwise.
+//! - [`batch_norm`]: BatchNorm and the activation after it, so that only the input is kept;
+//!   [`conv_batch_norm`]: also the convolution before it.
+//! - [`activate`]: an activation; [`add`]: a sum and an activation; [`fork`]: a tensor with two
+//!   readers.
+//! - [`max_pool2d`], [`avg_pool2d`], [`global_avg_pool2d`]: pooling.
+//! - [`scale`]: the product of channels and factors, as in squeeze-and-excitation; [`cat`] and
 //!   [`channel_shuffle`]: channels in another order.
-//! - [`step`]: what an optimizer does with weights, in one pass; [`sum_of_squares`] and
-//!   [`multiply`] to clip gradients.
+//! - [`step`]: an optimizer's update of weights, in one loop; [`sum_of_squares`] and [`multiply`]:
+//!   for gradient clipping.
 //!
-//! No sum depends on the number of threads, so that a run comes to the same weights everywhere.
+//! No sum depends on the number of threads, so a training run gives the same weights with any
+//! number.
 
 mod activation;
 mod conv;

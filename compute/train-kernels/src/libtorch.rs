@@ -1,13 +1,13 @@
-//! The layers that Burn has no fast gradient for on libtorch: libtorch records them itself.
+//! The layers for which Burn has no fast gradient on libtorch. libtorch's autodiff records them.
 //!
-//! Burn composes the gradient of a convolution's weights of one convolution a group, and those of
-//! BatchNorm and of activations of a dozen tensors. libtorch has each in one pass, but its bindings
-//! offer them only through its own autodiff. So each layer is recorded there for itself; Burn's
-//! autodiff holds these records and asks them for their gradients.
+//! Burn computes the gradient of a convolution's weights with one convolution per group, and those
+//! of BatchNorm and activations with a dozen tensors. libtorch has a single function for each, but
+//! its bindings offer these functions only through libtorch's autodiff. So libtorch records each
+//! layer separately; Burn's autodiff holds these records and requests their gradients.
 //!
-//! The bindings begin every backward pass at a gradient of one; TorchScript takes any. So the call
-//! that asks a record for its gradients is a program of two lines, `libtorch/gradients.py`.
-#![expect(deprecated, reason = "kept for those who have libtorch")]
+//! In the bindings every backward pass starts with a gradient of 1; TorchScript takes any. So a
+//! program of two lines, `libtorch/gradients.py`, requests the gradients of a record.
+#![expect(deprecated, reason = "some users have libtorch")]
 
 use std::sync::LazyLock;
 
@@ -39,7 +39,7 @@ fn tensor<const D: usize>(tracked: Tracked) -> Tensor<D> {
     Tensor::from_primitive::<Backend>(tracked)
 }
 
-/// [`crate::conv2d`], where both sides are padded alike.
+/// Computes [`crate::conv2d`], if the padding is equal on both sides.
 pub(crate) fn conv2d(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     let conv = Conv::of(layer, x)?;
     let (x, weight) = (tracked(x)?, tracked(&layer.weight.val())?);
@@ -51,7 +51,7 @@ pub(crate) fn conv2d(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     })
 }
 
-/// [`crate::batch_norm`]
+/// Computes [`crate::batch_norm`].
 pub(crate) fn batch_norm(
     layer: &BatchNorm,
     activation: Activation,
@@ -65,7 +65,7 @@ pub(crate) fn batch_norm(
     Some(output)
 }
 
-/// [`crate::conv_batch_norm`], where the convolution has no bias.
+/// Computes [`crate::conv_batch_norm`], if the convolution has no bias.
 pub(crate) fn conv_batch_norm(
     layer: &Conv2d,
     norm: &BatchNorm,
@@ -91,7 +91,7 @@ pub(crate) fn conv_batch_norm(
     Some(output)
 }
 
-/// How a convolution reads its input.
+/// The arguments of a convolution.
 struct Conv {
     stride: [i64; 2],
     padding: [i64; 2],
@@ -100,7 +100,8 @@ struct Conv {
 }
 
 impl Conv {
-    /// None where both sides are not padded alike, and where the layer is to say what is wrong.
+    /// Returns `None` if the padding differs between the sides, or if the layer must report an
+    /// error.
     fn of(layer: &Conv2d, x: &Tensor<4>) -> Option<Self> {
         let padding = match layer.padding {
             PaddingConfig2d::Valid => [0, 0],
@@ -127,19 +128,19 @@ impl Conv {
     }
 }
 
-/// A BatchNorm at work, and the activation behind it.
+/// A forward pass of BatchNorm and of the activation after it.
 struct Norm<'a> {
     layer: &'a BatchNorm,
     activation: Activation,
     running: [Tensor<1>; 2],
-    /// Mean and variance where they are not the batch's.
+    /// Mean and variance, if they are not those of the batch.
     known: Option<[TchTensor; 2]>,
     /// Mean and variance of the batch.
     batch: Option<[Torch; 2]>,
 }
 
 impl<'a> Norm<'a> {
-    /// None where the layer is to say that it has not so many channels.
+    /// Returns `None` if the layer has another number of channels and must report the error.
     fn of(
         layer: &'a BatchNorm,
         activation: Activation,
@@ -162,7 +163,7 @@ impl<'a> Norm<'a> {
     }
 
     fn apply(&mut self, x: &Torch, gamma: &Torch, beta: &Torch) -> Torch {
-        // Those of this batch are weighted with what came before by Burn's rule, not libtorch's.
+        // `update` changes the running statistics by Burn's rule, not libtorch's.
         let known = |index: usize| self.known.as_ref().map(|known| &known[index].tensor);
         let (output, mean, inverse_deviation) = x.native_batch_norm(
             Some(gamma),
@@ -174,14 +175,14 @@ impl<'a> Norm<'a> {
             self.layer.epsilon,
         );
         if self.known.is_none() {
-            // The mean is also part of the record.
+            // The record also refers to the mean, so it is copied.
             let variance = inverse_deviation.pow_tensor_scalar(-2) - self.layer.epsilon;
             self.batch = Some([mean.copy(), variance]);
         }
         apply(self.activation, &output)
     }
 
-    /// Takes the batch's statistics over as the layer does it.
+    /// Updates the running statistics as Burn's layer does.
     fn update(self) {
         let Self { layer, running: [running_mean, running_var], batch, .. } = self;
         let Some([mean, variance]) = batch else { return };
@@ -195,10 +196,10 @@ impl<'a> Norm<'a> {
     }
 }
 
-/// [`crate::activate`]
+/// Computes [`crate::activate`].
 pub(crate) fn activate<const D: usize>(activation: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {
     match activation {
-        // Would be the same memory, of which Burn would not know.
+        // The output would share the input's memory, and Burn would not know it.
         Activation::Identity => None,
         _ => Some(record([tracked(x)?], |[x]| apply(activation, x))),
     }
@@ -223,7 +224,7 @@ fn gate(x: &Torch, slope: f32, offset: f32) -> Torch {
     (x * f64::from(slope) + f64::from(offset)).clamp(0.0, 1.0)
 }
 
-/// The output of what libtorch computes of the inputs, with its record if there will be gradients.
+/// Computes an output with libtorch and keeps its record if gradients are needed.
 fn record<const N: usize, const D: usize>(
     inputs: [Tracked; N],
     forward: impl FnOnce([&Torch; N]) -> Torch,
@@ -246,8 +247,8 @@ where
     })
 }
 
-/// What libtorch keeps of a layer. As long as it does, Burn does not write over the same memory,
-/// since it sees that it is not alone with it.
+/// libtorch's record of a layer. While it exists, Burn does not overwrite the tensors in place,
+/// because their storage is shared.
 #[derive(Debug, Clone)]
 struct Record<const N: usize> {
     inputs: [TchTensor; N],
@@ -274,15 +275,12 @@ impl<const N: usize> Backward<LibTorch, N> for LayerBackward {
     }
 }
 
-/// Gradients of `inputs`, of which libtorch has recorded `output`, by the gradient of `output`.
+/// Computes the gradients of `inputs` from that of `output`, which libtorch has recorded.
 fn gradients(output: Torch, inputs: Vec<Torch>, gradient: Torch) -> Vec<Torch> {
     static PROGRAM: LazyLock<CModule> = LazyLock::new(|| {
         CModule::load_data(&mut include_bytes!("libtorch/gradients.pt").as_slice())
-            .expect("a program that libtorch knows")
+            .expect("the embedded program is valid TorchScript")
     });
     let arguments = [IValue::from(output), IValue::from(inputs), IValue::from(gradient)];
-    PROGRAM
-        .forward_is(&arguments)
-        .and_then(Vec::try_from)
-        .expect("each input is part of what libtorch has recorded")
+    PROGRAM.forward_is(&arguments).and_then(Vec::try_from).expect("the record contains each input")
 }

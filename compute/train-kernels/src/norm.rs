@@ -1,7 +1,7 @@
-//! BatchNorm with the activation behind it.
+//! BatchNorm with the activation after it.
 //!
-//! A channel is a task, and its numbers are read from memory once: they stay in the second cache
-//! between mean, variance and output, and between the sums and the result of a gradient.
+//! Each channel is a task. Its numbers are read from memory once: they stay in the L2 cache between
+//! mean, variance and output, and between the sums and the result of a gradient.
 
 use rayon::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::scratch::zeros;
 use crate::vectorized::{total, vectorized};
 use zoo_simd::LANES;
 
-/// What a channel's numbers are normalized by.
+/// The statistics and parameters that normalize a channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Channel {
     pub(crate) mean: f32,
@@ -28,29 +28,29 @@ impl Channel {
         Self { mean, variance, inverse_deviation: inverse_deviation as f32, gamma, beta }
     }
 
-    /// Mean, factor and summand that make an output of an input; the mean is taken away first,
-    /// since a summand with it inside would round where numbers are far from 0.
+    /// Returns mean, factor and summand: the output is `(x - mean) · factor + summand`. The mean is
+    /// subtracted first, because a summand that includes it would lose precision far from 0.
     fn line(&self) -> [f32; 3] {
         [self.mean, self.gamma * self.inverse_deviation, self.beta]
     }
 }
 
-/// Channels of an image and places of a channel.
+/// The number of channels of an image, and of positions of a channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) channels: usize,
-    pub(crate) places: usize,
+    pub(crate) positions: usize,
 }
 
 impl Shape {
     fn planes<'a>(&self, x: &'a [f32], channel: usize) -> impl Iterator<Item = &'a [f32]> {
-        x.chunks_exact(self.places).skip(channel).step_by(self.channels)
+        x.chunks_exact(self.positions).skip(channel).step_by(self.channels)
     }
 
-    /// The planes of each channel.
+    /// Returns the planes of each channel.
     fn by_channel<'a>(&self, x: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
         let mut channels: Vec<_> = (0..self.channels).map(|_| Vec::new()).collect();
-        for (plane, x) in x.chunks_exact_mut(self.places).enumerate() {
+        for (plane, x) in x.chunks_exact_mut(self.positions).enumerate() {
             channels[plane % self.channels].push(x);
         }
         channels
@@ -58,7 +58,7 @@ impl Shape {
 }
 
 vectorized! {
-    /// `Σ (x - mean)ⁿ` for n of 1 and 2
+    /// Computes `Σ (x - mean)ⁿ` for n = 1 and n = 2.
     fn moments(x: &[f32], mean: f32) -> [f64; 2] {
         let mut sums = [[0.0_f32; 2 * LANES]; 2];
         let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
@@ -88,7 +88,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// Takes the gradient through the activation; returns `Σ g` and `Σ g · (x - mean)`.
+    /// Multiplies the gradient by the activation's slope; returns `Σ g` and `Σ g · (x - mean)`.
     fn sums(
         activation: Activation, x: &[f32], line: [f32; 3], grad: &mut [f32],
     ) -> [f64; 2] {
@@ -118,7 +118,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// `grad · line[0] + x · line[1] + line[2]`
+    /// Computes `grad · line[0] + x · line[1] + line[2]` in place.
     fn combine(x: &[f32], line: [f32; 3], grad: &mut [f32]) {
         for (grad, x) in grad.iter_mut().zip(x) {
             *grad = *grad * line[0] + (x * line[1] + line[2]);
@@ -126,7 +126,7 @@ vectorized! {
     }
 }
 
-/// Mean and variance of a channel, the biased one.
+/// Computes the mean and the biased variance of a channel.
 pub(crate) fn statistics(shape: Shape, x: &[f32], channel: usize) -> [f32; 2] {
     let count = (x.len() / shape.channels) as f64;
     let total =
@@ -139,7 +139,7 @@ fn add([a, b]: [f64; 2], [c, d]: [f64; 2]) -> [f64; 2] {
     [a + c, b + d]
 }
 
-/// Normalizes and activates.
+/// Applies BatchNorm and an activation; also returns the channels for [`backward`].
 pub(crate) fn forward(
     shape: Shape,
     x: &[f32],
@@ -160,9 +160,9 @@ pub(crate) fn forward(
     (out, channels)
 }
 
-/// Makes the output's gradient the input's; returns the gradients of gamma and beta.
+/// Replaces the output's gradient by the input's; returns the gradients of gamma and beta.
 ///
-/// `is_batch` says whether the channels' statistics are those of `x`.
+/// `is_batch` is true if the channels' statistics are those of `x`.
 pub(crate) fn backward(
     shape: Shape,
     x: &[f32],

@@ -1,4 +1,4 @@
-//! The operations as Burn's autodiff knows them.
+//! The operations for Burn's autodiff.
 
 mod channels;
 mod conv;
@@ -23,10 +23,10 @@ use burn::tensor::{Bytes, DType, Shape, Tensor};
 
 use crate::scratch::copied;
 
-/// The backend that is computed for: Burn's cpu backend under autodiff.
+/// Burn's cpu backend with autodiff.
 type Cpu = Autodiff<Flex, NoCheckpointing>;
 
-/// The tensor as autodiff knows it, if it is one that this crate computes with.
+/// Returns the tensor with its autodiff node, if this crate can compute with it.
 fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<FloatTensor<Cpu>> {
     if !tensor.is_autodiff() || tensor.dtype() != DType::F32 {
         return None;
@@ -38,7 +38,7 @@ fn tensor<const D: usize>(tracked: FloatTensor<Cpu>) -> Tensor<D> {
     Tensor::from_primitive::<Cpu>(tracked)
 }
 
-/// The output of an operation, with what its gradients are computed from if there will be any.
+/// Returns the output of an operation, with the state of its backward pass if gradients are needed.
 fn record<O: Backward<Flex, N>, const N: usize, const D: usize>(
     operation: O,
     parents: [NodeGuard; N],
@@ -52,7 +52,7 @@ fn record<O: Backward<Flex, N>, const N: usize, const D: usize>(
     })
 }
 
-/// The same numbers one after the other.
+/// Returns a tensor with the same numbers in contiguous memory.
 fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     match tensor.as_slice::<f32>() {
         Some(_) => tensor.clone(),
@@ -60,11 +60,11 @@ fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     }
 }
 
-/// A copy in the order of the shape.
+/// Copies a tensor in row-major order.
 fn in_order(tensor: &FlexTensor) -> FlexTensor {
     let layout = tensor.layout();
     let (shape, strides) = (layout.shape(), layout.strides());
-    // The innermost axes may lie one number after the other.
+    // The innermost axes may be contiguous.
     let (mut outer, mut run) = (shape.num_dims(), 1);
     while outer > 0 && strides[outer - 1] == run as isize {
         outer -= 1;
@@ -87,14 +87,14 @@ fn in_order(tensor: &FlexTensor) -> FlexTensor {
 }
 
 fn numbers(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("made contiguous before")
+    tensor.as_slice().expect("the tensor is contiguous")
 }
 
 fn flex(numbers: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(numbers), Layout::contiguous(shape.into()), DType::F32)
 }
 
-/// A gradient to be overwritten: the same memory where nobody else has it.
+/// Returns a gradient that may be overwritten. Reuses its memory if no other tensor shares it.
 fn into_owned(grad: FlexTensor) -> FlexTensor {
     let grad = if grad.as_slice::<f32>().is_some() { grad } else { in_order(&grad) };
     match grad.is_unique() && grad.storage::<f32>().len() == grad.layout().num_elements() {

@@ -1,26 +1,26 @@
-//! What optimizers do with weights, in one pass over them.
+//! Optimizer updates, in one loop over the weights.
 
 use rayon::prelude::*;
 
 use crate::vectorized::{total, vectorized};
 use zoo_simd::LANES;
 
-/// One step of an optimizer for weights `w` with a gradient `g`, as Burn's take it.
+/// One update of weights `w` with a gradient `g`, as Burn's optimizers compute it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// What is done with the gradient.
+    /// The optimizer's rule.
     pub rule: Rule,
     /// The learning rate.
     pub rate: f64,
-    /// Weight decay as a part of the gradient: `g ← g + decay · w`.
+    /// Weight decay that is added to the gradient: `g ← g + decay · w`.
     pub decay: f32,
-    /// Weight decay beside the gradient: `w ← w - rate · decoupled_decay · w`.
+    /// Decoupled weight decay: `w ← w - rate · decoupled_decay · w`.
     pub decoupled_decay: f32,
-    /// Which step of these weights it is, from 1.
+    /// The number of this update of the weights, from 1.
     pub time: usize,
 }
 
-/// How an optimizer makes steps of gradients. Moments are 0 before the first one.
+/// The update rule of an optimizer. Moments are 0 before the first update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// SGD with Nesterov's momentum: `v ← μ·v + g`, `w ← w - rate·(g + μ·v)`.
@@ -48,7 +48,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// How many moments it keeps for each weight.
+    /// Returns the number of moments that it keeps for each weight.
     pub fn moments(&self) -> usize {
         match self {
             Self::Nesterov { .. } => 1,
@@ -68,7 +68,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// `unbias` holds what `m` and `√v` are multiplied by, the learning rate included.
+    /// `unbias` holds the factors of `m` (with the learning rate) and of `√v`.
     fn adam(
         w: &mut [f32],
         g: &[f32],
@@ -109,7 +109,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// `Σ x²`
+    /// Computes `Σ x²`.
     fn squares(x: &[f32]) -> f64 {
         let mut sums = [0.0_f32; 2 * LANES];
         let (chunks, rest) = x.as_chunks::<{ 2 * LANES }>();
@@ -120,10 +120,10 @@ vectorized! {
     }
 }
 
-/// Numbers that a thread takes at once.
+/// Number of elements that a thread takes at once.
 const CHUNK: usize = 1 << 14;
 
-/// Takes the step; `second` is empty where the rule keeps one moment.
+/// Updates the weights and the moments. `second` is empty if the rule keeps one moment.
 pub(crate) fn take(
     step: &Step,
     weights: &mut [f32],
@@ -155,7 +155,7 @@ pub(crate) fn take(
     }
 }
 
-/// `Σ x²`, the same for any number of threads.
+/// Computes `Σ x²`, with the same result for any number of threads.
 pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
     x.par_chunks(CHUNK).map(squares).collect::<Vec<_>>().iter().sum()
 }

@@ -1,8 +1,8 @@
-//! Convolutions without a stride, on a copy of the input with its padding.
+//! Convolutions with stride 1, on a padded copy of the input.
 //!
-//! Places of the output are counted along the rows of the copy, so those where a row ends are
-//! computed too, and thrown away. A tap then reads what lies one after the other, however short
-//! the rows are; nothing is packed for it.
+//! Output positions are counted along the rows of the copy. The positions at the end of a row are
+//! also computed, and then discarded. So a tap reads contiguous numbers, however short the rows
+//! are, and nothing is packed.
 
 use std::ops::Range;
 
@@ -14,13 +14,13 @@ use crate::scratch::with_scratch;
 use crate::vectorized::total;
 use zoo_simd::{Isa, Kernel, LANES, Lanes};
 
-/// Places whose products are summed at once for a weight gradient, where an image has fewer.
+/// Number of positions in a sum of a weight gradient; small images are joined to reach it.
 const STRETCH: usize = 1 << 11;
 
-/// The parts that a weight gradient is summed in; never a matter of how many threads there are.
+/// Number of partial sums of a weight gradient. It does not depend on the number of threads.
 const PARTS: usize = 16;
 
-/// The sizes of a copy.
+/// The size of a padded plane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Padded {
     rows: usize,
@@ -30,22 +30,22 @@ pub(crate) struct Padded {
 /// Some channels of images.
 struct Planes<'a> {
     numbers: &'a [f32],
-    /// Channels of an image.
+    /// Number of channels in an image.
     all: usize,
     channels: Range<usize>,
     /// Height and width.
     size: [usize; 2],
 }
 
-/// Whether there are so few weights that each part may have a gradient of its own.
+/// Whether there are few enough weights for a gradient in each partial sum.
 pub(crate) fn has_few_weights(g: &Geometry) -> bool {
     let [group_in, group_out] = g.group();
     group_in * group_out * g.taps() <= BLOCK
 }
 
 impl Padded {
-    /// The copy of an image's group; none for strided and 1×1 convolutions, and where the copy would
-    /// not stay in the second cache.
+    /// Returns the padded size, or `None` for strided and 1×1 convolutions, and if the copy of an
+    /// image's group would not fit the L2 cache.
     pub(crate) fn of(g: &Geometry) -> Option<Self> {
         let [rows, width] =
             [0, 1].map(|axis| g.output[axis] + g.dilation[axis] * (g.kernel[axis] - 1));
@@ -57,17 +57,19 @@ impl Padded {
         self.rows * self.width
     }
 
-    /// From a channel of some images to the next.
+    /// Returns the distance between the channels of some images.
     fn stride(self, images: usize) -> usize {
         (images * self.plane()).next_multiple_of(LANES)
     }
 
-    /// Numbers of the copy of some images, with what the last tap reads behind the last place.
+    /// Returns the length of the copy of some images, with the numbers that the last tap reads
+    /// after the last position.
     pub(crate) fn len(self, g: &Geometry, images: usize) -> usize {
         g.group()[0] * self.stride(images) + self.plane() + 2 * LANES
     }
 
-    /// From a place to what each tap of each channel reads there, in the copy of some images.
+    /// Returns the offset of each tap of each channel, relative to a position, in the copy of some
+    /// images.
     pub(crate) fn steps(self, g: &Geometry, images: usize) -> Vec<u32> {
         let [rows, columns] = g.kernel;
         let steps = (0..g.group()[0] * rows * columns).map(|step| {
@@ -78,11 +80,11 @@ impl Padded {
         steps.collect()
     }
 
-    /// The places of each panel that are kept.
+    /// Returns the positions of each panel that are not discarded.
     pub(crate) fn runs(self, g: &Geometry, columns: usize) -> impl Iterator<Item = Vec<Run>> {
         let [height, width] = g.output;
-        let places = (height * self.width).saturating_sub(self.width - width);
-        (0..places.div_ceil(columns)).map(move |panel| {
+        let positions = (height * self.width).saturating_sub(self.width - width);
+        (0..positions.div_ceil(columns)).map(move |panel| {
             let panel = panel * columns..(panel + 1) * columns;
             let rows = panel.start / self.width..panel.end.div_ceil(self.width).min(height);
             let runs = rows.filter_map(|row| {
@@ -95,7 +97,7 @@ impl Padded {
         })
     }
 
-    /// Writes the copy of some images: channel by channel, in each image by image.
+    /// Copies some images: for each channel, all images.
     pub(crate) fn copy(
         self,
         g: &Geometry,
@@ -110,8 +112,8 @@ impl Padded {
         self.lay_out(&planes, g.padding, images, out);
     }
 
-    /// Writes planes into those of the copy, `before` rows and columns after their start, and zeros
-    /// around them.
+    /// Copies planes into padded ones, shifted by `before` rows and columns, with zeros around
+    /// them.
     fn lay_out(self, x: &Planes<'_>, before: [isize; 2], images: Range<usize>, out: &mut [f32]) {
         out.fill(0.0);
         let [height, width] = x.size;
@@ -133,8 +135,8 @@ impl Padded {
         }
     }
 
-    /// Gradient of a convolution's kernels: each of its numbers is the product of a channel of the
-    /// output's gradient with a tap's view of a channel.
+    /// Computes the gradient of a convolution's kernels. Each number is the dot product of a
+    /// channel of the output's gradient and a tap's view of an input channel.
     pub(crate) fn weight_gradient(self, g: &Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
         let [group_in, group_out] = g.group();
         let images = (STRETCH / self.plane()).clamp(1, g.batch);
@@ -174,7 +176,8 @@ impl Padded {
     }
 }
 
-/// Adds the product of each row of `left` with what lies from each of `steps` on in `right`.
+/// Adds the dot products of each row of `left` with the numbers of `right` that start at each of
+/// `steps`.
 fn products(isa: Isa, left: &[f32], len: usize, right: &[f32], steps: &[u32], sums: &mut [f32]) {
     let rows = left.len() / len;
     let reach = steps.iter().max().map_or(0, |last| *last as usize + len);
@@ -184,7 +187,7 @@ fn products(isa: Isa, left: &[f32], len: usize, right: &[f32], steps: &[u32], su
             Products::<$m, $n> { left, len, right, steps, sums: sums.as_mut_ptr() }
         };
     }
-    // SAFETY: the machine has the instructions, and all that is read was just found to be there.
+    // SAFETY: the CPU supports `isa`; the assertion checks all lengths.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
@@ -196,13 +199,13 @@ fn products(isa: Isa, left: &[f32], len: usize, right: &[f32], steps: &[u32], su
     }
 }
 
-/// The sums of [`products`], `M` rows and `N` of the steps at once.
+/// The kernel of [`products`], with `M` rows and `N` steps at once.
 struct Products<'a, const M: usize, const N: usize> {
     left: &'a [f32],
     len: usize,
     right: &'a [f32],
     steps: &'a [u32],
-    /// For each row one for each of the steps.
+    /// One sum for each row and step.
     sums: *mut f32,
 }
 
@@ -211,20 +214,21 @@ impl<const M: usize, const N: usize> Kernel for Products<'_, M, N> {
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; rows of `left` have `len` numbers, whole vectors,
-    /// `right` has as many from each of `steps` on, and all sums are there.
+    /// The CPU supports the instruction set of `V`; rows of `left` have `len` numbers, a multiple
+    /// of 16; `right` has `len` numbers from each of `steps`; `sums` is valid for each row and
+    /// step.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
         let &Self { left, len, right, steps, sums } = self;
         let rows = left.len() / len;
         for row in (0..rows).step_by(M) {
             for column in (0..steps.len()).step_by(N) {
-                // Where there are no more, the last one is taken again.
+                // Repeats the last row or step if there are fewer.
                 let lefts: [_; M] = std::array::from_fn(|i| &left[(row + i).min(rows - 1) * len..]);
                 let rights: [_; N] = std::array::from_fn(|j| {
                     &right[steps[(column + j).min(steps.len() - 1)] as usize..]
                 });
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller guarantees that the CPU supports `V` and the lengths.
                 let block = unsafe {
                     let mut block = [[V::splat(0.0); N]; M];
                     for at in (0..len).step_by(LANES) {
@@ -244,7 +248,8 @@ impl<const M: usize, const N: usize> Kernel for Products<'_, M, N> {
                 for (row, block) in (row..rows).zip(block) {
                     for (column, lanes) in (column..steps.len()).zip(block) {
                         let mut numbers = [0.0; LANES];
-                        // SAFETY: the array holds a vector, and there is a sum for each row and step.
+                        // SAFETY: the array holds a vector; the caller guarantees a sum for each
+                        // row and step.
                         unsafe {
                             lanes.store(numbers.as_mut_ptr());
                             *sums.add(row * steps.len() + column) += total(numbers);
@@ -261,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_instructions_multiply() {
+    fn all_instruction_sets_compute_the_same_products() {
         let len = 3 * LANES;
         let number = |i: usize| (i * 7 % 11) as f32 - 5.0;
         for (isa, rows, columns) in

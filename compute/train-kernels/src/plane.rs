@@ -1,4 +1,4 @@
-//! Planes as a whole: their means, products with a number each, and copies.
+//! Operations on whole planes: means, products with factors, and copies.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// `Σ a · b`
+    /// Computes `Σ a · b`.
     fn dot(a: &[f32], b: &[f32]) -> f32 {
         let mut sums = [0.0; 2 * LANES];
         let (a, a_rest) = a.as_chunks::<{ 2 * LANES }>();
@@ -40,35 +40,35 @@ vectorized! {
     }
 }
 
-/// The mean of each plane.
-pub(crate) fn means(x: &[f32], places: usize) -> Vec<f32> {
-    x.par_chunks(places).map(|plane| sum(plane) / places as f32).collect()
+/// Computes the mean of each plane.
+pub(crate) fn means(x: &[f32], positions: usize) -> Vec<f32> {
+    x.par_chunks(positions).map(|plane| sum(plane) / positions as f32).collect()
 }
 
-/// Gradient of the input of [`means`].
-pub(crate) fn means_gradient(grad: &[f32], places: usize) -> Vec<f32> {
-    let mut out = zeros(grad.len() * places);
-    let planes = out.par_chunks_mut(places).zip(grad);
-    planes.for_each(|(out, grad)| out.fill(grad / places as f32));
+/// Computes the gradient of the input of [`means`].
+pub(crate) fn means_gradient(grad: &[f32], positions: usize) -> Vec<f32> {
+    let mut out = zeros(grad.len() * positions);
+    let planes = out.par_chunks_mut(positions).zip(grad);
+    planes.for_each(|(out, grad)| out.fill(grad / positions as f32));
     out
 }
 
 /// Multiplies each plane by its factor.
 pub(crate) fn scale(x: &[f32], factors: &[f32]) -> Vec<f32> {
-    let places = x.len() / factors.len();
+    let positions = x.len() / factors.len();
     let mut out = zeros(x.len());
-    let planes = out.par_chunks_mut(places).zip(x.par_chunks(places));
+    let planes = out.par_chunks_mut(positions).zip(x.par_chunks(positions));
     planes.zip(factors).for_each(|((out, x), factor)| multiply(x, *factor, out));
     out
 }
 
-/// Gradient of the factors of [`scale`].
+/// Computes the gradient of the factors of [`scale`].
 pub(crate) fn factors_gradient(x: &[f32], grad: &[f32], factors: usize) -> Vec<f32> {
-    let places = x.len() / factors;
-    x.par_chunks(places).zip(grad.par_chunks(places)).map(|(x, grad)| dot(x, grad)).collect()
+    let positions = x.len() / factors;
+    x.par_chunks(positions).zip(grad.par_chunks(positions)).map(|(x, grad)| dot(x, grad)).collect()
 }
 
-/// The first image of each part, then the second of each, …
+/// Returns the first image of each part, then the second of each part, …
 pub(crate) fn interleave(parts: &[&[f32]], images: usize) -> Vec<f32> {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
     let mut out = Vec::with_capacity(len);
@@ -81,7 +81,7 @@ pub(crate) fn interleave(parts: &[&[f32]], images: usize) -> Vec<f32> {
     out
 }
 
-/// The same range of each image.
+/// Returns the numbers at a range of each image.
 pub(crate) fn take(x: &[f32], images: usize, range: Range<usize>) -> Vec<f32> {
     let mut out = Vec::with_capacity(images * range.len());
     for image in x.chunks_exact(x.len() / images) {
@@ -90,13 +90,13 @@ pub(crate) fn take(x: &[f32], images: usize, range: Range<usize>) -> Vec<f32> {
     out
 }
 
-/// Takes the first channel of each group, then the second of each, …
-pub(crate) fn shuffle(x: &[f32], [channels, groups]: [usize; 2], places: usize) -> Vec<f32> {
+/// Returns the first channel of each group, then the second of each group, …
+pub(crate) fn shuffle(x: &[f32], [channels, groups]: [usize; 2], positions: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(x.len());
-    for image in x.chunks_exact(channels * places) {
+    for image in x.chunks_exact(channels * positions) {
         for channel in 0..channels {
             let from = channel % groups * (channels / groups) + channel / groups;
-            out.extend_from_slice(&image[from * places..(from + 1) * places]);
+            out.extend_from_slice(&image[from * positions..(from + 1) * positions]);
         }
     }
     out

@@ -1,4 +1,4 @@
-//! Pooling, on the layout of depthwise convolutions.
+//! Pooling, with the layout of depthwise convolutions.
 
 use rayon::prelude::*;
 
@@ -7,11 +7,11 @@ use crate::geometry::Geometry;
 use crate::scratch::{with_scratch, zeros};
 use crate::vectorized::vectorized;
 
-/// Taps that a byte tells apart.
+/// The maximum number of taps, so that an index fits a byte.
 pub(crate) const MOST_TAPS: usize = 256;
 
 vectorized! {
-    /// The largest number that the taps read, and which tap it was; the first one of equals.
+    /// Finds the largest number that the taps read, and its tap; of equal numbers the first.
     fn largest(x: &[f32], taps: &[usize], out: &mut [f32], found: &mut [f32]) {
         let (out, _) = out.as_chunks_mut::<MARGIN>();
         let (found, _) = found.as_chunks_mut::<MARGIN>();
@@ -33,7 +33,7 @@ vectorized! {
     }
 }
 
-/// The largest number of each window, and the tap that it was found at.
+/// Computes the maximum of each window, and its tap.
 pub(crate) fn max(g: &Geometry, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let layout = Layout::new(g);
     let span = layout.span.next_multiple_of(MARGIN);
@@ -58,22 +58,23 @@ pub(crate) fn max(g: &Geometry, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     (out, taps)
 }
 
-/// Gradient of the input of [`max`].
+/// Computes the gradient of the input of [`max`].
 pub(crate) fn max_gradient(g: &Geometry, grad: &[f32], taps: &[u8]) -> Vec<f32> {
     let offsets: Vec<[isize; 2]> = (0..g.taps())
         .map(|tap| {
-            let place = [tap / g.kernel[1], tap % g.kernel[1]];
-            [0, 1].map(|axis| (place[axis] * g.dilation[axis]) as isize - g.padding[axis])
+            let position = [tap / g.kernel[1], tap % g.kernel[1]];
+            [0, 1].map(|axis| (position[axis] * g.dilation[axis]) as isize - g.padding[axis])
         })
         .collect();
     let mut out = zeros(g.batch * g.channels[0] * g.inputs());
     let planes = out.par_chunks_mut(g.inputs()).zip(grad.par_chunks(g.outputs()));
     planes.zip(taps.par_chunks(g.outputs())).for_each(|((out, grad), taps)| {
-        for (place, (grad, tap)) in grad.iter().zip(taps).enumerate() {
-            let window = [place / g.output[1] * g.stride[0], place % g.output[1] * g.stride[1]];
+        for (position, (grad, tap)) in grad.iter().zip(taps).enumerate() {
+            let window =
+                [position / g.output[1] * g.stride[0], position % g.output[1] * g.stride[1]];
             let [row, column] = [0, 1].map(|axis| {
                 let at = window[axis].wrapping_add_signed(offsets[usize::from(*tap)][axis]);
-                // A window without a number above -∞ takes its first tap, which may lie outside.
+                // A window with only -∞ has its first tap, which may be outside the input.
                 at.min(g.input[axis] - 1)
             });
             out[row * g.input[1] + column] += grad;
@@ -82,11 +83,12 @@ pub(crate) fn max_gradient(g: &Geometry, grad: &[f32], taps: &[u8]) -> Vec<f32> 
     out
 }
 
-/// What the sums of windows are multiplied by to be means, for each place of an output plane.
+/// Computes the factor that turns the sum of a window into the mean, for each position of an output
+/// plane.
 pub(crate) fn shares(g: &Geometry, counts_padding: bool) -> Vec<f32> {
-    let inside = |axis: usize, place: usize| {
+    let inside = |axis: usize, position: usize| {
         let taps = 0..g.kernel[axis];
-        let first = (place * g.stride[axis]) as isize - g.padding[axis];
+        let first = (position * g.stride[axis]) as isize - g.padding[axis];
         let read = taps.map(|tap| first + (tap * g.dilation[axis]) as isize);
         match counts_padding {
             true => g.kernel[axis],
@@ -99,7 +101,7 @@ pub(crate) fn shares(g: &Geometry, counts_padding: bool) -> Vec<f32> {
     counts.map(|count| 1.0 / count.max(1) as f32).collect()
 }
 
-/// The mean of each window, by [`shares`].
+/// Computes the mean of each window, with the factors of [`shares`].
 pub(crate) fn average(g: &Geometry, x: &[f32], shares: &[f32]) -> Vec<f32> {
     let ones = vec![1.0; g.channels[0] * g.taps()];
     let mut out = depthwise::forward(g, x, &ones, None);
@@ -107,7 +109,7 @@ pub(crate) fn average(g: &Geometry, x: &[f32], shares: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Gradient of the input of [`average`].
+/// Computes the gradient of the input of [`average`].
 pub(crate) fn average_gradient(g: &Geometry, grad: &mut [f32], shares: &[f32]) -> Vec<f32> {
     let ones = vec![1.0; g.channels[0] * g.taps()];
     multiply(grad, shares);

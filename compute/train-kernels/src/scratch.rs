@@ -1,4 +1,4 @@
-//! Memory that kernels work in.
+//! Memory for kernels.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -6,10 +6,10 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-/// Numbers that a thread writes at once.
+/// Number of elements that a thread writes at once.
 const CHUNK: usize = 1 << 16;
 
-/// Zeros, written by all threads: memory of before comes with other numbers in it.
+/// Returns zeros. All threads write them, because reused memory has other numbers in it.
 pub(crate) fn zeros(len: usize) -> Vec<f32> {
     if len <= CHUNK {
         return vec![0.0; len];
@@ -17,27 +17,27 @@ pub(crate) fn zeros(len: usize) -> Vec<f32> {
     written(len, |_, chunk| chunk.fill(MaybeUninit::new(0.0)))
 }
 
-/// A copy, made by all threads.
+/// Copies numbers with all threads.
 pub(crate) fn copied(numbers: &[f32]) -> Vec<f32> {
     written(numbers.len(), |start, chunk| {
         chunk.write_copy_of_slice(&numbers[start..start + chunk.len()]);
     })
 }
 
-/// Numbers that `write` writes all of, from the start of a chunk on.
+/// Returns `len` numbers. `write` takes the start of each chunk and must write the whole chunk.
 fn written(len: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(len);
     let chunks = numbers.spare_capacity_mut()[..len].par_chunks_mut(CHUNK).enumerate();
     chunks.for_each(|(index, chunk)| write(index * CHUNK, chunk));
-    // SAFETY: so many numbers were written.
+    // SAFETY: `write` has written all `len` numbers.
     unsafe { numbers.set_len(len) };
     numbers
 }
 
-/// Lends a buffer of the thread with numbers from before in it.
+/// Calls `work` with a buffer of this thread. The buffer may contain any numbers.
 ///
-/// `work` must not start work on other threads: while it waits for that, this thread could take
-/// up work that wants the same buffer.
+/// `work` must not start work on other threads: while it waits, this thread could run other work
+/// that needs the same buffer.
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static BUFFER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -58,7 +58,7 @@ pub(crate) struct Shared<'a> {
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: those who take parts promise that they are disjoint.
+// SAFETY: the callers of `part` guarantee that the parts are disjoint.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: see above.
 unsafe impl Sync for Shared<'_> {}
@@ -68,14 +68,14 @@ impl<'a> Shared<'a> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), borrowed: PhantomData }
     }
 
-    /// A part of the slice.
+    /// Returns a part of the slice.
     ///
     /// # Safety
     ///
-    /// As long as it lives, nothing else has a part that overlaps it.
+    /// No other part that overlaps it exists while it is in use.
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [f32] {
-        assert!(start <= self.len && len <= self.len - start, "outside of the slice");
-        // SAFETY: inside of the slice, and alone there by the caller's promise.
+        assert!(start <= self.len && len <= self.len - start, "the part is outside the slice");
+        // SAFETY: the assertion checks the range; the caller guarantees that no part overlaps it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }

@@ -1,13 +1,14 @@
-//! Lines of numbers become panels: all first numbers side by side, then all second ones.
+//! Transposition of lines of numbers into panels: first the first number of each line, then the
+//! second of each line, …
 
 use zoo_simd::LANES;
 
-/// Numbers that may be overwritten behind a panel.
+/// Number of elements after a panel that may be overwritten.
 pub(crate) const SLACK: usize = LANES;
 
 /// Packs `width` lines of `depth` numbers, a multiple of 16.
 ///
-/// There are as many lines as fill whole vectors; those beyond `width` don't matter.
+/// The number of lines is `width` rounded up to a multiple of 16; lines beyond `width` are ignored.
 pub(crate) fn transpose(lines: &[f32], depth: usize, width: usize, panel: &mut [f32]) {
     assert!(depth.is_multiple_of(LANES) && lines.len() >= width.next_multiple_of(LANES) * depth);
     assert!(width <= LANES || width.is_multiple_of(LANES), "vectors end within a panel");
@@ -15,10 +16,11 @@ pub(crate) fn transpose(lines: &[f32], depth: usize, width: usize, panel: &mut [
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
         for i in (0..width).step_by(LANES) {
-            // In the order of steps, so that what a vector writes too much is written anew.
+            // In the order of the steps, so that later vectors overwrite the excess of earlier
+            // ones.
             for step in (0..depth).step_by(LANES) {
-                // SAFETY: the machine has AVX-512; 16 lines of `depth` numbers begin at `i`, and
-                // the last vector ends within the slack.
+                // SAFETY: the CPU supports AVX-512; 16 lines of `depth` numbers start at `i`; the
+                // last vector ends within the slack.
                 unsafe {
                     x86::block(
                         lines.as_ptr().add(i * depth + step),
@@ -45,21 +47,21 @@ mod x86 {
     ///
     /// # Safety
     ///
-    /// The machine has AVX-512; 16 numbers may be read at each of 16 lines, and written at each
-    /// of 16 steps.
+    /// The CPU supports AVX-512; 16 numbers can be read at each of 16 lines, and written at each of
+    /// 16 steps.
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn block(lines: *const f32, depth: usize, panel: *mut f32, width: usize) {
         let mut a = [_mm512_setzero_ps(); 16];
         let mut b = a;
         for (i, a) in a.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees that 16 numbers can be read at each line.
             *a = unsafe { _mm512_loadu_ps(lines.add(i * depth)) };
         }
         for i in 0..8 {
             b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
             b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
         }
-        // Columns of four lines, one from each quarter of a vector.
+        // Now the vectors hold columns of four lines, one from each quarter of a vector.
         for i in (0..16).step_by(4) {
             let [b0, b1, b2, b3] =
                 [b[i], b[i + 1], b[i + 2], b[i + 3]].map(|b| _mm512_castps_pd(b));
@@ -68,7 +70,7 @@ mod x86 {
             a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b1, b3));
             a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b1, b3));
         }
-        // Even quarters of eight lines, then odd ones.
+        // Now they hold even quarters of eight lines, then odd ones.
         for j in 0..4 {
             b[j] = _mm512_shuffle_f32x4::<0x88>(a[j], a[4 + j]);
             b[4 + j] = _mm512_shuffle_f32x4::<0xdd>(a[j], a[4 + j]);
@@ -82,7 +84,7 @@ mod x86 {
             a[12 + j] = _mm512_shuffle_f32x4::<0xdd>(b[4 + j], b[12 + j]);
         }
         for (step, a) in a.iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees that 16 numbers can be written at each step.
             unsafe { _mm512_storeu_ps(panel.add(step * width), *a) };
         }
     }
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn panels_are_lines_transposed() {
+    fn a_panel_is_the_transposition_of_its_lines() {
         let depth = 48;
         for width in (1..=16).chain([32]) {
             let lines: Vec<f32> = (0..32 * depth).map(|i| i as f32).collect();

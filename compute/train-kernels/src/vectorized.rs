@@ -1,6 +1,6 @@
-//! Loops over plain numbers, of which the compiler makes vectors.
+//! Loops over plain numbers, which the compiler vectorizes.
 
-/// The sum of partial ones, two halves after the other; `N` is a power of two.
+/// Adds partial sums pairwise. `N` is a power of two.
 #[inline(always)]
 pub(crate) fn total<const N: usize>(mut sums: [f32; N]) -> f32 {
     let mut half = N / 2;
@@ -13,13 +13,13 @@ pub(crate) fn total<const N: usize>(mut sums: [f32; N]) -> f32 {
     sums[0]
 }
 
-/// Compiles a function of plain loops for each instruction set; the best one runs.
+/// Compiles a function of plain loops for each instruction set. A call runs the best one.
 macro_rules! vectorized {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$f:ident: $bound:path>)? (
         $($arg:ident: $type:ty),* $(,)?
     ) $(-> $return:ty)? $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+        #[allow(clippy::too_many_arguments, reason = "a kernel takes its parameters separately")]
         $vis fn $name $(<$f: $bound>)? ($($arg: $type),*) $(-> $return)? {
             #[inline(always)]
             fn portable $(<$f: $bound>)? ($($arg: $type),*) $(-> $return)? $body
@@ -37,13 +37,13 @@ macro_rules! vectorized {
             }
 
             match zoo_simd::Isa::best() {
-                // SAFETY: the machine has the instructions.
+                // SAFETY: the CPU supports `Isa::best()`.
                 #[cfg(target_arch = "x86_64")]
                 zoo_simd::Isa::Avx512 => unsafe { avx512 $(::<$f>)? ($($arg),*) },
-                // SAFETY: the machine has the instructions.
+                // SAFETY: the CPU supports `Isa::best()`.
                 #[cfg(target_arch = "x86_64")]
                 zoo_simd::Isa::Avx2 => unsafe { avx2 $(::<$f>)? ($($arg),*) },
-                // Machines of other kinds have their vectors always on.
+                // Other CPUs always support their vector instructions.
                 _ => portable $(::<$f>)? ($($arg),*),
             }
         }

@@ -1,4 +1,4 @@
-//! Outputs, gradients and running statistics are those of Burn's own layers.
+//! Comparison of outputs, gradients and running statistics with those of Burn's layers.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -24,7 +24,7 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device()).require_grad()
 }
 
-/// Gradients of a weighted sum of the output.
+/// Returns the gradients of a weighted sum of the output.
 fn gradients(
     output: &Tensor<4>,
     factors: &Tensor<4>,
@@ -39,13 +39,13 @@ fn gradients(
     )
 }
 
-/// Kernels, strides, paddings and groups in many combinations, by a simple generator.
+/// Returns many combinations of kernels, strides, paddings and groups, from a simple generator.
 fn cases() -> impl Iterator<Item = ([usize; 4], Conv2dConfig)> {
     let mut pick = picks();
     (0..120).map(move |_| {
         let groups = pick(&[1, 1, 2, 3]);
         let channels = [groups * pick(&[1, 3, 5, 17]), groups * pick(&[1, 2, 7, 19])];
-        // Every third is depthwise.
+        // A third of the convolutions are depthwise.
         let (groups, channels) = match pick(&[0, 1, 2]) {
             0 => (channels[0], [channels[0]; 2]),
             _ => (groups, channels),
@@ -73,11 +73,11 @@ fn cases() -> impl Iterator<Item = ([usize; 4], Conv2dConfig)> {
 }
 
 #[test]
-fn convolutions_are_burns() {
-    // Each place is read as it is, but the rows are longer.
-    let behind = PaddingConfig2d::Explicit(0, 0, 1, 2);
-    let longer = ([2, 3, 9, 10], Conv2dConfig::new([3, 5], [1, 1]).with_padding(behind));
-    for (shape, config) in cases().chain([longer]) {
+fn convolutions_match_burns() {
+    // A 1×1 convolution with padding only after the last row and column.
+    let after = PaddingConfig2d::Explicit(0, 0, 1, 2);
+    let padded = ([2, 3, 9, 10], Conv2dConfig::new([3, 5], [1, 1]).with_padding(after));
+    for (shape, config) in cases().chain([padded]) {
         let what = format!("{config} of {shape:?}");
         let conv = config.init(&device());
         let x = random(shape);
@@ -98,8 +98,8 @@ fn convolutions_are_burns() {
 }
 
 #[test]
-fn gradients_are_what_differences_say() {
-    // A convolution is linear in each number, so that a difference of any size is the slope.
+fn gradients_match_numerical_differences() {
+    // A convolution is linear in each number, so a difference of any size gives the slope.
     let conv = Conv2dConfig::new([2, 3], [3, 2])
         .with_stride([2, 1])
         .with_padding(PaddingConfig2d::Explicit(1, 0, 0, 1))
@@ -138,7 +138,7 @@ fn gradients_are_what_differences_say() {
     }
 }
 
-/// Two layers of the same numbers, with statistics of their own.
+/// Returns two layers with equal parameters and separate statistics.
 fn norms(channels: usize) -> [BatchNorm; 2] {
     let (gamma, beta) = (random([channels]), random([channels]));
     [(); 2].map(|()| {
@@ -151,7 +151,7 @@ fn norms(channels: usize) -> [BatchNorm; 2] {
 }
 
 #[test]
-fn batch_norm_is_burns() {
+fn batch_norm_matches_burns() {
     for activation in ACTIVATIONS {
         for shape in [[2, 3, 5, 7], [1, 1, 9, 9], [3, 17, 1, 2]] {
             for is_frozen in [false, true] {
@@ -200,7 +200,7 @@ fn batch_norm_is_burns() {
 }
 
 #[test]
-fn activations_are_burns() {
+fn activations_match_burns() {
     for activation in ACTIVATIONS {
         let x = (random([3, 1000]) * 3.0).detach().require_grad();
         let outputs = [activate(activation, &x).unwrap(), by_burn(activation, x.clone())];
@@ -217,7 +217,7 @@ fn activations_are_burns() {
     }
 }
 
-/// Outputs and gradients of an input are the same.
+/// Checks that the outputs and the gradients of an input are equal.
 fn assert_same(x: &Tensor<4>, got: Tensor<4>, expected: Tensor<4>, what: &str) {
     assert_close(got.clone(), expected.clone(), what);
     let factors = random(expected.dims()).detach();
@@ -228,7 +228,7 @@ fn assert_same(x: &Tensor<4>, got: Tensor<4>, expected: Tensor<4>, what: &str) {
     assert_close(got, expected, &format!("gradient of {what}"));
 }
 
-/// A simple generator of choices.
+/// Returns a simple pseudo-random generator of choices.
 fn picks() -> impl FnMut(&[usize]) -> usize {
     let mut state = 1_u64;
     move |choices: &[usize]| {
@@ -238,12 +238,12 @@ fn picks() -> impl FnMut(&[usize]) -> usize {
 }
 
 #[test]
-fn pooling_is_burns() {
+fn pooling_matches_burns() {
     let mut pick = picks();
     for _ in 0..120 {
         let kernel = [pick(&[1, 2, 3, 5]), pick(&[1, 2, 3, 5])];
         let strides = [pick(&[1, 2, 3]), pick(&[1, 2, 3])];
-        // A window reads something of the input: no side is wider than half a kernel.
+        // The padding is at most half a kernel, so every window contains inputs.
         let mut side = |axis: usize| pick(&[0, 1, 2]).min(kernel[axis] / 2);
         let (rows, columns) = (side(0), side(1));
         let shape = [pick(&[1, 2]), pick(&[1, 3]), pick(&[7, 10, 13]), pick(&[9, 14, 37])];
@@ -275,7 +275,7 @@ fn pooling_is_burns() {
 }
 
 #[test]
-fn the_first_of_equals_is_the_largest() {
+fn the_gradient_of_max_pooling_goes_to_the_first_of_equal_numbers() {
     let x = Tensor::<4>::zeros([1, 1, 4, 4], &device()).require_grad();
     let pool = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
     let gradients = max_pool2d(&pool, &x).unwrap().sum().backward();
@@ -287,10 +287,10 @@ fn the_first_of_equals_is_the_largest() {
 }
 
 #[test]
-fn sums_and_products_are_burns() {
+fn sums_and_products_match_burns() {
     let (x, y) = (random([3, 5, 6, 7]), random([3, 5, 6, 7]));
     for activation in [Activation::Identity, Activation::RELU] {
-        // Twice the same: gradients of both come together.
+        // The last pair adds a tensor to itself, so its gradient is the sum of two.
         for (a, b) in [(&x, &y), (&y, &x), (&x, &x)] {
             let expected = by_burn(activation, a.clone() + b.clone());
             assert_same(&x, add(activation, a, b).unwrap(), expected, "a sum");
@@ -299,7 +299,7 @@ fn sums_and_products_are_burns() {
     for parts in [vec![&x, &y], vec![&y, &x, &y], vec![&x, &x, &y, &x]] {
         let parts: Vec<Tensor<4>> = parts.into_iter().cloned().collect();
         let expected = Tensor::cat(parts.clone(), 1);
-        assert_same(&y, cat(&parts).unwrap(), expected, "channels behind others");
+        assert_same(&y, cat(&parts).unwrap(), expected, "concatenated channels");
     }
     let wide = random([2, 12, 3, 5]);
     for groups in [2, 3] {
@@ -318,7 +318,7 @@ fn sums_and_products_are_burns() {
 }
 
 #[test]
-fn views_are_read_in_their_order() {
+fn views_are_read_in_the_order_of_their_shape() {
     let x = random([3, 6, 5, 4]);
     let views = [
         x.clone().narrow(1, 2, 3),
@@ -335,10 +335,10 @@ fn views_are_read_in_their_order() {
 }
 
 #[test]
-fn threads_do_not_change_a_bit() {
+fn results_do_not_depend_on_the_number_of_threads() {
     let plain = [1, 2, 12]
         .map(|groups| ([3, 12, 17, 15], Conv2dConfig::new([12, 12], [3, 3]).with_groups(groups)));
-    // Several blocks for each number of threads, also where kernels take steps.
+    // Large enough for several blocks with each number of threads, with and without strides.
     let large = [([1, 1], 1), ([2, 2], 1), ([2, 3], 2), ([2, 2], 4)].map(|(stride, groups)| {
         let config = Conv2dConfig::new([4, 8], [3, 3]).with_groups(groups).with_stride(stride);
         ([2, 4, 40, 40], config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)))
@@ -354,22 +354,25 @@ fn threads_do_not_change_a_bit() {
                 [output, input, kernels].map(Tensor::into_data)
             })
         };
-        let alone = run(1);
+        let by_one = run(1);
         for threads in [2, 3, 7] {
-            assert!(run(threads) == alone, "{config} of {shape:?} on {threads} threads");
+            assert!(run(threads) == by_one, "{config} of {shape:?} on {threads} threads");
         }
     }
 }
 
 #[test]
-fn other_tensors_are_left_to_burn() {
+fn unsupported_tensors_give_none() {
     let conv = Conv2dConfig::new([2, 2], [1, 1]).init(&Device::flex());
     let x = Tensor::<4>::zeros([1, 2, 3, 3], &Device::flex());
-    assert!(conv2d(&conv, &x).is_none(), "there is nothing to differentiate");
+    assert!(conv2d(&conv, &x).is_none(), "the tensor is without autodiff");
     assert!(activate(Activation::RELU, &random([2]).cast(DType::F64)).is_none());
     let recomputed = Tensor::<1>::zeros([2], &device())
         .with_gradient_checkpointing_strategy(GradientCheckpointingStrategy::Balanced);
     assert!(activate(Activation::RELU, &recomputed).is_none());
-    assert!(scale(&random([2, 3, 4, 4]), &random([2, 1, 1, 1])).is_none(), "not one a channel");
+    assert!(
+        scale(&random([2, 3, 4, 4]), &random([2, 1, 1, 1])).is_none(),
+        "there is not one factor per channel"
+    );
     assert!(add(Activation::Silu, &random([2]), &random([2])).is_none());
 }

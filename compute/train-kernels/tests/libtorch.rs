@@ -1,6 +1,7 @@
-//! On libtorch too, outputs, gradients and running statistics are those of Burn's own layers.
+//! Comparison of outputs, gradients and running statistics with those of Burn's layers, on
+//! libtorch.
 #![cfg(feature = "libtorch")]
-#![expect(deprecated, reason = "kept for those who have libtorch")]
+#![expect(deprecated, reason = "some users have libtorch")]
 
 use burn::module::Module;
 use burn::nn::conv::Conv2dConfig;
@@ -23,13 +24,13 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 fn compared(got: Tensor<4>, expected: Tensor<4>, what: &str) -> [Gradients; 2] {
     assert_close(got.clone(), expected.clone(), what);
     let factors = random(got.dims()).detach();
-    // Written over where Burn believes that it may: records must not be.
+    // Burn may overwrite the output in place here, but it must not overwrite a record.
     let got = got.mul_scalar(2.0);
     [got, expected.mul_scalar(2.0)].map(|output| (output * factors.clone()).sum().backward())
 }
 
 #[test]
-fn convolutions_are_burns() {
+fn convolutions_match_burns() {
     for (groups, channels, kernel, stride, dilation, padding, has_bias) in [
         (1, [3, 5], [3, 3], [1, 1], [1, 1], [1, 1], true),
         (1, [5, 3], [1, 1], [2, 2], [1, 1], [0, 0], false),
@@ -59,7 +60,7 @@ fn convolutions_are_burns() {
 }
 
 #[test]
-fn a_convolution_and_its_norm_are_burns() {
+fn a_convolution_with_batch_norm_matches_burns() {
     let conv = Conv2dConfig::new([3, 4], [3, 3]).with_bias(false).init(&device());
     let config = BatchNormConfig::new(4).with_momentum(0.2);
     let norms = [config.init(&device()), config.init(&device())];
@@ -81,7 +82,7 @@ fn a_convolution_and_its_norm_are_burns() {
 }
 
 #[test]
-fn activations_are_burns() {
+fn activations_match_burns() {
     for activation in ACTIVATIONS {
         let (x, what) = (random([2, 3, 7, 5]), format!("{activation:?}"));
         let Some(ours) = activate(activation, &x) else {
@@ -94,7 +95,7 @@ fn activations_are_burns() {
 }
 
 #[test]
-fn batch_norm_is_burns() {
+fn batch_norm_matches_burns() {
     for activation in ACTIVATIONS {
         for is_training in [true, false] {
             let config = BatchNormConfig::new(5).with_epsilon(1e-3).with_momentum(0.2);

@@ -14,7 +14,7 @@ use crate::plan::lower::Lowering;
 pub(crate) struct Activate(pub(crate) Activation);
 
 impl Activate {
-    /// The one that was recorded.
+    /// Converts a captured activation.
     pub(super) fn of(recorded: zoo_graph::Activation) -> Self {
         use zoo_graph::Activation as Recorded;
         Self(match recorded {
@@ -59,12 +59,12 @@ impl Operator for Activate {
     }
 }
 
-/// An activation's value, as it is defined.
+/// Computes an activation by its definition.
 pub(super) fn value(activation: Activation, x: f32) -> f32 {
     let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
     match activation {
         Activation::Identity => x,
-        // Rust's `max` and `min` would make a number of a NaN.
+        // Rust's `max` and `min` would replace a NaN by a number.
         Activation::Clamp { .. } if x.is_nan() => x,
         Activation::Clamp { low, high } => x.max(low).min(high),
         Activation::Sigmoid => sigmoid(x),
@@ -75,7 +75,7 @@ pub(super) fn value(activation: Activation, x: f32) -> f32 {
     }
 }
 
-/// How the label of a step names the activation that follows.
+/// Returns the part of a step's label that names a fused activation.
 pub(super) fn suffix(activation: Activation) -> &'static str {
     match activation {
         Activation::Identity => "",
@@ -89,7 +89,7 @@ pub(super) fn suffix(activation: Activation) -> &'static str {
     }
 }
 
-/// `op` with `activation` in its `slot`, if there is none yet.
+/// Returns `op` with `activation` in its `slot`, if it has no activation yet.
 pub(super) fn fused<O: Operator + Clone>(
     op: &O,
     slot: impl Fn(&mut O) -> &mut Activation,
@@ -122,14 +122,14 @@ mod tests {
                 let shape = [1, channels, 6, 7];
                 let mut graph: Graph = graph(shape);
                 let mut offsets = noise(1, shape.iter().product());
-                // Among others, so that it is neither the first nor the last that a window sees.
+                // The NaN is neither the first nor the last element of a window.
                 offsets[3 * 7 + 3] = f32::NAN;
                 let offsets = graph.constant(shape, offsets);
                 let x = graph.node(Binary::of(Kind::Add), [graph.input, offsets], shape);
                 let pointwise = Window::whole([1, 1]);
                 let x = conv(&mut graph, x, channels, pointwise, 1, activation).unwrap();
-                let alone = graph.node(Activate(activation), [x], shape);
-                graph.outputs = vec![graph.node(Pool::max(window), [alone], shape)];
+                let activated = graph.node(Activate(activation), [x], shape);
+                graph.outputs = vec![graph.node(Pool::max(window), [activated], shape)];
                 check(&graph).unwrap();
                 let images = noise(11, shape.iter().product());
                 let count = graph.evaluate(&images)[0].iter().filter(|x| x.is_nan()).count();

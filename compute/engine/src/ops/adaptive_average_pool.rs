@@ -1,8 +1,8 @@
 use super::index::indices;
 use super::{Operator, View};
 
-/// Averages over a grid of overlapping cells, as PyTorch cuts them. A pass makes a pooling of it
-/// where the cells don't overlap.
+/// Averages over a grid of cells, which may overlap, as in PyTorch. A pass converts it to an
+/// average pooling if the cells don't overlap.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdaptiveAveragePool;
 

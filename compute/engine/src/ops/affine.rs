@@ -10,16 +10,16 @@ use crate::plan::buffers::Format;
 use crate::plan::draft::Step;
 use crate::plan::lower::Lowering;
 
-/// Each channel (dimension 1) times a factor plus an offset. Inputs: images, factors `[C]`, offsets
-/// `[C]`. Passes make it of BatchNorm and of operations with known numbers.
+/// A factor and an offset for each channel (dimension 1). Inputs: images, factors `[C]`, offsets
+/// `[C]`. Passes convert BatchNorm and operations with constants to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Affine {
-    /// Applied to the result.
+    /// The activation of the result.
     pub(crate) activation: Activation,
 }
 
 impl Affine {
-    /// Without an activation.
+    /// An affine function without activation.
     pub(crate) const BARE: Self = Self { activation: Activation::Identity };
 }
 

@@ -2,15 +2,15 @@ use super::affine::Affine;
 use super::{Operator, View};
 
 /// BatchNorm with running statistics. Inputs: images, then gamma, beta, mean and variance, `[C]`
-/// each. A pass makes an [`Affine`] of it.
+/// each. A pass converts it to an [`Affine`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchNorm {
-    /// What is added to the variance.
+    /// The number that is added to the variance.
     pub(crate) epsilon: f64,
 }
 
 impl BatchNorm {
-    /// The factor and the offset of each channel, from gamma, beta, mean and variance.
+    /// Computes the factor and the offset of each channel, from gamma, beta, mean and variance.
     pub(crate) fn affine(
         &self,
         [gamma, beta, mean, variance]: [&[f32]; 4],

@@ -13,16 +13,16 @@ use crate::plan::lower::Lowering;
 
 pub(crate) use zoo_graph::Binary as Kind;
 
-/// An operation on two tensors that are broadcast to each other.
+/// An operation on the elements of two tensors, with broadcasting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Binary {
     pub(crate) kind: Kind,
-    /// Applied to the result.
+    /// The activation of the result.
     pub(crate) activation: Activation,
 }
 
 impl Binary {
-    /// Without an activation.
+    /// Returns an operation without activation.
     pub(crate) fn of(kind: Kind) -> Self {
         Self { kind, activation: Activation::Identity }
     }
@@ -86,12 +86,12 @@ impl Operator for Binary {
     }
 }
 
-/// The second operand's buffer: as large as the output, or one pixel for each channel.
+/// Returns the second operand's buffer: as large as the output, or one pixel for each channel.
 fn operand(value: ValueId, out: [usize; 4], lowering: &mut Lowering<'_>) -> Option<BufferId> {
     let graph = lowering.graph();
     let shape = graph.shape4(value)?;
     if let Some(data) = graph.data(value) {
-        // Spread over the channels and pixels of an image.
+        // Broadcasts the constant to the channels and pixels of an image.
         let spread = [shape[0], out[1], out[2], out[3]];
         let zero = (&[1, 1, 1, 1][..], &[0.0][..]);
         let data = Binary::of(Kind::Add).evaluate(&[(&shape, data), zero], &spread);
@@ -116,7 +116,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn elementwise_operations(
+        fn binary_operations_match_their_definition(
             batch in 1..3_usize, channels in 1..40_usize, size in [1..9_usize, 1..9],
             kind in prop::sample::select(vec![Kind::Add, Kind::Sub, Kind::Mul]),
             activation in activations(), flip: bool, gate in 0..4,

@@ -1,7 +1,7 @@
 use super::{Inputs, Operator, View};
 
-/// Tensors one behind the other along a dimension. A pass makes a
-/// [`Gather`](super::gather::Gather) of it where that is the channels'.
+/// The concatenation of tensors along a dimension. A pass converts a concatenation of channels to a
+/// [`Gather`](super::gather::Gather).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Concat {
     pub(crate) axis: usize,
@@ -28,7 +28,7 @@ impl Operator for Concat {
         Inputs::Operands
     }
 
-    fn keeps_items_apart(&self, _shape: &[usize]) -> bool {
+    fn is_batch_independent(&self, _shape: &[usize]) -> bool {
         self.axis > 0
     }
 }
@@ -47,11 +47,12 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn concatenations(
+        fn concatenations_match_their_definition(
             batch in 1..3_usize, parts in prop::collection::vec(1..4_usize, 1..5), odd: bool,
             size in [2..9_usize, 2..9],
         ) {
-            // As in a dense block: what was concatenated is convolved and concatenated again.
+            // As in a dense block, the concatenation is convolved and then concatenated with the
+            // result.
             let unit = if odd { 9 } else { 16 };
             let mut graph = graph([batch, unit, size[0], size[1]]);
             let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };

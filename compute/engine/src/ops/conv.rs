@@ -1,5 +1,5 @@
-//! Convolutions. [`direct`] computes them by the definition, [`winograd`] those of 3×3 with fewer
-//! multiplications, [`depthwise`] those of each channel by itself.
+//! Convolutions. [`direct`] computes any; [`winograd`] computes ungrouped 3×3 convolutions with
+//! stride 1, with fewer multiplications; [`depthwise`] computes those with one channel per group.
 
 mod depthwise;
 pub(super) mod direct;
@@ -23,23 +23,25 @@ use crate::plan::buffers::Format;
 use crate::plan::draft::{Draft, Placed, Scratch, Step};
 use crate::plan::lower::Lowering;
 
-/// The most channels of images that a convolution reads in planes.
+/// The maximum number of input channels for which a convolution reads the planar format.
 const PLANAR: usize = 4;
 
-/// Inputs: images, weights `[out, in / groups, h, w]`, a bias `[out]` and, where there is a
-/// `residual`, what is added before the activation. Passes give it the bias, the residual and the
-/// activation.
+/// A 2-D convolution with an optional residual and activation.
+///
+/// Inputs: images `[N, in, H, W]`, weights `[out, in / groups, h, w]`, a bias `[out]` and, if
+/// `residual`, a tensor of the output's shape that is added before the activation. Passes add the
+/// bias, the residual and the activation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Conv {
     pub(crate) window: Window,
     pub(crate) groups: usize,
-    /// Whether the weights are a fully connected layer's, `[in, h, w, out]`.
-    pub(crate) out_last: bool,
+    /// Whether the weights have the shape `[in, h, w, out]`, as those of a fully connected layer.
+    pub(crate) out_channels_last: bool,
     pub(crate) residual: bool,
     pub(crate) activation: Activation,
 }
 
-/// How a convolution is computed.
+/// The algorithm of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Algorithm {
     Direct,
@@ -48,18 +50,18 @@ enum Algorithm {
 }
 
 impl Conv {
-    /// Without a residual and an activation.
+    /// Returns a convolution without residual and activation.
     pub(crate) fn new(window: Window, groups: usize) -> Self {
         let activation = Activation::Identity;
-        Self { window, groups, out_last: false, residual: false, activation }
+        Self { window, groups, out_channels_last: false, residual: false, activation }
     }
 
-    /// Whether nothing is done to its sums but adding the bias.
+    /// Whether it adds only the bias.
     pub(crate) fn is_bare(&self) -> bool {
         !self.residual && self.activation == Activation::Identity
     }
 
-    /// Its label in a plan: how it is computed and what is fused into it.
+    /// Returns its label in a plan: the algorithm, the window and the fused operations.
     fn label(&self, algorithm: Algorithm) -> String {
         let [height, width] = self.window.kernel;
         let prefix = match algorithm {
@@ -88,22 +90,23 @@ impl Operator for Conv {
     }
 
     fn evaluate(&self, inputs: &[View<'_>], shape: &[usize]) -> Vec<f32> {
-        let &Self { window, groups, out_last, residual, activation } = self;
+        let &Self { window, groups, out_channels_last, residual, activation } = self;
         let ((from, x), (kernel, weights)) = (inputs[0], inputs[1]);
         let [kernel_h, kernel_w] = window.kernel;
         let per_group = from[1] / groups;
-        // Steps from one weight to that of the next output and the next input.
-        let (to_out, to_in) = if out_last { (1, shape[1]) } else { (weights.len() / shape[1], 1) };
+        // Distances between the weights of adjacent output channels and of adjacent inputs.
+        let (out_stride, in_stride) =
+            if out_channels_last { (1, shape[1]) } else { (weights.len() / shape[1], 1) };
         let [height, width] = [from[2], from[3]];
         assert_eq!(kernel.iter().product::<usize>(), shape[1] * per_group * kernel_h * kernel_w);
         indices(shape)
             .enumerate()
-            .map(|(place, at)| {
+            .map(|(position, at)| {
                 let group = at[1] / (shape[1] / groups);
                 let mut sum = inputs.get(2).map_or(0.0, |bias| bias.1[at[1]]);
                 for channel in 0..per_group {
                     let plane = (at[0] * from[1] + group * per_group + channel) * height * width;
-                    let filter = at[1] * to_out + channel * kernel_h * kernel_w * to_in;
+                    let filter = at[1] * out_stride + channel * kernel_h * kernel_w * in_stride;
                     for ky in 0..kernel_h {
                         let y = at[2] * window.stride[0] + ky * window.dilation[0];
                         let Some(y) = y.checked_sub(window.before[0]).filter(|&y| y < height)
@@ -118,12 +121,12 @@ impl Operator for Conv {
                                 continue;
                             };
                             sum += x[plane + y * width + column]
-                                * weights[filter + (ky * kernel_w + kx) * to_in];
+                                * weights[filter + (ky * kernel_w + kx) * in_stride];
                         }
                     }
                 }
                 if residual {
-                    sum += inputs[3].1[place];
+                    sum += inputs[3].1[position];
                 }
                 value(activation, sum)
             })
@@ -141,8 +144,9 @@ impl Operator for Conv {
         else {
             return false;
         };
-        let &Self { window, groups, out_last, activation, .. } = self;
-        let description = Description { window, groups, weights, out_last, bias, activation };
+        let &Self { window, groups, out_channels_last, activation, .. } = self;
+        let description =
+            Description { window, groups, weights, out_channels_last, bias, activation };
 
         let is_depthwise = groups > 1 && groups == x[1] && groups == out[1];
         let is_planar = node.inputs[0] == graph.input && x[1] <= PLANAR && !is_depthwise;
@@ -175,7 +179,7 @@ impl Operator for Conv {
                     Step::new(Winograd::new(at, &description, images, residual), label)
                 }
             };
-            // However it is computed.
+            // The same count for all algorithms.
             let per_output = weights.len() / out[1];
             let step = step.with_operations(2 * at.output_len() * per_output as u64);
             Some(step.with_parameters(weights.len() + bias.len()))
@@ -183,7 +187,7 @@ impl Operator for Conv {
         if algorithm == Algorithm::Winograd {
             let scratch = Scratch { buffer: lowering.add_scratch(), length: winograd::scratch_len };
             let output = lowering.add(node.output, Format::Blocked);
-            // The transformed filters are four times as many.
+            // A transformed 3×3 filter has 36 numbers, four times as many.
             let weights = 4 * lowering.weights(node);
             let draft = Draft::new(inputs, output, make);
             lowering.draft(Draft { weights, scratch: Some(scratch), ..draft });
@@ -194,7 +198,7 @@ impl Operator for Conv {
     }
 }
 
-/// The zeros that a window needs around the images.
+/// Returns the margin of zeros that a window needs around the images.
 fn margin(window: &Window, from: [usize; 4], to: [usize; 4]) -> [usize; 4] {
     let after = |axis: usize| {
         let last = (to[axis + 2] - 1) * window.stride[axis];
@@ -222,7 +226,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn convolutions(
+        fn convolutions_match_their_definition(
             batch in 1..4_usize, depth in 1..40_usize, channels in 1..80_usize,
             size in [1..20_usize, 1..34], window in windows(), activation in activations(),
             after_another: bool,
@@ -239,7 +243,7 @@ mod tests {
         }
 
         #[test]
-        fn pointwise_convolutions_with_residuals(
+        fn pointwise_convolutions_with_residuals_match_their_definition(
             batch in 1..3_usize, depth in 1..300_usize, channels in 1..100_usize,
             size in [1..9_usize, 1..30], activation in activations(),
         ) {
@@ -255,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn winograd_convolutions(
+        fn winograd_convolutions_match_their_definition(
             batch in 1..3_usize, depth in 16..70_usize, channels in 16..70_usize,
             size in [5..20_usize, 5..40], before in [0..3_usize, 0..3], after in [0..3_usize, 0..3],
             activation in activations(), residual: bool,
@@ -276,7 +280,7 @@ mod tests {
         }
 
         #[test]
-        fn grouped_convolutions(
+        fn grouped_convolutions_match_their_definition(
             batch in 1..3_usize, groups in 1..9_usize, inputs in 1..9_usize, outputs in 1..9_usize,
             size in [1..12_usize, 1..20], window in windows(),
         ) {
@@ -289,7 +293,7 @@ mod tests {
         }
 
         #[test]
-        fn depthwise_convolutions(
+        fn depthwise_convolutions_match_their_definition(
             batch in 1..3_usize, channels in 2..40_usize, size in [1..20_usize, 1..34],
             window in windows(), activation in activations(),
         ) {
@@ -301,8 +305,11 @@ mod tests {
         }
 
         #[test]
-        fn batches(batch in 1..12_usize, channels in 1..40_usize, size in [4..12_usize, 4..12]) {
-            // Images that are larger than weights, then the other way round, and a gate between.
+        fn batches_match_their_definition(
+            batch in 1..12_usize, channels in 1..40_usize, size in [4..12_usize, 4..12],
+        ) {
+            // First the images are larger than the weights, then the weights; a gate is between
+            // them.
             let mut graph = graph([batch, 3, size[0], size[1]]);
             let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
             let relu = Activation::RELU;
@@ -324,7 +331,7 @@ mod tests {
         }
 
         #[test]
-        fn images_that_depend_on_one_another(
+        fn images_that_depend_on_one_another_match_their_definition(
             batch in 2..6_usize, channels in 1..40_usize, size in [1..9_usize, 1..9],
         ) {
             let [height, width] = size;

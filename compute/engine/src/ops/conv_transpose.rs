@@ -9,7 +9,8 @@ use crate::plan::buffers::{Format, Images};
 use crate::plan::draft::{Draft, Placed, Step};
 use crate::plan::lower::Lowering;
 
-/// Inputs: images, weights `[in, out / groups, h, w]`, a bias `[out]`, which a pass gives it.
+/// A transposed 2-D convolution. Inputs: images `[N, in, H, W]`, weights `[in, out / groups, h, w]`
+/// and a bias `[out]`, which a pass adds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvTranspose {
     pub(crate) stride: [usize; 2],
@@ -58,16 +59,17 @@ impl Operator for ConvTranspose {
         out
     }
 
-    /// Where windows of the output don't overlap, each tap of the filter is a step of its own.
+    /// If the windows of the output don't overlap, drafts one step for each tap of the filter.
     fn lower<'g>(&'g self, node: &'g Node, lowering: &mut Lowering<'g>) -> bool {
         let graph = lowering.graph();
         let stride = self.stride;
         let Some((x, out)) = lowering.images_of(node) else { return false };
         let &[_, weights, bias] = node.inputs.as_slice() else { return false };
-        let is_apart = (self.padding, self.dilation, self.groups) == ([0, 0], [1, 1], 1)
+        let is_without_overlap = (self.padding, self.dilation, self.groups) == ([0, 0], [1, 1], 1)
             && graph.shape(weights)[2..] == stride[..]
             && out[2..] == [x[2] * stride[0], x[3] * stride[1]];
-        let (true, Some(weights), Some(bias)) = (is_apart, graph.data(weights), graph.data(bias))
+        let (true, Some(weights), Some(bias)) =
+            (is_without_overlap, graph.data(weights), graph.data(bias))
         else {
             return false;
         };
@@ -83,7 +85,7 @@ impl Operator for ConvTranspose {
     }
 }
 
-/// One tap, which is a 1×1 convolution into every so many rows and columns.
+/// Returns the step of one tap: a 1×1 convolution that writes every `stride`-th row and column.
 fn tap_step(
     stride: [usize; 2],
     tap: [usize; 2],
@@ -94,10 +96,10 @@ fn tap_step(
     let (from, whole) = (at.input(0), at.output());
     let to = Images {
         shape: [whole.shape[0], whole.shape[1], from.shape[2], from.shape[3]],
-        offset: whole.offset + tap[0] * whole.row + tap[1] * whole.place,
+        offset: whole.offset + tap[0] * whole.row + tap[1] * whole.pixel,
         row: whole.row * stride[0],
-        place: whole.place * stride[1],
-        // Only the first tap clears them.
+        pixel: whole.pixel * stride[1],
+        // Only the first tap clears the margins.
         margins: [0; 4],
         ..whole
     };
@@ -109,7 +111,7 @@ fn tap_step(
         window: Window::whole([1, 1]),
         groups: 1,
         weights: &weights,
-        out_last: true,
+        out_channels_last: true,
         bias,
         activation: Activation::Identity,
     };
@@ -134,7 +136,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn enlargements(
+        fn transposed_convolutions_and_resizes_match_their_definition(
             batch in 1..3_usize, depth in 1..20_usize, channels in 1..20_usize,
             size in [1..6_usize, 1..6], stride in [1..4_usize, 1..4], align_corners: bool,
         ) {

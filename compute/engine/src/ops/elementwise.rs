@@ -1,6 +1,5 @@
-//! Functions of each element, alone or with one of another tensor: what
-//! [`Activate`](super::activation::Activate), [`Affine`](super::affine::Affine) and
-//! [`Binary`] run.
+//! The kernel for functions of the elements of one or two tensors. It computes
+//! [`Activate`](super::activation::Activate), [`Affine`](super::affine::Affine) and [`Binary`].
 
 use std::ops::Range;
 
@@ -13,7 +12,7 @@ use crate::plan::draft::Work;
 use crate::plan::rows::{by_block, rows};
 use crate::threads::Member;
 
-/// Functions of each element.
+/// The work of an elementwise step.
 #[derive(Debug)]
 pub(super) struct Elementwise {
     isa: Isa,
@@ -27,6 +26,7 @@ pub(super) struct Elementwise {
 }
 
 impl Elementwise {
+    /// Returns the work of a factor and an offset for each channel.
     pub(super) fn affine(
         isa: Isa,
         [scale, offset]: [&[f32]; 2],
@@ -38,6 +38,7 @@ impl Elementwise {
         Self { affine, ..Self::activation(isa, activation, input, output) }
     }
 
+    /// Returns the work of an activation.
     pub(super) fn activation(
         isa: Isa,
         activation: Activation,
@@ -56,8 +57,8 @@ impl Elementwise {
         }
     }
 
-    /// The second operand is as large as the first or has one pixel; the two change places where
-    /// it `is_flipped`.
+    /// Returns the work of an operation on two tensors. The second operand is as large as the first
+    /// or has one pixel. The operands are swapped if `is_flipped`.
     pub(super) fn binary(
         isa: Isa,
         Binary { kind, activation }: Binary,
@@ -107,8 +108,8 @@ impl Work for Elementwise {
                 is_flipped: self.is_flipped,
                 activation: self.activation,
             };
-            // SAFETY: the machine has the instructions; the images have this row, and no other
-            // thread has it.
+            // SAFETY: the CPU supports `self.isa`; the images have this row; only this thread
+            // writes it.
             unsafe { self.isa.run(&row) }
         }
     }
@@ -118,9 +119,9 @@ impl Work for Elementwise {
 #[derive(Debug, Clone, Copy)]
 enum Operand {
     None,
-    /// An element of its own for each.
+    /// One element for each pixel.
     Each(*const f32),
-    /// One for all pixels of the row.
+    /// One element for all pixels of the row.
     Same(*const f32),
 }
 
@@ -134,7 +135,7 @@ pub(super) struct Row {
     affine: Option<[*const f32; 2]>,
     operand: Operand,
     binary: Kind,
-    /// Whether the operand is the first of the two.
+    /// Whether `operand` is the first of the two operands.
     is_flipped: bool,
     activation: Activation,
 }
@@ -144,44 +145,44 @@ impl Kernel for Row {
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; the pointers are valid for the row.
+    /// The CPU supports the instruction set of `V`; the pointers are valid for the row.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
-        // A macro, since a closure need not be compiled for the instructions.
+        // This is a macro, because the compiler may not compile a closure for the instruction set.
         macro_rules! each {
-            (|$x:ident, $place:ident| $y:expr) => {
-                for $place in 0..self.width {
-                    let $x = V::load(self.input.add($place * LANES));
-                    $y.store(self.output.add($place * LANES));
+            (|$x:ident, $position:ident| $y:expr) => {
+                for $position in 0..self.width {
+                    let $x = V::load(self.input.add($position * LANES));
+                    $y.store(self.output.add($position * LANES));
                 }
             };
         }
         let activation = self.activation;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports `V` and that the pointers are valid.
         unsafe {
             if let Some([scale, offset]) = self.affine {
                 let (scale, offset) = (V::load(scale), V::load(offset));
-                // The common one without a branch inside.
+                // The most common activation, without a branch in the loop.
                 if let Activation::Clamp { low, high } = activation {
                     let (low, high) = (V::splat(low), V::splat(high));
-                    each!(|x, place| x.mul_add(scale, offset).max(low).min(high));
+                    each!(|x, position| x.mul_add(scale, offset).max(low).min(high));
                 } else {
-                    each!(|x, place| activation.apply(x.mul_add(scale, offset)));
+                    each!(|x, position| activation.apply(x.mul_add(scale, offset)));
                 }
                 return;
             }
             match self.operand {
-                Operand::None => each!(|x, place| activation.apply(x)),
-                Operand::Each(operand) => each!(|x, place| {
-                    let y = V::load(operand.add(place * LANES));
+                Operand::None => each!(|x, position| activation.apply(x)),
+                Operand::Each(operand) => each!(|x, position| {
+                    let y = V::load(operand.add(position * LANES));
                     activation.apply(self.binary(x, y))
                 }),
                 Operand::Same(operand) => {
                     let y = V::load(operand);
                     if self.binary == Kind::Mul && activation == Activation::Identity {
-                        each!(|x, place| x.mul(y));
+                        each!(|x, position| x.mul(y));
                     } else {
-                        each!(|x, place| activation.apply(self.binary(x, y)));
+                        each!(|x, position| activation.apply(self.binary(x, y)));
                     }
                 }
             }
@@ -190,7 +191,7 @@ impl Kernel for Row {
 }
 
 impl Row {
-    /// An activation of numbers, written over them.
+    /// Returns a row that applies an activation in place.
     pub(super) fn in_place(numbers: *mut f32, width: usize, activation: Activation) -> Self {
         Self {
             input: numbers,
@@ -204,13 +205,15 @@ impl Row {
         }
     }
 
+    /// Computes the binary operation.
+    ///
     /// # Safety
     ///
-    /// The machine has the instructions of `V`.
+    /// The CPU supports the instruction set of `V`.
     #[inline(always)]
     unsafe fn binary<V: Lanes>(&self, x: V, y: V) -> V {
         let (x, y) = if self.is_flipped { (y, x) } else { (x, y) };
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
         unsafe {
             match self.binary {
                 Kind::Add => x.add(y),

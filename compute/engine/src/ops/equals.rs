@@ -1,6 +1,6 @@
 use super::{Operator, View};
 
-/// 1 where the element has the value, 0 elsewhere.
+/// 1 if an element equals this number, otherwise 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Equals(pub(crate) f32);
 

@@ -1,6 +1,6 @@
 use super::{Operator, View};
 
-/// A tensor with one value in all places. No inputs.
+/// A tensor whose elements all have this value. No inputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Full(pub(crate) f32);
 

@@ -11,22 +11,20 @@ use crate::plan::lower::Lowering;
 use crate::plan::rows::rows;
 use crate::threads::Member;
 
-/// Channels of several images in another order. A pass makes it of concatenations, splits and
-/// channel shuffles.
+/// Channels of several images in another order. A pass converts concatenations, splits and channel
+/// shuffles to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Gather {
-    /// For each channel of the output.
+    /// The source of each channel of the output.
     pub(crate) sources: Vec<Source>,
 }
 
-/// Where a channel comes from.
+/// The source of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A channel of one of the node's inputs.
-    Channel {
-        input: usize,
-        channel: usize,
-    },
+    Channel { input: usize, channel: usize },
+    /// Zeros.
     Zero,
 }
 
@@ -64,7 +62,7 @@ impl Operator for Gather {
         let output = lowering.add(node.output, Format::Blocked);
         let weights = lowering.weights(node);
         let draft = Draft::new(inputs, output, move |at| {
-            // Inputs that are made where they belong are not copied.
+            // Inputs that were computed directly in the output are not copied.
             let inputs = at.inputs();
             let is_in_place = |(index, images): (usize, &Images)| {
                 whole_at(sources, index, images.shape[1])
@@ -79,7 +77,8 @@ impl Operator for Gather {
     }
 }
 
-/// Where all of an input's channels are in a gathering, in their order, if they fill blocks.
+/// Returns the first output channel of an input, if the output has all channels of the input in
+/// order and they fill whole blocks.
 pub(crate) fn whole_at(sources: &[Source], input: usize, channels: usize) -> Option<usize> {
     let is_of = |source: &Source| matches!(source, Source::Channel { input: i, .. } if *i == input);
     let start = sources.iter().position(is_of)?;
@@ -91,25 +90,25 @@ pub(crate) fn whole_at(sources: &[Source], input: usize, channels: usize) -> Opt
     (is_whole && fills && start % LANES == 0).then_some(start)
 }
 
-/// A gathering that is ready to run.
+/// The work of a gather step.
 #[derive(Debug)]
 struct Blocks {
     output: Images,
-    /// For each block of the output that is not in its place already.
+    /// The blocks of the output that must be copied, with their origins.
     blocks: Vec<(usize, Origin)>,
 }
 
-/// Where a block comes from.
+/// The origin of a block.
 #[derive(Debug)]
 enum Origin {
-    /// A whole block of an input.
+    /// A block of an input.
     Block(Images, usize),
-    /// Each from somewhere, or zero.
+    /// For each channel its origin, or `None` for zeros.
     Each(Box<[Option<(Images, usize)>; LANES]>),
 }
 
 impl Blocks {
-    /// The inputs that are `in_place` lie where their channels belong.
+    /// Finds the blocks to copy. Inputs that are `in_place` are already in the output.
     fn new(sources: &[Source], inputs: &[Images], in_place: &[bool], output: Images) -> Self {
         let mut blocks = Vec::new();
         for (block, sources) in sources.chunks(LANES).enumerate() {
@@ -155,7 +154,7 @@ impl Work for Blocks {
             match origin {
                 Origin::Block(from, block) => {
                     let input = arena.at(from.at(image, *block, y));
-                    // SAFETY: both images have this row, and no other thread writes it.
+                    // SAFETY: both images have this row, and only this thread writes it.
                     unsafe { output.copy_from_nonoverlapping(input, width * LANES) }
                 }
                 Origin::Each(lanes) => {
@@ -164,7 +163,7 @@ impl Work for Blocks {
                             arena.at(from.at(image, channel / LANES, y) + channel % LANES)
                         });
                         for x in 0..width {
-                            // SAFETY: both images have this row, and no other thread writes it.
+                            // SAFETY: both images have this row, and only this thread writes it.
                             unsafe {
                                 let value = from.map_or(0.0, |from| *from.add(x * LANES));
                                 *output.add(x * LANES + lane) = value;
@@ -189,7 +188,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn gatherings(
+        fn gathers_match_their_definition(
             batch in 1..3_usize, size in [1..5_usize, 1..9],
             picks in prop::collection::vec(prop::option::weighted(0.9, (0..2_usize, 0..20_usize)), 1..50),
         ) {
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_beside_a_part_are_not_written_over_its_neighbors() {
+    fn zeros_after_a_part_do_not_overwrite_the_next_part() {
         let shape = [1, 16, 3, 3];
         let mut graph = graph(shape);
         let [x, y] = [0, 1].map(|_| graph.node(relu(), [graph.input], shape));

@@ -11,7 +11,7 @@ use crate::plan::lower::Lowering;
 use crate::plan::rows::rows;
 use crate::threads::Member;
 
-/// `x` where it is positive, `negative_slope · x` elsewhere.
+/// `x` if it is positive, otherwise `negative_slope · x`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LeakyRelu {
     pub(crate) negative_slope: f32,
@@ -44,7 +44,7 @@ impl Operator for LeakyRelu {
     }
 }
 
-/// All rows of some images.
+/// The work of a LeakyReLU step.
 #[derive(Debug)]
 struct Rows {
     isa: Isa,
@@ -67,8 +67,8 @@ impl Work for Rows {
                 width: self.output.shape[3],
                 negative_slope: self.op.negative_slope,
             };
-            // SAFETY: the machine has the instructions; both images have this row, and no other
-            // thread has it.
+            // SAFETY: the CPU supports `self.isa`; both images have this row; only this thread
+            // writes it.
             unsafe { self.isa.run(&row) }
         }
     }
@@ -87,10 +87,10 @@ impl Kernel for Row {
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; the pointers are valid for the row.
+    /// The CPU supports the instruction set of `V`; the pointers are valid for the row.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports `V` and that the pointers are valid.
         unsafe {
             let (zero, slope) = (V::splat(0.0), V::splat(self.negative_slope));
             for x in 0..self.width {
@@ -114,7 +114,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn leaky_relus(
+        fn leaky_relu_matches_its_definition(
             batch in 1..3_usize, channels in 1..40_usize, size in [1..9_usize, 1..9],
             negative_slope in 0.0..1.0_f32,
         ) {
@@ -126,9 +126,9 @@ mod tests {
         }
     }
 
-    /// Of images and, behind a fully connected layer, of vectors.
+    /// Tests images and, after a fully connected layer, vectors.
     #[test]
-    fn it_is_burns_layer() {
+    fn it_computes_what_burns_layer_computes() {
         use burn::module::Module;
         use burn::nn::{LeakyRelu, LeakyReluConfig, Linear, LinearConfig};
         use burn::tensor::{Device, Distribution, Tensor, Tolerance};

@@ -1,7 +1,7 @@
 use super::{Operator, View};
 
-/// A fully connected layer. Inputs: `[…, in]`, weights `[in, out]` and maybe a bias `[out]`. A pass
-/// makes a convolution of it.
+/// A fully connected layer. Inputs: `[…, in]`, weights `[in, out]` and optionally a bias `[out]`. A
+/// pass converts it to a convolution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Linear;
 
@@ -26,7 +26,7 @@ impl Operator for Linear {
         out
     }
 
-    fn keeps_items_apart(&self, shape: &[usize]) -> bool {
+    fn is_batch_independent(&self, shape: &[usize]) -> bool {
         shape.len() > 1
     }
 }
@@ -46,7 +46,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn fully_connected_layers(
+        fn fully_connected_layers_match_their_definition(
             batch in 1..10_usize, channels in 1..40_usize, size in [1..4_usize, 1..4],
             hidden in 1..100_usize, classes in 1..50_usize,
         ) {
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn images_made_of_several_are_not_taken_for_one_each() {
+    fn a_reshape_that_joins_images_is_not_split_by_image() {
         let mut graph = graph([4, 6, 1, 1]);
         let pairs = graph.node(Reshape, [graph.input], [2, 12]);
         let weights = graph.constant([12, 5], noise(2, 60));

@@ -1,6 +1,6 @@
 use super::{Inputs, Operator, View};
 
-/// The first input, with a value where the second is not 0.
+/// The first input, with elements replaced by this number if the second input is not 0 there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MaskFill(pub(crate) f32);
 

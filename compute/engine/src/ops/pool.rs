@@ -13,7 +13,7 @@ use crate::plan::lower::Lowering;
 use crate::plan::rows::rows;
 use crate::threads::Member;
 
-/// One number for each window.
+/// Max or average pooling.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pool {
     kind: Kind,
@@ -23,19 +23,19 @@ pub(crate) struct Pool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Max,
-    /// The average of what lies inside the image.
+    /// The average of the elements inside the image.
     Average,
-    /// The average with the zeros of the padding.
+    /// The average of the elements inside the padded image.
     PaddedAverage,
 }
 
 impl Pool {
-    /// The largest value of each window.
+    /// Returns max pooling.
     pub(crate) fn max(window: Window) -> Self {
         Self { kind: Kind::Max, window }
     }
 
-    /// The average of each window, in which the padding may count.
+    /// Returns average pooling. With `count_include_pad` the average includes the padding.
     pub(crate) fn average(window: Window, count_include_pad: bool) -> Self {
         let kind = if count_include_pad { Kind::PaddedAverage } else { Kind::Average };
         Self { kind, window }
@@ -81,7 +81,7 @@ impl Operator for Pool {
         }
         let inputs = vec![lowering.read(node.inputs[0], Format::Blocked)];
         lowering.blocked(node, inputs, move |at| {
-            let step = Windows::new(at.isa, *self, at.input(0), at.output());
+            let step = PoolWork::new(at.isa, *self, at.input(0), at.output());
             let [height, width] = self.window.kernel;
             let step = Step::new(step, format!("{} {height}x{width}", self.name()));
             Some(step.with_operations(at.output_len() * (height * width) as u64))
@@ -90,7 +90,7 @@ impl Operator for Pool {
     }
 }
 
-/// The places inside the image that a window takes in along an axis.
+/// Returns the positions of a window along an axis that are inside the image.
 fn taps(
     window: &Window,
     axis: usize,
@@ -99,33 +99,33 @@ fn taps(
 ) -> impl Iterator<Item = usize> + Clone {
     let window = *window;
     (0..window.kernel[axis]).filter_map(move |k| {
-        let place = at * window.stride[axis] + k * window.dilation[axis];
-        place.checked_sub(window.before[axis]).filter(|&place| place < size)
+        let position = at * window.stride[axis] + k * window.dilation[axis];
+        position.checked_sub(window.before[axis]).filter(|&position| position < size)
     })
 }
 
-/// The number of places inside the padded image that a window takes in along an axis.
+/// Returns the number of positions of a window along an axis that are inside the padded image.
 fn padded_taps(window: &Window, axis: usize, at: usize, size: usize) -> usize {
     let end = size + window.before[axis] + window.after[axis];
-    let place = |k: &usize| at * window.stride[axis] + k * window.dilation[axis] < end;
-    (0..window.kernel[axis]).filter(place).count()
+    let is_inside = |k: &usize| at * window.stride[axis] + k * window.dilation[axis] < end;
+    (0..window.kernel[axis]).filter(is_inside).count()
 }
 
-/// A pooling that is ready to run.
+/// The work of a pooling step.
 #[derive(Debug)]
-struct Windows {
+struct PoolWork {
     isa: Isa,
     input: Images,
     output: Images,
     dilation: [usize; 2],
-    /// The rows and columns that each row and column of the output takes in.
+    /// The input rows of each output row, and the input columns of each output column.
     rows: Vec<Taps>,
     columns: Vec<Taps>,
-    /// What sums are multiplied by, for each row of the output.
+    /// The factors of the sums, for each row of the output; `None` for max pooling.
     factors: Option<Vec<Vec<f32>>>,
 }
 
-impl Windows {
+impl PoolWork {
     fn new(isa: Isa, Pool { kind, window }: Pool, input: Images, output: Images) -> Self {
         let of_axis = |axis: usize| -> Vec<Taps> {
             let of = |at: usize| {
@@ -151,7 +151,7 @@ impl Windows {
     }
 }
 
-impl Work for Windows {
+impl Work for PoolWork {
     fn cleared(&self) -> Option<Images> {
         Some(self.output)
     }
@@ -163,39 +163,40 @@ impl Work for Windows {
             let row = Row {
                 input: arena.at(self.input.at(image, block, rows.first)),
                 rows: rows.count,
-                to_row: self.input.row * self.dilation[0],
+                row_stride: self.input.row * self.dilation[0],
                 columns: &self.columns,
-                to_column: LANES * self.dilation[1],
+                column_stride: LANES * self.dilation[1],
                 factors: self.factors.as_ref().map(|factors| factors[y].as_slice()),
                 output: arena.at(self.output.at(image, block, y)),
             };
-            // SAFETY: the machine has the instructions; the rows and columns are inside of the
-            // images, and no other thread has this row.
+            // SAFETY: the CPU supports `self.isa`; the rows and columns are inside the images; only
+            // this thread writes this row.
             unsafe { self.isa.run(&row) }
         }
     }
 }
 
-/// What a window takes in along an axis.
+/// The positions of a window inside the image along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Taps {
     first: usize,
     count: usize,
 }
 
-/// A row of output places of one block of channels.
+/// An output row of one block of channels.
 #[derive(Debug)]
 struct Row<'a> {
-    /// The first row that the windows take in.
+    /// The first row of the windows.
     input: *const f32,
-    /// How many rows they take in, and from one of them to the next.
+    /// The number of rows in a window.
     rows: usize,
-    to_row: usize,
-    /// The columns that each window takes in, and from one of them to the next.
+    /// Distance between two rows, in elements.
+    row_stride: usize,
+    /// The columns of each window.
     columns: &'a [Taps],
-    to_column: usize,
-    /// What the sum of each window is multiplied by; the largest value is taken where there are
-    /// no factors.
+    /// Distance between two columns, in elements.
+    column_stride: usize,
+    /// The factor of each window's sum; `None` for max pooling.
     factors: Option<&'a [f32]>,
     output: *mut f32,
 }
@@ -205,44 +206,45 @@ impl Kernel for Row<'_> {
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; the pointers are valid for the rows and columns.
+    /// The CPU supports the instruction set of `V`; the pointers are valid for the rows and
+    /// columns.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
-        let mut place = 0;
-        while place < self.columns.len() {
-            let next = &self.columns[place..];
+        let mut position = 0;
+        while position < self.columns.len() {
+            let next = &self.columns[position..];
             let are_alike =
                 next.len() >= 4 && next[..4].iter().all(|taps| taps.count == next[0].count);
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees the same; `M` is at most the number of columns left.
             unsafe {
                 match (self.factors, are_alike) {
-                    (None, true) => largest::<V, 4>(self, place),
-                    (None, false) => largest::<V, 1>(self, place),
-                    (Some(factors), true) => average::<V, 4>(self, factors, place),
-                    (Some(factors), false) => average::<V, 1>(self, factors, place),
+                    (None, true) => max_windows::<V, 4>(self, position),
+                    (None, false) => max_windows::<V, 1>(self, position),
+                    (Some(factors), true) => average_windows::<V, 4>(self, factors, position),
+                    (Some(factors), false) => average_windows::<V, 1>(self, factors, position),
                 }
             }
-            place += if are_alike { 4 } else { 1 };
+            position += if are_alike { 4 } else { 1 };
         }
     }
 }
 
-/// The largest values of `M` windows with as many columns.
+/// Computes the maxima of `M` adjacent windows that have the same number of columns.
 ///
 /// # Safety
 ///
-/// As for the kernel; there are so many windows from `at` on.
+/// As for [`Kernel::run`]; `at + M <= row.columns.len()`.
 #[inline(always)]
-unsafe fn largest<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
+unsafe fn max_windows<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
     let taps: [Taps; M] = std::array::from_fn(|i| row.columns[at + i]);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the pointers are valid for these windows.
     unsafe {
         let mut values = [V::splat(f32::NEG_INFINITY); M];
         for y in 0..row.rows {
             for x in 0..taps[0].count {
                 for (value, taps) in values.iter_mut().zip(&taps) {
-                    let place = y * row.to_row + taps.first * LANES + x * row.to_column;
-                    *value = value.largest(V::load(row.input.add(place)));
+                    let offset = y * row.row_stride + taps.first * LANES + x * row.column_stride;
+                    *value = value.largest(V::load(row.input.add(offset)));
                 }
             }
         }
@@ -252,22 +254,22 @@ unsafe fn largest<V: Lanes, const M: usize>(row: &Row<'_>, at: usize) {
     }
 }
 
-/// The sums of `M` windows with as many columns, each times its factor.
+/// Computes the averages of `M` adjacent windows that have the same number of columns.
 ///
 /// # Safety
 ///
-/// As for the kernel; there are so many windows from `at` on.
+/// As for [`Kernel::run`]; `at + M <= row.columns.len()`.
 #[inline(always)]
-unsafe fn average<V: Lanes, const M: usize>(row: &Row<'_>, factors: &[f32], at: usize) {
+unsafe fn average_windows<V: Lanes, const M: usize>(row: &Row<'_>, factors: &[f32], at: usize) {
     let taps: [Taps; M] = std::array::from_fn(|i| row.columns[at + i]);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the pointers are valid for these windows.
     unsafe {
         let mut sums = [V::splat(0.0); M];
         for y in 0..row.rows {
             for x in 0..taps[0].count {
                 for (sum, taps) in sums.iter_mut().zip(&taps) {
-                    let place = y * row.to_row + taps.first * LANES + x * row.to_column;
-                    *sum = sum.add(V::load(row.input.add(place)));
+                    let offset = y * row.row_stride + taps.first * LANES + x * row.column_stride;
+                    *sum = sum.add(V::load(row.input.add(offset)));
                 }
             }
         }
@@ -290,12 +292,12 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn poolings(
+        fn poolings_match_their_definition(
             batch in 1..3_usize, channels in 1..40_usize, size in [1..20_usize, 1..20],
             mut window in windows(),
             kind in prop::sample::select(vec![Kind::Max, Kind::Average, Kind::PaddedAverage]),
         ) {
-            // More padding than half of a window leaves windows with nothing in them.
+            // More padding than half of a window leaves empty windows.
             for axis in 0..2 {
                 window.before[axis] = window.before[axis].min(window.kernel[axis] / 2);
                 window.after[axis] = window.before[axis];

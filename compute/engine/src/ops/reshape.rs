@@ -16,7 +16,7 @@ impl Operator for Reshape {
         inputs[0].1.to_vec()
     }
 
-    /// Images that are in blocks are unpacked, which gives the elements of any shape.
+    /// Unpacks images in the blocked format. The row-major elements are the same for every shape.
     fn lower<'g>(&'g self, node: &'g Node, lowering: &mut Lowering<'g>) -> bool {
         let x = node.inputs[0];
         if !lowering.is_in_blocks(x) {

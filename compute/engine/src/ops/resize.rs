@@ -15,7 +15,7 @@ use crate::threads::Member;
 /// Bilinear interpolation to the output's size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resize {
-    /// Whether the centers of the corner pixels keep their places.
+    /// Whether the centers of the corner pixels stay fixed.
     pub(crate) align_corners: bool,
 }
 
@@ -56,22 +56,22 @@ impl Operator for Resize {
     }
 }
 
-/// The two inputs that each output lies between, and how far it is from the first.
+/// Returns for each output its two neighbors in the input and its distance from the first.
 fn taps(size: usize, out: usize, align_corners: bool) -> Vec<(usize, usize, f32)> {
     (0..out)
         .map(|i| {
-            let place = if align_corners {
+            let position = if align_corners {
                 i as f64 * (size as f64 - 1.0) / (out - 1).max(1) as f64
             } else {
                 (i as f64 + 0.5) * size as f64 / out as f64 - 0.5
             };
-            let low = place.floor().max(0.0) as usize;
-            (low, (low + 1).min(size - 1), (place - low as f64).max(0.0) as f32)
+            let low = position.floor().max(0.0) as usize;
+            (low, (low + 1).min(size - 1), (position - low as f64).max(0.0) as f32)
         })
         .collect()
 }
 
-/// A resizing that is ready to run.
+/// The work of a resize step.
 #[derive(Debug)]
 struct Interpolation {
     input: Images,
@@ -100,7 +100,7 @@ impl Work for Interpolation {
             let [low, high] = [low, high].map(|y| arena.at(self.input.at(image, block, y)));
             for (x, &(left, right, across)) in self.columns.iter().enumerate() {
                 for lane in 0..LANES {
-                    // SAFETY: both images have these places, and no other thread writes them.
+                    // SAFETY: both images have these positions, and only this thread writes them.
                     unsafe {
                         let row = |row: *mut f32| {
                             *row.add(left * LANES + lane) * (1.0 - across)

@@ -1,6 +1,6 @@
 use super::{Operator, View};
 
-/// `scale · x + offset`. A pass makes an [`Affine`](super::affine::Affine) of it.
+/// `scale · x + offset`. A pass converts it to an [`Affine`](super::affine::Affine).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scalar {
     pub(crate) scale: f32,
@@ -8,7 +8,7 @@ pub(crate) struct Scalar {
 }
 
 impl Scalar {
-    /// Of the operation that was recorded.
+    /// Converts a captured operation on a tensor and a number.
     pub(super) fn of(binary: zoo_graph::Binary, number: f32) -> Self {
         let (scale, offset) = match binary {
             zoo_graph::Binary::Add => (1.0, number),

@@ -13,8 +13,8 @@ use crate::plan::lower::Lowering;
 use crate::plan::rows::rows;
 use crate::threads::Member;
 
-/// Output element `i` is input element `start + i · step` in each dimension; beyond the input it is
-/// `fill`.
+/// A slice or a padding. Output element `i` is input element `start + i · step` in each dimension,
+/// or `fill` outside the input.
 #[derive(Debug, Clone)]
 pub(crate) struct Slice {
     pub(crate) start: Vec<isize>,
@@ -23,11 +23,11 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// Ranges of the first dimensions of an input, and all of the others.
+    /// Converts ranges of the first dimensions of an input; the other dimensions are whole.
     ///
     /// # Errors
     ///
-    /// When a range runs backwards or is counted from the end.
+    /// When a range has a negative step or a start that is counted from the end.
     pub(super) fn of_ranges(
         ranges: &[burn::tensor::Slice],
         input: &[usize],
@@ -42,7 +42,7 @@ impl Slice {
         Ok(slice)
     }
 
-    /// Elements before and after those of each dimension.
+    /// Converts a padding, given as elements before and after each dimension.
     pub(super) fn of_padding(padding: &[(usize, usize)], fill: f32) -> Self {
         let start = padding.iter().map(|&(before, _)| -(before as isize)).collect();
         Self { start, step: vec![1; padding.len()], fill }
@@ -59,20 +59,20 @@ impl Operator for Slice {
         let strides = strides(from);
         indices(shape)
             .map(|index| {
-                let mut place = 0;
+                let mut offset = 0;
                 for axis in 0..from.len() {
                     let at = self.start[axis] + index[axis] as isize * self.step[axis];
                     if at < 0 || at >= from[axis] as isize {
                         return self.fill;
                     }
-                    place += at as usize * strides[axis];
+                    offset += at as usize * strides[axis];
                 }
-                x[place]
+                x[offset]
             })
             .collect()
     }
 
-    fn keeps_items_apart(&self, _shape: &[usize]) -> bool {
+    fn is_batch_independent(&self, _shape: &[usize]) -> bool {
         self.start[0] == 0 && self.step[0] == 1
     }
 
@@ -92,15 +92,16 @@ impl Operator for Slice {
     }
 }
 
-/// Pixels of images moved, left out or added.
+/// The work of a slice step on the rows and columns of images.
 #[derive(Debug)]
 struct Shift {
     input: Images,
     output: Images,
-    /// Where the first output place is in the input, and the steps from there.
+    /// The row and column of the first output pixel in the input.
     start: [isize; 2],
+    /// Distances in the input between adjacent output rows and columns.
     step: [isize; 2],
-    /// What is outside of the input.
+    /// The value outside the input.
     fill: f32,
 }
 
@@ -119,7 +120,7 @@ impl Work for Shift {
             let output = arena.at(self.output.at(image, block, y));
             let row = inside(0, y).map(|y| arena.at(self.input.at(image, block, y)));
             for x in 0..width {
-                // SAFETY: both images have this place, and no other thread writes it.
+                // SAFETY: both images have this position, and only this thread writes it.
                 unsafe {
                     let output = output.add(x * LANES);
                     match row.zip(inside(1, x)) {
@@ -150,7 +151,7 @@ mod tests {
         #![proptest_config(crate::plan::testing::config())]
 
         #[test]
-        fn shifts(
+        fn slices_match_their_definition(
             batch in 1..3_usize, channels in 1..20_usize, size in [1..9_usize, 1..9],
             start in [-2..3_isize, -2..3], step in [1..3_isize, 1..3], out in [1..9_usize, 1..9],
         ) {

@@ -19,7 +19,7 @@ impl Operator for Transpose {
         indices(shape).map(|index| x[dot(&index, &strides)]).collect()
     }
 
-    fn keeps_items_apart(&self, _shape: &[usize]) -> bool {
+    fn is_batch_independent(&self, _shape: &[usize]) -> bool {
         self.axes[0] == 0
     }
 }

@@ -6,7 +6,8 @@ use crate::graph::Graph;
 use crate::ops::activation::Activate;
 use crate::ops::binary::{Binary, Kind};
 
-/// Recognizes the activations that Burn spells as a product of a value and a function of it.
+/// Recognizes activations that Burn records as the product of a value and its gate: SiLU,
+/// hard-swish.
 pub(super) fn recognize(graph: &mut Graph) {
     let producers = graph.producers();
     for index in 0..graph.nodes.len() {
@@ -35,7 +36,7 @@ pub(super) fn recognize(graph: &mut Graph) {
     super::dead::remove(graph);
 }
 
-/// Lets an activation be applied where its input is made.
+/// Fuses an activation into the operator that computes its input.
 pub(super) fn fuse(graph: &mut Graph) {
     let uses = graph.uses();
     let producers = graph.producers();
@@ -47,7 +48,7 @@ pub(super) fn fuse(graph: &mut Graph) {
         let Some(fused) = graph.nodes[producer].op.with_activation(activation) else { continue };
         graph.nodes[producer].op = fused;
         graph.redirect(output, x);
-        // Nothing reads this node any more; made harmless, it goes with the dead.
+        // No node reads this output now. `dead::remove` removes the node.
         graph.nodes[index].inputs = vec![x];
     }
     super::dead::remove(graph);
@@ -61,7 +62,7 @@ mod tests {
     const SHAPE: [usize; 4] = [1, 3, 2, 2];
 
     #[test]
-    fn gated_values_are_activations() {
+    fn a_gated_value_becomes_an_activation() {
         let gates =
             [Activation::Sigmoid, Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 }];
         for gate in gates {
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn activations_join_what_makes_their_input() {
+    fn an_activation_is_fused_into_the_operator_before_it() {
         let mut graph = graph(SHAPE);
         let x = conv(&mut graph, 0, 3, 3);
         let relu = graph.node(Activate(Activation::RELU), [x], SHAPE);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_others_read_keeps_its_place() {
+    fn an_activation_is_not_fused_if_its_input_has_another_reader() {
         let mut graph = graph(SHAPE);
         let x = conv(&mut graph, 0, 3, 3);
         let relu = graph.node(Activate(Activation::RELU), [x], SHAPE);

@@ -9,7 +9,7 @@ use crate::ops::batch_norm::BatchNorm;
 use crate::ops::conv::Conv;
 use crate::ops::reshape::Reshape;
 
-/// Makes affine functions of channels of BatchNorm with known parameters.
+/// Converts BatchNorm with constant parameters to an affine function of each channel.
 pub(super) fn of_batch_norm(graph: &mut Graph) {
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
@@ -27,8 +27,7 @@ pub(super) fn of_batch_norm(graph: &mut Graph) {
     }
 }
 
-/// Lets affine functions of channels be done by the convolution, or the affine function, whose
-/// result they take.
+/// Folds an affine function of each channel into the convolution or the affine function before it.
 pub(super) fn fold(graph: &mut Graph) {
     let mut uses = graph.uses();
     let producers = graph.producers();
@@ -46,7 +45,7 @@ pub(super) fn fold(graph: &mut Graph) {
                 continue;
             }
             let weights = values(graph, weights);
-            if conv.out_last {
+            if conv.out_channels_last {
                 for row in weights.chunks_exact_mut(scale.len()) {
                     row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
                 }
@@ -78,14 +77,14 @@ pub(super) fn fold(graph: &mut Graph) {
         let output = graph.nodes[index].output;
         graph.redirect(output, x);
         uses[x] = uses[output];
-        // Nothing reads this node any more; made harmless, it goes with the dead.
+        // No node reads this output now. `dead::remove` removes the node.
         graph.nodes[index].inputs.truncate(1);
         graph.nodes[index].op = Arc::new(Reshape);
     }
     super::dead::remove(graph);
 }
 
-/// A constant's values, to be changed; copied only where others share them.
+/// Returns a constant's values for writing. Copies them only if they are shared.
 fn values(graph: &mut Graph, value: ValueId) -> &mut Vec<f32> {
     Arc::make_mut(graph.values[value].constant.as_mut().expect("a constant"))
 }
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_convolution_takes_in_all_that_follow() {
+    fn a_convolution_absorbs_all_affine_functions_after_it() {
         let mut graph = graph([1, 3, 3, 3]);
         let x = conv(&mut graph, 0, 4, 3);
         let x = affine(&mut graph, x);
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_convolution_with_a_computed_bias_is_left_alone() {
+    fn a_convolution_with_a_computed_bias_stays_unchanged() {
         let mut graph = graph([1, 3, 3, 3]);
         let x = conv(&mut graph, 0, 4, 3);
         let bias = graph.value([4]);
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_others_read_stays() {
+    fn an_affine_function_is_not_folded_if_its_input_has_another_reader() {
         let mut graph = graph([1, 3, 3, 3]);
         let x = conv(&mut graph, 0, 4, 3);
         let y = affine(&mut graph, x);
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_read_of_two_stays() {
+    fn the_first_of_two_affine_functions_stays_if_it_has_another_reader() {
         let mut graph = graph([1, 3, 3, 3]);
         let x = conv(&mut graph, 0, 4, 3);
         let y = affine(&mut graph, x);

@@ -1,8 +1,9 @@
 use crate::graph::{Graph, Node, Value};
 use crate::ops::Inputs;
 
-/// Makes of what is done with a batch of images what is done with each of them, and returns how
-/// many they are. Where they depend on one another all stays as it is, and the batch is one item.
+/// Changes a graph for a batch of images to one for a single image, and returns the number of
+/// images. If the images depend on one another, the graph does not change, and the batch counts as
+/// 1 item.
 pub(super) fn split(graph: &mut Graph) -> usize {
     let batch = graph.shape(graph.input)[0];
     if batch == 0
@@ -15,7 +16,7 @@ pub(super) fn split(graph: &mut Graph) -> usize {
     for value in made.collect::<Vec<_>>() {
         graph.values[value].shape[0] = 1;
     }
-    // Operands that are the same for each image are known once.
+    // Keeps one copy of constant operands that are equal for all images.
     for index in 0..graph.nodes.len() {
         let Node { op, inputs, output } = graph.nodes[index].clone();
         let rank = graph.shape(output).len();
@@ -33,19 +34,19 @@ pub(super) fn split(graph: &mut Graph) -> usize {
     batch
 }
 
-/// Whether a value that is made has an image of the batch at each index of its first dimension.
+/// Whether a computed value has one entry for each image along its first dimension.
 fn is_of_batch(value: &Value, batch: usize) -> bool {
     value.constant.is_none() && value.shape.first() == Some(&batch)
 }
 
-/// Whether a node does the same with each image by itself.
+/// Whether a node computes each image independently and in the same way.
 fn is_of_each(graph: &Graph, node: &Node, batch: usize) -> bool {
     let output = &graph.values[node.output];
     let is_operand = |value: &Value| {
         let has_rank = value.shape.len() == output.shape.len();
         match &value.constant {
             None => has_rank && is_of_batch(value, batch),
-            // Spread over the images, or the same for each.
+            // A constant that is broadcast over the images, or equal for all of them.
             Some(data) => {
                 !has_rank
                     || value.shape[0] == 1
@@ -64,7 +65,7 @@ fn is_of_each(graph: &Graph, node: &Node, batch: usize) -> bool {
                 && inputs.all(|parameters| parameters.constant.is_some())
         }
     };
-    are_inputs_of_batch && is_of_batch(output, batch) && node.op.keeps_items_apart(&output.shape)
+    are_inputs_of_batch && is_of_batch(output, batch) && node.op.is_batch_independent(&output.shape)
 }
 
 #[cfg(test)]
@@ -84,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn each_image_is_computed_by_itself() {
+    fn a_batch_is_split_into_images() {
         let shape = [3, 4, 5, 5];
         let mut graph = graph([3, 2, 5, 5]);
         let x = conv(&mut graph, 0, 4, 3);
         let known = graph.constant([1, 4, 1, 1], noise(1, 4));
         let x = add(&mut graph, x, known, shape);
-        // The same for each image.
+        // A constant that is equal for all images.
         let known = graph.constant([3, 4, 5, 5], noise(2, 100).repeat(3));
         let x = add(&mut graph, x, known, shape);
         let known = graph.constant([3, 1, 5, 5], vec![0.0; 75]);
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn images_that_depend_on_one_another_stay_together() {
+    fn a_batch_of_dependent_images_is_not_split() {
         let across: [fn(&mut Graph) -> ValueId; 5] = [
             |graph| graph.node(Transpose { axes: vec![1, 0, 2, 3] }, [0], [2, 2, 3, 3]),
             |graph| graph.node(Reshape, [0], [1, 4, 3, 3]),

@@ -2,7 +2,8 @@ use crate::graph::Graph;
 use crate::ops::conv::Conv;
 use crate::ops::conv_transpose::ConvTranspose;
 
-/// Gives every convolution a bias, so that the passes and steps after it need not care.
+/// Adds a bias of zeros to each convolution without one, so that later passes and steps can rely on
+/// it.
 pub(super) fn add(graph: &mut Graph) {
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];

@@ -8,15 +8,15 @@ use crate::ops::reshape::Reshape;
 use crate::ops::slice::Slice;
 use crate::ops::transpose::Transpose;
 
-/// A value as channels of other values: of shape `[N, dims…, spatial…]`, where each of the
-/// `channels` is a whole channel of images with the same height and width.
+/// A value of shape `[N, dims…, spatial…]` as channels of other values. Each of the `channels` is a
+/// whole channel of images with the same height and width, or `None` for zeros.
 struct Channels {
     dims: Vec<usize>,
     channels: Vec<Option<(ValueId, usize)>>,
     size: [usize; 2],
 }
 
-/// Makes one operator of chains that only put whole channels into another order: concatenations,
+/// Replaces chains of operators that only reorder whole channels by one [`Gather`]: concatenations,
 /// splits and channel shuffles.
 pub(super) fn gather(graph: &mut Graph) {
     let mut known: HashMap<ValueId, Channels> = HashMap::new();
@@ -35,7 +35,7 @@ pub(super) fn gather(graph: &mut Graph) {
             graph.nodes.push(node);
         }
     }
-    // What keeps the order does nothing.
+    // Removes gathers that keep the order of all channels.
     let identities: Vec<_> = graph
         .nodes
         .iter()
@@ -56,7 +56,7 @@ fn is_identity(graph: &Graph, node: &Node) -> bool {
         && sources.iter().enumerate().all(in_order)
 }
 
-/// The distinct values that channels come from, and which of them each does.
+/// Returns the source of each channel, and the distinct values that the sources refer to.
 fn sources(channels: &Channels) -> (Vec<Source>, Vec<ValueId>) {
     let mut inputs = Vec::new();
     let sources = channels
@@ -77,7 +77,7 @@ fn sources(channels: &Channels) -> (Vec<Source>, Vec<ValueId>) {
     (sources, inputs)
 }
 
-/// A node's output as channels, where it is of that kind.
+/// Returns a node's output as channels, if the node only reorders whole channels.
 fn trace(graph: &Graph, known: &HashMap<ValueId, Channels>, node: &Node) -> Option<Channels> {
     let input = |value: ValueId| -> Option<Channels> {
         if let Some(Channels { dims, channels, size }) = known.get(&value) {
@@ -153,7 +153,7 @@ fn trace(graph: &Graph, known: &HashMap<ValueId, Channels>, node: &Node) -> Opti
     Some(Channels { dims: to[1..=rank].to_vec(), channels, size: x.size })
 }
 
-/// The elements of a strided view in row-major order.
+/// Returns the elements of a strided view in row-major order.
 fn walk<T: Copy>(dims: &[usize], strides: &[usize], first: usize, from: &[T]) -> Vec<T> {
     let Some((&dim, inner)) = dims.split_first() else {
         return vec![from[first]];
@@ -169,7 +169,7 @@ mod tests {
     use zoo_simd::Activation;
 
     #[test]
-    fn a_shuffle_is_one_gather() {
+    fn a_channel_shuffle_becomes_one_gather() {
         let mut graph = graph([2, 6, 3, 2]);
         let groups = graph.node(Reshape, [graph.input], [2, 2, 3, 6]);
         let turned = graph.node(Transpose { axes: vec![0, 2, 1, 3] }, [groups], [2, 3, 2, 6]);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_and_an_interleaving_are_one_gather() {
+    fn a_split_and_an_interleaving_become_one_gather() {
         let mut graph = graph([2, 4, 2, 2]);
         let slice = |start| Slice { start: vec![0, start, 0, 0], step: vec![1; 4], fill: 0.0 };
         let halves = [0, 2].map(|start| {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_no_input() {
+    fn zeros_are_not_an_input_of_a_gather() {
         let mut graph = graph([1, 2, 2, 2]);
         let zeros = graph.constant([1, 1, 2, 2], vec![0.0; 4]);
         let padded = graph.node(Concat { axis: 1 }, [zeros, graph.input, zeros], [1, 4, 2, 2]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_the_order_goes() {
+    fn a_gather_that_keeps_the_order_is_removed() {
         let mut graph = graph([2, 4, 1, 1]);
         let flat = graph.node(Reshape, [graph.input], [2, 1, 4, 1, 1]);
         let back = graph.node(Reshape, [flat], [2, 4, 1, 1]);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::graph::Graph;
 
-/// Computes now what does not depend on the images.
+/// Computes the nodes that do not depend on the images (constant folding).
 pub(super) fn fold(graph: &mut Graph) {
     for node in std::mem::take(&mut graph.nodes) {
         let view = |&value: &usize| graph.data(value).map(|data| (graph.shape(value), data));
@@ -22,7 +22,7 @@ mod tests {
     use crate::ops::scalar::Scalar;
 
     #[test]
-    fn what_is_known_is_computed() {
+    fn a_node_with_constant_inputs_becomes_a_constant() {
         let mut graph = Graph::default();
         graph.input = graph.value([2]);
         let known = graph.constant([2], vec![1.0, 2.0]);

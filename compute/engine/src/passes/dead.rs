@@ -1,6 +1,6 @@
 use crate::graph::Graph;
 
-/// Takes away the nodes whose results nobody reads.
+/// Removes the nodes whose results no node and no output reads.
 pub(super) fn remove(graph: &mut Graph) {
     let mut is_read = vec![false; graph.values.len()];
     for &output in &graph.outputs {
@@ -15,7 +15,7 @@ pub(super) fn remove(graph: &mut Graph) {
     }
     kept.reverse();
     graph.nodes = kept;
-    // The values of constants that nobody reads only cost memory.
+    // Frees the memory of unused constants.
     for (value, is_read) in graph.values.iter_mut().zip(is_read) {
         if !is_read {
             value.constant = None;
@@ -30,7 +30,7 @@ mod tests {
     use zoo_simd::Activation;
 
     #[test]
-    fn what_nobody_reads_goes() {
+    fn unused_nodes_and_constants_are_removed() {
         let mut graph = Graph::default();
         graph.input = graph.value([1, 2, 1, 1]);
         let relu = Activate(Activation::RELU);

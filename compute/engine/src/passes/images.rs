@@ -14,10 +14,11 @@ use crate::ops::pool::Pool;
 use crate::ops::reshape::Reshape;
 use crate::ops::scalar::Scalar;
 
-/// Writes the operators on vectors and scalars as operators on images `[N, C, H, W]`, of which
-/// there are fewer: a fully connected layer is a convolution as large as its image, and so on.
+/// Converts operators on vectors and scalars to operators on images `[N, C, H, W]`, so that fewer
+/// operators need a kernel. For example, a fully connected layer becomes a convolution whose window
+/// is as large as the image.
 pub(super) fn everything_is_an_image(graph: &mut Graph) {
-    // The images that vectors are the elements of, in the same order.
+    // For each vector, the image that has the same elements in the same order.
     let mut images: HashMap<ValueId, ValueId> = HashMap::new();
     for Node { op, inputs, output } in std::mem::take(&mut graph.nodes) {
         let shape = graph.shape(output).to_vec();
@@ -54,7 +55,7 @@ pub(super) fn everything_is_an_image(graph: &mut Graph) {
     }
 }
 
-/// The image that has a node's vector for its elements, if the node can be computed on images.
+/// Returns an image with the elements of a node's vector, if the node can be computed on images.
 fn vector_as_image(
     graph: &mut Graph,
     images: &mut HashMap<ValueId, ValueId>,
@@ -69,10 +70,10 @@ fn vector_as_image(
         let [_, _, height, width] = graph.shape4(image).expect("an image");
         let mut inputs = inputs.clone();
         inputs[0] = image;
-        let conv = Conv { out_last: true, ..Conv::new(Window::whole([height, width]), 1) };
+        let conv = Conv { out_channels_last: true, ..Conv::new(Window::whole([height, width]), 1) };
         return Some(graph.node(conv, inputs, [batch, length, 1, 1]));
     }
-    // A bias that is added to what a matrix product gave.
+    // A bias that is added to a matrix product.
     if node.op_as::<Binary>().is_some_and(|binary| binary.is_bare(Kind::Add))
         && let Some(&image) = images.get(&x)
         && graph.shape(image)[1..] == [length, 1, 1]
@@ -102,7 +103,8 @@ fn image_of(graph: &mut Graph, images: &HashMap<ValueId, ValueId>, vector: Value
     })
 }
 
-/// A node's operator and inputs, or an affine function of each channel where that is the same.
+/// Returns a node's operator and inputs, or an affine function of each channel if that is
+/// equivalent.
 fn as_affine(
     graph: &mut Graph,
     node: &Node,
@@ -120,7 +122,7 @@ fn as_affine(
     }
 }
 
-/// The images, factors and offsets of a scale or an offset.
+/// Returns the images, factors and offsets of a node that is an affine function of each channel.
 fn affine(
     graph: &Graph,
     node: &Node,
@@ -149,7 +151,7 @@ fn affine(
     (graph.shape(x) == shape).then_some((x, scale, offset))
 }
 
-/// A constant that is the same in all places of a channel.
+/// Returns a number for each channel, if a value is a constant that is uniform in each channel.
 fn per_channel(graph: &Graph, value: ValueId, shape: &[usize]) -> Option<Vec<f32>> {
     let data = graph.data(value)?;
     match graph.shape4(value)? {
@@ -167,7 +169,7 @@ mod tests {
     use zoo_simd::Activation;
 
     #[test]
-    fn fully_connected_layers_are_convolutions() {
+    fn fully_connected_layers_become_convolutions() {
         let mut graph = graph([2, 3, 2, 2]);
         let flat = graph.node(Reshape, [graph.input], [2, 12]);
         let weights = graph.constant([12, 5], noise(1, 60));
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn scales_and_offsets_are_affine() {
+    fn scales_and_offsets_become_affine_functions() {
         let mut graph = graph([2, 3, 2, 2]);
         let shape = [2, 3, 2, 2];
         let mut x = graph.node(Scalar { scale: 2.0, offset: 1.0 }, [graph.input], shape);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn averages_of_equal_cells_are_poolings() {
+    fn adaptive_averages_of_equal_cells_become_poolings() {
         let mut graph = graph([1, 2, 4, 6]);
         let pooled = graph.node(AdaptiveAveragePool, [graph.input], [1, 2, 2, 3]);
         let uneven = graph.node(AdaptiveAveragePool, [graph.input], [1, 2, 3, 3]);

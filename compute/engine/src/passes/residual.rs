@@ -4,7 +4,7 @@ use crate::graph::Graph;
 use crate::ops::binary::{Binary, Kind};
 use crate::ops::conv::Conv;
 
-/// Lets a convolution add what its result is added to.
+/// Fuses an addition into the convolution that computes one of its operands.
 pub(super) fn fuse(graph: &mut Graph) {
     let uses = graph.uses();
     for index in 0..graph.nodes.len() {
@@ -15,7 +15,7 @@ pub(super) fn fuse(graph: &mut Graph) {
             continue;
         }
         let producers = graph.producers();
-        // Of two convolutions the later one: the other's result is then there.
+        // Selects the later of two convolutions, because the other operand is computed before it.
         let candidates = [(a, b), (b, a)].into_iter().filter_map(|(result, other)| {
             let producer = producers[result].filter(|_| uses[result] == 1)?;
             let conv = graph.nodes[producer].op_as::<Conv>()?;
@@ -42,7 +42,7 @@ mod tests {
     use zoo_simd::Activation;
 
     #[test]
-    fn the_later_convolution_adds() {
+    fn the_later_of_two_convolutions_adds() {
         let shape = [1, 3, 2, 2];
         for flip in [false, true] {
             let mut graph = graph(shape);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_fused_where_the_result_is_read_twice() {
+    fn an_addition_is_not_fused_if_the_result_has_another_reader() {
         let shape = [1, 3, 2, 2];
         let mut graph = graph(shape);
         let branch = conv(&mut graph, 0, 3, 1);

@@ -1,11 +1,11 @@
-//! What the passes' tests share.
+//! Test functions for passes.
 
 use zoo_graph::Window;
 
 use crate::graph::{Graph, ValueId};
 use crate::ops::conv::Conv;
 
-/// Numbers without a pattern.
+/// Returns pseudo-random numbers in `[-1, 1)`.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2) + 1;
     let next = || {
@@ -16,14 +16,14 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<f32> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// A graph with an input.
+/// Returns a graph with an input.
 pub(crate) fn graph(shape: [usize; 4]) -> Graph {
     let mut graph = Graph::default();
     graph.input = graph.value(shape);
     graph
 }
 
-/// Adds a convolution with some weights, padded to keep the size.
+/// Adds a convolution with pseudo-random weights and with padding that keeps the size.
 pub(crate) fn conv(graph: &mut Graph, x: ValueId, channels: usize, side: usize) -> ValueId {
     let [batch, depth, height, width] = graph.shape4(x).expect("images");
     let weights = noise(x as u64, channels * depth * side * side);
@@ -33,7 +33,7 @@ pub(crate) fn conv(graph: &mut Graph, x: ValueId, channels: usize, side: usize) 
     graph.node(Conv::new(window, 1), [x, weights, bias], [batch, channels, height, width])
 }
 
-/// Checks that a pass changes the nodes to those with these names, and not what they compute.
+/// Checks that after a pass the nodes have these names and compute the same.
 pub(crate) fn check(graph: &Graph, pass: impl Fn(&mut Graph), names: &[&str]) {
     let images = noise(3, graph.shape(graph.input).iter().product());
     let before = graph.evaluate(&images);

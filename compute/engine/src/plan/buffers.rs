@@ -1,15 +1,16 @@
-//! Where the values of a computation lie.
+//! The memory of a computation's values.
 
 use std::ops::Range;
 
 use zoo_simd::LANES;
 
-/// How a value's numbers are ordered.
+/// The order of a value's numbers in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     /// Row-major.
     Plain,
-    /// Images in blocks of channels, `[N, C / 16, H, W, 16]`, with a margin of zeros.
+    /// Images in blocks of 16 channels, `[N, C / 16, H, W, 16]` (oneDNN: `nChw16c`), with a margin
+    /// of zeros.
     Blocked,
     /// Images, `[N, C, H, W]`, with a margin of zeros.
     Planar,
@@ -23,34 +24,34 @@ pub(crate) type BufferId = usize;
 pub(crate) struct Buffer {
     pub(crate) shape: Vec<usize>,
     pub(crate) format: Format,
-    /// Rows of zeros above and below the images, columns of zeros left and right.
+    /// Numbers of rows of zeros above and below the images, and of columns left and right.
     pub(crate) above: usize,
     pub(crate) below: usize,
     pub(crate) left: usize,
     pub(crate) right: usize,
-    /// The buffer that this one is a part of, from which of its blocks on.
+    /// The buffer that contains this one, and the block at which this one starts.
     pub(crate) parent: Option<(BufferId, usize)>,
     /// The first step that writes it and the last that reads it.
     pub(crate) life: Option<(usize, usize)>,
-    /// Where it starts in the arena.
+    /// Its start in the arena.
     pub(crate) offset: usize,
-    /// Written once, when the plan is made.
+    /// Constant numbers, which are written once when the plan is made.
     pub(crate) constant: Option<Vec<f32>>,
-    /// How many items of a batch it keeps apart; one after the other lies in the same place where
-    /// it is 1.
+    /// The number of items of a batch that it holds. If it is 1, each item overwrites the one
+    /// before.
     pub(crate) items: usize,
-    /// Nobody reads it after the step that it is for.
+    /// Whether it is scratch memory: no step reads it after the one that writes it.
     pub(crate) is_scratch: bool,
 }
 
-/// Where the row-major numbers of each item lie.
+/// The location of the row-major numbers of each item.
 #[derive(Debug, Clone)]
 pub(crate) struct Location {
-    /// Of an item.
+    /// The shape of an item.
     pub(crate) shape: Vec<usize>,
     pub(crate) offset: usize,
-    /// From an item to the next; 0 where one after the other lies in the same place.
-    pub(crate) to_item: usize,
+    /// Distance between items; 0 if each overwrites the one before.
+    pub(crate) item_stride: usize,
 }
 
 impl Location {
@@ -59,46 +60,47 @@ impl Location {
     }
 
     pub(crate) fn at(&self, item: usize) -> usize {
-        self.offset + item * self.to_item
+        self.offset + item * self.item_stride
     }
 
-    /// From an image to the next, where these images are what it holds.
-    pub(crate) fn to_image(&self, images: Images) -> usize {
-        if images.shape[0] == 1 { self.to_item } else { images.shape[1..].iter().product() }
+    /// Returns the distance between images, if it holds these images.
+    pub(crate) fn image_stride(&self, images: Images) -> usize {
+        if images.shape[0] == 1 { self.item_stride } else { images.shape[1..].iter().product() }
     }
 }
 
-/// Images in memory. All but the shape counts numbers.
+/// Images in memory. The offset and the distances count elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Images {
     pub(crate) shape: [usize; 4],
-    /// The first row's first place.
+    /// The offset of the first pixel.
     pub(crate) offset: usize,
-    /// From an image to the next; 0 where one after the other lies in the same place.
+    /// Distance between images; 0 if each overwrites the one before.
     pub(crate) image: usize,
-    /// From a block of channels to the next; from a channel to the next where it is planar.
+    /// Distance between blocks of channels, or between channels in the planar format.
     pub(crate) block: usize,
+    /// Distance between rows.
     pub(crate) row: usize,
-    /// From a place to the next in its row.
-    pub(crate) place: usize,
-    /// Whether channels lie in blocks.
+    /// Distance between adjacent pixels of a row.
+    pub(crate) pixel: usize,
+    /// Whether the format is [`Format::Blocked`]; otherwise [`Format::Planar`].
     pub(crate) is_blocked: bool,
-    /// Margins: above, below, left and right.
+    /// Sizes of the margins: above, below, left and right.
     pub(crate) margins: [usize; 4],
 }
 
 impl Images {
-    /// Blocks of channels, or channels where it is planar.
+    /// Returns the number of blocks of channels, or of channels in the planar format.
     pub(crate) fn blocks(&self) -> usize {
         if self.is_blocked { self.shape[1].div_ceil(LANES) } else { self.shape[1] }
     }
 
-    /// Whether a block's rows follow one another without a margin.
+    /// Whether the rows of a block are contiguous, without margins.
     pub(crate) fn is_contiguous(&self) -> bool {
-        self.row == self.shape[3] * self.place
+        self.row == self.shape[3] * self.pixel
     }
 
-    /// The images of some items.
+    /// Returns the range of the images of some items.
     pub(crate) fn of(&self, items: &Range<usize>) -> Range<usize> {
         items.start * self.shape[0]..items.end * self.shape[0]
     }
@@ -126,7 +128,7 @@ impl Buffer {
         }
     }
 
-    /// The numbers it takes up in the arena.
+    /// Returns the number of elements that it occupies in the arena.
     pub(crate) fn len(&self) -> usize {
         self.item_len() * self.items
     }
@@ -139,21 +141,21 @@ impl Buffer {
         length.next_multiple_of(LANES)
     }
 
-    /// From an item to the next.
-    fn to_item(&self) -> usize {
+    /// Returns the distance between items.
+    fn item_stride(&self) -> usize {
         if self.items == 1 { 0 } else { self.item_len() }
     }
 
-    /// Its images, as if it had no parent.
+    /// Returns its images, as if it had no parent.
     fn images(&self) -> Images {
         let shape: [usize; 4] = self.shape.as_slice().try_into().expect("images have 4 dimensions");
-        let place = if self.format == Format::Blocked { LANES } else { 1 };
-        let blocks = shape[1].div_ceil(place);
-        let row = (self.left + shape[3] + self.right) * place;
+        let pixel = if self.format == Format::Blocked { LANES } else { 1 };
+        let blocks = shape[1].div_ceil(pixel);
+        let row = (self.left + shape[3] + self.right) * pixel;
         let block = (self.above + shape[2] + self.below) * row;
         Images {
             shape,
-            offset: self.offset + self.above * row + self.left * place,
+            offset: self.offset + self.above * row + self.left * pixel,
             image: match (shape[0], self.items) {
                 (1, 1) => 0,
                 (1, _) => (blocks * block).next_multiple_of(LANES),
@@ -161,7 +163,7 @@ impl Buffer {
             },
             block,
             row,
-            place,
+            pixel,
             is_blocked: self.format == Format::Blocked,
             margins: [self.above, self.below, self.left, self.right],
         }
@@ -178,7 +180,8 @@ impl Buffers {
         self.0.len() - 1
     }
 
-    /// The buffer that a buffer is a part of, or itself, and from which block on.
+    /// Returns the outermost buffer that contains a buffer, or itself, and the block at which the
+    /// buffer starts.
     pub(crate) fn root(&self, mut id: BufferId) -> (BufferId, usize) {
         let mut block = 0;
         while let Some((parent, offset)) = self.0[id].parent {
@@ -188,18 +191,22 @@ impl Buffers {
         (id, block)
     }
 
-    /// Where the numbers of a buffer that is no part of another one lie.
+    /// Returns the location of a buffer that has no parent.
     pub(crate) fn location(&self, id: BufferId) -> Location {
         let buffer = &self.0[id];
-        Location { shape: buffer.shape.clone(), offset: buffer.offset, to_item: buffer.to_item() }
+        Location {
+            shape: buffer.shape.clone(),
+            offset: buffer.offset,
+            item_stride: buffer.item_stride(),
+        }
     }
 
-    /// Numbers of the value that a buffer is for, for an item.
+    /// Returns the number of elements in an item of a buffer's value, without margins.
     pub(crate) fn value_len(&self, id: BufferId) -> u64 {
         self.0[id].shape.iter().product::<usize>() as u64
     }
 
-    /// A buffer's images in the arena.
+    /// Returns a buffer's images in the arena.
     pub(crate) fn images(&self, id: BufferId) -> Images {
         let (root, block) = self.root(id);
         let images = self.0[root].images();
@@ -207,7 +214,7 @@ impl Buffers {
         Images { shape, offset: images.offset + block * images.block, ..images }
     }
 
-    /// Asks for a margin around a buffer's images.
+    /// Enlarges the margin around a buffer's images to at least this size.
     pub(crate) fn margin(&mut self, id: BufferId, [above, below, left, right]: [usize; 4]) {
         let (root, _) = self.root(id);
         let buffer = &mut self.0[root];
@@ -217,14 +224,14 @@ impl Buffers {
         buffer.right = buffer.right.max(right);
     }
 
-    /// Makes a buffer a part of another one.
+    /// Puts a buffer into another one, at a block.
     pub(crate) fn place(&mut self, id: BufferId, parent: BufferId, block: usize) {
         self.0[id].parent = Some((parent, block));
         let Buffer { above, below, left, right, .. } = self.0[id];
         self.margin(parent, [above, below, left, right]);
     }
 
-    /// Notes that a step writes or reads a buffer.
+    /// Extends the life of a buffer to a step that writes or reads it.
     pub(crate) fn touch(&mut self, id: BufferId, step: usize) {
         let (root, _) = self.root(id);
         let life = self.0[root].life.get_or_insert((step, step));
@@ -232,10 +239,10 @@ impl Buffers {
         life.1 = life.1.max(step);
     }
 
-    /// Gives each buffer a place in an arena, such that those that are alive at the same time
-    /// don't overlap, and returns the arena's length.
+    /// Assigns each buffer an offset in an arena, such that buffers with overlapping lives don't
+    /// overlap. Returns the arena's length.
     ///
-    /// The largest are placed first, each at the lowest place that is free during its life.
+    /// The largest buffers come first; each gets the lowest offset that is free during its life.
     pub(crate) fn plan(&mut self) -> usize {
         let mut order: Vec<BufferId> =
             (0..self.0.len()).filter(|&id| self.0[id].parent.is_none()).collect();
@@ -275,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_lives_at_the_same_time_does_not_overlap(
+        fn buffers_with_overlapping_lives_do_not_overlap(
             lives in prop::collection::vec((1..100_usize, 0..20_usize, 0..5_usize), 1..30)
         ) {
             let mut buffers = Buffers::default();
@@ -289,16 +296,17 @@ mod tests {
                 prop_assert!(a.offset + a.len() <= total);
                 for b in &buffers.0[..i] {
                     let (x, y) = (a.life.unwrap(), b.life.unwrap());
-                    let is_apart = x.1 < y.0 || y.1 < x.0;
-                    let is_beside = a.offset + a.len() <= b.offset || b.offset + b.len() <= a.offset;
-                    prop_assert!(is_apart || is_beside);
+                    let is_disjoint_in_time = x.1 < y.0 || y.1 < x.0;
+                    let is_disjoint_in_memory =
+                        a.offset + a.len() <= b.offset || b.offset + b.len() <= a.offset;
+                    prop_assert!(is_disjoint_in_time || is_disjoint_in_memory);
                 }
             }
         }
     }
 
     #[test]
-    fn parts_lie_in_their_whole() {
+    fn a_part_has_the_strides_of_its_parent() {
         let mut buffers = Buffers::default();
         let whole = buffers.add(Buffer::new(&[2, 48, 3, 5], Format::Blocked));
         let part = buffers.add(Buffer::new(&[2, 16, 3, 5], Format::Blocked));

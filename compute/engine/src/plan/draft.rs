@@ -10,33 +10,33 @@ use crate::memory::Arena;
 use crate::ops::gather::Source;
 use crate::threads::Member;
 
-/// The work of a step, with all that it needs but the memory.
+/// The work of a step, with everything that it needs except the memory.
 pub(crate) trait Work: fmt::Debug + Send + Sync {
-    /// The images whose margins are cleared before it runs.
+    /// Returns the images whose margins the engine fills with zeros before [`run`](Self::run).
     fn cleared(&self) -> Option<Images>;
 
-    /// Numbers of weights that it keeps.
+    /// Returns the number of weights that it holds.
     fn weights_len(&self) -> usize {
         0
     }
 
-    /// Computes this thread's part for some items of a batch.
+    /// Computes this thread's part for some items of a batch. All threads call it at the same time.
     fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>);
 }
 
-/// What a plan does at once.
+/// An instruction of a plan.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(super) work: Box<dyn Work>,
-    /// What it is, for people.
+    /// Its name for users.
     pub(super) label: String,
-    /// The shape of the output; the plan sets it, as it does [`bytes`](Self::bytes).
+    /// The shape of the output. The plan sets it, and also [`bytes`](Self::bytes).
     pub(super) shape: Vec<usize>,
-    /// Multiplications and additions.
+    /// Number of multiplications and additions.
     pub(super) operations: u64,
-    /// Bytes that are read and written at least.
+    /// Minimum number of bytes that are read and written.
     pub(super) bytes: u64,
-    /// Numbers that are read for all items of a batch together.
+    /// Number of elements that are read once for all items of a batch.
     pub(super) parameters: u64,
 }
 
@@ -46,29 +46,29 @@ impl Step {
         Self { work, label, shape: Vec::new(), operations: 0, bytes: 0, parameters: 0 }
     }
 
-    /// With multiplications and additions for an item of the batch.
+    /// Sets the number of multiplications and additions for an item of the batch.
     pub(crate) fn with_operations(self, operations: u64) -> Self {
         Self { operations, ..self }
     }
 
-    /// With numbers that are read for all items of a batch together.
+    /// Sets the number of elements that are read once for all items of a batch.
     pub(crate) fn with_parameters(self, parameters: usize) -> Self {
         Self { parameters: parameters as u64, ..self }
     }
 }
 
-/// Makes a step, or none where there is nothing to be done.
+/// A function that makes a step, or `None` if there is nothing to do.
 pub(crate) type Make<'g> = Box<dyn Fn(&Placed<'_>) -> Option<Step> + 'g>;
 
 /// A step whose buffers have no locations yet.
 pub(crate) struct Draft<'g> {
     pub(crate) inputs: Vec<BufferId>,
     pub(crate) output: BufferId,
-    /// Numbers of weights as they take up a cache, to weigh against images.
+    /// Number of weights in the cache. The lowering compares it with the images.
     pub(crate) weights: usize,
     pub(crate) scratch: Option<Scratch>,
-    /// Where the channels of the output come from, if all that it does is to gather them. Inputs
-    /// may then be made in their places in the output.
+    /// The sources of the output's channels, if the step only gathers channels. Inputs can then be
+    /// computed directly in the output.
     pub(crate) sources: Option<&'g [Source]>,
     pub(crate) make: Make<'g>,
 }
@@ -77,13 +77,13 @@ pub(crate) struct Draft<'g> {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     pub(crate) buffer: BufferId,
-    /// Its numbers for so many items at once, for the shapes of an item's first input and of its
-    /// output, and for so many threads.
+    /// Returns its length for a number of items at once, the shapes of an item's first input and of
+    /// its output, and a number of threads.
     pub(crate) length: fn(usize, [usize; 4], [usize; 4], usize) -> usize,
 }
 
 impl<'g> Draft<'g> {
-    /// A draft without weights or scratch memory.
+    /// Returns a draft without weights or scratch memory.
     pub(crate) fn new(
         inputs: Vec<BufferId>,
         output: BufferId,
@@ -94,58 +94,58 @@ impl<'g> Draft<'g> {
     }
 }
 
-/// A draft's buffers with their locations, and what the step is made for.
+/// A draft's buffers with their locations, and the instruction set and number of items for its step.
 pub(crate) struct Placed<'a> {
     pub(crate) isa: Isa,
-    /// Items of a batch that the step computes at once.
+    /// Number of items of a batch that the step computes at once.
     pub(crate) items: usize,
     pub(super) buffers: &'a Buffers,
     pub(super) draft: &'a Draft<'a>,
 }
 
 impl Placed<'_> {
-    /// The images of an input.
+    /// Returns the images of an input.
     pub(crate) fn input(&self, index: usize) -> Images {
         self.buffers.images(self.draft.inputs[index])
     }
 
-    /// The images of all inputs.
+    /// Returns the images of all inputs.
     pub(crate) fn inputs(&self) -> Vec<Images> {
         self.draft.inputs.iter().map(|&id| self.buffers.images(id)).collect()
     }
 
-    /// The images of the output.
+    /// Returns the images of the output.
     pub(crate) fn output(&self) -> Images {
         self.buffers.images(self.draft.output)
     }
 
-    /// Where the row-major numbers of an input lie.
+    /// Returns the location of the row-major numbers of an input.
     pub(crate) fn input_location(&self, index: usize) -> Location {
         self.buffers.location(self.draft.inputs[index])
     }
 
-    /// Where the row-major numbers of the output lie.
+    /// Returns the location of the row-major numbers of the output.
     pub(crate) fn output_location(&self) -> Location {
         self.buffers.location(self.draft.output)
     }
 
-    /// Where the scratch memory starts.
+    /// Returns the offset of the scratch memory.
     ///
     /// # Panics
     ///
-    /// When the draft has none.
+    /// When the draft has no scratch memory.
     pub(crate) fn scratch(&self) -> usize {
         let scratch = self.draft.scratch.as_ref().expect("the draft has scratch memory");
         self.buffers.location(scratch.buffer).offset
     }
 
-    /// Whether an input lies at a block of the output, since it was made there.
+    /// Whether an input was computed directly in the output, at this block.
     pub(crate) fn is_in_place(&self, index: usize, block: usize) -> bool {
         let (root, first) = self.buffers.root(self.draft.output);
         self.buffers.root(self.draft.inputs[index]) == (root, first + block)
     }
 
-    /// Numbers of the output, for an item of the batch.
+    /// Returns the number of elements in the output, for an item of the batch.
     pub(crate) fn output_len(&self) -> u64 {
         self.buffers.value_len(self.draft.output)
     }

@@ -1,4 +1,4 @@
-//! Steps between row-major images and images in blocks or planes.
+//! Steps that convert images between memory formats.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::rows::rows;
 use crate::memory::Arena;
 use crate::threads::Member;
 
-/// From row-major images into blocks or planes.
+/// Conversion of row-major images to the blocked or planar format.
 #[derive(Debug)]
 pub(super) struct Pack {
     from: Location,
@@ -31,12 +31,12 @@ impl Work for Pack {
     fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         let Self { from, to } = self;
         let [_, channels, height, width] = to.shape;
-        let to_image = from.to_image(*to);
+        let image_stride = from.image_stride(*to);
         for (image, block, y) in rows(to.of(items), to.blocks(), height, member) {
             let output = arena.at(to.at(image, block, y));
-            let first = from.offset + image * to_image;
+            let first = from.offset + image * image_stride;
             let source = |channel: usize| arena.at(first + (channel * height + y) * width);
-            // SAFETY: the images have this row, and no other thread writes it.
+            // SAFETY: both images have this row, and only this thread writes it.
             unsafe {
                 if !to.is_blocked {
                     output.copy_from_nonoverlapping(source(block), width);
@@ -55,7 +55,7 @@ impl Work for Pack {
     }
 }
 
-/// From blocks into row-major images.
+/// Conversion of images in the blocked format to row-major.
 #[derive(Debug)]
 pub(super) struct Unpack {
     from: Images,
@@ -76,12 +76,13 @@ impl Work for Unpack {
     fn run(&self, arena: Arena, items: &Range<usize>, member: &Member<'_>) {
         let Self { from, to } = self;
         let [_, channels, height, width] = from.shape;
-        let to_image = to.to_image(*from);
+        let image_stride = to.image_stride(*from);
         for (image, channel, y) in rows(from.of(items), channels, height, member) {
             let input = arena.at(from.at(image, channel / LANES, y) + channel % LANES);
-            let output = arena.at(to.offset + image * to_image + (channel * height + y) * width);
+            let output =
+                arena.at(to.offset + image * image_stride + (channel * height + y) * width);
             for x in 0..width {
-                // SAFETY: the images have this row, and no other thread writes it.
+                // SAFETY: both images have this row, and only this thread writes it.
                 unsafe { *output.add(x) = *input.add(x * LANES) }
             }
         }

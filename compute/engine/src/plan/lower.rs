@@ -1,5 +1,4 @@
-//! Finds a buffer for each value, in each format that it is read in, and orders the drafts of the
-//! steps.
+//! Lowering: buffers for the values, in each format that a step reads, and the steps in order.
 
 use std::collections::HashMap;
 
@@ -14,8 +13,8 @@ use crate::graph::{Graph, Node, ValueId};
 use crate::memory::Aligned;
 use crate::ops::gather::{Source, whole_at};
 
-/// Makes a program of a graph, and the memory it works in; so many items of a batch are `at_once`
-/// in it.
+/// Compiles a graph to a program and its memory. The program computes `at_once` of the `batch`
+/// items at once.
 pub(super) fn lower(
     graph: &Graph,
     isa: Isa,
@@ -62,7 +61,7 @@ pub(super) fn lower(
             *life = (0, last);
         } else if life.1 >= prefix && !buffer.is_scratch {
             buffer.items = at_once;
-            // The next item's first steps must leave it as it is.
+            // The next item's first steps must not overwrite it.
             if life.0 < prefix {
                 life.0 = 0;
             }
@@ -90,7 +89,7 @@ pub(super) fn lower(
     (program, memory)
 }
 
-/// Adds what a step makes and costs for a whole batch.
+/// Sets a step's output shape and its cost for a whole batch.
 fn with_costs(step: Step, placed: &Placed<'_>, batch: usize) -> Step {
     let Placed { buffers, draft, .. } = placed;
     let mut shape = buffers.0[draft.output].shape.clone();
@@ -106,62 +105,64 @@ fn with_costs(step: Step, placed: &Placed<'_>, batch: usize) -> Step {
 /// works with it.
 pub(crate) struct Lowering<'g> {
     graph: &'g Graph,
-    /// Items of the batch.
+    /// Number of items in the batch.
     batch: usize,
     buffers: Buffers,
     drafts: Vec<Draft<'g>>,
-    /// The buffers of the values, in each format that somebody asked for.
+    /// The buffers of the values, in each format that a step reads or writes.
     made: HashMap<(ValueId, Format), BufferId>,
 }
 
 impl<'g> Lowering<'g> {
-    /// The graph that is lowered.
+    /// Returns the graph.
     pub(crate) fn graph(&self) -> &'g Graph {
         self.graph
     }
 
-    /// Items of a batch that are computed at once at most, the same for all numbers of threads.
+    /// Returns the maximum number of items that are computed at once. It does not depend on the
+    /// number of threads.
     pub(crate) fn most_items(&self) -> usize {
         self.batch.min(super::MOST_AT_ONCE)
     }
 
-    /// The shapes of a node's first input and of its output, if both are images.
+    /// Returns the shapes of a node's first input and of its output, if both are images.
     pub(crate) fn images_of(&self, node: &Node) -> Option<([usize; 4], [usize; 4])> {
         Some((self.graph.shape4(*node.inputs.first()?)?, self.graph.shape4(node.output)?))
     }
 
-    /// Whether a value has been made as blocks.
+    /// Whether a value has a buffer in the blocked format.
     pub(crate) fn is_in_blocks(&self, value: ValueId) -> bool {
         self.made.contains_key(&(value, Format::Blocked))
     }
 
-    /// A buffer for a value that is about to be made.
+    /// Adds a buffer for a value that the next step computes.
     pub(crate) fn add(&mut self, value: ValueId, format: Format) -> BufferId {
         let buffer = self.buffers.add(Buffer::new(self.graph.shape(value), format));
         self.made.insert((value, format), buffer);
         buffer
     }
 
-    /// A buffer for numbers in blocks that are known.
+    /// Adds a buffer with constant images in the blocked format; `data` is row-major.
     pub(crate) fn add_constant(&mut self, shape: [usize; 4], data: &[f32]) -> BufferId {
         let mut buffer = Buffer::new(&shape, Format::Blocked);
         buffer.constant = Some(in_blocks(shape, data));
         self.buffers.add(buffer)
     }
 
-    /// A buffer that only one step uses; its length is set later.
+    /// Adds a buffer that only one step uses. Its length is set later.
     pub(crate) fn add_scratch(&mut self) -> BufferId {
         let mut buffer = Buffer::new(&[0], Format::Plain);
         buffer.is_scratch = true;
         self.buffers.add(buffer)
     }
 
-    /// Asks for zeros around a buffer's images: above, below, left and right.
+    /// Requests a margin of zeros around a buffer's images: above, below, left and right.
     pub(crate) fn margin(&mut self, buffer: BufferId, margin: [usize; 4]) {
         self.buffers.margin(buffer, margin);
     }
 
-    /// The buffer of a value in a format, converted where it is in another one.
+    /// Returns the buffer of a value in a format. Drafts a conversion if the value has another
+    /// format.
     pub(crate) fn read(&mut self, value: ValueId, format: Format) -> BufferId {
         if let Some(&buffer) = self.made.get(&(value, format)) {
             return buffer;
@@ -170,7 +171,7 @@ impl<'g> Lowering<'g> {
         let from = formats.into_iter().find(|&from| self.made.contains_key(&(value, from)));
         let Some(from) = from else {
             let buffer = self.add(value, format);
-            let data = self.graph.data(value).expect("a value is made or constant");
+            let data = self.graph.data(value).expect("a value is computed or constant");
             self.buffers.0[buffer].constant = Some(if format == Format::Blocked {
                 in_blocks(self.graph.shape4(value).expect("images"), data)
             } else {
@@ -178,7 +179,7 @@ impl<'g> Lowering<'g> {
             });
             return buffer;
         };
-        // Planes are only made of row-major numbers.
+        // The planar format is only converted from row-major numbers.
         let from = if format == Format::Planar { Format::Plain } else { from };
         let input = self.read(value, from);
         let output = self.add(value, format);
@@ -191,7 +192,7 @@ impl<'g> Lowering<'g> {
         output
     }
 
-    /// Drafts a step that makes row-major numbers of images in blocks.
+    /// Drafts a step that converts images in the blocked format to row-major numbers.
     pub(crate) fn unpack(&mut self, input: BufferId, output: BufferId) {
         self.draft(Draft::new(vec![input], output, |at| {
             Some(Step::new(Unpack::new(at.input(0), at.output_location()), "unpack"))
@@ -203,8 +204,8 @@ impl<'g> Lowering<'g> {
         self.drafts.push(draft);
     }
 
-    /// Drafts a step that reads images in blocks and makes the node's output in blocks, unless
-    /// `make` says that there is nothing to be done.
+    /// Drafts a step that computes the node's output in the blocked format. There is no step if
+    /// `make` returns `None`.
     pub(crate) fn blocked(
         &mut self,
         node: &'g Node,
@@ -216,16 +217,16 @@ impl<'g> Lowering<'g> {
         self.draft(Draft { weights, ..Draft::new(inputs, output, make) });
     }
 
-    /// The numbers of the node's inputs that are known.
+    /// Returns the number of elements in the node's constant inputs.
     pub(crate) fn weights(&self, node: &Node) -> usize {
         node.inputs.iter().filter_map(|&value| self.graph.data(value)).map(<[f32]>::len).sum()
     }
 
-    /// Drafts a step that computes a node as its operator defines it.
+    /// Drafts a step that computes a node with its operator's `evaluate`.
     fn plain(&mut self, node: &'g Node) {
         let graph = self.graph;
-        let is_made = |value: &&ValueId| graph.data(**value).is_none();
-        let values: Vec<ValueId> = node.inputs.iter().filter(is_made).copied().collect();
+        let is_computed = |value: &&ValueId| graph.data(**value).is_none();
+        let values: Vec<ValueId> = node.inputs.iter().filter(is_computed).copied().collect();
         let inputs = values.into_iter().map(|value| self.read(value, Format::Plain)).collect();
         let output = self.add(node.output, Format::Plain);
         let weights = self.weights(node);
@@ -236,9 +237,9 @@ impl<'g> Lowering<'g> {
         self.draft(Draft { weights, ..Draft::new(inputs, output, make) });
     }
 
-    /// How many of the first steps are run for one item after the other, and not for all that are
-    /// at once: those where a network's images are larger than its weights. So one stays in the
-    /// cache, or the others do.
+    /// Returns the number of first steps that run for one item after another, not for all items at
+    /// once. These are the steps whose images are larger than their weights, so that the images
+    /// stay in the cache. In the other steps the weights stay in the cache.
     fn per_item_prefix(&self, at_once: usize) -> usize {
         let size = |&id: &BufferId| self.buffers.0[id].shape.iter().product::<usize>();
         let costs = self.drafts.iter().map(|draft| {
@@ -255,9 +256,9 @@ impl<'g> Lowering<'g> {
         best
     }
 
-    /// Lets the inputs of concatenations be made where they belong, so that nothing is copied.
+    /// Puts the inputs of concatenations into the outputs' buffers, so that no step copies them.
     fn place_in_concatenations(&mut self) {
-        // From the last: it holds the others where they are concatenated again and again.
+        // Starts with the last concatenation, because it may contain the others.
         for index in (0..self.drafts.len()).rev() {
             let Draft { sources: Some(sources), inputs, output, .. } = &self.drafts[index] else {
                 continue;
@@ -266,7 +267,7 @@ impl<'g> Lowering<'g> {
             let starts: Vec<Option<usize>> = (0..inputs.len())
                 .map(|input| whole_at(sources, input, self.buffers.0[inputs[input]].shape[1]))
                 .collect();
-            // Zeros between the inputs are not in a buffer that is there already.
+            // A common parent has no zeros between the inputs.
             if self.buffers.0[output].parent.is_none()
                 && !sources.contains(&Source::Zero)
                 && let Some((root, block)) = self.common(&inputs, &starts)
@@ -285,14 +286,15 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// The buffer that all inputs are parts of already, in this order.
+    /// Returns the buffer that already contains all inputs in this order, and the block of the
+    /// first.
     fn common(&self, inputs: &[BufferId], starts: &[Option<usize>]) -> Option<(BufferId, usize)> {
         let mut found = None;
         for (&input, start) in inputs.iter().zip(starts) {
             self.buffers.0[input].parent?;
             let (root, block) = self.buffers.root(input);
-            let place = (root, block.checked_sub((*start)? / LANES)?);
-            if *found.get_or_insert(place) != place {
+            let location = (root, block.checked_sub((*start)? / LANES)?);
+            if *found.get_or_insert(location) != location {
                 return None;
             }
         }
@@ -300,16 +302,16 @@ impl<'g> Lowering<'g> {
     }
 }
 
-/// Row-major images in blocks.
+/// Converts row-major images to the blocked format.
 fn in_blocks(shape: [usize; 4], data: &[f32]) -> Vec<f32> {
     let [batch, channels, height, width] = shape;
     let blocks = channels.div_ceil(LANES);
     let mut out = vec![0.0; batch * blocks * height * width * LANES];
     for (index, plane) in data.chunks_exact(height * width).enumerate() {
         let (image, channel) = (index / channels, index % channels);
-        for (place, &value) in plane.iter().enumerate() {
+        for (pixel, &value) in plane.iter().enumerate() {
             let block = image * blocks + channel / LANES;
-            out[(block * height * width + place) * LANES + channel % LANES] = value;
+            out[(block * height * width + pixel) * LANES + channel % LANES] = value;
         }
     }
     out

@@ -1,11 +1,11 @@
-//! How fast the processor is at its best.
+//! The peak speed of the CPU.
 
 use zoo_simd::{Kernel, LANES, Lanes};
 
-/// How many sums are added to in turns.
+/// Number of independent sums.
 pub(super) const SUMS: usize = 12;
 
-/// Multiplies and adds in registers as often as is asked for.
+/// A kernel that only multiplies and adds in registers.
 pub(super) struct Peak {
     pub(super) rounds: usize,
 }
@@ -15,7 +15,8 @@ impl Kernel for Peak {
 
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) -> f32 {
-        // SAFETY: the caller's promise; a vector is 16 numbers.
+        // SAFETY: the caller guarantees that the CPU supports `V`; `out` has the 16 numbers of a
+        // vector.
         unsafe {
             let factor = V::splat(std::hint::black_box(0.5));
             let mut sums = [V::splat(1.0); SUMS];

@@ -1,4 +1,4 @@
-//! A step without a kernel.
+//! The step of a node without a kernel.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::memory::Arena;
 use crate::ops::Operator;
 use crate::threads::Member;
 
-/// Row-major tensors that an operator computes as it is defined, on one thread.
+/// The work of a step that computes row-major tensors with [`Operator::evaluate`], on one thread.
 #[derive(Debug)]
 pub(super) struct Plain {
     op: Arc<dyn Operator>,
@@ -20,17 +20,19 @@ pub(super) struct Plain {
 
 #[derive(Debug)]
 enum Input {
-    Made(Location),
-    Known(Vec<usize>, Arc<Vec<f32>>),
+    Computed(Location),
+    Constant(Vec<usize>, Arc<Vec<f32>>),
 }
 
 impl Plain {
-    /// A node's step; the draft's inputs are those of the node that are not known.
+    /// Returns a node's step. The draft's inputs are those of the node that are not constant.
     pub(super) fn new(graph: &Graph, node: &Node, placed: &Placed<'_>) -> Self {
-        let mut made = 0..;
+        let mut computed = 0..;
         let inputs = node.inputs.iter().map(|&value| match &graph.values[value].constant {
-            Some(constant) => Input::Known(graph.shape(value).to_vec(), constant.clone()),
-            None => Input::Made(placed.input_location(made.next().expect("it has no end"))),
+            Some(constant) => Input::Constant(graph.shape(value).to_vec(), constant.clone()),
+            None => Input::Computed(
+                placed.input_location(computed.next().expect("the range is infinite")),
+            ),
         });
         let (inputs, output) = (inputs.collect(), placed.output_location());
         Self { op: node.op.clone(), inputs, output }
@@ -48,18 +50,18 @@ impl Work for Plain {
         }
         for item in items.clone() {
             let inputs = self.inputs.iter().map(|input| match input {
-                Input::Made(location) => {
+                Input::Computed(location) => {
                     let start = arena.at(location.at(item));
-                    // SAFETY: the buffer has this length, and nobody writes it now.
+                    // SAFETY: the buffer has this length, and no thread writes it in this step.
                     let values = unsafe { std::slice::from_raw_parts(start, location.len()) };
                     (location.shape.as_slice(), values)
                 }
-                Input::Known(shape, constant) => (shape.as_slice(), constant.as_slice()),
+                Input::Constant(shape, constant) => (shape.as_slice(), constant.as_slice()),
             });
             let inputs: Vec<_> = inputs.collect();
             let values = self.op.evaluate(&inputs, &self.output.shape);
             let output = arena.at(self.output.at(item));
-            // SAFETY: the buffer has this length, and no other thread has it.
+            // SAFETY: the buffer has this length, and no other thread uses it in this step.
             unsafe { output.copy_from_nonoverlapping(values.as_ptr(), values.len()) }
         }
     }

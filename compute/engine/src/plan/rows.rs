@@ -1,4 +1,4 @@
-//! What steps on images share.
+//! Functions for steps on images.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::buffers::Images;
 use crate::memory::{Aligned, Arena};
 use crate::threads::Member;
 
-/// A thread's share of the images' rows: image, block and row.
+/// Returns a thread's share of the images' rows: the indices of image, block and row.
 pub(crate) fn rows(
     images: Range<usize>,
     blocks: usize,
@@ -19,7 +19,7 @@ pub(crate) fn rows(
     })
 }
 
-/// Writes the zeros around images.
+/// Fills the margins of images with zeros.
 pub(super) fn clear_margins(
     images: Images,
     arena: Arena,
@@ -32,22 +32,22 @@ pub(super) fn clear_margins(
     }
     let height = images.shape[2];
     let zero = |offset: usize, length: usize| {
-        // SAFETY: the margin is part of the buffer, and no other thread has this block.
+        // SAFETY: the margin is part of the buffer, and only this thread writes this block.
         unsafe { arena.at(offset).write_bytes(0, length) }
     };
     for (image, block, _) in rows(images.of(items), images.blocks(), 1, member) {
-        let first = images.at(image, block, 0) - left * images.place;
+        let first = images.at(image, block, 0) - left * images.pixel;
         zero(first - above * images.row, above * images.row);
         for row in 0..height {
             let row = first + row * images.row;
-            zero(row, left * images.place);
-            zero(row + images.row - right * images.place, right * images.place);
+            zero(row, left * images.pixel);
+            zero(row + images.row - right * images.pixel, right * images.pixel);
         }
         zero(first + height * images.row, below * images.row);
     }
 }
 
-/// A number for each channel, with zeros up to the end of the last block.
+/// Copies one number for each channel and fills the last block with zeros.
 pub(crate) fn by_block(values: &[f32]) -> Aligned {
     let mut blocks = Aligned::zeros(values.len());
     blocks.as_mut_slice()[..values.len()].copy_from_slice(values);

@@ -1,5 +1,5 @@
-//! What the operators' tests share: plans are run against the operators' definitions, on graphs with
-//! all sorts of shapes.
+//! Test functions for operators. They compare plans with the operators' definitions, on graphs with
+//! many shapes.
 
 use proptest::prelude::*;
 
@@ -12,12 +12,13 @@ use crate::ops::activation::Activate;
 use crate::ops::conv::Conv;
 use crate::passes::testing::noise;
 
-/// At most 48 cases; fewer where `PROPTEST_CASES` says so, as under valgrind.
+/// Returns a configuration with at most 48 cases, or fewer if `PROPTEST_CASES` is lower, as under
+/// valgrind.
 pub(crate) fn config() -> ProptestConfig {
     ProptestConfig::with_cases(ProptestConfig::default().cases.min(48))
 }
 
-/// Runs a graph's plans for all instruction sets and several numbers of threads.
+/// Compares a graph's plans for all instruction sets and 1 to 3 threads with its definition.
 pub(crate) fn check(graph: &Graph) -> Result<(), TestCaseError> {
     let images = noise(11, graph.shape(graph.input).iter().product());
     let expected = graph.evaluate(&images);
@@ -25,7 +26,7 @@ pub(crate) fn check(graph: &Graph) -> Result<(), TestCaseError> {
         let mut first: Option<Vec<Vec<f32>>> = None;
         for threads in [1, 2, 3] {
             let mut plan = Plan::of_graph(graph.clone(), isa, threads).unwrap();
-            // Twice, since the second run finds what the first left in memory.
+            // Runs twice, because the second run starts with the memory that the first left.
             plan.run(&images).unwrap();
             let got = plan.run(&images).unwrap();
             for (got, expected) in got.iter().zip(&expected) {
@@ -41,7 +42,7 @@ pub(crate) fn check(graph: &Graph) -> Result<(), TestCaseError> {
                     );
                 }
             }
-            // Not a bit depends on the number of threads.
+            // The bits do not depend on the number of threads.
             let first = first.get_or_insert_with(|| got.clone());
             let bits = |outputs: &[Vec<f32>]| -> Vec<u32> {
                 outputs.iter().flatten().map(|x| x.to_bits()).collect()
@@ -52,7 +53,7 @@ pub(crate) fn check(graph: &Graph) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The size of what a window makes of images.
+/// Returns the output size of a window on images of a size.
 pub(crate) fn out_size(window: &Window, size: [usize; 2]) -> Option<[usize; 2]> {
     let axis = |i: usize| {
         let padded = window.before[i] + size[i] + window.after[i];
@@ -62,6 +63,7 @@ pub(crate) fn out_size(window: &Window, size: [usize; 2]) -> Option<[usize; 2]> 
     Some([axis(0)?, axis(1)?])
 }
 
+/// Adds a convolution with pseudo-random weights; `None` if the window is larger than the image.
 pub(crate) fn conv(
     graph: &mut Graph,
     x: ValueId,

@@ -1,4 +1,4 @@
-//! What a plan promises as a whole.
+//! Tests of whole plans.
 
 use zoo_graph::Window;
 use zoo_simd::{Activation, Isa};
@@ -19,8 +19,8 @@ fn an_input_of_another_length_is_an_error() {
 }
 
 #[test]
-fn little_memory_is_needed() {
-    // Blocks with residuals: two of the large images are needed at a time, and room to compute in.
+fn a_plan_needs_little_memory() {
+    // Residual blocks: two of the large images are live at a time, and some scratch memory.
     let shape = [1, 64, 112, 112];
     let window = Window { before: [1, 1], after: [1, 1], ..Window::whole([3, 3]) };
     let mut graph = graph([1, 3, 112, 112]);

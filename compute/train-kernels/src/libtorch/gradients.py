@@ -1,4 +1,4 @@
-"""Writes gradients.pt, the program that asks libtorch's autodiff for the gradients of a record."""
+"""Writes gradients.pt, the program that requests the gradients of a record from libtorch's autodiff."""
 
 import io
 import pathlib

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use super::{contiguous, flex, numbers, record, tracked};
 use crate::plane;
 
-/// Puts the channels of tensors behind each other.
+/// Concatenates 2 to 6 tensors along the channels.
 ///
 /// # Shapes
 ///
@@ -47,7 +47,7 @@ fn cat_all<const N: usize>(parts: &[Tensor<4>]) -> Option<Tensor<4>> {
 struct CatBackward;
 
 impl<const N: usize> Backward<Flex, N> for CatBackward {
-    /// The channels of each part.
+    /// The number of channels of each part.
     type State = [usize; N];
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -66,11 +66,11 @@ impl<const N: usize> Backward<Flex, N> for CatBackward {
     }
 }
 
-/// Takes the first channel of each group, then the second of each, …
+/// Reorders the channels: the first channel of each group, then the second of each group, …
 ///
 /// # Shapes
 ///
-/// `[N, C, H, W]` → the same
+/// `[N, C, H, W]` → `[N, C, H, W]`
 pub fn channel_shuffle(x: &Tensor<4>, groups: usize) -> Option<Tensor<4>> {
     let [_, channels, height, width] = x.dims();
     if groups == 0 || !channels.is_multiple_of(groups) || x.shape().num_elements() == 0 {
@@ -87,14 +87,14 @@ pub fn channel_shuffle(x: &Tensor<4>, groups: usize) -> Option<Tensor<4>> {
 struct ShuffleBackward;
 
 impl Backward<Flex, 1> for ShuffleBackward {
-    /// How many groups there were.
+    /// The number of groups.
     type State = usize;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = contiguous(&grads.consume::<Flex>(&ops.node));
         let [_, channels, height, width] = grad.shape().dims();
         if let [Some(parent)] = ops.parents {
-            // The way back is a shuffle too, with as many groups as there were channels in one.
+            // The inverse is a shuffle whose number of groups is the number of channels in a group.
             let groups = channels / ops.state;
             let gradient = plane::shuffle(numbers(&grad), [channels, groups], height * width);
             grads.register::<Flex>(parent.id, flex(gradient, grad.shape()));

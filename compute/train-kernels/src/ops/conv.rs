@@ -10,7 +10,7 @@ use super::{contiguous, flex, numbers, record, tracked};
 use crate::geometry::{Geometry, Window};
 use crate::{conv, depthwise};
 
-/// Applies a convolution.
+/// Computes a convolution.
 ///
 /// # Shapes
 ///
@@ -38,7 +38,7 @@ pub fn conv2d(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     })
 }
 
-/// The sizes of a layer's work; none where the layer is to say what is wrong with them.
+/// Returns the sizes of a layer's work, or `None` if they are invalid and the layer must report it.
 fn geometry(layer: &Conv2d, &[batch, in_channels, height, width]: &[usize; 4]) -> Option<Geometry> {
     let [out_channels, group_in, kernel_height, kernel_width] = layer.weight.shape().dims();
     let window = Window {
@@ -54,7 +54,7 @@ fn geometry(layer: &Conv2d, &[batch, in_channels, height, width]: &[usize; 4]) -
     Some(Geometry { groups: layer.groups, ..window.over(batch, channels, [height, width])? })
 }
 
-/// What a convolution's gradients are computed from.
+/// The state for a convolution's gradients.
 #[derive(Debug, Clone)]
 struct Conv {
     geometry: Geometry,
@@ -103,7 +103,7 @@ impl Conv {
     }
 }
 
-/// With a bias or without.
+/// The backward pass of a convolution, with a bias (`N` is 3) or without.
 #[derive(Debug)]
 struct ConvBackward;
 

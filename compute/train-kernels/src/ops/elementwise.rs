@@ -43,7 +43,7 @@ impl Backward<Flex, 1> for ActivationBackward {
     }
 }
 
-/// Applies an activation to a sum.
+/// Computes the activation of a sum. Supports the identity and ReLU.
 ///
 /// # Shapes
 ///
@@ -53,7 +53,7 @@ pub fn add<const D: usize>(
     a: &Tensor<D>,
     b: &Tensor<D>,
 ) -> Option<Tensor<D>> {
-    // Others have slopes that can't be told from what came of them.
+    // The slopes of the other activations can't be computed from the output.
     if a.dims() != b.dims() || !matches!(activation, Activation::Identity | Activation::RELU) {
         return None;
     }
@@ -69,7 +69,7 @@ pub fn add<const D: usize>(
 struct SumBackward;
 
 impl Backward<Flex, 2> for SumBackward {
-    /// The output of a ReLU; none where there is no activation.
+    /// The output of a ReLU; `None` for the identity.
     type State = Option<FlexTensor>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -84,12 +84,12 @@ impl Backward<Flex, 2> for SumBackward {
     }
 }
 
-/// The same tensor for two readers, whose gradients are added by all threads. There must be
-/// gradients of both or of none.
+/// Returns the tensor twice, for two readers. All threads add the gradients of both. Use both
+/// tensors or none: the backward pass waits for both gradients.
 ///
 /// # Shapes
 ///
-/// `[…]` → `[…]`, the same
+/// `[…]` → `[…]`, `[…]`
 pub fn fork<const D: usize>(x: &Tensor<D>) -> Option<[Tensor<D>; 2]> {
     let x = tracked(x)?;
     let first = Arc::default();
@@ -103,12 +103,12 @@ pub fn fork<const D: usize>(x: &Tensor<D>) -> Option<[Tensor<D>; 2]> {
 struct ForkBackward;
 
 impl Backward<Flex, 1> for ForkBackward {
-    /// The gradient of the reader that had one first.
+    /// The gradient that arrived first.
     type State = Arc<Mutex<Option<FlexTensor>>>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node);
-        let mut other = ops.state.lock().expect("no thread panics with the lock");
+        let mut other = ops.state.lock().expect("no thread panics while it holds the lock");
         let Some(first) = other.take() else {
             *other = Some(grad);
             return;
@@ -122,7 +122,7 @@ impl Backward<Flex, 1> for ForkBackward {
     }
 }
 
-/// Multiplies each channel of each image by a factor of its own.
+/// Multiplies each channel of each image by its factor.
 ///
 /// # Shapes
 ///
@@ -143,7 +143,7 @@ pub fn scale(x: &Tensor<4>, factors: &Tensor<4>) -> Option<Tensor<4>> {
 struct ScaleBackward;
 
 impl Backward<Flex, 2> for ScaleBackward {
-    /// What was multiplied, and by what.
+    /// The images and the factors.
     type State = [FlexTensor; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {

@@ -13,11 +13,11 @@ use super::{Cpu, contiguous, conv2d, flex, into_owned, numbers, record, tensor, 
 use crate::norm::Channel;
 use crate::{Activation, norm};
 
-/// Applies BatchNorm and an activation; running statistics are updated as the layer does it.
+/// Computes BatchNorm and an activation, and updates the running statistics as the layer does.
 ///
 /// # Shapes
 ///
-/// `[N, C, H, W]` → the same
+/// `[N, C, H, W]` → `[N, C, H, W]`
 pub fn batch_norm(layer: &BatchNorm, activation: Activation, x: &Tensor<4>) -> Option<Tensor<4>> {
     #[cfg(feature = "libtorch")]
     if let Some(output) = crate::libtorch::batch_norm(layer, activation, x) {
@@ -29,7 +29,7 @@ pub fn batch_norm(layer: &BatchNorm, activation: Activation, x: &Tensor<4>) -> O
     let parameters = [tracked(&layer.gamma.val())?, tracked(&layer.beta.val())?];
     let input = contiguous(x.primitive());
     let is_batch = layer.training.is_enabled();
-    let shape = norm::Shape { channels, places: height * width };
+    let shape = norm::Shape { channels, positions: height * width };
     let running = [&layer.running_mean, &layer.running_var];
     let running = match is_batch {
         true => running.map(|running| running.value_sync().to_device(&device)),
@@ -69,7 +69,7 @@ pub fn batch_norm(layer: &BatchNorm, activation: Activation, x: &Tensor<4>) -> O
     Some(record(NormBackward, nodes, norm, output))
 }
 
-/// Applies a convolution, then [`batch_norm`].
+/// Computes a convolution, then [`batch_norm`].
 ///
 /// # Shapes
 ///
@@ -87,7 +87,7 @@ pub fn conv_batch_norm(
     batch_norm(norm, activation, &conv2d(conv, x)?)
 }
 
-/// What the gradients of BatchNorm are computed from.
+/// The state for the gradients of BatchNorm.
 #[derive(Debug, Clone)]
 struct Norm {
     shape: norm::Shape,

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use super::{into_owned, numbers};
 use crate::optim::{self, Step};
 
-/// The tensor as Flex has it, if it is one that this crate computes with.
+/// Returns the tensor of Flex, if this crate can compute with it.
 fn plain<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
     if !has_steps(&tensor) {
         return None;
@@ -17,15 +17,15 @@ fn tensor<const D: usize>(plain: FlexTensor) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(plain)
 }
 
-/// Whether [`step`] moves such weights.
+/// Whether [`step`] can update these weights.
 pub fn has_steps<const D: usize>(weights: &Tensor<D>) -> bool {
     !weights.is_autodiff()
         && weights.dtype() == DType::F32
         && weights.clone().try_into_primitive::<Flex>().is_ok()
 }
 
-/// Takes a step of an optimizer: the weights behind it, and the moments, as many as the rule
-/// [keeps](crate::Rule::moments).
+/// Computes an optimizer's update. Takes and returns the weights and the moments; the rule
+/// determines the [number of moments](crate::Rule::moments).
 ///
 /// # Shapes
 ///
@@ -48,7 +48,7 @@ pub fn step<const D: usize>(
     Some((tensor(weights), moments.into_iter().map(tensor).collect()))
 }
 
-/// `Σ x²`
+/// Computes `Σ x²`.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Option<f64> {
     plain(x).map(|x| optim::sum_of_squares(numbers(&x)))
 }

@@ -11,7 +11,7 @@ use super::{contiguous, flex, into_owned, numbers, record, tracked};
 use crate::geometry::{Geometry, Window};
 use crate::{plane, pool};
 
-/// Takes the largest number of each window.
+/// Computes the maximum of each window.
 ///
 /// # Shapes
 ///
@@ -35,7 +35,7 @@ pub fn max_pool2d(layer: &MaxPool2d, x: &Tensor<4>) -> Option<Tensor<4>> {
 struct MaxBackward;
 
 impl Backward<Flex, 1> for MaxBackward {
-    /// With the tap that each output came from.
+    /// The sizes, and the tap of each output's maximum.
     type State = (Geometry, Arc<[u8]>);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -48,7 +48,7 @@ impl Backward<Flex, 1> for MaxBackward {
     }
 }
 
-/// Takes the mean of each window.
+/// Computes the mean of each window.
 ///
 /// # Shapes
 ///
@@ -73,7 +73,7 @@ pub fn avg_pool2d(layer: &AvgPool2d, x: &Tensor<4>) -> Option<Tensor<4>> {
 struct AverageBackward;
 
 impl Backward<Flex, 1> for AverageBackward {
-    /// With what sums of windows are multiplied by.
+    /// The sizes, and the factors of the windows' sums.
     type State = (Geometry, Arc<[f32]>);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -86,7 +86,7 @@ impl Backward<Flex, 1> for AverageBackward {
     }
 }
 
-/// Takes the mean of each channel of each image.
+/// Computes the mean of each channel of each image.
 ///
 /// # Shapes
 ///
@@ -116,7 +116,8 @@ impl Backward<Flex, 1> for MeanBackward {
     }
 }
 
-/// The sizes of the work on each channel; none where the layer is to say what is wrong with them.
+/// Returns the sizes of the work on each channel, or `None` if they are invalid and the layer must
+/// report it.
 fn geometry(window: Window<'_>, x: &Tensor<4>) -> Option<Geometry> {
     let [batch, channels, height, width] = x.dims();
     let geometry = window.over(batch, [channels; 2], [height, width])?;

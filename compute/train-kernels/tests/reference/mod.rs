@@ -1,4 +1,4 @@
-//! What results are compared with.
+//! Burn's activations, and the comparison of results.
 
 use burn::tensor::{Tensor, activation};
 use zoo_train_kernels::Activation;
@@ -17,7 +17,7 @@ pub(crate) const ACTIVATIONS: [Activation; 9] = [
     Activation::Tanh,
 ];
 
-/// The function as Burn computes it.
+/// Computes an activation with Burn.
 pub(crate) fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
     match activation {
         Activation::Identity => x,
@@ -31,7 +31,7 @@ pub(crate) fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> T
     }
 }
 
-/// Within single precision, as a share of the largest number.
+/// Checks that two tensors differ by at most 2e-5 times the largest absolute number, or 1.
 pub(crate) fn assert_close<const D: usize>(got: Tensor<D>, expected: Tensor<D>, what: &str) {
     let (got, expected) = (got.into_data(), expected.into_data());
     assert_eq!(got.shape(), expected.shape(), "{what}");

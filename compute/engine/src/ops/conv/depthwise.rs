@@ -1,4 +1,4 @@
-//! Convolutions of each channel by itself.
+//! Depthwise convolutions.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::plan::draft::Work;
 use crate::plan::rows::{by_block, rows};
 use crate::threads::Member;
 
-/// A depthwise convolution that is ready to run: its kernel for each row of each block.
+/// The work of a depthwise convolution. It runs a kernel for each row of each block.
 #[derive(Debug)]
 pub(super) struct Depthwise {
     isa: Isa,
@@ -34,8 +34,8 @@ impl Depthwise {
         let mut packed = Aligned::zeros(output.blocks() * taps * LANES);
         for (channel, filter) in weights.chunks_exact(taps).enumerate() {
             for (tap, weight) in filter.iter().enumerate() {
-                let place = (channel / LANES * taps + tap) * LANES + channel % LANES;
-                packed.as_mut_slice()[place] = *weight;
+                let position = (channel / LANES * taps + tap) * LANES + channel % LANES;
+                packed.as_mut_slice()[position] = *weight;
             }
         }
         Self { isa, input, output, window, weights: packed, bias: by_block(bias), activation }
@@ -61,8 +61,8 @@ impl Work for Depthwise {
             let taps = kernel[0] * kernel[1] * LANES;
             let row = Row {
                 input: arena.at(input),
-                to_row: self.input.row * dilation[0],
-                to_column: LANES * dilation[1],
+                row_stride: self.input.row * dilation[0],
+                column_stride: LANES * dilation[1],
                 step: LANES * stride[1],
                 kernel,
                 weights: self.weights.as_slice()[block * taps..].as_ptr(),
@@ -71,26 +71,26 @@ impl Work for Depthwise {
                 width,
                 activation: self.activation,
             };
-            // SAFETY: the machine has the instructions; the input's margins hold all taps, and
-            // no other thread has this row.
+            // SAFETY: the CPU supports `self.isa`; all taps are inside the input and its margins;
+            // only this thread writes this row.
             unsafe { self.isa.run(&row) }
         }
     }
 }
 
-/// A row of output places of one block of channels.
+/// An output row of one block of channels.
 #[derive(Debug)]
 struct Row {
-    /// The input of the first tap of the first place.
+    /// The input of the first tap of the first position.
     input: *const f32,
-    /// From a row of the filter to the next, in the input.
-    to_row: usize,
-    /// From a column of the filter to the next, in the input.
-    to_column: usize,
-    /// From a place's input to that of the next.
+    /// Distance in the input between rows of the filter.
+    row_stride: usize,
+    /// Distance in the input between columns of the filter.
+    column_stride: usize,
+    /// Distance between the inputs of adjacent positions.
     step: usize,
     kernel: [usize; 2],
-    /// For each tap, those of the block.
+    /// For each tap, the weights of the block's channels.
     weights: *const f32,
     bias: *const f32,
     output: *mut f32,
@@ -103,52 +103,53 @@ impl Kernel for Row {
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; the pointers are valid for the row and its taps.
+    /// The CPU supports the instruction set of `V`; the pointers are valid for the row and its
+    /// taps.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees the same; `x + M <= self.width` at each call.
         unsafe {
             let mut x = 0;
             while x + 8 <= self.width {
-                places::<V, 8>(self, x);
+                positions::<V, 8>(self, x);
                 x += 8;
             }
             if x + 4 <= self.width {
-                places::<V, 4>(self, x);
+                positions::<V, 4>(self, x);
                 x += 4;
             }
             while x < self.width {
-                places::<V, 1>(self, x);
+                positions::<V, 1>(self, x);
                 x += 1;
             }
         }
     }
 }
 
-/// Computes `M` places.
+/// Computes `M` positions, from `at`.
 ///
 /// # Safety
 ///
-/// As for the kernel; there are so many places from `at` on.
+/// As for [`Kernel::run`]; `at + M <= row.width`.
 #[inline(always)]
-unsafe fn places<V: Lanes, const M: usize>(row: &Row, at: usize) {
-    // SAFETY: the caller's promise.
+unsafe fn positions<V: Lanes, const M: usize>(row: &Row, at: usize) {
+    // SAFETY: the caller guarantees that the pointers are valid for these positions and their taps.
     unsafe {
         let mut sums = [V::load(row.bias); M];
         let mut weights = row.weights;
         for ky in 0..row.kernel[0] {
-            let mut input = row.input.add(at * row.step + ky * row.to_row);
+            let mut input = row.input.add(at * row.step + ky * row.row_stride);
             for _ in 0..row.kernel[1] {
                 let weight = V::load(weights);
-                for (place, sum) in sums.iter_mut().enumerate() {
-                    *sum = weight.mul_add(V::load(input.add(place * row.step)), *sum);
+                for (position, sum) in sums.iter_mut().enumerate() {
+                    *sum = weight.mul_add(V::load(input.add(position * row.step)), *sum);
                 }
-                input = input.add(row.to_column);
+                input = input.add(row.column_stride);
                 weights = weights.add(LANES);
             }
         }
-        for (place, sum) in sums.into_iter().enumerate() {
-            row.activation.apply(sum).store(row.output.add((at + place) * LANES));
+        for (position, sum) in sums.into_iter().enumerate() {
+            row.activation.apply(sum).store(row.output.add((at + position) * LANES));
         }
     }
 }

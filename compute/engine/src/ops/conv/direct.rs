@@ -1,5 +1,4 @@
-//! Convolutions by the definition, but depthwise ones: weights packed for the tiles, and how tiles
-//! cover the output.
+//! Direct convolutions: the packing of the weights, and the tiles that cover the output.
 
 use std::ops::Range;
 
@@ -13,26 +12,26 @@ use crate::plan::buffers::Images;
 use crate::plan::draft::{Placed, Work};
 use crate::threads::{Member, spread};
 
-/// Bytes of weights that stay in a core's second cache beside the images.
+/// Bytes of weights that fit the L2 cache of a core together with the images.
 const WEIGHTS_IN_CACHE: usize = 768 << 10;
-/// Bytes of weights of a pass over the rows of some channels, where they don't all stay.
+/// Bytes of weights in one pass over the rows of some channels, if not all weights fit the cache.
 const WEIGHTS_OF_PASS: usize = 192 << 10;
-/// Bytes of images that stay in a core's second cache.
+/// Bytes of images that fit the L2 cache of a core.
 const IMAGES_IN_CACHE: usize = 384 << 10;
 
-/// What a convolution is, before it is packed.
+/// A convolution before its weights are packed.
 #[derive(Debug)]
 pub(crate) struct Description<'a> {
     pub(crate) window: Window,
     pub(crate) groups: usize,
-    /// `[out, in / groups, h, w]`, or `[in, h, w, out]` where it is `out_last`.
+    /// The weights, `[out, in / groups, h, w]`, or `[in, h, w, out]` if `out_channels_last`.
     pub(crate) weights: &'a [f32],
-    pub(crate) out_last: bool,
+    pub(crate) out_channels_last: bool,
     pub(crate) bias: &'a [f32],
     pub(crate) activation: Activation,
 }
 
-/// A convolution that is ready to run.
+/// The work of a direct convolution.
 #[derive(Debug)]
 pub(crate) struct Direct {
     isa: Isa,
@@ -41,29 +40,30 @@ pub(crate) struct Direct {
     cleared: Images,
     residual: Option<Images>,
     stride: usize,
-    /// Whether the images have one place each, and those of all are a row.
+    /// Whether the images have one pixel each. The pixels of all images are then treated as one
+    /// row.
     is_across_images: bool,
     input_step: usize,
     segments: Vec<Segment>,
     groups: Vec<Group>,
-    /// For each number of blocks but 0, the tiles that make a row of an image.
+    /// The tiles of a row of an image, for groups of 1, 2, 3 and 4 blocks.
     tiles: [Vec<(usize, TileFn)>; 4],
     weights: Aligned,
     bias: Aligned,
     activation: Activation,
 }
 
-/// Blocks of output channels that are computed together.
+/// Adjacent blocks of output channels that are computed together.
 #[derive(Debug)]
 struct Group {
     first: usize,
     blocks: usize,
-    /// Segments and where their weights start; each pass over the rows is one.
+    /// For each pass over the rows, its segments and the start of their weights.
     passes: Vec<(Range<usize>, usize)>,
 }
 
 impl Direct {
-    /// Packs a convolution of one kind of images to another.
+    /// Packs the weights of a convolution from `input` to `output`.
     pub(crate) fn new(
         &Placed { isa, items, .. }: &Placed<'_>,
         description: &Description<'_>,
@@ -76,9 +76,9 @@ impl Direct {
         let images = items * output.shape[0];
         let (rows, width) = if is_across_images { (1, images) } else { (images * height, width) };
         let input_step =
-            if is_across_images { input.image } else { window.stride[1] * input.place };
+            if is_across_images { input.image } else { window.stride[1] * input.pixel };
 
-        // Blocks that share no inputs are not computed together.
+        // Blocks without a common input are not computed together.
         let per_group = output.shape[1] / description.groups;
         let sizes = if description.groups > 1 && per_group < 2 * LANES {
             vec![1; output.blocks()]
@@ -124,7 +124,7 @@ impl Direct {
         }
     }
 
-    /// Has the margins of other images cleared than those that it writes.
+    /// Sets the images whose margins are cleared, if they are not those that it writes.
     pub(crate) fn clears(&mut self, images: Images) {
         self.cleared = images;
     }
@@ -145,7 +145,7 @@ impl Work for Direct {
         let all_stay = self.weights.len() * size_of::<f32>() <= WEIGHTS_IN_CACHE;
         let threads = member.threads();
         if all_stay && (rows.is_multiple_of(threads) || rows >= 8 * threads) {
-            // All channels of some rows, then the next ones.
+            // Computes all channels of some rows, then of the next rows.
             let share = member.share(rows);
             let row = (self.input.row * self.stride * self.input.blocks()
                 + self.output.row * self.output.blocks())
@@ -160,7 +160,7 @@ impl Work for Direct {
                 start = end;
             }
         } else {
-            // All rows of some channels, then the next ones.
+            // Computes all rows of some channels, then of the next channels.
             let share = member.share(rows * self.groups.len());
             for (index, group) in self.groups.iter().enumerate() {
                 let first = index * rows;
@@ -185,7 +185,7 @@ impl Direct {
         };
         let bias = self.bias.as_slice()[group.first * LANES..].as_ptr();
         let step = |images: Images| {
-            if self.is_across_images { images.image } else { images.place }
+            if self.is_across_images { images.image } else { images.pixel }
         };
         let output_step = step(self.output);
         let clamp = match self.activation {
@@ -205,9 +205,9 @@ impl Direct {
                     self.residual.map(|images| (images, images.at(image, group.first, y)));
                 for &(start, tile) in tiles {
                     let finish = is_last.then(|| Finish {
-                        residual: residual.map(|(images, place)| {
+                        residual: residual.map(|(images, offset)| {
                             let step = step(images);
-                            (arena.at(place + start * step).cast_const(), step, images.block)
+                            (arena.at(offset + start * step).cast_const(), step, images.block)
                         }),
                         clamp,
                     });
@@ -222,8 +222,9 @@ impl Direct {
                         bias: (pass == 0).then_some(bias),
                         finish,
                     };
-                    // SAFETY: the tile is made for this instruction set, the segments lie in the
-                    // images with their margins, and no other thread has these rows and blocks.
+                    // SAFETY: the tile is one of `self.isa`, which the CPU supports; the segments
+                    // are inside the images and their margins; only this thread writes these rows
+                    // and blocks.
                     unsafe { tile(&tile_of) }
                 }
                 if is_last && needs_kernel {
@@ -233,56 +234,56 @@ impl Direct {
         }
     }
 
-    /// Applies an activation that tiles don't, to a row that was just written.
+    /// Applies an activation that the tiles lack to a row that was just written.
     fn activate(&self, arena: Arena, group: &Group, output: usize, images: usize) {
-        let (places, step) = if self.is_across_images {
+        let (positions, step) = if self.is_across_images {
             (images, self.output.image)
         } else {
-            (self.output.shape[3], self.output.place)
+            (self.output.shape[3], self.output.pixel)
         };
         let is_dense = step == LANES;
         for block in 0..group.blocks {
-            for place in 0..if is_dense { 1 } else { places } {
-                let start = arena.at(output + block * self.output.block + place * step);
-                let width = if is_dense { places } else { 1 };
+            for position in 0..if is_dense { 1 } else { positions } {
+                let start = arena.at(output + block * self.output.block + position * step);
+                let width = if is_dense { positions } else { 1 };
                 let row = elementwise::Row::in_place(start, width, self.activation);
-                // SAFETY: the machine has the instructions, and this thread has the row.
+                // SAFETY: the CPU supports `self.isa`, and only this thread uses the row.
                 unsafe { self.isa.run(&row) }
             }
         }
     }
 }
 
-/// The tiles that make a row: where they start and what computes them.
+/// Returns the tiles of a row: their start and the function that computes them.
 fn row_of_tiles(isa: Isa, width: usize, blocks: usize, step: usize) -> Vec<(usize, TileFn)> {
     let mut start = 0;
-    let tile = |places| {
-        start += places;
-        (start - places, tile_fn(isa, places, blocks, step))
+    let tile = |positions| {
+        start += positions;
+        (start - positions, tile_fn(isa, positions, blocks, step))
     };
     tile_widths(width, widest_tiles(isa)[blocks - 1]).into_iter().map(tile).collect()
 }
 
-/// Cuts a row into tiles of nearly the same width.
+/// Divides a row into tiles of nearly equal width, at most `widest`.
 pub(super) fn tile_widths(width: usize, widest: usize) -> Vec<usize> {
     let count = width.div_ceil(widest);
     (0..count).map(|i| (i + 1) * width / count - i * width / count).collect()
 }
 
-/// How many blocks of channels are computed together, group by group: those numbers that cost
-/// the fewest cycles.
+/// Returns the number of blocks in each group of channels, with the lowest estimated number of
+/// cycles.
 pub(super) fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
     let widest = widest_tiles(isa);
     let of_row = |size: usize| -> f64 {
-        let tile = |places: usize| {
-            let (sums, loads) = ((places * size) as f64, (places + size) as f64);
-            // Two sums or two loads a cycle, and no sum sooner than four cycles after itself.
+        let tile = |positions: usize| {
+            let (sums, loads) = ((positions * size) as f64, (positions + size) as f64);
+            // Two sums or two loads per cycle; an addition to the same sum takes four cycles.
             (sums / 2.0).max(4.0).max(loads / 2.0) + 0.05 * loads
         };
         tile_widths(width, widest[size - 1]).into_iter().map(tile).sum()
     };
     let possible: Vec<usize> = (1..=4).filter(|&size| widest[size - 1] > 0).collect();
-    // The cheapest way to make so many blocks, each from that of fewer.
+    // The lowest cost for each number of blocks, and the size of the last group.
     let mut best: Vec<(f64, usize)> = vec![(0.0, 0)];
     for count in 1..=blocks {
         let ways = possible.iter().filter(|&&size| size <= count);
@@ -299,7 +300,7 @@ pub(super) fn group_sizes(isa: Isa, blocks: usize, width: usize) -> Vec<usize> {
     sizes
 }
 
-/// Cuts the segments of a group into passes over the rows.
+/// Divides the segments of a group into passes over the rows.
 fn passes(
     segments: &[Segment],
     of_group: Range<usize>,
@@ -330,7 +331,7 @@ fn passes(
     passes
 }
 
-/// Finds the segments and puts weights into the order in which tiles read them.
+/// Finds the segments and packs the weights in the order in which tiles read them.
 struct Packer<'a> {
     description: &'a Description<'a>,
     input: Images,
@@ -338,17 +339,16 @@ struct Packer<'a> {
     segments: Vec<Segment>,
 }
 
-/// The filter's part that a segment is.
+/// The part of the filter that a segment covers, by its first input channel, row and column.
 struct Taps {
-    /// The first input channel.
     channel: usize,
     row: usize,
     column: usize,
 }
 
 impl Packer<'_> {
-    /// Adds the segments of some blocks of output channels, unless they are those of the blocks
-    /// before.
+    /// Returns the segments of some blocks of output channels. Adds them, unless the blocks before
+    /// have the same ones.
     fn segments_of(&mut self, first: usize, blocks: usize) -> Range<usize> {
         let segments: Vec<Segment> =
             self.taps(first, blocks).into_iter().map(|(_, segment)| segment).collect();
@@ -364,10 +364,10 @@ impl Packer<'_> {
     fn taps(&self, first: usize, blocks: usize) -> Vec<(Taps, Segment)> {
         let Description { window, groups, .. } = self.description;
         let (inputs, outputs) = (self.input.shape[1] / groups, self.output.shape[1] / groups);
-        // The input channels that any of the output channels takes in.
+        // The input channels that any of the output channels reads.
         let last = ((first + blocks) * LANES).min(self.output.shape[1]) - 1;
         let channels = first * LANES / outputs * inputs..(last / outputs + 1) * inputs;
-        let Images { block, row: to_row, place, is_blocked, .. } = self.input;
+        let Images { block, row: row_stride, pixel: pixel_stride, is_blocked, .. } = self.input;
         let offset = |channel: usize, row: usize, column: usize| {
             let y = (row * window.dilation[0]) as isize - window.before[0] as isize;
             let x = (column * window.dilation[1]) as isize - window.before[1] as isize;
@@ -376,7 +376,7 @@ impl Packer<'_> {
             } else {
                 channel * block
             };
-            start as isize + y * to_row as isize + x * place as isize
+            start as isize + y * row_stride as isize + x * pixel_stride as isize
         };
         let mut taps = Vec::new();
         let mut channel = channels.start;
@@ -384,7 +384,8 @@ impl Packer<'_> {
             let length =
                 if is_blocked { (LANES - channel % LANES).min(channels.end - channel) } else { 1 };
             for row in 0..window.kernel[0] {
-                // In planes a row of the filter lies side by side, in blocks the channels do.
+                // Adjacent in memory are the pixels of a row in the planar format, and the channels
+                // in the blocked format.
                 let is_row = !is_blocked && window.dilation[1] == 1;
                 let columns = if is_row { 1 } else { window.kernel[1] };
                 for column in 0..columns {
@@ -398,7 +399,7 @@ impl Packer<'_> {
         taps
     }
 
-    /// Packs the weights of all groups, with all cores.
+    /// Packs the weights of all groups on all cores.
     fn pack(&self, groups: &[Group], packed: &mut [f32]) {
         let packed_len = packed.len();
         let mut parts = Vec::new();
@@ -416,7 +417,7 @@ impl Packer<'_> {
     }
 
     fn pack_group(&self, group: &Group, packed: &mut [f32]) {
-        let Description { window, groups, weights, out_last, .. } = self.description;
+        let Description { window, groups, weights, out_channels_last, .. } = self.description;
         let all = self.output.shape[1];
         let (inputs, outputs) = (self.input.shape[1] / groups, all / groups);
         let taps = window.kernel[0] * window.kernel[1];
@@ -424,8 +425,9 @@ impl Packer<'_> {
         let first = group.first * LANES;
         let count = width.min(all - first);
         let is_row = !self.input.is_blocked;
-        // From an output channel's weight to the next one's, and from a tap to the next.
-        let (to_out, to_tap) = if *out_last { (1, all) } else { (inputs * taps, 1) };
+        // Distances between the weights of adjacent output channels and of adjacent taps.
+        let (out_stride, tap_stride) =
+            if *out_channels_last { (1, all) } else { (inputs * taps, 1) };
         let mut rows = packed.chunks_exact_mut(width);
         for (tap, segment) in self.taps(group.first, group.blocks) {
             for i in 0..segment.length {
@@ -435,14 +437,15 @@ impl Packer<'_> {
                 } else {
                     (tap.channel + i, tap.column)
                 };
-                let place = tap.row * window.kernel[1] + column;
-                // Output channels of other groups don't see this input channel.
+                let position = tap.row * window.kernel[1] + column;
+                // Only the output channels of one group read this input channel.
                 let (of_group, channel) = (channel / inputs, channel % inputs);
                 let start = (of_group * outputs).max(first);
                 let end = ((of_group + 1) * outputs).min(first + count);
-                let from = &weights[start * to_out + (channel * taps + place) * to_tap..];
+                let from =
+                    &weights[start * out_stride + (channel * taps + position) * tap_stride..];
                 let row = row[start - first..end - first].iter_mut();
-                row.zip(from.iter().step_by(to_out)).for_each(|(to, from)| *to = *from);
+                row.zip(from.iter().step_by(out_stride)).for_each(|(to, from)| *to = *from);
             }
         }
     }

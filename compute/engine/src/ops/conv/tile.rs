@@ -1,66 +1,68 @@
-//! Convolution as a sum over runs of inputs.
+//! Convolution as a sum over segments of inputs.
 //!
-//! For a row of output places the input of a *segment* lies at equal steps in memory: 16 channels
-//! of a block for one tap of the filter, or a row of the filter where images are not in blocks.
-//! A tile keeps the sums of some places × some blocks of channels in registers from the first
-//! segment to the last.
+//! A *segment* is a range of inputs that are adjacent in memory: 16 channels of a block for one tap
+//! of the filter, or in the planar format a row of the filter. For a row of output positions the
+//! segments have equal distances. A tile keeps the sums of some positions × some blocks of channels
+//! in registers from the first segment to the last.
 
 use zoo_simd::{Instructions, Isa, Kernel, LANES, Lanes};
 
-/// Inputs that lie one after the other.
+/// Inputs that are adjacent in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// Of the first input, from that of the output place.
+    /// Offset of the first input, relative to the input of the output position.
     pub(super) offset: isize,
     pub(super) length: usize,
 }
 
-/// Some output places of some blocks of channels.
+/// Some output positions of some blocks of channels.
 #[derive(Debug)]
 pub(super) struct Tile<'a> {
     pub(super) segments: &'a [Segment],
-    /// The input of the first place.
+    /// The input of the first position.
     pub(super) input: *const f32,
-    /// From a place's input to that of the next.
+    /// Distance between the inputs of adjacent positions.
     pub(super) input_step: usize,
     /// For each segment and each of its inputs, the weights of all blocks.
     pub(super) weights: *const f32,
     pub(super) output: *mut f32,
-    /// From an output place to the next.
+    /// Distance between adjacent output positions.
     pub(super) output_step: usize,
-    /// From a block of output channels to the next.
+    /// Distance between blocks of output channels.
     pub(super) output_block: usize,
-    /// A bias for each channel; the sums so far are in the output where there is none.
+    /// A bias for each channel. If there is none, the sums start with the numbers in the output.
     pub(super) bias: Option<*const f32>,
-    /// What is to be done when the sums are complete.
+    /// The operations on the complete sums; `None` if more passes follow.
     pub(super) finish: Option<Finish>,
 }
 
+/// The operations on complete sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finish {
-    /// What is added, with its steps from a place and a block to the next.
+    /// The residual to add, with the distances between its positions and between its blocks.
     pub(super) residual: Option<(*const f32, usize, usize)>,
-    /// The sums' least and greatest value.
+    /// The lowest and the highest result.
     pub(super) clamp: Option<[f32; 2]>,
 }
 
-/// The function that computes tiles of a width and a number of blocks, for inputs at a step.
+/// A function that computes tiles of one width, number of blocks and `input_step`.
 pub(super) type TileFn = unsafe fn(&Tile<'_>);
 
 /// Computes a tile.
 ///
 /// # Safety
 ///
-/// The machine has the instructions of `V`; the pointers are valid for `M` places and `N` blocks
-/// at the tile's steps, and for the segments' inputs; `STEP` is the tile's `input_step` or 0.
+/// The CPU supports the instruction set of `V`; the pointers are valid for `M` positions and `N`
+/// blocks at the tile's distances, and for the segments' inputs; `STEP` is the tile's `input_step`
+/// or 0.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "places and blocks are addresses too")]
+#[expect(clippy::needless_range_loop, reason = "positions and blocks are addresses too")]
 unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(tile: &Tile<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports `V` and that all pointers are valid.
     unsafe {
         let step = if STEP == 0 { tile.input_step } else { STEP };
-        let out = |place: usize, block: usize| {
-            tile.output.add(place * tile.output_step + block * tile.output_block)
+        let out = |position: usize, block: usize| {
+            tile.output.add(position * tile.output_step + block * tile.output_block)
         };
         let mut sums = [[V::splat(0.0); N]; M];
         match tile.bias {
@@ -73,9 +75,9 @@ unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(tile
                 }
             }
             None => {
-                for place in 0..M {
+                for position in 0..M {
                     for block in 0..N {
-                        sums[place][block] = V::load(out(place, block));
+                        sums[position][block] = V::load(out(position, block));
                     }
                 }
             }
@@ -89,8 +91,8 @@ unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(tile
                 for (block, column) in columns.iter_mut().enumerate() {
                     *column = V::load(weights.add(block * LANES));
                 }
-                for (place, row) in sums.iter_mut().enumerate() {
-                    let x = V::splat(*input.add(place * step));
+                for (position, row) in sums.iter_mut().enumerate() {
+                    let x = V::splat(*input.add(position * step));
                     for block in 0..N {
                         row[block] = x.mul_add(columns[block], row[block]);
                     }
@@ -101,18 +103,18 @@ unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(tile
         }
 
         let Some(Finish { residual, clamp }) = tile.finish else {
-            for place in 0..M {
+            for position in 0..M {
                 for block in 0..N {
-                    sums[place][block].store(out(place, block));
+                    sums[position][block].store(out(position, block));
                 }
             }
             return;
         };
-        if let Some((residual, step, to_block)) = residual {
-            for place in 0..M {
+        if let Some((residual, step, block_stride)) = residual {
+            for position in 0..M {
                 for block in 0..N {
-                    let residual = V::load(residual.add(place * step + block * to_block));
-                    sums[place][block] = sums[place][block].add(residual);
+                    let residual = V::load(residual.add(position * step + block * block_stride));
+                    sums[position][block] = sums[position][block].add(residual);
                 }
             }
         }
@@ -124,15 +126,16 @@ unsafe fn tile<V: Lanes, const M: usize, const N: usize, const STEP: usize>(tile
                 }
             }
         }
-        for place in 0..M {
+        for position in 0..M {
             for block in 0..N {
-                sums[place][block].store(out(place, block));
+                sums[position][block].store(out(position, block));
             }
         }
     }
 }
 
-/// A tile of `M` places and `N` blocks, for inputs at a step that is known or 0.
+/// A tile of `M` positions and `N` blocks, with `input_step` equal to `STEP`, or any if `STEP` is
+/// 0.
 struct Sized<'a, const M: usize, const N: usize, const STEP: usize>(&'a Tile<'a>);
 
 impl<const M: usize, const N: usize, const STEP: usize> Kernel for Sized<'_, M, N, STEP> {
@@ -140,24 +143,26 @@ impl<const M: usize, const N: usize, const STEP: usize> Kernel for Sized<'_, M, 
 
     /// # Safety
     ///
-    /// As of [`tile`].
+    /// As for [`tile`].
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees what `tile` needs.
         unsafe { tile::<V, M, N, STEP>(self.0) }
     }
 }
 
+/// Runs a tile with an instruction set.
+///
 /// # Safety
 ///
-/// The machine has the instructions; and as of [`tile`].
+/// The CPU supports `I`; and as for [`tile`].
 unsafe fn run<I: Instructions, const M: usize, const N: usize, const STEP: usize>(tile: &Tile<'_>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports `I`, and what `tile` needs.
     unsafe { I::run(&Sized::<M, N, STEP>(tile)) }
 }
 
-/// The most output places that a tile has, for 1, 2, 3 and 4 blocks of output channels; 0 where
-/// that many blocks don't fit the registers.
+/// Returns the maximum number of positions in a tile, for 1, 2, 3 and 4 blocks of output channels;
+/// 0 if the registers are too few for these blocks.
 pub(super) fn widest_tiles(isa: Isa) -> [usize; 4] {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -170,39 +175,40 @@ pub(super) fn widest_tiles(isa: Isa) -> [usize; 4] {
     }
 }
 
-/// Picks the function for a tile.
+/// Selects the function for a tile.
 macro_rules! pick {
-    ($instructions:path, $places:expr, $blocks:expr, $step:expr,
+    ($instructions:path, $positions:expr, $blocks:expr, $step:expr,
      $($n:literal: $($m:literal)*;)*) => {
-        match ($blocks, $places, $step) {
+        match ($blocks, $positions, $step) {
             $($(
                 ($n, $m, 16) => run::<$instructions, $m, $n, 16> as TileFn,
                 ($n, $m, 32) => run::<$instructions, $m, $n, 32> as TileFn,
                 ($n, $m, _) => run::<$instructions, $m, $n, 0> as TileFn,
             )*)*
-            _ => unreachable!("no tile of {} places and {} blocks", $places, $blocks),
+            _ => unreachable!("no tile of {} positions and {} blocks", $positions, $blocks),
         }
     };
 }
 
-/// The function for tiles of so many places and blocks, whose inputs are `step` apart.
+/// Returns the function for tiles of a number of positions and blocks, with `input_step` equal to
+/// `step`.
 ///
 /// # Panics
 ///
 /// When the instruction set has no such tile; see [`widest_tiles`].
-pub(super) fn tile_fn(isa: Isa, places: usize, blocks: usize, step: usize) -> TileFn {
+pub(super) fn tile_fn(isa: Isa, positions: usize, blocks: usize, step: usize) -> TileFn {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => pick!(zoo_simd::Avx512, places, blocks, step,
+        Isa::Avx512 => pick!(zoo_simd::Avx512, positions, blocks, step,
             1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
             2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
             3: 1 2 3 4 5 6 7 8 9;
             4: 1 2 3 4 5 6 7;
         ),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => pick!(zoo_simd::Avx2, places, blocks, step, 1: 1 2 3 4 5 6;),
+        Isa::Avx2 => pick!(zoo_simd::Avx2, positions, blocks, step, 1: 1 2 3 4 5 6;),
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => pick!(zoo_simd::Neon, places, blocks, step, 1: 1 2 3 4 5 6;),
-        Isa::Portable => pick!(zoo_simd::Portable, places, blocks, step, 1: 1 2 3 4;),
+        Isa::Neon => pick!(zoo_simd::Neon, positions, blocks, step, 1: 1 2 3 4 5 6;),
+        Isa::Portable => pick!(zoo_simd::Portable, positions, blocks, step, 1: 1 2 3 4;),
     }
 }

@@ -1,55 +1,55 @@
 //! Winograd's F(4×4, 3×3): 16 outputs of a 3×3 filter from 36 products instead of 144.
 //!
-//! [Lavin and Gray, 2015](https://arxiv.org/abs/1509.09308), §4.3. An image is cut into tiles of
-//! 4×4 outputs; the 6×6 inputs of each become 36 numbers, those of all tiles 36 matrices, which
-//! are multiplied by 36 matrices made of the filters.
+//! [Lavin and Gray, 2015](https://arxiv.org/abs/1509.09308), §4.3. An image is divided into tiles
+//! of 4×4 outputs. The 6×6 inputs of a tile are transformed into 36 numbers, those of all tiles
+//! into 36 matrices. These are multiplied by 36 matrices of transformed filters.
 
 use zoo_simd::{Activation, Kernel, LANES, Lanes};
 
-/// Outputs of a tile along an axis.
+/// Number of outputs of a tile along an axis.
 pub(super) const TILE: usize = 4;
-/// Inputs of a tile along an axis.
+/// Number of inputs of a tile along an axis.
 pub(super) const PATCH: usize = TILE + 2;
-/// Products of a tile.
+/// Number of products of a tile.
 pub(super) const PRODUCTS: usize = PATCH * PATCH;
 
-/// One tile of one block of input channels.
+/// The input transform of one tile of one block of input channels.
 #[derive(Debug)]
 pub(super) struct Input {
-    /// The first of its inputs.
+    /// The first input of the tile.
     pub(super) from: *const f32,
-    pub(super) to_row: usize,
-    /// Its first product's input.
+    pub(super) row_stride: usize,
+    /// The transformed input of the first product.
     pub(super) to: *mut f32,
-    /// From a product to the next.
+    /// Distance between products.
     pub(super) product: usize,
 }
 
-/// One tile of one block of output channels.
+/// The output transform of one tile of one block of output channels.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// Its first product.
+    /// The first product of the tile.
     pub(super) from: *const f32,
-    /// From a product to the next.
+    /// Distance between products.
     pub(super) product: usize,
-    /// The first of its outputs.
+    /// The first output of the tile.
     pub(super) to: *mut f32,
-    pub(super) to_row: usize,
-    /// From an output place to the next.
-    pub(super) place: usize,
-    /// What is added to the first of its outputs, and from a row of it to the next.
+    pub(super) row_stride: usize,
+    /// Distance between adjacent output pixels.
+    pub(super) pixel: usize,
+    /// The residual of the first output, and the distance between rows of the residual.
     pub(super) residual: Option<(*const f32, usize)>,
-    /// Rows and columns that are inside of the image.
+    /// Numbers of rows and columns that are inside the image.
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) bias: *const f32,
     pub(super) activation: Activation,
 }
 
-/// `Bᵀ d`
+/// Computes `Bᵀ d`.
 #[inline(always)]
 unsafe fn input_transform<V: Lanes>(d: [V; PATCH]) -> [V; PATCH] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
     unsafe {
         let [two, four, five] = [V::splat(2.0), V::splat(4.0), V::splat(-5.0)];
         let minus = V::splat(-4.0);
@@ -68,10 +68,10 @@ unsafe fn input_transform<V: Lanes>(d: [V; PATCH]) -> [V; PATCH] {
     }
 }
 
-/// `Aᵀ m`
+/// Computes `Aᵀ m`.
 #[inline(always)]
 unsafe fn output_transform<V: Lanes>(m: [V; PATCH]) -> [V; TILE] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the CPU supports the instruction set of `V`.
     unsafe {
         let [two, four, eight] = [V::splat(2.0), V::splat(4.0), V::splat(8.0)];
         let (a, b) = (m[1].add(m[2]), m[1].sub(m[2]));
@@ -80,24 +80,23 @@ unsafe fn output_transform<V: Lanes>(m: [V; PATCH]) -> [V; TILE] {
     }
 }
 
-/// Transforms the inputs of a tile.
 impl Kernel for Input {
     type Output = ();
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; the pointers are valid for the tile.
+    /// The CPU supports the instruction set of `V`; the pointers are valid for the tile.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "columns are addresses too")]
     unsafe fn run<V: Lanes>(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports `V` and that the pointers are valid.
         unsafe {
             let zero = V::splat(0.0);
             let mut half = [[zero; PATCH]; PATCH];
             for x in 0..PATCH {
                 let mut column = [zero; PATCH];
                 for (y, value) in column.iter_mut().enumerate() {
-                    *value = V::load(self.from.add(y * self.to_row + x * LANES));
+                    *value = V::load(self.from.add(y * self.row_stride + x * LANES));
                 }
                 let column = input_transform(column);
                 for y in 0..PATCH {
@@ -113,17 +112,16 @@ impl Kernel for Input {
     }
 }
 
-/// Makes the outputs of a tile from its products.
 impl Kernel for Output {
     type Output = ();
 
     /// # Safety
     ///
-    /// The machine has the instructions of `V`; the pointers are valid for the tile.
+    /// The CPU supports the instruction set of `V`; the pointers are valid for the tile.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "columns are addresses too")]
     unsafe fn run<V: Lanes>(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that the CPU supports `V` and that the pointers are valid.
         unsafe {
             let zero = V::splat(0.0);
             let mut half = [[zero; PATCH]; TILE];
@@ -142,11 +140,11 @@ impl Kernel for Output {
                 for (x, value) in output_transform(row).into_iter().enumerate() {
                     if x < self.columns {
                         let mut value = value.add(bias);
-                        if let Some((residual, to_row)) = self.residual {
-                            let residual = residual.add(y * to_row + x * self.place);
+                        if let Some((residual, row_stride)) = self.residual {
+                            let residual = residual.add(y * row_stride + x * self.pixel);
                             value = value.add(V::load(residual));
                         }
-                        let to = self.to.add(y * self.to_row + x * self.place);
+                        let to = self.to.add(y * self.row_stride + x * self.pixel);
                         self.activation.apply(value).store(to);
                     }
                 }
@@ -155,10 +153,10 @@ impl Kernel for Output {
     }
 }
 
-/// Of each of 16 filters, a number.
+/// A number of each of 16 filters.
 type Filters = [f64; LANES];
 
-/// `G g`
+/// Computes `G g`.
 #[inline(always)]
 fn filter_transform(g: [&Filters; 3]) -> [Filters; PATCH] {
     let mut out = [[0.0; LANES]; PATCH];
@@ -173,7 +171,7 @@ fn filter_transform(g: [&Filters; 3]) -> [Filters; PATCH] {
     out
 }
 
-/// `G g Gᵀ`: the 36 numbers that a filter of 9 becomes, for 16 filters at once.
+/// Computes `G g Gᵀ`, the 36 numbers of a transformed 3×3 filter, for 16 filters at once.
 pub(super) fn filters(weights: &[Filters; 9]) -> [[f32; LANES]; PRODUCTS] {
     let columns: [_; 3] =
         std::array::from_fn(|x| filter_transform([0, 3, 6].map(|row| &weights[row + x])));

@@ -1,4 +1,4 @@
-//! 3×3 convolutions by Winograd's algorithm.
+//! 3×3 convolutions with Winograd's algorithm.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ use crate::plan::draft::{Placed, Work};
 use crate::plan::rows::by_block;
 use crate::threads::{Member, spread};
 
-/// Bytes of filters that each core keeps in its second cache while it goes through the tiles.
+/// Bytes of transformed filters that fit the L2 cache of a core during a loop over the tiles.
 const FILTERS_IN_CACHE: usize = 1 << 20;
-/// Bytes of products, and of what they are made of, that stay in a core's second cache.
+/// Bytes of products and of their transformed inputs that fit the L2 cache of a core.
 const PRODUCTS_IN_CACHE: usize = 1 << 20;
 
-/// A convolution that is ready to run.
+/// The work of a convolution with Winograd's algorithm.
 #[derive(Debug)]
 pub(crate) struct Winograd {
     isa: Isa,
@@ -27,12 +27,12 @@ pub(crate) struct Winograd {
     output: Images,
     residual: Option<Images>,
     before: [usize; 2],
-    /// Tiles of an image, down and across.
+    /// Number of tiles in an image, vertically and horizontally.
     tiles: [usize; 2],
-    /// Where each thread, or all together, keep the products.
+    /// The offset of the scratch memory for transformed inputs and products.
     scratch: usize,
     split: Split,
-    /// For each product and each group of output channels, the filters.
+    /// The transformed filters, for each product and each group of output channels.
     filters: Aligned,
     groups: Vec<usize>,
     segments: Vec<Segment>,
@@ -41,12 +41,12 @@ pub(crate) struct Winograd {
     activation: Activation,
 }
 
-/// How threads share the work; the results are the same.
+/// The division of the work among threads. The results do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Split {
-    /// Each has some tiles, so many at once.
+    /// Each thread computes some tiles, this many at once.
     Tiles(usize),
-    /// All transform so many tiles, then each has some output channels.
+    /// All threads transform this many tiles; then each computes some output channels.
     Channels(usize),
 }
 
@@ -56,10 +56,10 @@ impl Split {
         let filters = PRODUCTS * input * output * size_of::<f32>();
         let fit = (PRODUCTS_IN_CACHE / per_tile).max(1);
         if filters <= FILTERS_IN_CACHE {
-            // Full tiles of the kernel where there are enough.
+            // A multiple of 14, the width of a tile of the kernel, if it is large enough.
             Self::Tiles(if fit > 14 { fit / 14 * 14 } else { fit }.min(tiles))
         } else {
-            // Products take up little more memory than filters that are soon read again.
+            // Products may use up to twice the memory of the filters, which are read again soon.
             let most = (2 * filters / per_tile).clamp(fit, 8 * fit);
             Self::Channels(most.min(tiles))
         }
@@ -76,13 +76,13 @@ fn blocks(channels: usize) -> usize {
     channels.div_ceil(LANES)
 }
 
-/// The tiles that cover an output, down and across.
+/// Returns the number of tiles that cover an output, vertically and horizontally.
 fn tiles_of(output: [usize; 4]) -> [usize; 2] {
     [output[2].div_ceil(TILE), output[3].div_ceil(TILE)]
 }
 
-/// Whether the algorithm takes less time than the direct one for so many items at once, by
-/// estimated cycles.
+/// Whether the algorithm needs fewer estimated cycles than the direct one, for `items` items at
+/// once.
 pub(crate) fn pays(
     items: usize,
     window: &Window,
@@ -104,7 +104,7 @@ pub(crate) fn pays(
     let images = items * output[0];
     let tiles = count(&[images, down, across]);
     let channels = count(&[input[1], output[1]]);
-    // 32 operations a cycle at most; what doesn't fit the second cache is waited for.
+    // At most 32 operations per cycle; weights that don't fit the L2 cache cause waiting time.
     let wait = |bytes: f64| if bytes > 1.5e6 { bytes * 0.12 } else { 0.0 };
     let direct =
         count(&[images, output[2], output[3]]) * 9.0 * channels / 27.0 + wait(9.0 * 4.0 * channels);
@@ -113,7 +113,7 @@ pub(crate) fn pays(
     products + transforms < direct
 }
 
-/// Numbers of scratch memory that so many threads need for so many items at once.
+/// Returns the length of the scratch memory for a number of items at once and of threads.
 pub(crate) fn scratch_len(
     items: usize,
     input: [usize; 4],
@@ -129,7 +129,7 @@ pub(crate) fn scratch_len(
     }
 }
 
-/// The zeros that the tiles need around the images.
+/// Returns the margin of zeros that the tiles need around the images.
 pub(crate) fn margin(window: &Window, input: [usize; 4], output: [usize; 4]) -> [usize; 4] {
     let tiles = tiles_of(output);
     let after = |axis: usize| {
@@ -139,7 +139,7 @@ pub(crate) fn margin(window: &Window, input: [usize; 4], output: [usize; 4]) -> 
 }
 
 impl Winograd {
-    /// Transforms the filters of a convolution of one kind of images to another.
+    /// Transforms the filters of a convolution from `input` to `output`.
     pub(crate) fn new(
         placed: &Placed<'_>,
         description: &Description<'_>,
@@ -199,24 +199,24 @@ impl Work for Winograd {
                 let share = member.share(end - first);
                 for start in share.clone().step_by(at_once) {
                     let tiles = first + start..first + (start + at_once).min(share.end);
-                    let places = 0..tiles.len();
-                    self.inputs(arena, scratch, tiles.clone(), places.clone(), &input_blocks);
+                    let positions = 0..tiles.len();
+                    self.inputs(arena, scratch, tiles.clone(), positions.clone(), &input_blocks);
                     let work = 0..PRODUCTS * self.groups.len();
-                    self.products(arena, scratch, places.clone(), work);
-                    self.outputs(arena, scratch + inputs, tiles, places, &output_blocks);
+                    self.products(arena, scratch, positions.clone(), work);
+                    self.outputs(arena, scratch + inputs, tiles, positions, &output_blocks);
                 }
             }
             Split::Channels(_) => {
                 for start in (first..end).step_by(at_once) {
                     let tiles = start..(start + at_once).min(end);
                     for index in member.share(tiles.len() * input_blocks.len()) {
-                        let (block, place) = (index / tiles.len(), index % tiles.len());
-                        let (tile, place) = (start + place, place..place + 1);
+                        let (block, position) = (index / tiles.len(), index % tiles.len());
+                        let (tile, position) = (start + position, position..position + 1);
                         self.inputs(
                             arena,
                             self.scratch,
                             tile..tile + 1,
-                            place,
+                            position,
                             &(block..block + 1),
                         );
                     }
@@ -225,12 +225,12 @@ impl Work for Winograd {
                     self.products(arena, self.scratch, 0..tiles.len(), work);
                     member.barrier();
                     for index in member.share(tiles.len() * output_blocks.len()) {
-                        let (block, place) = (index / tiles.len(), index % tiles.len());
-                        let (tile, place) = (start + place, place..place + 1);
+                        let (block, position) = (index / tiles.len(), index % tiles.len());
+                        let (tile, position) = (start + position, position..position + 1);
                         let scratch = self.scratch + inputs;
-                        self.outputs(arena, scratch, tile..tile + 1, place, &(block..block + 1));
+                        self.outputs(arena, scratch, tile..tile + 1, position, &(block..block + 1));
                     }
-                    // The next tiles are written where others may still read.
+                    // The next tiles overwrite products that other threads may still read.
                     member.barrier();
                 }
             }
@@ -239,7 +239,7 @@ impl Work for Winograd {
 }
 
 impl Winograd {
-    /// The image, the first row and the first column of a tile's outputs.
+    /// Returns the image, the first row and the first column of a tile's outputs.
     fn corner(&self, tile: usize) -> (usize, usize, usize) {
         let [down, across] = self.tiles;
         (tile / across / down, tile / across % down * TILE, tile % across * TILE)
@@ -250,31 +250,32 @@ impl Winograd {
         arena: Arena,
         scratch: usize,
         tiles: Range<usize>,
-        places: Range<usize>,
+        positions: Range<usize>,
         blocks: &Range<usize>,
     ) {
         let at_once = self.split.tiles();
         for block in blocks.clone() {
-            for (tile, place) in tiles.clone().zip(places.clone()) {
+            for (tile, position) in tiles.clone().zip(positions.clone()) {
                 let (image, y, x) = self.corner(tile);
                 let from = self.input.at(image, block, y) + x * LANES
                     - self.before[0] * self.input.row
                     - self.before[1] * LANES;
                 let tile = Input {
                     from: arena.at(from),
-                    to_row: self.input.row,
-                    to: arena.at(scratch + (block * at_once + place) * LANES),
+                    row_stride: self.input.row,
+                    to: arena.at(scratch + (block * at_once + position) * LANES),
                     product: self.input.blocks() * at_once * LANES,
                 };
-                // SAFETY: the machine has the instructions, the margins hold the whole patch, and
-                // no other thread writes this tile and block.
+                // SAFETY: the CPU supports `self.isa`; the patch is inside the image and its
+                // margins; only this thread writes this tile and block.
                 unsafe { self.isa.run(&tile) }
             }
         }
     }
 
-    /// Multiplies; the work is numbered by product, then by group of output channels.
-    fn products(&self, arena: Arena, scratch: usize, places: Range<usize>, work: Range<usize>) {
+    /// Multiplies the transformed inputs by the filters. `work` is a range of indices over products
+    /// and groups of output channels; the groups of a product are adjacent.
+    fn products(&self, arena: Arena, scratch: usize, positions: Range<usize>, work: Range<usize>) {
         let at_once = self.split.tiles();
         let (inputs, outputs) = (self.input.blocks(), self.output.blocks());
         let depth = self.input.shape[1];
@@ -285,23 +286,24 @@ impl Winograd {
             let first: usize = self.groups[..group].iter().sum();
             let blocks = self.groups[group];
             let filters = (product * outputs + first) * depth * LANES;
-            let mut place = places.start;
-            for width in tile_widths(places.len(), widest[blocks - 1]) {
+            let mut position = positions.start;
+            for width in tile_widths(positions.len(), widest[blocks - 1]) {
                 let tile = Tile {
                     segments: &self.segments,
-                    input: arena.at(scratch + (product * inputs * at_once + place) * LANES),
+                    input: arena.at(scratch + (product * inputs * at_once + position) * LANES),
                     input_step: LANES,
                     weights: self.filters.as_slice()[filters..].as_ptr(),
-                    output: arena.at(to + ((product * outputs + first) * at_once + place) * LANES),
+                    output: arena
+                        .at(to + ((product * outputs + first) * at_once + position) * LANES),
                     output_step: LANES,
                     output_block: at_once * LANES,
                     bias: Some(self.zeros.as_slice().as_ptr()),
                     finish: None,
                 };
-                // SAFETY: the tile is one of this instruction set, its inputs are in the scratch
-                // memory, and no other thread has these outputs.
+                // SAFETY: the tile is one of `self.isa`, which the CPU supports; its inputs are in
+                // the scratch memory; only this thread writes these outputs.
                 unsafe { tile_fn(self.isa, width, blocks, LANES)(&tile) }
-                place += width;
+                position += width;
             }
         }
     }
@@ -311,46 +313,46 @@ impl Winograd {
         arena: Arena,
         scratch: usize,
         tiles: Range<usize>,
-        places: Range<usize>,
+        positions: Range<usize>,
         blocks: &Range<usize>,
     ) {
         let at_once = self.split.tiles();
         let [_, _, height, width] = self.output.shape;
         for block in blocks.clone() {
-            for (tile, place) in tiles.clone().zip(places.clone()) {
+            for (tile, position) in tiles.clone().zip(positions.clone()) {
                 let (image, y, x) = self.corner(tile);
                 let residual = self.residual.map(|images| {
-                    let from = images.at(image, block, y) + x * images.place;
+                    let from = images.at(image, block, y) + x * images.pixel;
                     (arena.at(from).cast_const(), images.row)
                 });
                 let tile = Output {
-                    from: arena.at(scratch + (block * at_once + place) * LANES),
+                    from: arena.at(scratch + (block * at_once + position) * LANES),
                     product: self.output.blocks() * at_once * LANES,
                     to: arena.at(self.output.at(image, block, y) + x * LANES),
-                    to_row: self.output.row,
-                    place: LANES,
+                    row_stride: self.output.row,
+                    pixel: LANES,
                     residual,
                     rows: (height - y).min(TILE),
                     columns: (width - x).min(TILE),
                     bias: self.bias.as_slice()[block * LANES..].as_ptr(),
                     activation: self.activation,
                 };
-                // SAFETY: the machine has the instructions, the rows and columns are inside of
-                // the image, and no other thread has this tile and block.
+                // SAFETY: the CPU supports `self.isa`; the rows and columns are inside the image;
+                // only this thread writes this tile and block.
                 unsafe { self.isa.run(&tile) }
             }
         }
     }
 }
 
-/// Transforms filters `[out, in, 3, 3]` and orders them as the tiles read them.
+/// Transforms filters `[out, in, 3, 3]` and packs them in the order in which the tiles read them.
 fn pack(weights: &[f32], depth: usize, channels: usize, groups: &[usize]) -> Aligned {
     let outputs = blocks(channels);
     let of_product = outputs * depth * LANES;
     let mut packed = Aligned::zeros(PRODUCTS * of_product);
     let mut products: Vec<&mut [f32]> =
         packed.as_mut_slice().chunks_exact_mut(of_product).collect();
-    // The parts of each group, product by product.
+    // For each group its first block, its number of blocks and its part of each product.
     let mut parts: Vec<(usize, usize, Vec<&mut [f32]>)> = Vec::new();
     let mut first = 0;
     for &size in groups {
