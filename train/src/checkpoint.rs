@@ -57,15 +57,15 @@ pub(crate) struct State<M> {
 const PROGRESS: &str = "zoo.progress";
 const CHECKSUM: &str = "zoo.crc32c";
 
-/// The checksum of the whole checkpoint: Burn's readers take a damaged optimizer for one of another
-/// kind.
+/// The checksum of the whole training state: Burn's readers take a damaged optimizer for one of
+/// another kind.
 fn checksum<B: Deref<Target = [u8]>>(progress: &str, parts: &BTreeMap<&str, B>) -> String {
     let sum = crc32c::crc32c(progress.as_bytes());
     let sum = parts.values().fold(sum, |sum, part| crc32c::crc32c_append(sum, part));
     format!("{sum:08x}")
 }
 
-/// Opens a checkpoint and reads the progress of its run.
+/// Opens a training state and reads the progress of its run.
 fn open(path: &Path) -> Result<(Reader, Progress), Error> {
     let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
     let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
@@ -76,11 +76,11 @@ fn open(path: &Path) -> Result<(Reader, Progress), Error> {
 }
 
 /// Returns the number of epochs that the run in a folder has done, or `None` if it has no
-/// checkpoint yet.
+/// training state yet.
 ///
 /// # Errors
 ///
-/// When its checkpoint can't be read.
+/// When its training state can't be read.
 pub fn epochs_done(folder: &Path) -> Result<Option<usize>, Error> {
     let path = folder.join(CHECKPOINT);
     if !path.exists() {
@@ -90,7 +90,8 @@ pub fn epochs_done(folder: &Path) -> Result<Option<usize>, Error> {
 }
 
 impl<M: Module> State<M> {
-    /// Writes a checkpoint atomically: an older one is replaced only when the new one is complete.
+    /// Writes the training state atomically: an older one is replaced only when the new one is
+    /// complete.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
         // `valid` updates BatchNorm's statistics; `into_record` does not.
         let mut parts = vec![("model", self.model.valid().into_record().into_bytes())];
@@ -118,8 +119,8 @@ impl<M: Module> State<M> {
         Ok(())
     }
 
-    /// Loads a checkpoint. `rebuild` creates what depends on the parameters' ids, which are those
-    /// of the checkpoint.
+    /// Loads a training state. `rebuild` creates what depends on the parameters' ids, which are
+    /// those in the file.
     pub(crate) fn load(
         self,
         path: &Path,

@@ -53,10 +53,10 @@ pub enum Error {
         /// The folder of the run.
         folder: PathBuf,
     },
-    /// The checkpoint does not belong to this run, or is damaged.
+    /// The training state does not belong to this run, or is damaged.
     #[error("{path} can't be resumed: {reason}\nhint: start anew in another folder")]
     Resume {
-        /// The checkpoint.
+        /// The file with the training state.
         path: PathBuf,
         /// The reason.
         reason: String,

@@ -24,7 +24,7 @@ pub struct Run<'a> {
     /// More devices that compute gradients. Each takes one of the batches that are accumulated for
     /// an update.
     pub others: &'a [Device],
-    /// Whether to continue from the folder's checkpoint, if there is one.
+    /// Whether to continue from the folder's training state, if there is one.
     pub resume: bool,
     /// Set by another thread to stop the run after the current update.
     pub stop: &'a AtomicBool,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Run<'_> {
 }
 
 impl Run<'_> {
-    /// Whether there is a checkpoint to continue from.
+    /// Whether there is a training state to continue from.
     pub(crate) fn has_checkpoint(&self) -> bool {
         self.resume && self.folder.join(CHECKPOINT).exists()
     }
@@ -63,7 +63,7 @@ pub struct Fitted {
     pub was_finished: bool,
 }
 
-/// The identity of a run. A run continues only from a checkpoint with the same identity.
+/// The identity of a run. A run continues only from a training state with the same identity.
 #[derive(Debug, Clone)]
 pub(crate) struct RunId {
     pub(crate) current: String,
@@ -71,7 +71,7 @@ pub(crate) struct RunId {
     pub(crate) earlier: Vec<String>,
 }
 
-/// The name of a run's checkpoint in its folder.
+/// The name of the file with a run's training state in its folder.
 pub const CHECKPOINT: &str = "checkpoint.bpk";
 
 /// A loss above this means that the network does not learn: guessing among `k` classes has a loss
@@ -80,8 +80,8 @@ const LARGE_LOSS: f64 = 100.0;
 
 /// Trains a network. Calls `keep` with each network that is better than all before.
 ///
-/// `id` decides whether a checkpoint belongs to this run. `start` is the score of the network that
-/// is already kept.
+/// `id` decides whether a training state belongs to this run. `start` is the score of the network
+/// that is already kept.
 ///
 /// # Errors
 ///
@@ -154,8 +154,8 @@ pub(crate) fn fit<T: Task>(
             keep(valid)?;
             (progress.best, progress.best_epoch) = (score, progress.epoch);
         }
-        // Before the checkpoint: a run that is killed between the two repeats the epoch and writes
-        // it again.
+        // Before the training state: a run that is killed between the two repeats the epoch and
+        // writes it again.
         journal.epoch(&state.progress.history)?;
         save(&state, run.folder)?;
         let progress = &state.progress;
@@ -297,8 +297,8 @@ impl<T: Task> Steps<'_, '_, T> {
         });
     }
 
-    /// Whether the run continues after an update within the epoch. Writes a checkpoint if one is
-    /// due.
+    /// Whether the run continues after an update within the epoch. Writes the training state if
+    /// that is due.
     fn continues(&self) -> Result<bool, Error> {
         if self.run.stop.load(Ordering::Relaxed) {
             return Ok(false);
@@ -378,7 +378,7 @@ fn step<M: Module>(state: &mut State<M>, config: &Config, mut grads: GradientsPa
     }
 }
 
-/// Writes the checkpoint, unless a weight is NaN or infinite.
+/// Writes the training state, unless a weight is NaN or infinite.
 fn save<M: Module>(state: &State<M>, folder: &Path) -> Result<(), Error> {
     if !sum_of(&state.model).is_finite() {
         return Err(diverged(f32::NAN, &state.progress, folder));

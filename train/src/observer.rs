@@ -24,7 +24,7 @@ pub enum Event<'a> {
     },
     /// A stage of the run begins; the text names the layers that it trains.
     Stage(&'a str),
-    /// A run continues from its checkpoint.
+    /// A run continues from its training state.
     Resume {
         /// The epoch in which it continues, from 1.
         epoch: usize,

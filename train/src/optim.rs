@@ -361,7 +361,7 @@ mod tests {
         let model = another.step(0.1, model, grads);
         let record = another.to_record();
         assert!(!record.is_empty());
-        // This distinguishes a checkpoint of another backend.
+        // This distinguishes a training state of another backend.
         assert!(optimizer(&recipe, &model).load_record(record).to_record().is_empty());
     }
 

@@ -106,9 +106,9 @@ impl Archive {
         let mut storages = HashMap::new();
         for name in &names {
             let key = name.strip_prefix(&inside);
-            if let (Some(key), Some(index)) = (key, archive.index_for_name(name)) {
-                let entry = archive.by_index_raw(index).map_err(|error| text(&error))?;
-                storages.insert(key.to_owned(), Entry { index, length: entry.size() });
+            if let (Some(key), Some(number)) = (key, archive.index_for_name(name)) {
+                let entry = archive.by_index_raw(number).map_err(|error| text(&error))?;
+                storages.insert(key.to_owned(), Entry { index: number, length: entry.size() });
             }
         }
         Ok((Self { archive: Mutex::new(archive), storages }, index))
