@@ -1,4 +1,4 @@
-//! The same compiled model on every backend, from code that is generic over Burn's trait too.
+//! The same compiled model on every backend, also from code that is generic over Burn's trait.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
@@ -7,7 +7,7 @@ use burn_zoo as device;
 use zoo_core::{ImageClassifier, ImageSegmenter};
 use zoo_models::{Network, VARIANTS};
 
-/// What a caller does whose own code is generic over the backend.
+/// Classifies images in code that is generic over the backend.
 fn classify<B: Backend, M: ImageClassifier>(model: &M, images: FloatTensor<B>) -> FloatTensor<B>
 where
     DispatchTensor: DispatchKindConversion<B>,

@@ -1,4 +1,4 @@
-//! What every architecture promises, tested on the whole registry.
+//! Tests of every architecture in the registry.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn classifiers(device: &Device) -> impl Iterator<Item = (&'static Variant<Config
     })
 }
 
-/// A size that is quick to compute with.
+/// Returns a size that is quick to compute.
 fn small_size(variant: &Variant<Config>, min_size: usize) -> usize {
     variant.size.min(64).max(min_size)
 }
@@ -100,7 +100,7 @@ fn the_smallest_size_works() {
     }
 }
 
-/// What torchvision states as `min_size` of its weights.
+/// The reference is `min_size` of torchvision's weights.
 #[test]
 fn the_smallest_sizes_are_the_references() {
     let device = Backend::Cpu.device().unwrap();
@@ -137,7 +137,8 @@ fn features_then_head_is_forward() {
     }
 }
 
-/// The shapes of some maps of a network's pyramid, and the number of operations that compute them.
+/// Returns the shapes of some maps of a network's pyramid, and the number of operations that
+/// compute them.
 fn record_pyramid(config: &Config, size: usize, levels: &[usize]) -> (Vec<[usize; 4]>, usize) {
     let device = Device::capture();
     let mut shapes = Vec::new();
@@ -161,7 +162,7 @@ fn pyramids_are_as_stated() {
         let pyramid = network.pyramid();
         assert!(pyramid.is_sorted_by(|a, b| a.stride < b.stride), "{}", variant.name);
         let all: Vec<usize> = (0..pyramid.len()).collect();
-        // Layers without padding take a border away, but not more from larger images.
+        // Layers without padding crop the border, but not more of larger images.
         let size = network.min_size().next_multiple_of(32).max(64);
         let [small, large] =
             [size, size + 64].map(|size| record_pyramid(&variant.config, size, &all).0);
@@ -175,7 +176,7 @@ fn pyramids_are_as_stated() {
 }
 
 #[test]
-fn layers_behind_the_last_wanted_map_are_not_computed() {
+fn layers_after_the_last_requested_map_are_not_computed() {
     let device = Backend::Cpu.device().unwrap();
     for (variant, network) in classifiers(&device) {
         let size = network.min_size().max(64);
@@ -188,10 +189,10 @@ fn layers_behind_the_last_wanted_map_are_not_computed() {
     }
 }
 
-/// The architectures whose last map has an activation that their features lack.
+/// The architectures whose last map has an activation that their features do not have.
 const WITHOUT_ACTIVATION: [&str; 3] = ["densenet", "wide_resnet", "nasnet"];
-/// The architectures that have another convolution, or more blocks, behind their last map.
-const BEHIND_THE_LAST_MAP: [&str; 4] = ["mobilenet_v2", "mnasnet", "efficientnet", "ghostnet"];
+/// The architectures that have another convolution, or more blocks, after their last map.
+const AFTER_THE_LAST_MAP: [&str; 4] = ["mobilenet_v2", "mnasnet", "efficientnet", "ghostnet"];
 
 #[test]
 fn the_last_map_is_the_features() {
@@ -203,7 +204,7 @@ fn the_last_map_is_the_features() {
         let images = images(&variant.config, size, &device);
         let last = model.forward_pyramid(images.clone(), &[levels - 1]).remove(0);
         let features = model.forward_features(images);
-        if BEHIND_THE_LAST_MAP.contains(&family) {
+        if AFTER_THE_LAST_MAP.contains(&family) {
             assert_ne!(last.dims()[1], features.dims()[1], "{family}");
             continue;
         }
@@ -247,7 +248,7 @@ fn a_reset_classifier_leaves_the_features() {
 }
 
 #[test]
-fn auxiliary_classifiers_tell_the_same_classes_apart() {
+fn auxiliary_classifiers_have_the_same_classes() {
     let device = Backend::Cpu.device().unwrap();
     let mut checked = 0;
     for (variant, mut model) in classifiers(&device) {
@@ -270,14 +271,14 @@ fn auxiliary_classifiers_tell_the_same_classes_apart() {
     assert!(checked > 0, "no architecture has auxiliary classifiers");
 }
 
-/// The architectures whose head doesn't end in an average.
+/// The architectures whose head has more than a pooling and a linear layer.
 const WITHOUT_CLASS_MAPS: [&str; 5] = ["lenet", "alexnet", "vgg", "mobilenet_v3", "ghostnet"];
 
 #[test]
 fn class_maps_average_to_the_logits() {
     let device = Backend::Cpu.device().unwrap();
     for (variant, model) in classifiers(&device) {
-        // Three times the usual stride, so that there are places to average over.
+        // Three times the usual stride, so that there are several positions to average.
         let images = images(&variant.config, 96.max(model.min_size()), &device);
         let features = model.forward_features(images);
         let Some(maps) = model.class_maps(features.clone()) else {
@@ -313,14 +314,14 @@ fn both_kinds_of_head_agree() {
     assert_eq!(values(pointwise.forward(features)), expected);
 }
 
-/// The parameters that a reset replaces, by path.
+/// Returns the paths of the parameters that a reset replaces.
 fn replaced(network: &Network, num_classes: usize, device: &Device) -> BTreeSet<String> {
-    let mut fresh = network.clone();
-    match &mut fresh {
+    let mut reset = network.clone();
+    match &mut reset {
         Network::Classifier(network) => network.reset_classifier(num_classes, device),
         Network::Segmenter(network) => network.reset_classifier(num_classes, device),
     }
-    let kept: Vec<_> = parameters(&fresh).into_iter().map(|parameter| parameter.id).collect();
+    let kept: Vec<_> = parameters(&reset).into_iter().map(|parameter| parameter.id).collect();
     let replaced = parameters(network).into_iter().filter(|it| !kept.contains(&it.id));
     replaced.map(|parameter| parameter.path).collect()
 }
@@ -357,7 +358,7 @@ fn the_number_of_classes_changes_only_the_classifier() {
 }
 
 #[test]
-fn averages_are_enough_for_a_head_that_starts_with_one() {
+fn pooled_features_are_enough_for_a_head_that_starts_with_pooling() {
     let device = Backend::Cpu.device().unwrap();
     let vgg = variant("vgg11_cifar").unwrap();
     let vgg = vgg.config.init(&device).into_classifier().unwrap();
@@ -376,7 +377,7 @@ fn averages_are_enough_for_a_head_that_starts_with_one() {
 }
 
 #[test]
-fn a_record_gives_the_same_answers() {
+fn a_loaded_record_gives_the_same_logits() {
     let device = Backend::Cpu.device().unwrap();
     let folder = tempfile::tempdir().unwrap();
     for variant in smallest() {
@@ -412,7 +413,7 @@ fn a_record_gives_the_same_answers() {
     }
 }
 
-/// Collects the parameters that no gradient reaches.
+/// Collects the parameters that get no gradient.
 struct WithoutGradient<'a> {
     path: Vec<String>,
     gradients: &'a Gradients,
@@ -442,7 +443,7 @@ impl ModuleVisitor for WithoutGradient<'_> {
     }
 }
 
-/// The parameters that no gradient reaches in a network.
+/// Returns the parameters of a network that get no gradient.
 fn without_gradient(
     model: &Network,
     variant: &Variant<Config>,
@@ -451,7 +452,7 @@ fn without_gradient(
     let size = small_size(variant, model.min_size());
     let shape = [4, parameters(model)[0].shape[1], size, size];
     let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-    // Squares, since a plain sum would cancel out behind a BatchNorm.
+    // Squares, because a plain sum would cancel out after a BatchNorm.
     let loss = match model.forward(images) {
         Logits::Image(logits) => logits.powi_scalar(2).sum(),
         Logits::Pixel(logits) => logits.powi_scalar(2).sum(),
@@ -466,22 +467,22 @@ fn without_gradient(
 fn gradients_reach_every_parameter() {
     let device = Backend::Cpu.device().unwrap().autodiff();
     for variant in smallest() {
-        let fresh = || variant.config.clone().with_num_classes(4).init(&device);
-        let mut found = without_gradient(&fresh(), variant, &device);
-        // A squeeze to four channels may be dead in one network by chance, but not in all.
+        let init = || variant.config.clone().with_num_classes(4).init(&device);
+        let mut found = without_gradient(&init(), variant, &device);
+        // A squeeze to four channels may be dead by chance in one network, but not in all.
         for _ in 0..4 {
             if found.is_empty() {
                 break;
             }
-            found = &found & &without_gradient(&fresh(), variant, &device);
+            found = &found & &without_gradient(&init(), variant, &device);
         }
         assert!(found.is_empty(), "{}: {found:?}", variant.name);
     }
 }
 
-/// What `zoo bench --training` measures is a whole step.
+/// `zoo bench --training` measures a whole update.
 #[test]
-fn noise_is_trained_as_weights_are() {
+fn gradients_reach_every_parameter_of_a_network_for_benchmarks() {
     let device = Backend::Cpu.device().unwrap();
     let variant = variant("resnet20_cifar").unwrap();
     let model = fill_with_noise(variant.config.init(&device), &device).train();
@@ -508,7 +509,7 @@ fn key_layouts_are_total_and_injective() {
 }
 
 #[test]
-fn published_weights_are_told_apart() {
+fn published_weights_have_distinct_names() {
     for variant in VARIANTS.iter() {
         let tags: BTreeSet<_> = variant.weights.iter().map(|weights| weights.tag).collect();
         assert_eq!(tags.len(), variant.weights.len(), "tags of {}", variant.name);
@@ -576,7 +577,7 @@ fn names_are_unique_and_found_again() {
     ] {
         assert!(variant(name).is_err(), "{name}");
     }
-    // Of a size that nothing could hold, and in a spelling that is not the one.
+    // The first names are too large, the others are not in the canonical notation.
     for name in [
         "wrn_60000000000004_1",
         "resnet6000000002_cifar",

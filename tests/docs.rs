@@ -1,6 +1,6 @@
-//! What documents state is what the code says.
+//! The generated documents agree with the code.
 //!
-//! `UPDATE_DOCS=1 cargo test -p zoo-tests --test docs` writes the generated parts anew.
+//! `UPDATE_DOCS=1 cargo test -p zoo-tests --test docs` writes the generated parts again.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn millions(params: usize) -> String {
     format!("{:.2} M", params as f64 / 1e6)
 }
 
-/// A table with a line for each architecture.
+/// Returns a table with a line for each architecture.
 fn families() -> String {
     let mut table = format!(
         "{} architectures with {} variants, {} of them with published weights. Accuracy is that of the \
@@ -55,7 +55,7 @@ fn families() -> String {
     table
 }
 
-/// All that is known about the models.
+/// Returns the document of all models.
 fn models() -> String {
     let mut text = String::from(
         "# Models\n\n\
@@ -117,10 +117,10 @@ fn models() -> String {
     text
 }
 
-/// Which names there are that have no row.
+/// The names that have no row in a table.
 const UNLISTED: &str = "\
 Some names follow a rule and have no row: `resnet<6n+2>_cifar` and `resnet<6n+2>_cifar_b`; `wrn_<6n+4>_<k>`, with the type of
-its blocks behind it if that is not B(3,3) (`wrn_40_4_b131`); `densenet_bc_<depth>_k<growth>`; and widths as in
+its blocks after it if that is not B(3,3) (`wrn_40_4_b131`); `densenet_bc_<depth>_k<growth>`; and widths as in
 `mobilenet_v2_w0_35`, `mobilenet_v1_0_35`, `mobilenet_v3_small_w0_75`, `mnasnet0_35`, `mnasnet_a1_w0_75` and `ghostnet_075`, each
 with the ending that its row has (`mobilenet_v2_w0_35_keras`). timm's further combinations of ResNet's options have timm's names
 (`seresnext26d_32x4d`), and a VGG for CIFAR may have hidden layers of 4,096 outputs (`vgg16_bn_cifar_4096`).
@@ -138,7 +138,7 @@ fn is_current(path: &Path, current: &str) {
 fn the_readme_lists_the_registry() {
     let path = workspace("README.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the README has a place for the table");
+    let (before, rest) = text.split_once(BEGIN).expect("the README has the markers of the table");
     let (_, after) = rest.split_once(END).expect("the table ends");
     is_current(&path, &format!("{before}{BEGIN}{}{END}{after}", families()));
 }
@@ -153,7 +153,7 @@ fn the_settings_of_a_run_are_described() {
     is_current(&workspace("docs/settings.md"), &zoo_train::config::reference());
 }
 
-/// The README shows the code of the projects that embed the zoo.
+/// The README shows the code of the projects in `tests/embedding`.
 #[test]
 fn the_readme_shows_code_that_runs() {
     let path = workspace("README.md");
@@ -162,7 +162,8 @@ fn the_readme_shows_code_that_runs() {
         let file = format!("tests/embedding/{project}/src/main.rs");
         let code = std::fs::read_to_string(workspace(&file)).unwrap();
         let begin = format!("<!-- code: {file} -->\n");
-        let (before, rest) = text.split_once(&begin).expect("the README has a place for the code");
+        let (before, rest) =
+            text.split_once(&begin).expect("the README has the markers of the code");
         let (_, after) = rest.split_once("<!-- end of code -->").expect("the code ends");
         text = format!("{before}{begin}```rust,ignore\n{code}```\n<!-- end of code -->{after}");
     }

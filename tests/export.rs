@@ -1,4 +1,4 @@
-//! What is exported comes back to the bit, from every architecture.
+//! Exported models are the same to the bit when they are imported again, for every architecture.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ fn device() -> Device {
     Backend::Cpu.device().unwrap()
 }
 
-/// The values of tensors as they are stored.
+/// The stored values of tensors.
 type Bits = BTreeMap<String, (DType, Vec<usize>, Vec<u8>)>;
 
 fn bits<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> Bits {
@@ -31,7 +31,7 @@ fn bits<'t>(tensors: impl IntoIterator<Item = &'t Tensor>) -> Bits {
     tensors.into_iter().map(entry).collect()
 }
 
-/// A checkpoint's tensors, named by their keys.
+/// Returns a checkpoint's tensors, named by their keys.
 fn bits_of(checkpoint: &Checkpoint) -> Bits {
     let entry = |(key, tensor): (&String, &Tensor)| {
         let (_, value) = bits([tensor]).pop_first().unwrap();
@@ -54,7 +54,7 @@ fn export(network: &Network, layout: &KeyLayout, precision: Precision) -> StateD
 }
 
 #[test]
-fn the_way_there_and_back_changes_no_bit() {
+fn export_and_import_change_no_bit() {
     let mut seen = BTreeSet::new();
     for path in Fixture::paths() {
         let fixture = Fixture::read(&path);
@@ -107,7 +107,7 @@ fn every_architecture_has_an_onnx_model() {
         let config = &variant.config;
         let network = config.init(&device());
         let state = export(&network, &variant.layouts[0], Precision::Single);
-        // Other sizes of images are averaged to the map that these two classify, by matrices.
+        // For other image sizes, a matrix averages the features to the map that these two classify.
         let has_map = ["alexnet", "vgg"].contains(&config.family().name);
         let small = if has_map { 224 } else { network.min_size().max(64) };
         let size = variant.size.min(small);
@@ -121,13 +121,13 @@ fn every_architecture_has_an_onnx_model() {
         for name in ["images", "logits", "batch", &state.tensors()[0].name] {
             assert!(memmem::find(&model, name.as_bytes()).is_some(), "{}: {name}", variant.name);
         }
-        // And back, with all weights.
+        // The import finds all weights.
         let checkpoint = Checkpoint::open(&path).unwrap();
         let found = identify(&checkpoint, &Choice::default());
         let found = found.unwrap_or_else(|error| panic!("{}: {error:#}", variant.name)).recognition;
         assert!(!found.is_headless, "{} came back without a classifier", variant.name);
         assert_eq!(found.name, variant.name);
-        // What it computes is what the network computes, for images of the same size.
+        // The graph computes the same as the network, for images of the same size.
         let graph = checkpoint.graph.as_ref().unwrap();
         assert_eq!(graph.side(config.in_channels()), u32::try_from(size).ok());
         let found = agreement(graph, &network, config.in_channels(), size);
@@ -142,7 +142,7 @@ fn the_size_of_a_graph_goes_to_the_card() {
     let path = folder.path().join("model.onnx");
     let variant = zoo_models::variant("squeezenet1_1").unwrap();
     let state = export(&variant.config.init(&device()), &variant.layouts[0], Precision::Single);
-    // The usual margin, and none for thumbnails; at the variant's own size its recipe stays.
+    // The usual margin, and none for thumbnails. The variant's own size keeps its preprocessing.
     for (size, resize) in [(96, 109), (48, 48), (224, 256)] {
         let captured = |images| capture(&variant.config, &[], [images, 3, size, size]).unwrap().1;
         state.save_onnx([&captured(2), &captured(3)], *OPSETS.end(), &path).unwrap();

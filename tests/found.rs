@@ -1,5 +1,5 @@
-//! The network in a checkpoint is found wherever it is, whatever is beside it, and whatever its classifier is called; and
-//! what is not a network of the zoo is not taken for one.
+//! The network in a checkpoint is found with any prefix, beside any other tensors and with any name
+//! of its classifier; other networks are not taken for one of the zoo.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn device() -> Device {
 /// The smallest network with BatchNorm, residual connections and a classifier.
 const NAME: &str = "resnet8_cifar";
 const CLASSES: usize = 4;
-/// Inputs of its classifier.
+/// Number of inputs of its classifier.
 const FEATURES: usize = 64;
 
 fn network(hidden: &[HiddenLayer], seed: u64) -> Network {
@@ -40,7 +40,7 @@ fn network(hidden: &[HiddenLayer], seed: u64) -> Network {
     network
 }
 
-/// The tensors that PyTorch would have for a network.
+/// Returns PyTorch's tensors for a network.
 fn tensors(network: &Network, hidden: &[HiddenLayer]) -> Tensors {
     let variant = variant(NAME).unwrap();
     let state = StateDict::of(network, &variant.layouts[0], &Default::default(), Precision::Single);
@@ -56,7 +56,7 @@ fn zeros(shape: &[usize]) -> (Vec<usize>, Vec<u8>) {
     (shape.to_vec(), vec![0; 4 * shape.iter().product::<usize>()])
 }
 
-/// A folder with a checkpoint in it.
+/// A checkpoint in a temporary folder.
 struct File {
     _folder: TempDir,
     path: PathBuf,
@@ -88,7 +88,7 @@ fn logits(network: &Network) -> Vec<f32> {
     network.forward(images).into_data().iter().collect()
 }
 
-/// Whether a model computes what a network does.
+/// Asserts that a model and a network compute the same.
 #[track_caller]
 fn assert_same(ours: &Network, network: &Network, case: &str) {
     let (ours, theirs) = (logits(ours), logits(network));
@@ -131,7 +131,7 @@ fn a_network_is_found_under_any_prefix_and_beside_anything() {
 }
 
 #[test]
-fn wrappers_within_a_network_are_taken_off() {
+fn wrappers_within_a_network_are_removed() {
     let network = network(&[], 2);
     for wrap in [
         |key: &str| key.replacen('.', ".module.", 1),
@@ -162,9 +162,9 @@ fn modules_that_have_numbers_are_found_by_their_order() {
         let wrapped = renamed(&whole, |key| format!("{prefix}{key}"));
         let file = write("x.safetensors", &wrapped);
         assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, prefix);
-        let mut trunk = wrapped;
-        trunk.retain(|key, _| !key.starts_with(&format!("{prefix}12.")));
-        let file = write("x.safetensors", &trunk);
+        let mut backbone = wrapped;
+        backbone.retain(|key, _| !key.starts_with(&format!("{prefix}12.")));
+        let file = write("x.safetensors", &backbone);
         assert!(!load(&file.path, &Choice::default()).unwrap().card.has_classifier, "{prefix}");
     }
 }
@@ -177,14 +177,14 @@ fn a_linear_classifier_is_found_under_any_name() {
         let file = write("x.safetensors", &renamed(&plain, |key| key.replace("linear", name)));
         assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, name);
     }
-    // Beside the network that the features come from.
+    // Beside the backbone.
     let beside = renamed(&plain, |key| match key.strip_prefix("linear") {
         Some(rest) => format!("model.classifier{rest}"),
         None => format!("model.encoder.{key}"),
     });
     let file = write("x.safetensors", &beside);
     assert_same(&load(&file.path, &Choice::default()).unwrap().network, &network, "beside");
-    // Two of them are two tasks.
+    // Two classifiers belong to two tasks.
     let mut two = renamed(&plain, |key| key.replace("linear", "color"));
     two.insert("shape.weight".to_owned(), zeros(&[2, FEATURES]));
     let model = load(&write("x.safetensors", &two).path, &Choice::default()).unwrap();
@@ -208,7 +208,7 @@ fn a_classifier_of_several_layers_is_loaded_kept_and_exported() {
     assert_eq!((&model.card.hidden[..], model.card.num_classes), (&HIDDEN[..], CLASSES));
     assert_same(&model.network, &network, "imported");
 
-    // Other activations, as they are said.
+    // Other activations can be chosen.
     let choice = Choice { activation: Some(Activation::Tanh), ..Choice::default() };
     let other = load(&file.path, &choice).unwrap();
     assert!(other.card.hidden.iter().all(|layer| layer.activation == Activation::Tanh));
@@ -227,10 +227,10 @@ fn a_classifier_of_several_layers_is_loaded_kept_and_exported() {
 }
 
 #[test]
-fn layers_behind_the_classifiers_own_key_are_not_forgotten() {
+fn layers_after_the_classifiers_own_key_are_loaded() {
     let network = network(&HIDDEN[..1], 14);
     let exported = tensors(&network, &HIDDEN[..1]);
-    // The first layer has the key that the only one would have.
+    // The first layer has the key that a single one would have.
     for [first, second] in [
         ["linear", "fc2"],
         ["linear", "linear.2"],
@@ -254,11 +254,11 @@ fn layers_behind_the_classifiers_own_key_are_not_forgotten() {
 }
 
 #[test]
-fn the_layers_before_a_classifier_can_be_had_alone() {
+fn the_backbone_can_be_loaded_without_the_classifier() {
     let network = network(&HIDDEN, 6);
     let choice = Choice { backbone: true, ..Choice::default() };
     let mut odd = tensors(&network, &HIDDEN);
-    // A layer that is no part of a multi-layer perceptron.
+    // A layer that does not belong to a multi-layer perceptron.
     odd.insert("linear.3.weight".to_owned(), zeros(&[7]));
     for tensors in [tensors(&network, &HIDDEN), odd] {
         let file = write("x.safetensors", &tensors);
@@ -267,7 +267,7 @@ fn the_layers_before_a_classifier_can_be_had_alone() {
 }
 
 #[test]
-fn averaged_weights_are_taken_when_they_are_asked_for() {
+fn averaged_weights_are_loaded_on_request() {
     let (trained, averaged) = (network(&[], 7), network(&[], 8));
     let mut both = renamed(&tensors(&trained, &[]), |key| format!("state_dict.{key}"));
     both.extend(renamed(&tensors(&averaged, &[]), |key| format!("state_dict_ema.{key}")));
@@ -291,7 +291,7 @@ fn of_several_networks_one_is_chosen() {
         both.extend(renamed(&tensors(&other, &[]), |key| format!("{}.{key}", names[1])));
         write("x.safetensors", &both)
     };
-    // A copy that training needs is none.
+    // A copy that training needs is not offered.
     assert_same(
         &load(&pair(["encoder_q", "encoder_k"]).path, &Choice::default()).unwrap().network,
         &one,
@@ -314,7 +314,8 @@ fn of_several_networks_one_is_chosen() {
 fn a_network_with_more_in_it_is_another_one() {
     let plain = tensors(&network(&[], 11), &[]);
     for (key, shape) in [
-        // A further block, a further layer of a block, a convolution that the network lacks.
+        // An additional block, an additional layer of a block, a convolution that the network does
+        // not have.
         ("layer3.1.conv1.weight", &[64, 64, 3, 3][..]),
         ("layer1.0.se.fc.weight", &[4, 16]),
         ("deconv.weight", &[64, 32, 4, 4]),
@@ -334,7 +335,7 @@ fn a_network_with_more_in_it_is_another_one() {
 }
 
 #[test]
-fn what_lies_beside_a_file_says_what_it_is_of() {
+fn the_configuration_beside_a_file_names_its_network() {
     let network = network(&[], 12);
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.safetensors");
@@ -347,11 +348,11 @@ fn what_lies_beside_a_file_says_what_it_is_of() {
     let model = load(&path, &Choice::default()).unwrap();
     assert_eq!(model.card.labels, ["a", "b", "c", "d"]);
     assert_eq!((model.card.preprocess.crop, model.card.preprocess.mean), (48, [0.0; 3]));
-    // Another network with the same keys.
+    // Another network has the same keys.
     config(r#"{"architecture": "resnetblur8"}"#);
     let error = format!("{:#}", load(&path, &Choice::default()).err().unwrap());
     assert!(error.contains("resnetblur8") && error.contains("`variant`"), "{error}");
-    // What is no JSON, or says nothing, is of no interest.
+    // Other files are ignored: no JSON, or no facts.
     for text in ["{", "[]", "{\"architecture\": 3}"] {
         config(text);
         assert_same(&load(&path, &Choice::default()).unwrap().network, &network, text);

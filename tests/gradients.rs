@@ -1,7 +1,7 @@
-//! The gradient of every parameter is the reference implementation's.
+//! The gradients of all parameters agree with the reference implementations.
 //!
-//! The loss is the sum of the logits times fixed numbers, BatchNorm uses its running statistics
-//! and nothing is dropped. See `fixtures/gradients/README.md`.
+//! The loss is the sum of the logits times fixed numbers. BatchNorm uses its running statistics,
+//! and there is no dropout. See `fixtures/gradients/README.md`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use zoo_models::{Logits, variant};
 use zoo_tests::fixture::{Fixture, decode_floats};
 use zoo_tests::{formula, local};
 
-/// What the reference implementation computed.
+/// The result of the reference implementation.
 #[derive(Deserialize)]
 struct Reference {
     /// The parity fixture with the weights and images.
@@ -25,20 +25,20 @@ struct Reference {
     gradients: Vec<Gradient>,
 }
 
-/// One parameter's gradient, in the checkpoint's layout.
+/// The gradient of a parameter, in the checkpoint's layout.
 #[derive(Deserialize)]
 struct Gradient {
     key: String,
-    /// Its largest magnitude.
+    /// Its largest absolute value.
     largest: f32,
     /// The square root of the sum of its squares.
     norm: f32,
-    /// Up to 16 of its values, evenly spread.
+    /// Up to 16 of its values, evenly spaced.
     sampled: String,
 }
 
 impl Gradient {
-    /// The largest difference as a share of the reference's largest value.
+    /// Returns the largest difference, relative to the reference's largest value.
     fn error(&self, got: &[f32]) -> f32 {
         let last = got.len() - 1;
         let mut positions: Vec<usize> = (0..16).map(|k| k * last / 15).collect();
@@ -55,7 +55,7 @@ impl Gradient {
     }
 }
 
-/// Lets gradients reach every parameter of a frozen module, which stays frozen otherwise.
+/// Enables gradients for all parameters of a module; dropout and BatchNorm stay frozen.
 struct Tracked;
 
 impl ModuleMapper for Tracked {
@@ -64,7 +64,8 @@ impl ModuleMapper for Tracked {
     }
 }
 
-/// Gradients in module order, transposed where a checkpoint's are; none for those without.
+/// The gradients in module order, transposed to the checkpoint's layout; `None` for parameters
+/// without a gradient.
 struct Collected<'a> {
     gradients: &'a Gradients,
     containers: Vec<String>,
@@ -90,7 +91,7 @@ impl ModuleVisitor for Collected<'_> {
     }
 }
 
-/// The largest error of any parameter's gradient, and the parameter.
+/// Returns the largest error of a parameter's gradient, and the parameter.
 fn check(reference: &Reference, device: &Device) -> (f32, String) {
     let path = local("fixtures/parity").join(format!("{}.json", reference.parity));
     let fixture = Fixture::read(&path);
@@ -133,7 +134,7 @@ fn check(reference: &Reference, device: &Device) -> (f32, String) {
     worst
 }
 
-/// Runs the fixtures that are wanted on a backend; returns the names of the variants.
+/// Checks the selected fixtures on a backend; returns the names of the variants.
 fn check_all(backend: Backend, tolerance: f32, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let device = backend.device().expect("the backend is usable").autodiff();
     let only = std::env::var("ZOO_PARITY_ONLY").unwrap_or_default();
@@ -150,7 +151,7 @@ fn check_all(backend: Backend, tolerance: f32, wanted: impl Fn(&str) -> bool) ->
         }
         let (error, key) = check(&read(&path), &device);
         println!("{name:<32} {:<9} error {error:.2e}  in {key}", backend.name());
-        // A NaN is below no bound.
+        // A NaN compares false with any number.
         if error.is_nan() || error > tolerance {
             failures.push(name.clone());
         }

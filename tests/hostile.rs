@@ -1,5 +1,5 @@
-//! Files that contradict themselves are errors: nothing is made of a size that the file does not
-//! have, and nothing is read as zeros.
+//! Files that contradict themselves are errors: no memory is allocated for a size that the file
+//! does not have, and missing values are not read as zeros.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -12,7 +12,7 @@ use zoo_import::{Checkpoint, Error, Tensor};
 use zoo_record::{ModelCard, Record};
 use zoo_tests::workspace;
 
-/// A folder with a file in it.
+/// Writes a file into a new folder.
 fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("checkpoint");
@@ -20,7 +20,7 @@ fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Why bytes are no checkpoint.
+/// Returns the error of opening bytes as a checkpoint.
 fn flaw(bytes: &[u8]) -> String {
     let (_folder, path) = file(bytes);
     match Checkpoint::open(&path) {
@@ -29,7 +29,7 @@ fn flaw(bytes: &[u8]) -> String {
     }
 }
 
-/// The numbers of the tensor `w`, or why they can't be read.
+/// Returns the values of the tensor `w`, or the error of reading them.
 fn numbers(path: &Path) -> Result<Vec<f32>, String> {
     let checkpoint = Checkpoint::open(path).map_err(|error| error.to_string())?;
     let bytes = checkpoint.tensors["w"].to_bytes().map_err(|error| error.to_string())?;
@@ -37,17 +37,17 @@ fn numbers(path: &Path) -> Result<Vec<f32>, String> {
     Ok(bytes.chunks_exact(4).map(number).collect())
 }
 
-/// What a pickle says about the tensor `w`.
+/// The claims of a pickle about the tensor `w`.
 #[derive(Clone, Copy)]
 struct Claim<'a> {
-    /// Elements of the storage.
+    /// Number of elements of the storage.
     storage: i64,
     offset: i64,
     shape: &'a [i64],
     strides: &'a [i64],
 }
 
-/// Six numbers, 2 by 3.
+/// A true claim: six numbers, 2 × 3.
 const HONEST: Claim<'_> = Claim { storage: 6, offset: 0, shape: &[2, 3], strides: &[3, 1] };
 
 fn six() -> Vec<u8> {
@@ -55,7 +55,7 @@ fn six() -> Vec<u8> {
 }
 
 impl Claim<'_> {
-    /// The dictionary of one tensor, as `torch.save` pickles it.
+    /// Returns a pickled dictionary of one tensor, as `torch.save` writes it.
     fn pickle(&self) -> Vec<u8> {
         fn text(out: &mut Vec<u8>, text: &str) {
             out.push(b'X');
@@ -87,7 +87,7 @@ impl Claim<'_> {
         out
     }
 
-    /// A file of today's form.
+    /// Returns a file in the current format.
     fn zip(&self, values: &[u8]) -> Vec<u8> {
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
@@ -98,7 +98,7 @@ impl Claim<'_> {
         archive.finish().unwrap().into_inner()
     }
 
-    /// A file of the form before 2020.
+    /// Returns a file in the format before 2020.
     fn legacy(&self, values: &[u8]) -> Vec<u8> {
         let mut out = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
         out.extend(b"\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.");
@@ -112,7 +112,7 @@ impl Claim<'_> {
 }
 
 #[test]
-fn strides_and_offsets_are_honoured() {
+fn strides_and_offsets_are_honored() {
     for (claim, expected) in [
         (HONEST, vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
         (Claim { strides: &[1, 2], ..HONEST }, vec![0.0, 2.0, 4.0, 1.0, 3.0, 5.0]),
@@ -129,14 +129,14 @@ fn strides_and_offsets_are_honoured() {
 fn pickles_that_claim_more_than_there_is_are_refused() {
     let tera = 1_i64 << 40;
     for claim in [
-        // Behind the end of the storage.
+        // After the end of the storage.
         Claim { offset: 1, ..HONEST },
         Claim { strides: &[4, 1], ..HONEST },
-        // 4 TB, once of a storage of that size and once of one number again and again.
+        // 4 TB: a storage of that size, and one number that is repeated.
         Claim { storage: tera, shape: &[tera], strides: &[1], ..HONEST },
         Claim { shape: &[tera], strides: &[0], ..HONEST },
         Claim { shape: &[1 << 12, 1 << 8], strides: &[0, 0], ..HONEST },
-        // More than can be counted, and hidden behind a dimension of 0.
+        // More than 64 bits can count, once hidden by a dimension of 0.
         Claim { shape: &[i64::MAX, i64::MAX], strides: &[1, 1], ..HONEST },
         Claim { shape: &[tera, 0], strides: &[0, 1], ..HONEST },
         Claim { shape: &[-1], strides: &[1], ..HONEST },
@@ -159,13 +159,13 @@ fn storages_that_are_too_short_are_errors_not_zeros() {
     }
 }
 
-/// All occurrences of a pattern by another one of the same length.
+/// Replaces all occurrences of a pattern by another one of the same length.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
-    let places: Vec<_> = memchr::memmem::find_iter(&bytes, from).collect();
-    assert!(!places.is_empty(), "{from:?} is not there");
-    for at in places {
+    let positions: Vec<_> = memchr::memmem::find_iter(&bytes, from).collect();
+    assert!(!positions.is_empty(), "{from:?} is not there");
+    for at in positions {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
     bytes
@@ -181,11 +181,11 @@ fn archives_that_lie_about_their_entries_are_refused() {
     let mut over = whole.clone();
     over[second + 42..second + 46].fill(0);
     assert_eq!(flaw(&over), "parts of it lie over one another");
-    // And the first one is of 4 GB.
+    // The first entry claims 4 GB.
     let mut large = whole.clone();
     large[directory + 20..directory + 28].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff].repeat(2));
     flaw(&large);
-    // Names that lead elsewhere are names.
+    // A name with a path to another folder is only a name.
     let mut evil = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in
         [("../../data.pkl", HONEST.pickle()), ("../../data/0", six()), ("../../evil", six())]
@@ -200,7 +200,7 @@ fn archives_that_lie_about_their_entries_are_refused() {
 
 #[test]
 fn tapes_that_claim_more_than_there_is_are_refused() {
-    // A sparse entry, which would be read as 4 TB of zeros.
+    // A sparse entry would be read as 4 TB of zeros.
     let mut header = tar::Header::new_gnu();
     header.set_path("storages").unwrap();
     header.set_entry_type(tar::EntryType::GNUSparse);
@@ -244,7 +244,7 @@ fn safetensors_that_claim_more_than_there_is_are_refused() {
         one("[2,3]", "[0,20]"),
         one("[9223372036854775807,9223372036854775807]", "[0,24]"),
         one("[1099511627776,0]", "[0,0]"),
-        // Two over one another.
+        // Two overlapping tensors.
         format!(r#"{{"v":{{{},"w":{{{}}}"#, tensor("[4]", "[0,16]"), tensor("[4]", "[8,24]")),
     ] {
         flaw(&written(&header, 24));
@@ -254,7 +254,7 @@ fn safetensors_that_claim_more_than_there_is_are_refused() {
     flaw(&long);
 }
 
-/// A record of two tensors.
+/// Writes a record of two tensors.
 fn record() -> Vec<u8> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("record.bpk");
@@ -282,7 +282,7 @@ fn records_that_claim_more_than_there_is_are_refused() {
     };
     let whole = record();
     assert_eq!(open(&whole), Ok(2));
-    // In CBOR: the shape [100], and the places 0 to 400 and 512 to 912.
+    // In CBOR: the shape [100], and the ranges 0 to 400 and 512 to 912.
     let shape = b"\x65shape\x81\x18\x64";
     for claim in [&b"\x65shape\x81\x18\xff"[..], b"\x65shape\x81\x18\x00"] {
         open(&replaced(&whole, shape, claim)).unwrap_err();
@@ -291,7 +291,7 @@ fn records_that_claim_more_than_there_is_are_refused() {
     open(&replaced(&whole, second, b"\x82\x19\xf2\x00\x19\xf3\x90")).unwrap_err();
     let over = open(&replaced(&whole, second, b"\x82\x19\x00\x00\x19\x01\x90")).unwrap_err();
     assert!(over.contains("`v` and `w` lie over one another"), "{over}");
-    // Its description is of 100 MB, or of more than is allowed.
+    // The description claims 100 MB, and more than is allowed.
     for size in [100 << 20, u32::MAX] {
         let mut long = whole.clone();
         long[6..10].copy_from_slice(&size.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Checkpoints in every format and wrapping, and what happens to those that don't fit.
+//! Checkpoints in all formats and with all wrappers, and the errors of those that don't fit.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +30,7 @@ fn load(checkpoint: &Checkpoint, name: &str) -> Result<(Network, Report), Error>
     zoo_import::load(variant.config.init(&device()), name, checkpoint, variant.layouts)
 }
 
-/// The largest difference of the logits to the reference's.
+/// Returns the largest difference of the logits from the reference's.
 fn error(model: &Network, fixture: &Fixture) -> f32 {
     let logits: Vec<f32> = model.forward(fixture.images(&device())).into_data().iter().collect();
     let differences = logits.iter().zip(&fixture.logits).map(|(a, b)| (a - b).abs());
@@ -38,7 +38,7 @@ fn error(model: &Network, fixture: &Fixture) -> f32 {
 }
 
 #[test]
-fn pytorch_files_of_every_age_are_read() {
+fn pytorch_files_of_all_versions_are_read() {
     let fixture = lenet5();
     for (file, digits) in [
         ("lenet5.zip.pth", 24),
@@ -50,7 +50,8 @@ fn pytorch_files_of_every_age_are_read() {
         let checkpoint = Checkpoint::open(&path).unwrap();
         let (model, report) = load(&checkpoint, "lenet5").unwrap();
         assert!(report.is_clean() && report.loaded == 10, "{file}: {report}");
-        // Rounding each weight to so many binary digits moves a logit by a few times as much.
+        // Rounding each weight to this number of binary digits changes a logit by a few times as
+        // much.
         let rounding = 10.0 * fixture.output_std * 0.5_f32.powi(digits);
         let tolerance = fixture.tolerance().max(rounding);
         assert!(error(&model, &fixture) <= tolerance, "{file}: {}", error(&model, &fixture));
@@ -74,7 +75,7 @@ fn tensors() -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
 }
 
 #[test]
-fn wrappers_are_taken_off() {
+fn wrappers_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("any.name");
     for prefix in ["", "module.", "model.", "state_dict.module.", "net.", "model_state_dict."] {
@@ -102,7 +103,7 @@ fn training_state_beside_a_model_is_left_out_and_layers_are_not() {
 }
 
 #[test]
-fn numbers_that_are_none_are_reported() {
+fn numbers_that_are_not_finite_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("diverged.safetensors");
     let mut tensors = tensors();
@@ -117,7 +118,7 @@ fn numbers_that_are_none_are_reported() {
     assert!(text.contains("not finite in conv2.bias and 1 more"), "{text}");
 }
 
-/// The report on a checkpoint that does not fit.
+/// Returns the report on a checkpoint that does not fit.
 fn complaint(tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) -> Report {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.safetensors");
@@ -129,7 +130,7 @@ fn complaint(tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>) -> Report {
 }
 
 #[test]
-fn all_that_does_not_fit_is_listed() {
+fn all_differences_are_listed() {
     let mut tensors = tensors();
     let renamed = tensors.remove("fc2.weight").unwrap();
     tensors.insert("fc_2.weight".to_owned(), renamed);
@@ -186,7 +187,7 @@ fn classes_and_channels_are_read_from_the_shapes() {
     }
 }
 
-/// A checkpoint with the keys and shapes of a network, and no values.
+/// Returns a checkpoint with the keys and shapes of a network, without values.
 fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Checkpoint {
     let config = variant.config.clone().with_num_classes(classes);
     let parameters = zoo_core::parameters(&config.init(&device()));
@@ -208,8 +209,8 @@ fn hollow(variant: &Variant<Config>, layout: &KeyLayout, classes: usize) -> Chec
 }
 
 #[test]
-fn every_variant_is_recognized_in_every_spelling() {
-    // Each network is built once for a number of classes, not once for each checkpoint.
+fn every_variant_is_recognized_in_every_layout() {
+    // Each network is built once for each number of classes, not for each checkpoint.
     let built = RefCell::new(HashMap::new());
     let candidates: Vec<Candidate<'_>> = VARIANTS
         .iter()
@@ -267,9 +268,9 @@ fn every_variant_is_recognized_in_every_spelling() {
     }
 }
 
-/// Keys of checkpoints whose authors' code the fixtures don't have.
+/// The keys come from the authors' checkpoints; the fixtures do not have the code of these authors.
 #[test]
-fn keys_are_spelled_as_their_authors_do() {
+fn keys_are_those_of_the_authors() {
     for (name, layout, keys) in [
         ("lenet5_28", "features", &["features.3.bias", "classifier.4.weight"][..]),
         ("lenet5_28", "sequential", &["0.weight", "7.weight", "11.bias"]),
@@ -328,12 +329,12 @@ fn a_record_in_half_precision_is_half_as_large() {
 }
 
 #[test]
-fn a_record_is_burns_own() {
+fn burn_loads_a_record() {
     use burn::module::Module;
     use burn::store::ModuleRecord;
     use burn::tensor::Bytes;
 
-    // What somebody does who has only Burn and one architecture's crate.
+    // Burn loads the record with only one architecture's crate.
     let bytes = Bytes::from_bytes_vec(zoo_assets::EFFICIENTNET_LITE0.to_vec());
     let record = ModuleRecord::from_bytes(bytes).unwrap().cast_to_module_dtype();
     let Some(zoo_models::Config::EfficientNet(config)) =
@@ -351,7 +352,7 @@ fn damaged_records_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.bpk");
     let whole = zoo_assets::EFFICIENTNET_LITE0;
-    // Cut anywhere, or with a card that makes no sense.
+    // The file is truncated, or the card is invalid.
     for length in [1, 9, 200, 5000, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = Record::open(&path).unwrap_err();

@@ -1,4 +1,4 @@
-//! Fresh weights are drawn as the reference implementation or the paper draws them.
+//! Random weights are initialized as in the reference implementation or the paper.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,26 +10,26 @@ use zoo_core::{ImageClassifier, LayerKind, parameters, root_prefix};
 use zoo_models::{Config, FAMILIES, VARIANTS, variant};
 use zoo_tests::smallest;
 
-/// What a parameter's values are drawn from, in the words of the references.
+/// The distribution of a parameter's values, with the references' names.
 #[derive(Debug, Clone, Copy)]
 enum Rule {
-    /// Normal with `sqrt(2 / fan)`: `kaiming_normal_`. The fan is what the reference counts, for
-    /// torchvision's `fan_out` all of a kernel's outputs, whatever its groups.
+    /// Normal with `sqrt(2 / fan)`: `kaiming_normal_`. The fan is the reference's: for
+    /// torchvision's `fan_out` it counts all outputs of a kernel, without division by groups.
     HeNormal(usize),
     /// Uniform with the same standard deviation: `kaiming_uniform_`.
     HeUniform(usize),
-    /// Uniform in `±1/sqrt(fan)`: a layer's own default in PyTorch, by its inputs.
+    /// Uniform in `±1/sqrt(fan)`, with the number of inputs: PyTorch's default for a layer.
     Bounded(usize),
     /// Normal with a standard deviation: `normal_`, or `trunc_normal_` with bounds far outside.
     Normal(f64),
-    /// Nothing but zeros.
+    /// All zeros.
     Zeros,
 }
 
 use Rule::{Bounded, HeNormal, HeUniform, Normal, Zeros};
 
-/// A few parameters of a variant: the first convolution, a depthwise or grouped one, the
-/// classifier and whatever else has a rule of its own.
+/// The distributions of a few parameters of a variant: of the first convolution, a depthwise or
+/// grouped one, the classifier, and those with their own rule.
 struct Drawn {
     variant: &'static str,
     parameters: &'static [(&'static str, Rule)],
@@ -247,7 +247,7 @@ const DRAWN: &[Drawn] = &[
     ]},
 ];
 
-/// How many standard errors a statistic may be off; 6 in 10 million are by chance.
+/// The largest deviation of a statistic in standard errors; 6 in 10 million exceed it by chance.
 const STANDARD_ERRORS: f64 = 5.0;
 
 impl Rule {
@@ -260,8 +260,8 @@ impl Rule {
         }
     }
 
-    /// The fourth moment over the square of the second, on which the error of a standard
-    /// deviation depends.
+    /// Returns the fourth moment divided by the square of the second. The error of a standard
+    /// deviation depends on it.
     fn kurtosis(self) -> f64 {
         match self {
             HeUniform(_) | Bounded(_) => 9.0 / 5.0,
@@ -285,8 +285,8 @@ impl Rule {
                 "the standard deviation of {n} values is {found:.6} instead of {expected:.6}"
             ));
         }
-        // A uniform distribution ends at sqrt(3) standard deviations, a normal one has a twelfth
-        // of its values beyond.
+        // A uniform distribution ends at sqrt(3) standard deviations; a twelfth of a normal
+        // distribution is beyond that.
         let largest = values.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
         let end = 3.0_f64.sqrt() * expected * (1.0 + 1e-6);
         match self {
@@ -301,7 +301,7 @@ impl Rule {
     }
 }
 
-/// The values of the parameters that a test asks for; the others stay lazy.
+/// The values of the parameters that a test needs; the others stay lazy.
 struct Values<F> {
     root: String,
     path: Vec<String>,
@@ -331,7 +331,7 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Values<F> {
 fn values<M: Module>(module: &M, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<f32>> {
     let root = root_prefix(module);
     let mut visitor = Values { root, path: vec![], is_wanted, found: BTreeMap::new() };
-    // All tests draw from the device's one stream; each takes the same part of it every time.
+    // All tests draw from the device's only random stream. Each test seeds it again.
     static STREAM: Mutex<()> = Mutex::new(());
     let _stream = STREAM.lock().expect("no test panics while it draws");
     device().seed(0);
@@ -344,7 +344,7 @@ fn device() -> Device {
 }
 
 #[test]
-fn weights_are_drawn_as_the_references_draw_them() {
+fn weights_have_the_distributions_of_the_references() {
     let mut failures = Vec::new();
     for drawn in DRAWN {
         let network = variant(drawn.variant).unwrap().config.init(&device());
@@ -361,7 +361,7 @@ fn weights_are_drawn_as_the_references_draw_them() {
 }
 
 #[test]
-fn every_architecture_states_how_it_draws_weights() {
+fn every_architecture_has_a_row_in_drawn() {
     for family in FAMILIES {
         let is_stated = DRAWN.iter().any(|drawn| {
             variant(drawn.variant).is_ok_and(|variant| variant.config.family().name == family.name)
@@ -390,7 +390,7 @@ fn normalization_begins_as_the_identity() {
 }
 
 #[test]
-fn a_reset_classifier_is_drawn_as_a_first_one() {
+fn a_reset_classifier_has_the_distribution_of_the_first_one() {
     const CLASSES: usize = 77;
     for smallest in smallest() {
         let classifier = |config: &Config| config.init(&device()).into_classifier();

@@ -1,5 +1,5 @@
-//! Keras's files of every age: what is in them, which networks they are of, and what is said of
-//! those that are damaged or something else.
+//! Keras files of all versions: their tensors, their networks, and the errors of damaged and
+//! foreign files.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -26,18 +26,18 @@ fn file(name: &str) -> PathBuf {
     local("fixtures/keras").join(name)
 }
 
-/// One network in every format that Keras has had.
+/// One network in all formats of Keras.
 const LAYERS: [&str; 6] = [
     "layers.keras",
     "layers.weights.h5",
     "layers.h5",
     "published.h5",
-    // Of the newest version of HDF5, and compressed.
+    // The newest version of HDF5, with compression.
     "latest.h5",
     "gzip.h5",
 ];
 
-/// A tensor's shape and values.
+/// Returns a tensor's shape and values.
 fn values(checkpoint: &Checkpoint, key: &str) -> (Vec<usize>, Vec<f32>) {
     let tensor = &checkpoint.tensors[key];
     let bytes = tensor.to_bytes().unwrap();
@@ -45,7 +45,7 @@ fn values(checkpoint: &Checkpoint, key: &str) -> (Vec<usize>, Vec<f32>) {
     (tensor.shape.to_vec(), floats.collect())
 }
 
-/// Row-major values of a shape by their index.
+/// Returns row-major values of a shape by their index.
 fn tabulate<const D: usize>(shape: [usize; D], value: impl Fn([usize; D]) -> usize) -> Vec<f32> {
     (0..shape.iter().product())
         .map(|flat: usize| {
@@ -61,7 +61,7 @@ fn tabulate<const D: usize>(shape: [usize; D], value: impl Fn([usize; D]) -> usi
 }
 
 #[test]
-fn files_of_every_age_are_read() {
+fn files_of_all_versions_are_read() {
     for name in LAYERS {
         let checkpoint = Checkpoint::open(&file(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let keys: Vec<&str> = checkpoint.tensors.keys().map(String::as_str).collect();
@@ -88,7 +88,7 @@ fn files_of_every_age_are_read() {
             ],
             "{name}"
         );
-        // In Keras each weight's values count from 0, with the outputs as the fastest dimension.
+        // In Keras, each weight's values count from 0, with the outputs as the fastest dimension.
         let conv = tabulate([4, 3, 3, 3], |[o, i, h, w]| ((h * 3 + w) * 3 + i) * 4 + o);
         assert_eq!(values(&checkpoint, "first.weight"), (vec![4, 3, 3, 3], conv), "{name}");
         let depthwise = tabulate([4, 1, 3, 3], |[c, _, h, w]| (h * 3 + w) * 4 + c);
@@ -103,7 +103,7 @@ fn files_of_every_age_are_read() {
         for key in ["first.bias", "norm.weight", "norm.running_var"] {
             assert_eq!(values(&checkpoint, key), (vec![4], vector.clone()), "{name}: {key}");
         }
-        // A BatchNorm that does not scale has a scale of one.
+        // A BatchNorm without a scale gets a scale of one.
         let key = "batch_normalization_0.weight";
         assert_eq!(values(&checkpoint, key), (vec![5], vec![1.0; 5]), "{name}");
     }
@@ -137,7 +137,7 @@ fn networks_are_recognized() {
     }
 }
 
-/// The largest maps have odd sides, where TensorFlow's borders are not PyTorch's.
+/// The largest maps have odd sides, for which TensorFlow's padding differs from PyTorch's.
 #[test]
 fn a_network_computes_what_it_does_in_keras() {
     let path = file("mobilenet.keras");
@@ -164,7 +164,7 @@ fn a_network_computes_what_it_does_in_keras() {
     assert_eq!(logits.len(), expected.len());
 }
 
-/// What the images of the fixture are.
+/// Returns the image of the fixture.
 fn tabulated_image(size: usize) -> Vec<f32> {
     let index = tabulate([3, size, size], |[c, y, x]| (c * size + y) * size + x);
     let value = |index: f32| {
@@ -186,7 +186,7 @@ fn images_are_prepared_as_in_keras() {
         ),
         ("Xception", Color::Rgb, [0.5; 3], [0.5; 3]),
         ("DenseNet121", Color::Rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-        // As the file itself says.
+        // The file itself states it.
         ("EfficientNetB0", Color::Rgb, [0.0; 3], [1.0; 3]),
     ] {
         let path = file("networks").join(name).with_extension("keras");
@@ -212,7 +212,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
 fn damaged_files_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.h5");
-    // Xorshift, so that a failure can be had again.
+    // Xorshift, so that a failure is reproducible.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = |below: usize| {
         state ^= state << 13;
@@ -233,14 +233,14 @@ fn damaged_files_are_errors() {
                 bytes[at] = [0, 0xff, bytes[at] ^ 1 << random(8)][random(3)];
             }
             std::fs::write(&path, bytes).unwrap();
-            // Where only values changed it is still a file of Keras.
+            // If only values changed, it is still a Keras file.
             let _ = read(&path);
         }
     }
 }
 
 #[test]
-fn what_is_no_network_of_ours_is_said() {
+fn foreign_networks_are_refused_with_a_hint() {
     let error = Checkpoint::open(&file("other.h5")).unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
     let text = error.to_string();
@@ -253,7 +253,7 @@ fn what_is_no_network_of_ours_is_said() {
     assert!(format!("{error:#}").contains("hint: "), "{error:#}");
 }
 
-/// The small network with another configuration.
+/// Writes the small network with a changed configuration.
 fn reconfigured(change: impl Fn(&mut Vec<Value>)) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("network.keras");
@@ -278,12 +278,12 @@ fn reconfigured(change: impl Fn(&mut Vec<Value>)) -> (tempfile::TempDir, PathBuf
     (folder, path)
 }
 
-/// The index of the first layer of a class.
+/// Returns the index of the first layer of a class.
 fn first(layers: &[Value], class: &str) -> usize {
     layers.iter().position(|layer| layer["class_name"] == class).expect(class)
 }
 
-/// Puts a layer before the first convolution.
+/// Inserts a layer before the first convolution.
 fn prepared(layers: &mut Vec<Value>, class: &str, config: Value) {
     let conv = first(layers, "Conv2D");
     let before = layers[conv]["inbound_nodes"].clone();
@@ -302,7 +302,7 @@ fn imported(path: &Path) -> anyhow::Result<(Preprocess, f32)> {
     let variant = Some("mobilenet_v1_0_1_keras".to_owned());
     let options = ImportOptions { variant, ..ImportOptions::default() };
     let model = import(&checkpoint, &options, &device())?;
-    let graph = checkpoint.graph.as_ref().expect("the configuration tells the graph");
+    let graph = checkpoint.graph.as_ref().expect("the configuration has the graph");
     let agreement = agreement(graph, &model.network, 3, 224)?;
     Ok((model.card.preprocess, agreement.difference / agreement.largest))
 }
@@ -311,10 +311,10 @@ fn imported(path: &Path) -> anyhow::Result<(Preprocess, f32)> {
 fn a_configuration_is_computed_and_compared() {
     let (preprocess, difference) = imported(&file("mobilenet.keras")).unwrap();
     assert!(difference < 1e-4, "{difference}");
-    // The size that the network was built for, and all of the image.
+    // The size that the network was built for, without a crop.
     assert_eq!((preprocess.resize, preprocess.crop), (51, 51));
 
-    // Whatever has no weights but counts: borders, an activation, what BatchNorm adds.
+    // Changes without weights that affect the result: padding, an activation, BatchNorm's epsilon.
     let changes: [(&str, &str, Value); 4] = [
         ("Conv2D", "padding", json!("valid")),
         ("ReLU", "max_value", json!(1.0)),
@@ -332,7 +332,7 @@ fn a_configuration_is_computed_and_compared() {
 }
 
 #[test]
-fn what_a_network_does_to_images_goes_into_the_card() {
+fn the_networks_own_normalization_goes_into_the_card() {
     let around =
         |numbers: [f32; 3]| json!({"class_name": "__numpy__", "config": {"value": numbers}});
     type Prepared = (&'static str, Value, [f32; 3], [f32; 3]);
@@ -363,7 +363,7 @@ fn what_a_network_does_to_images_goes_into_the_card() {
         }
         assert_eq!(preprocess.color, Color::Rgb, "{class}");
     }
-    // Images are made smaller by the network itself.
+    // The network itself scales the images down.
     let (_folder, path) = reconfigured(|layers| {
         layers[0]["config"]["batch_shape"] = json!([null, 200, 300, 3]);
         prepared(layers, "Resizing", json!({"height": 51, "width": 51}));
@@ -377,7 +377,7 @@ fn layers_that_no_model_has_are_named() {
     let mut complaints = String::new();
     let mut complain = |change: &dyn Fn(&mut Vec<Value>)| {
         let (_folder, path) = reconfigured(change);
-        let error = imported(&path).expect_err("it is no network of ours");
+        let error = imported(&path).expect_err("the zoo has no such network");
         let folder = path.parent().unwrap().display().to_string();
         complaints += &format!("{error:#}\n").replace(&folder, "FOLDER");
     };
@@ -398,8 +398,8 @@ fn layers_that_no_model_has_are_named() {
     assert_snapshot!(complaints);
 }
 
-/// As Keras 2 wrote configurations: lists of what comes from where, counted otherwise for networks
-/// in networks, and TensorFlow's functions between them.
+/// Keras 2 wrote lists of connections, counted nested networks differently, and called TensorFlow's
+/// functions between layers.
 #[test]
 fn configurations_of_keras_2_are_understood() {
     let (_folder, path) = reconfigured(|layers| {
@@ -434,7 +434,7 @@ fn configurations_of_keras_2_are_understood() {
         let conv = first(layers, "Conv2D");
         layers[conv]["inbound_nodes"] = json!([[["nn.bias_add", 0, 0, {}]]]);
         let bias = json!(["__operators__.getitem", 0, 0, {"bias": means, "data_format": "NHWC"}]);
-        // Not in the order of computation.
+        // The layers are not in the order of computation.
         layers.push(function("nn.bias_add", bias));
         layers.push(function("__operators__.getitem", turned));
         layers.push(inner);

@@ -1,4 +1,4 @@
-//! Networks that went through ONNX compute what their references compute.
+//! Networks that were exported to ONNX compute the same as their references.
 //!
 //! `ZOO_ONNX_MODELS=FOLDER` adds exported files whose names begin with that of a parity fixture,
 //! such as `resnet50@64.folded.onnx`; `fixtures/onnx/make.py` writes them.
@@ -10,8 +10,8 @@ use burn_zoo::{Backend, Model};
 use zoo_tests::fixture::Fixture;
 use zoo_tests::local;
 
-/// Loads a file without being told what it is, and gives the largest difference to the
-/// fixture's logits and the allowed one.
+/// Loads a file without a model name. Returns the largest difference from the fixture's logits, and
+/// the allowed difference.
 fn difference(path: &Path, fixture: &Fixture, device: &Device) -> anyhow::Result<(f32, f32)> {
     let model = Model::open(path, device)?;
     let logits = model.network().forward(fixture.images(device)).into_data().convert::<f32>();
@@ -22,7 +22,7 @@ fn difference(path: &Path, fixture: &Fixture, device: &Device) -> anyhow::Result
     Ok((differences.fold(0.0, f32::max), fixture.tolerance().max(rounding)))
 }
 
-/// Exported files with the fixtures that they are of.
+/// Returns exported files and their fixtures.
 fn files(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("the folder can be read") {

@@ -1,14 +1,14 @@
-//! Variants of each architecture compute what their reference implementations compute.
+//! Variants of each architecture compute the same as their reference implementations.
 //!
-//! The fixtures hold no weights, only the formula's inputs; see `fixtures/parity/README.md`.
-//! `ZOO_PARITY_FIXTURES=FOLDER` adds more of them, `ZOO_PARITY_ONLY=resnet` leaves out those
-//! without these letters in their names.
+//! The fixtures contain no weights, only the formula's inputs; see `fixtures/parity/README.md`.
+//! `ZOO_PARITY_FIXTURES=FOLDER` adds fixtures, `ZOO_PARITY_ONLY=resnet` leaves out those without
+//! this text in their names.
 
 use burn_zoo::Backend;
 use zoo_models::{FAMILIES, variant};
 use zoo_tests::fixture::{Fixture, Pyramid, Runtime};
 
-/// Runs fixtures and prints a line for each.
+/// Checks fixtures and prints a line for each.
 fn check(runtime: Runtime, slack: f32, wanted: impl Fn(&str) -> bool) {
     let backend = match runtime {
         Runtime::Burn => "burn",
@@ -39,7 +39,7 @@ fn check(runtime: Runtime, slack: f32, wanted: impl Fn(&str) -> bool) {
     assert!(failures.is_empty(), "{} of {checked} fixtures differ: {failures:?}", failures.len());
 }
 
-/// A small variant of each architecture, for the backends that take their time.
+/// A small variant of each architecture, for slow backends.
 const SMALL: [&str; 27] = [
     "lenet5@32",
     "alexnet@64",
@@ -102,7 +102,7 @@ fn engine_agrees_with_the_references() {
     check(Runtime::Session(Backend::Cpu), 1.0, |_| true);
 }
 
-/// The families of the zoo that timm has.
+/// The families of the zoo that timm also has.
 const IN_TIMM: [&str; 15] = [
     "vgg",
     "inception_v3",

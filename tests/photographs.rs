@@ -1,4 +1,4 @@
-//! Real weights on real photographs, against what PyTorch answers.
+//! Published weights on real images, compared with PyTorch's results.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -7,17 +7,16 @@ use zoo_core::decode::{decode, resize};
 use zoo_models::Logits;
 use zoo_tests::workspace;
 
-/// How the shorter side's resizing treats the longer side, which comes to 384.85 pixels for
-/// chelsea.png.
+/// The length of the longer side after resizing, which is 384.85 pixels for chelsea.png.
 #[derive(Clone, Copy, PartialEq)]
 enum LongSide {
-    /// 384, as torchvision does, and as `zoo classify` does.
+    /// 384, as in torchvision and in `zoo classify`.
     Truncated,
-    /// 385: what the network sees otherwise, for answers that were computed that way.
+    /// 385, for results that were computed that way.
     Rounded,
 }
 
-/// The probability of each class for a sample image.
+/// Returns the probability of each class for a sample image.
 fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device) -> Vec<f32> {
     let bytes = std::fs::read(workspace("assets/images").join(name)).unwrap();
     let preprocess = *model.preprocess();
@@ -61,7 +60,7 @@ fn check(
     }
 }
 
-/// The embedded weights are in half precision, which moves a probability in its third digit.
+/// The embedded weights are in half precision, which changes a probability in its third digit.
 #[test]
 fn the_embedded_model_answers_as_pytorch() {
     let goldens = [
@@ -72,7 +71,7 @@ fn the_embedded_model_answers_as_pytorch() {
     check(Model::embedded, &goldens, 0.005);
 }
 
-/// torchvision's published file, where `ZOO_MOBILENET_V2` says it lies: it is not ours to ship.
+/// `ZOO_MOBILENET_V2` names torchvision's published file. It can't be distributed with the tests.
 #[test]
 fn mobilenet_v2_answers_as_pytorch() {
     let Some(path) = std::env::var_os("ZOO_MOBILENET_V2") else {

@@ -1,4 +1,4 @@
-//! Preprocessing gives the same pixels as torchvision does on a PIL image.
+//! Preprocessing gives the same pixels as torchvision on a PIL image.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ struct Golden {
     std: f64,
 }
 
-/// Reads an image of the goldens, some of which are the sample images.
+/// Reads an image of the golden files, some of which are the sample images.
 fn image(name: &str) -> Vec<u8> {
     let sample = workspace("assets/images").join(name);
     let derived = local("fixtures/preprocess/images").join(name);
@@ -130,7 +130,7 @@ fn resizing_is_pillows_for_every_shape() {
     assert_eq!(checked, 182);
 }
 
-/// Compares the JPEGs of a folder with what `oracle/check_jpeg.py` says of them.
+/// Compares the JPEGs of a folder with the results of `oracle/check_jpeg.py`.
 fn check_jpegs(folder: &Path) -> usize {
     let goldens = std::fs::read_to_string(folder.join("pixels.csv")).unwrap();
     let mut other = Vec::new();
@@ -171,12 +171,12 @@ fn jpegs_that_are_cut_off_anywhere_are_refused() {
 }
 
 #[test]
-fn jpegs_of_other_kinds_are_called_by_name() {
+fn jpegs_of_other_kinds_are_named() {
     let jpeg = std::fs::read(local("fixtures/jpeg/21x19_2x2.jpg")).unwrap();
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     let with = |changes: &[(usize, u8)]| {
         let mut jpeg = jpeg.clone();
-        changes.iter().for_each(|&(place, value)| jpeg[frame + place] = value);
+        changes.iter().for_each(|&(offset, value)| jpeg[frame + offset] = value);
         decode(&jpeg).unwrap_err().to_string()
     };
     for (changes, name) in [
@@ -199,14 +199,14 @@ fn jpegs_of_other_kinds_are_called_by_name() {
     assert!(with(&[(5, 0), (6, 0)]).contains("too thin"));
 }
 
-/// A scan of a few bytes that is sent again and again, each time for a whole image.
+/// A scan of a few bytes is repeated, each time for a whole image.
 #[test]
 fn a_jpeg_of_endless_scans_is_refused() {
     let jpeg = std::fs::read(local("fixtures/jpeg/scans_deep.jpg")).unwrap();
     let scan = jpeg.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
     let mut endless = jpeg[..scan].to_vec();
     let frame = endless.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap();
-    // 8000 pixels to each side.
+    // The image has 8000 × 8000 pixels.
     endless[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0x40, 0x1f, 0x40]);
     for _ in 0..10_000 {
         endless.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 0, 0x10]);
@@ -217,7 +217,7 @@ fn a_jpeg_of_endless_scans_is_refused() {
 }
 
 #[test]
-fn files_of_phones_and_programs_are_called_by_name() {
+fn unsupported_image_formats_are_named() {
     let boxes = |brand: &[u8], more: &[u8]| {
         [&[0, 0, 0, 16 + more.len() as u8], &b"ftyp"[..], brand, &[0; 4], more, &[0; 40]].concat()
     };
@@ -262,7 +262,7 @@ fn files_of_phones_and_programs_are_called_by_name() {
     }
 }
 
-/// A picture whose left half is red and whose right half is blue, however it is stored.
+/// An image whose left half is red and whose right half is blue, in any format.
 #[test]
 fn unusual_images_become_upright_rgb() {
     for (file, left, right) in [
@@ -291,9 +291,9 @@ fn unusual(file: &str) -> Vec<u8> {
     std::fs::read(local("fixtures/images").join(file)).expect(file)
 }
 
-/// What `make.py` beside the pictures says.
+/// `make.py` beside the images computes the expected values.
 #[test]
-fn transparency_is_laid_over_a_color_as_pil_pastes() {
+fn transparency_is_drawn_on_a_color_as_pil_pastes() {
     let glass = unusual("glass.png");
     for (background, expected) in [
         ("white", "f58c74015046254dbb3f80fe813119ef1b67f360262d58a66412d3c50695d40a"),
@@ -322,7 +322,7 @@ fn transparency_is_laid_over_a_color_as_pil_pastes() {
 }
 
 #[test]
-fn drawings_that_only_transparency_shows_are_told_apart() {
+fn drawings_that_only_transparency_shows_are_recognized() {
     for (file, expected) in [
         ("black_drawing.png", true),
         ("white_drawing.png", true),

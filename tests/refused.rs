@@ -1,5 +1,5 @@
-//! Files that are no checkpoints, whatever they are called: each is told apart by its content and
-//! has a sentence and a hint of its own.
+//! Files that are not checkpoints, under any name: each is recognized by its content, and has its
+//! own message and hint.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -12,7 +12,7 @@ use zip::write::SimpleFileOptions;
 use zoo_import::{Checkpoint, Error};
 use zoo_tests::{local, workspace};
 
-/// What is said about a file.
+/// Returns the error for a file.
 fn complaint(path: &Path) -> String {
     let error = match Checkpoint::open(path) {
         Ok(checkpoint) => panic!("{} was taken: {checkpoint:?}", path.display()),
@@ -78,7 +78,7 @@ fn foreign_files_are_told_apart_by_content() {
                 ("m/constants.pkl", b"\x80\x02"),
             ]),
         ),
-        // These can only be told by their names.
+        // These are recognized only by their names.
         ("group1-shard1of2.bin", &[0x3f; 64]),
         ("m.pdmodel", b"\x0a\xe2\x01\x08\0\x10"),
         ("m.pdiparams", &[0; 64]),
@@ -100,7 +100,7 @@ fn foreign_files_are_told_apart_by_content() {
     fs::create_dir_all(package.join("Data")).unwrap();
     fs::write(package.join("Manifest.json"), b"{}").unwrap();
     complaints += &complaint(&package);
-    // Its description is beside it.
+    // The description is in the same folder.
     fs::write(folder.path().join("m.xml"), b"<?xml version=\"1.0\"?>").unwrap();
     fs::write(folder.path().join("m.bin"), [0x3d; 64]).unwrap();
     complaints += &complaint(&folder.path().join("m.bin"));
@@ -137,7 +137,7 @@ fn a_pickled_module_is_read_as_its_state_dict() {
         let bytes = |tensor: &zoo_import::Tensor| tensor.to_bytes().unwrap().to_vec();
         assert_eq!(bytes(&tensor), bytes(&plain[&key]), "{key}");
     }
-    // The model is among what training keeps, or beside objects, or the module of a program.
+    // The model is part of a training state, beside objects, or the module of a program.
     for name in ["training.pth", "objects.pth", "torchscript.pth"] {
         let tensors = tensors(name);
         let has = |key: &String| tensors.keys().any(|found| found.ends_with(key.as_str()));

@@ -1,8 +1,8 @@
-//! The readers of files that strangers wrote, as functions of bytes: for a fuzzer, and for the
-//! test that replays what one has found.
+//! The readers of untrusted files as functions of bytes: for a fuzzer, and for the test that
+//! replays its findings.
 //!
-//! Whatever the bytes are, a reader gives tensors, pixels or an error. It does not panic, and
-//! what it takes in memory has to do with what the file has.
+//! For any bytes, a reader returns tensors, pixels or an error. It does not panic, and its memory
+//! is proportional to the size of the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use tempfile::TempDir;
 use zoo_import::{Checkpoint, Tensor, onnx};
 use zoo_record::Record;
 
-/// A kind of file that is read.
+/// A file format that is fuzzed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// PyTorch's checkpoints.
+    /// PyTorch checkpoints.
     Pth,
-    /// Hugging Face's.
+    /// Safetensors files.
     Safetensors,
-    /// Graphs.
+    /// ONNX graphs.
     Onnx,
-    /// Keras's weights.
+    /// Keras weights.
     Keras,
-    /// Our own.
+    /// Records.
     Record,
-    /// Photographs.
+    /// Images.
     Image,
 }
 
 impl Target {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 6] =
         [Self::Pth, Self::Safetensors, Self::Onnx, Self::Keras, Self::Record, Self::Image];
 
-    /// Its name, which is that of its folder in `corpus` too.
+    /// The name of the format and of its folder in `corpus`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pth => "pth",
@@ -45,16 +45,16 @@ impl Target {
         }
     }
 
-    /// The folder with files to begin with, and those that once were too much for a reader.
+    /// The folder with the initial files, and with those that once made a reader fail.
     pub fn corpus(self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name())
     }
 
-    /// Reads bytes as such a file, and all that is in it.
+    /// Reads bytes as a file of this format, with all its contents.
     ///
     /// # Panics
     ///
-    /// When the reader does, or what it says about the file contradicts itself.
+    /// When the reader panics, or its results contradict each other.
     pub fn read(self, bytes: &[u8], scratch: &Scratch) {
         match self {
             Self::Image => {
@@ -68,7 +68,7 @@ impl Target {
             }
             Self::Keras => {
                 if let Ok(checkpoint) = Checkpoint::open(&scratch.file(bytes)) {
-                    // Tensors may be packed, and what they unpack to is known before.
+                    // Tensors may be compressed; their unpacked size is known before.
                     let is_small = |tensor: &&Tensor| tensor.byte_len() < 1 << 24;
                     read_all(checkpoint.tensors.values().filter(is_small), 1 << 24);
                 }
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// Reads the values of tensors that were accepted: they are no larger than the file says.
+/// Reads the values of accepted tensors, which are not larger than the file states.
 fn read_all<'t>(tensors: impl IntoIterator<Item = &'t Tensor>, most: usize) {
     for tensor in tensors {
         let size = tensor.byte_len();
@@ -94,16 +94,16 @@ fn read_all<'t>(tensors: impl IntoIterator<Item = &'t Tensor>, most: usize) {
     }
 }
 
-/// A folder for the file that is read.
+/// A temporary folder for the file that is read.
 #[derive(Debug)]
 pub struct Scratch(TempDir);
 
 impl Scratch {
-    /// A new folder.
+    /// Creates a new folder.
     ///
     /// # Panics
     ///
-    /// When the system has no room for one.
+    /// When the system can't create one.
     #[expect(clippy::new_without_default, reason = "it is made once, and makes a folder")]
     pub fn new() -> Self {
         Self(tempfile::tempdir().expect("there is room for a folder"))

@@ -1,11 +1,11 @@
-//! All seeds, and all that a fuzzer once found, are read without a panic.
+//! All initial files and all findings of the fuzzer are read without a panic.
 
 use std::fs;
 
 use zoo_fuzz::{Scratch, Target};
 
 #[test]
-fn nothing_in_the_corpora_is_too_much() {
+fn all_files_of_the_corpora_are_read_without_a_panic() {
     let scratch = Scratch::new();
     for target in Target::ALL {
         let mut count = 0;
@@ -14,7 +14,7 @@ fn nothing_in_the_corpora_is_too_much() {
             let bytes = fs::read(&path).expect("the file can be read");
             println!("{}", path.display());
             target.read(&bytes, &scratch);
-            // A file that is cut off anywhere is the most common of all damages.
+            // A truncated file is the most common damage.
             for part in 0..16 {
                 target.read(&bytes[..bytes.len() * part / 16], &scratch);
             }
@@ -24,7 +24,7 @@ fn nothing_in_the_corpora_is_too_much() {
     }
 }
 
-/// Four hundred bytes that claim 14 GB of pixels: found by fuzzing.
+/// The file has four hundred bytes and claims 14 GB of pixels. The fuzzer found it.
 #[test]
 fn an_image_of_gigabytes_is_refused() {
     let bytes = fs::read(Target::Image.corpus().join("gigabytes.jpeg")).expect("it is there");

@@ -1,4 +1,4 @@
-//! Whether a network agrees with the graph that its weights came from.
+//! Comparison of a network with the graph that its weights came from.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{CaughtPanic, catch_panic};
@@ -7,32 +7,32 @@ use zoo_models::Network;
 use crate::Normalization;
 use crate::onnx::{Graph, NotRun};
 
-/// How far a network's logits are from a graph's.
+/// The difference between the logits of a network and those of a graph.
 #[derive(Debug, Clone, Copy)]
 pub struct Agreement {
-    /// The largest difference of a logit.
+    /// The largest absolute difference of a logit.
     pub difference: f32,
-    /// The largest logit, whatever its sign.
+    /// The largest absolute value of a logit.
     pub largest: f32,
 }
 
 impl Agreement {
-    /// Whether the difference is what rounding makes.
+    /// Whether rounding explains the difference.
     pub fn is_close(&self) -> bool {
         self.difference <= 1e-3 * self.largest
     }
 }
 
-/// Why a network and a graph can't be compared.
+/// The reason why a network and a graph can't be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCompared {
     /// The graph does not take images.
     #[error("the graph takes something else than images")]
     NoImages,
-    /// The graph takes so many images, or such large ones, that the comparison would take too long.
+    /// The graph takes a batch of images that is too large for the comparison.
     #[error("{batch} images of {height}x{width} pixels are too many")]
     TooLarge {
-        /// Images in a batch.
+        /// Number of images in the batch.
         batch: usize,
         /// Their height in pixels.
         height: usize,
@@ -42,32 +42,32 @@ pub enum NotCompared {
     /// The two have different numbers of outputs.
     #[error("the graph gives {graph} numbers, the network {network}")]
     Outputs {
-        /// Those of the graph.
+        /// Number of outputs of the graph.
         graph: usize,
-        /// Those of the network.
+        /// Number of outputs of the network.
         network: usize,
     },
-    /// The graph has an operation that is not computed here.
+    /// The graph has an operation that this crate does not compute.
     #[error(transparent)]
     Graph(#[from] NotRun),
-    /// One of the two can't take such images.
+    /// The graph or the network can't take such images.
     #[error(transparent)]
     CaughtPanic(#[from] CaughtPanic),
 }
 
-/// Images of this side are large enough to tell, where the graph takes any.
+/// Side of the images, in pixels, if the graph does not fix it.
 const SIDE: usize = 224;
 
-/// More images at once than a graph is asked to compute.
+/// The largest batch of a graph that is computed.
 const MOST: usize = 16;
 
-/// Computes the logits of a fixed image by a network on the processor, and by a graph.
+/// Computes the logits of a fixed image with a network on the CPU, and with a graph.
 ///
 /// `size` is the side of the images that the network was designed for.
 ///
 /// # Errors
 ///
-/// Why they can't be compared.
+/// When they can't be compared.
 pub fn agreement(
     graph: &Graph,
     network: &Network,
@@ -87,8 +87,8 @@ pub fn agreement(
     let images = TensorData::new(noise(images.iter().product()), images);
     let mut images = Tensor::<4>::from_data(images, &device);
     if let Some(Normalization { mean, std, .. }) = graph.normalization() {
-        // Where it is known what becomes of pixels, they are what the network is given: far from
-        // them it may magnify its own rounding.
+        // If the normalization is known, the input is that of pixels: far outside that range a
+        // network may amplify its own rounding errors.
         let each = |values: [f32; 3]| {
             let values = &values[..in_channels.min(3)];
             let shape = [1, values.len(), 1, 1];
@@ -104,7 +104,7 @@ pub fn agreement(
     }
     let largest = theirs.iter().fold(0.0, |largest: f32, logit| largest.max(logit.abs()));
     let differences = ours.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs).abs());
-    // Where there is a NaN, nothing is close.
+    // A NaN counts as larger than any difference.
     let difference =
         differences.fold(
             0.0,
@@ -115,7 +115,7 @@ pub fn agreement(
     Ok(Agreement { difference, largest })
 }
 
-/// Numbers between -1 and 1 that look drawn, but are the same each time.
+/// Returns pseudo-random numbers between -1 and 1, the same each time.
 fn noise(count: usize) -> Vec<f32> {
     let number = |index: usize| (index as u32).wrapping_mul(2_654_435_761) as f32;
     (0..count).map(|index| number(index) / (u32::MAX / 2) as f32 - 1.0).collect()

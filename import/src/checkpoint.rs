@@ -14,36 +14,37 @@ use crate::reparametrized::merged;
 use crate::{Error, Facts, packed, pytorch};
 use zoo_record::sha256;
 
-/// The tensors of a foreign file, by key, their values still on disk.
+/// The tensors of another program's file by key. Their values stay on disk.
 #[derive(Debug, Default)]
 pub struct Checkpoint {
     /// The file.
     pub path: PathBuf,
-    /// All tensors of the file. A key is the way to a tensor through the dictionaries and modules that it is in.
+    /// All tensors of the file. A key is the path to a tensor through dictionaries and modules,
+    /// joined with dots.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What the file says beside its tensors.
+    /// The other information in the file.
     pub facts: Facts,
-    /// The network that they are of, where the file says that too, as ONNX and most of Keras's do.
+    /// The graph of the network, if the file has one, as ONNX files and most Keras files do.
     pub graph: Option<Graph>,
-    /// How images are to be scaled for the first layer, where the file says that: as graphs do
-    /// that scale them before it, and Keras's EfficientNets.
+    /// The scaling of images before the first layer, if the file states it. Graphs that scale
+    /// images themselves and Keras's EfficientNets do.
     pub normalization: Option<Normalization>,
 }
 
-/// Steps in keys that stand for wrappers around modules, wherever they are: `DataParallel`, `torch.compile`,
+/// Segments of keys that come from wrappers around modules: `DataParallel`, `torch.compile`,
 /// `FullyShardedDataParallel`.
 const WRAPPERS: [&str; 4] =
     ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 
 impl Checkpoint {
-    /// Opens a `.pt`, `.pth`, `.pt2`, `.safetensors`, `.onnx`, `.h5` or `.keras` file, or the only one in a folder or an
-    /// archive; what it is, its first bytes tell, not its name.
+    /// Opens a `.pt`, `.pth`, `.pt2`, `.safetensors`, `.onnx`, `.h5` or `.keras` file, or the only
+    /// one in a folder or an archive. Its first bytes decide the format, not its name.
     ///
-    /// PyTorch's pickles are read as data: nothing in one is ever executed.
+    /// PyTorch's pickles are read as data; nothing in them is executed.
     ///
     /// # Errors
     ///
-    /// When the file can't be read, is of another kind, or contradicts itself.
+    /// When the file can't be read, has another format, or contradicts itself.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut checkpoint = Self { path: path.to_owned(), ..Self::default() };
         let tensors = match Kind::of(path)? {
@@ -84,11 +85,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// SHA-256 of the file, in hexadecimal.
+    /// Computes the SHA-256 of the file, in hexadecimal.
     ///
     /// # Errors
     ///
-    /// When the file can't be read any more.
+    /// When the file can no longer be read.
     pub fn sha256(&self) -> Result<String, Error> {
         sha256(&self.path).map_err(|source| Error::Open { path: self.path.clone(), source })
     }
@@ -117,13 +118,13 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     Ok(tensors.clone())
 }
 
-/// Whether the weights are integers, and what makes numbers of them is elsewhere.
+/// Whether the weights are integers whose scales are stored elsewhere.
 fn is_quantized(tensors: &BTreeMap<String, Tensor>) -> bool {
     let is_integer = |tensor: &Tensor| matches!(tensor.dtype, DType::I8 | DType::U8);
     tensors.values().any(|tensor| is_integer(tensor) && tensor.shape.len() > 1)
 }
 
-/// Takes wrappers out of keys, unless two tensors would have the same one.
+/// Removes wrappers from keys, unless two tensors would then have the same key.
 fn without_wrappers(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     let mut unwrapped = BTreeMap::new();
     let mut others = Vec::new();

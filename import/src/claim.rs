@@ -1,9 +1,9 @@
-/// Compares what a tensor claims to hold with the file that it is in, before anything is made
-/// of that size. A dimension of 0 makes no other one true.
+/// Compares the size that a tensor declares with the size of its file, before memory of that size
+/// is allocated. A dimension of 0 does not excuse the others.
 ///
 /// # Errors
 ///
-/// When it would be larger than the file.
+/// When the tensor would be larger than the file.
 pub(crate) fn check_claim(
     key: &str,
     width: usize,

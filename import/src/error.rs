@@ -3,84 +3,85 @@ use std::path::{Path, PathBuf};
 
 use crate::{Report, Unidentified};
 
-/// Why a checkpoint could not be read, recognized, imported or exported.
+/// An error of reading, recognizing, importing or exporting a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system did not give us the file.
+    /// The operating system can't read the file.
     #[error("cannot read {path}")]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The file has no bytes.
     #[error("{0} is empty\nhint: the download or copy it comes from was probably cut off")]
     Empty(PathBuf),
-    /// The file is of a kind that holds no weights, or that is not read.
+    /// The file has a format without weights, or one that this crate does not read.
     #[error("{path} is {found}\nhint: {hint}")]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it looks like.
+        /// The format that it seems to have.
         found: Cow<'static, str>,
-        /// What to do instead.
+        /// The remedy.
         hint: Cow<'static, str>,
     },
-    /// The file is of a known kind but something in it is damaged.
+    /// The format of the file is known, but the file is damaged.
     #[error("{path} is damaged or incomplete: {reason}\nhint: copy or download it again")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage.
         reason: String,
     },
-    /// The checkpoint's tensors are not the model's.
+    /// The checkpoint's tensors do not fit the network.
     #[error("{path} does not fit {model}\n{report}")]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// The model it was to be loaded into.
+        /// The name of the model.
         model: String,
-        /// All that is wrong.
+        /// All differences.
         report: Box<Report>,
     },
-    /// The network computes something that the format has no word for, or that we don't translate.
+    /// The format can't represent a computation of the network, or this crate does not translate
+    /// it.
     #[error("the network can't be written as {format}: {reason}")]
     NotExportable {
         /// The format.
         format: &'static str,
-        /// What stands in the way.
+        /// The reason.
         reason: String,
     },
-    /// It is not clear which network the checkpoint is of.
+    /// The network of the checkpoint is unknown or ambiguous.
     #[error("can't tell which model {path} is of: {reason}")]
     Unrecognized {
         /// The file.
         path: PathBuf,
-        /// What stands in the way.
+        /// The reason.
         reason: Box<Unidentified>,
     },
-    /// What was asked for is not in the checkpoint.
+    /// The checkpoint does not have what was requested.
     #[error("{path}: {reason}")]
     NotThere {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// The reason.
         reason: Box<Unidentified>,
     },
-    /// The checkpoint is not of the network that was named.
+    /// The checkpoint does not hold the named network.
     #[error("{path} does not fit {model}: {reason}")]
     NotOf {
         /// The file.
         path: PathBuf,
         /// The network's name.
         model: String,
-        /// What differs.
+        /// The difference.
         reason: Box<Unidentified>,
     },
-    /// The network has no key layout of that name.
+    /// The network has no key layout with this name.
     #[error(
         "{model} has no keys as `{layout}` spells them\nhint: it has those of {}",
         .layouts.join(", ")
@@ -88,9 +89,9 @@ pub enum Error {
     NoLayout {
         /// The network's name.
         model: String,
-        /// The layout that was asked for.
+        /// The requested layout.
         layout: String,
-        /// The layouts that it has.
+        /// The layouts of the network.
         layouts: Vec<&'static str>,
     },
     /// Without a trained classifier, there are no logits to export.
@@ -102,12 +103,12 @@ pub enum Error {
     /// The network could not be recorded.
     #[error(transparent)]
     Capture(#[from] crate::NotCaptured),
-    /// The graph does what no network of the zoo does.
+    /// No network of the zoo has the graph's computation.
     #[error("{path} can't be imported: {reason}")]
     Graph {
         /// The file.
         path: PathBuf,
-        /// What it does.
+        /// The computation.
         reason: String,
     },
     /// A network with the graph's weights gives other logits than the graph.
@@ -119,22 +120,22 @@ pub enum Error {
     Disagreement {
         /// The network's name.
         model: String,
-        /// The largest difference of a logit.
+        /// The largest absolute difference of a logit.
         difference: f32,
-        /// The largest logit, whatever its sign.
+        /// The largest absolute value of a logit.
         largest: f32,
-        /// What the graph may do.
+        /// A possible reason.
         hint: &'static str,
     },
-    /// There are not as many class names as classes.
+    /// The number of class names differs from the number of classes.
     #[error(
         "{names} names of classes were given, but the checkpoint has {classes} classes\n\
          hint: give one name for each class"
     )]
     ClassNames {
-        /// The names that were given.
+        /// Number of given names.
         names: usize,
-        /// The classes of the checkpoint.
+        /// Number of classes of the checkpoint.
         classes: usize,
     },
     /// No network or no published weights have this name.
@@ -148,7 +149,7 @@ pub enum Error {
 pub(crate) const QUANTIZED: &str = "a quantized checkpoint, whose weights are integers";
 pub(crate) const NOT_QUANTIZED: &str = "import the network as it was before it was quantized";
 
-/// A file of a kind that is not read.
+/// Returns the error for a format that this crate does not read.
 pub(crate) fn unsupported(
     path: &Path,
     found: impl Into<Cow<'static, str>>,

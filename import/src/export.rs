@@ -1,4 +1,4 @@
-//! From a model back to the files that others read.
+//! Export of a model to files of other programs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
@@ -29,28 +29,29 @@ mod pth;
 pub use network::{ExportFormat, ExportOptions, export};
 pub use onnx::OPSETS;
 
-/// A model's parameters as PyTorch spells and stores them: what its `state_dict()` would be.
+/// A model's parameters with PyTorch's keys and shapes, like its `state_dict()`.
 #[derive(Debug)]
 pub struct StateDict {
-    /// Named by their keys, in the model's order.
+    /// The tensors, named by their keys, in the model's order.
     tensors: Vec<Tensor>,
-    /// The tensors of the parameters, by their paths in the model.
-    places: HashMap<String, Place>,
+    /// The locations of the parameters' tensors, by their paths in the model.
+    locations: HashMap<String, Location>,
 }
 
-/// Where a parameter is in a [`StateDict`].
+/// The location of a parameter in a [`StateDict`].
 #[derive(Debug)]
-struct Place {
+struct Location {
     index: usize,
-    /// Whether PyTorch stores it the other way round than Burn.
+    /// Whether PyTorch stores the transpose of Burn's tensor.
     is_transposed: bool,
 }
 
 impl StateDict {
-    /// Spells a model's parameters as a layout does, except those at the paths that are `absent`.
+    /// Converts a model's parameters to the keys of a layout, except those at the paths in
+    /// `absent`.
     ///
-    /// Beside BatchNorm's statistics there is a counter of batches, zero, since PyTorch's strict
-    /// loading asks for one. In half precision BatchNorm stays in single precision, as in records.
+    /// Each BatchNorm also gets a counter of batches, zero, because PyTorch's strict loading
+    /// requires one. In half precision BatchNorm stays in single precision, as in records.
     ///
     /// # Panics
     ///
@@ -69,7 +70,7 @@ impl StateDict {
             .map(|tensor| (tensor.name[root.len()..].to_owned(), tensor))
             .collect();
 
-        let mut state = Self { tensors: Vec::new(), places: HashMap::new() };
+        let mut state = Self { tensors: Vec::new(), locations: HashMap::new() };
         for (parameter, key) in parameters.iter().zip(keys_of(layout, &parameters)) {
             let value = values.remove(&parameter.path).expect("a parameter has a value");
             if absent.contains(&parameter.path) {
@@ -84,8 +85,8 @@ impl StateDict {
             };
             value.name.clone_from(&key);
             let is_transposed = parameter.layer == LayerKind::Linear && parameter.shape.len() == 2;
-            let place = Place { index: state.tensors.len(), is_transposed };
-            state.places.insert(parameter.path.clone(), place);
+            let location = Location { index: state.tensors.len(), is_transposed };
+            state.locations.insert(parameter.path.clone(), location);
             state.tensors.push(value);
             if let Some(norm) = key.strip_suffix("running_var") {
                 let zero = TensorData::new(vec![0_i64], [0; 0]);
@@ -99,15 +100,15 @@ impl StateDict {
         state
     }
 
-    /// Spells a classifier with hidden layers as `torch.nn.Sequential` does: fully connected layers and activations in
-    /// turn, with numbers.
+    /// Names a classifier with hidden layers as `torch.nn.Sequential` does: its fully connected
+    /// layers and activations are numbered.
     ///
     /// `classifier` are the paths of the network's own classifier, which is the first layer.
     #[must_use]
     pub fn with_hidden(mut self, hidden: &[HiddenLayer], classifier: &BTreeSet<String>) -> Self {
         let part = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
         let own = classifier.iter().find_map(|path| {
-            let key = &self.tensors[self.places.get(path)?.index].name;
+            let key = &self.tensors[self.locations.get(path)?.index].name;
             Some(key[..key.len() - part(path).len()].to_owned())
         });
         let (Some(own), false) = (own, hidden.is_empty()) else { return self };
@@ -116,14 +117,14 @@ impl StateDict {
             let steps = if layer.activation == Activation::Identity { 1 } else { 2 };
             numbers.push(numbers[numbers.len() - 1] + steps);
         }
-        for (path, place) in &self.places {
+        for (path, location) in &self.locations {
             let tail = path.strip_prefix("tail.").and_then(|rest| rest.split('.').next());
             let layer = match tail.and_then(|index| index.parse::<usize>().ok()) {
                 Some(index) => index + 1,
                 None if classifier.contains(path) => 0,
                 None => continue,
             };
-            self.tensors[place.index].name = format!("{own}{}.{}", numbers[layer], part(path));
+            self.tensors[location.index].name = format!("{own}{}.{}", numbers[layer], part(path));
         }
         self
     }
@@ -133,7 +134,7 @@ impl StateDict {
         &self.tensors
     }
 
-    /// Writes safetensors as PyTorch's own tools do.
+    /// Writes a safetensors file with the metadata of PyTorch's tools.
     ///
     /// # Errors
     ///
@@ -157,11 +158,11 @@ impl StateDict {
     }
 }
 
-/// A tensor's bytes, little-endian and row-major.
+/// Returns a tensor's bytes, little-endian and row-major.
 ///
 /// # Panics
 ///
-/// Never for a model's: its values are in memory.
+/// When the tensor's values can't be read. A model's values are in memory.
 fn bytes(tensor: &Tensor) -> burn::tensor::Bytes {
     tensor.to_bytes().expect("a model's values are in memory")
 }

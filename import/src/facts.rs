@@ -1,30 +1,30 @@
-//! What a checkpoint says beside its tensors, and what lies beside the checkpoint.
+//! The information in a checkpoint, and beside it, that is not tensors.
 
 use std::path::Path;
 
 use serde_json::Value;
 use zoo_core::{Filter, Preprocess};
 
-/// What is known about a checkpoint's network beside its tensors.
+/// Information about a checkpoint's network that is not in its tensors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// The network's name in its author's words: `tf_efficientnet_b0`, `ResNetForImageClassification`.
     pub architecture: Option<String>,
-    /// Where [`architecture`](Self::architecture) is from: `config.json`, or the checkpoint itself where there is none.
+    /// The origin of [`architecture`](Self::architecture): `config.json`, or the checkpoint itself.
     pub source: Option<&'static str>,
-    /// The name of the checkpoint in the archive that it is from.
+    /// The name of the checkpoint in its archive.
     pub entry: Option<String>,
-    /// Lists that look like the names of classes.
+    /// Lists that look like class names.
     pub class_names: Vec<Vec<String>>,
-    /// How images are prepared.
+    /// The preprocessing.
     pub preprocess: Option<Preprocess>,
 }
 
-/// The names of files on model hubs, beside which lies what the file is of.
+/// The names of weight files on model hubs. Their folder also describes the model.
 const HUB: [&str; 3] = ["model", "pytorch_model", "tf_model"];
 
 impl Facts {
-    /// What those who keep the names of classes in a checkpoint call them.
+    /// Keys of the list of class names in checkpoints.
     pub(crate) const NAMES: [&str; 15] = [
         "classes",
         "class_names",
@@ -43,7 +43,7 @@ impl Facts {
         "label2id",
     ];
 
-    /// The names of so many classes.
+    /// Returns the names of the classes, if there is a list of `num_classes` names.
     pub fn names(&self, num_classes: usize) -> Option<&[String]> {
         self.class_names.iter().find(|names| names.len() == num_classes).map(Vec::as_slice)
     }
@@ -54,8 +54,8 @@ impl Facts {
         name.split(['.', '-']).next().is_some_and(|stem| HUB.contains(&stem))
     }
 
-    /// Adds what `config.json` and `preprocessor_config.json` say, in the words of timm or transformers, where a file has
-    /// the name that model hubs give to all weights. What cannot be read says nothing.
+    /// Reads `config.json` and `preprocessor_config.json` of timm or transformers, if the file has
+    /// the name that model hubs give to all weights. Ignores files that can't be read.
     pub(crate) fn add_neighbors(&mut self, path: &Path) {
         if !Self::is_from_hub(path) {
             return;
@@ -93,7 +93,7 @@ impl Facts {
         let numbered = config.get("id2label").and_then(Value::as_object).map(|names| {
             let name = |index: usize| names.get(&index.to_string())?.as_str().map(str::to_owned);
             let names: Option<Vec<_>> = (0..names.len()).map(name).collect();
-            // What transformers writes where nobody gave names.
+            // transformers' default names.
             names.filter(|names| names.first().is_none_or(|name| name != "LABEL_0"))
         });
         self.class_names.extend([listed, numbered].into_iter().flatten().flatten());
@@ -108,12 +108,12 @@ fn triple(value: Option<&Value>) -> Option<[f32; 3]> {
     Some([number(0)?, number(1)?, number(2)?])
 }
 
-/// The side of the image before it is cropped.
+/// Returns the side of the image before the crop.
 fn enlarged(crop: u32, share: f64) -> Option<u32> {
     (share > 0.0).then(|| (f64::from(crop) / share).floor() as u32)
 }
 
-/// timm's `input_size`, `crop_pct`, `interpolation`, `mean` and `std`.
+/// Reads timm's `input_size`, `crop_pct`, `interpolation`, `mean` and `std`.
 fn timm_preprocess(config: &Value) -> Option<Preprocess> {
     let crop = u32::try_from(config.get("input_size")?.as_array()?.get(1)?.as_u64()?).ok()?;
     let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(0.875);
@@ -126,7 +126,7 @@ fn timm_preprocess(config: &Value) -> Option<Preprocess> {
     checked(Preprocess { filter, mean, std, ..usual })
 }
 
-/// The settings of transformers' image processors.
+/// Reads the settings of transformers' image processors.
 fn transformers_preprocess(config: &Value) -> Option<Preprocess> {
     let side = |size: &Value| {
         let side = size.get("shortest_edge").or_else(|| size.get("height")).unwrap_or(size);
@@ -135,7 +135,7 @@ fn transformers_preprocess(config: &Value) -> Option<Preprocess> {
     let size = config.get("size").and_then(side)?;
     let (resize, crop) = match config.get("crop_size").and_then(side) {
         Some(crop) => (size, crop),
-        // ConvNext's processor, which ResNet uses: small images are enlarged and cropped.
+        // ConvNext's processor, which ResNet also uses, enlarges and crops small images.
         None => match config.get("crop_pct").and_then(Value::as_f64) {
             Some(share) if size < 384 => (enlarged(size, share)?, size),
             _ => (size, size),
@@ -150,7 +150,7 @@ fn transformers_preprocess(config: &Value) -> Option<Preprocess> {
     checked(Preprocess { filter, mean, std, ..Preprocess::IMAGENET.sized(resize, crop) })
 }
 
-/// A recipe that can be carried out.
+/// Returns the preprocessing, if its values are possible.
 fn checked(preprocess: Preprocess) -> Option<Preprocess> {
     let Preprocess { resize, crop, std, .. } = preprocess;
     let is_sound = crop > 0 && crop <= resize && resize <= 4096 && std.iter().all(|std| *std > 0.0);
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timm_says_what_a_file_is_of() {
+    fn timm_configurations_are_read() {
         let mut facts = Facts::default();
         facts.add_config(&json!({
             "architecture": "tf_efficientnet_b0", "num_classes": 2,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn transformers_says_what_a_file_is_of() {
+    fn transformers_configurations_are_read() {
         let mut facts = Facts::default();
         facts.add_config(&json!({
             "architectures": ["ResNetForImageClassification"], "id2label": {"1": "dog", "0": "cat"},
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_no_sense_say_nothing() {
+    fn invalid_settings_are_ignored() {
         for config in [
             json!({}),
             json!({"input_size": [3, 0, 0], "mean": [0, 0, 0], "std": [1, 1, 1]}),

@@ -1,4 +1,4 @@
-//! The classifier of a checkpoint, as those who fine-tune build it: one fully connected layer under any name, or several.
+//! The classifier of a fine-tuned checkpoint: one fully connected layer under any name, or several.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +12,28 @@ use crate::reparametrized::floats;
 /// Tensors by key.
 type Tensors = BTreeMap<String, Tensor>;
 
-/// A classifier that was found in a checkpoint, in the network's own spelling.
+/// A classifier that was found in a checkpoint, with the network's own keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    /// The tensors of the network's classifier and of the layers behind it.
+    /// The tensors of the network's classifier and of the layers after it.
     pub tensors: Tensors,
-    /// The layers before the last one.
+    /// The hidden layers, in order.
     pub hidden: Vec<HiddenLayer>,
-    /// What the checkpoint calls the layers.
+    /// The names of the layers in the checkpoint.
     pub names: Vec<String>,
-    /// Whether the activations between them are assumed, since a checkpoint does not say them.
+    /// Whether the activations between the layers are assumed, because the checkpoint does not
+    /// state them.
     pub is_assumed: bool,
 }
 
-/// Variance that PyTorch's BatchNorm adds, unless it is told otherwise.
+/// The epsilon of PyTorch's BatchNorm, by default.
 const EPSILON: f32 = 1e-5;
 
-/// The layers of a group of tensors, if they are fully connected ones in a row, with or without BatchNorm, and the first
-/// one has so many inputs.
+/// Returns the layers of a group of tensors, if they are consecutive fully connected layers, with
+/// or without BatchNorm, and the first one has `inputs` inputs.
 ///
-/// The tensors get the names of a classifier with the keys `weight` and `bias`. `activation` is between the layers, unless
-/// their numbers say that there is nothing.
+/// The tensors get the names of a classifier with the keys `weight` and `bias`. `activation` is
+/// between the layers, unless their numbers show that nothing is.
 pub(crate) fn chain(
     group: &Tensors,
     inputs: usize,
@@ -117,10 +118,10 @@ struct Norm {
     variance: Tensor,
 }
 
-/// A fully connected layer between the BatchNorms around it.
+/// A fully connected layer with the BatchNorms before and after it.
 struct Dense {
     name: String,
-    /// The number of the last part of it, where layers are numbered.
+    /// The number at the end of its last name, if layers are numbered.
     end: Option<usize>,
     weight: Tensor,
     bias: Option<Tensor>,
@@ -128,7 +129,8 @@ struct Dense {
     after: Option<Norm>,
 }
 
-/// The layers of a group in the order of their names; `None` if one of them is something else.
+/// Returns the layers of a group in the order of their names, or `None` if one of them is of
+/// another kind.
 fn layers(group: &Tensors) -> Option<Vec<(String, Layer)>> {
     let mut parts: BTreeMap<Vec<Step>, (&str, BTreeMap<&str, &Tensor>)> = BTreeMap::new();
     for (key, tensor) in group {
@@ -163,7 +165,7 @@ fn layers(group: &Tensors) -> Option<Vec<(String, Layer)>> {
     parts.into_values().map(layer).collect()
 }
 
-/// A step of a name, so that 10 comes after 9.
+/// A segment of a name, ordered so that 10 comes after 9.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Number(usize),
@@ -176,12 +178,12 @@ impl Step {
     }
 }
 
-/// The number that a name ends with, as in `nn.Sequential`.
+/// Returns the number at the end of a name, as in `nn.Sequential`.
 fn number(name: &str) -> Option<usize> {
     name.rsplit('.').next()?.parse().ok()
 }
 
-/// Whether a layer comes directly after another one: by its number, or else since nothing says that it does not.
+/// Whether a layer comes directly after another one, by its number. Without numbers it does.
 fn follows(layer: &Dense, name: &str) -> bool {
     match (layer.end, number(name)) {
         (Some(one), Some(next)) => next == one + 1,
@@ -198,7 +200,7 @@ impl Dense {
         self.weight.shape[1]
     }
 
-    /// Weight and bias, with the BatchNorms around the layer put into them.
+    /// Returns weight and bias, with the BatchNorms around the layer folded into them.
     fn folded(&self) -> [Tensor; 2] {
         let [outputs, inputs] = [self.outputs(), self.inputs()];
         if let (None, None, Some(bias)) = (&self.before, &self.after, &self.bias) {
@@ -237,7 +239,7 @@ impl Dense {
 }
 
 impl Norm {
-    /// What the layer multiplies with and adds.
+    /// Returns the layer's factors and summands.
     fn scale_and_shift(&self) -> Result<(Vec<f32>, Vec<f32>), burn_pack::Error> {
         let or = |tensor: &Option<Tensor>, value: f32| match tensor {
             Some(tensor) => floats(tensor),
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_tell_whether_something_is_between_layers() {
+    fn layer_numbers_show_whether_activations_are_between_layers() {
         let layers = |second: &'static str| {
             let head = find(&[("9.weight", &[4, 3], &[0.0; 12]), (second, &[2, 4], &[0.0; 8])], 3);
             head.unwrap()
@@ -302,26 +304,26 @@ mod tests {
     }
 
     #[test]
-    fn batch_norm_is_put_into_the_layers_around_it() {
+    fn batch_norm_is_folded_into_the_layers_around_it() {
         // Scale 2 and shift 1 with mean 3: 2 x - 5; the variance makes a scale of 1.
         let one = 1.0 - EPSILON;
         let norm = |key: &'static str| {
             [("weight", 2.0), ("bias", 1.0), ("running_mean", 3.0), ("running_var", one)]
                 .map(|(part, value)| (format!("{key}.{part}"), value))
         };
-        for (place, weight, bias) in [("0", 20.0, -49.0), ("2", 20.0, -3.0)] {
+        for (name, weight, bias) in [("0", 20.0, -49.0), ("2", 20.0, -3.0)] {
             let mut tensors = group(&[("1.weight", &[1, 1], &[10.0]), ("1.bias", &[1], &[1.0])]);
-            for (key, value) in norm(place) {
+            for (key, value) in norm(name) {
                 tensors.extend(group(&[(key.as_str(), &[1], &[value])]));
             }
             let head = chain(&tensors, 1, ["w", "b"], Activation::Relu).unwrap();
             assert!((floats(&head.tensors["w"]).unwrap()[0] - weight).abs() < 1e-4);
-            assert!((floats(&head.tensors["b"]).unwrap()[0] - bias).abs() < 1e-4, "{place}");
+            assert!((floats(&head.tensors["b"]).unwrap()[0] - bias).abs() < 1e-4, "{name}");
         }
     }
 
     #[test]
-    fn other_layers_are_no_classifier() {
+    fn other_layers_are_not_a_classifier() {
         for tensors in [
             // Other inputs, a convolution, layers that do not follow each other, LayerNorm.
             &[("0.weight", &[2_usize, 5][..], &[0.0_f32; 10][..])][..],

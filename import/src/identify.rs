@@ -1,4 +1,4 @@
-//! Which of the zoo's models a checkpoint is of.
+//! Recognition of the zoo's model that a checkpoint belongs to.
 
 use burn::tensor::Device;
 use zoo_core::{KeyLayout, Variant, parameters};
@@ -10,26 +10,26 @@ use crate::onnx::{self, Graph, Match, Unmatched};
 use crate::recognize::recognize;
 use crate::{Candidate, Checkpoint, Choice, Found, Recognition, Unrecognized, load};
 
-/// What a checkpoint is of.
+/// A checkpoint with its model.
 pub struct Identified {
-    /// The model, as the checkpoint's tensors tell.
+    /// The model, as recognized by the checkpoint's tensors.
     pub recognition: Recognition,
-    /// The model's tensors alone.
+    /// Only the tensors of the model.
     pub checkpoint: Checkpoint,
-    /// How they are spelled there.
+    /// The layouts of the tensors' keys.
     pub layouts: &'static [KeyLayout],
 }
 
-/// Why it is not known which network a checkpoint is of.
+/// The reason why the network of a checkpoint is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unidentified {
-    /// Keys and shapes do not tell.
+    /// Keys and shapes do not decide.
     #[error(transparent)]
     Keys(#[from] Unrecognized),
-    /// The layers of the graph do not tell.
+    /// The layers of the graph do not decide.
     #[error(transparent)]
     Graph(#[from] Unmatched),
-    /// The graph has the layers of these networks, but computes something else.
+    /// The graph has the layers of these networks but another computation.
     #[error(
         "it has the layers of {}, but computes something else than any of them\nhint: between the layers or \
          before them the graph does what no model does; export the network alone, in evaluation mode",
@@ -38,18 +38,18 @@ pub enum Unidentified {
     Computes(Vec<String>),
 }
 
-/// Finds out which network a checkpoint is of, among those in the tables first.
+/// Recognizes the network of a checkpoint, among those in the tables first.
 ///
 /// # Errors
 ///
-/// When that is not clear.
+/// When the network is unknown or ambiguous.
 pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> Result<Identified, Unidentified> {
     let listed: Vec<Candidate<'_>> = VARIANTS.iter().map(candidate).collect();
     let error = match identify_among(checkpoint, &listed, choice) {
         Ok(identified) => return Ok(identified),
         Err(error) => error,
     };
-    // It may be of another size than those in the tables.
+    // The network may have another size than those in the tables.
     let family = |name: &str| variant(name).ok().map(|variant| variant.config.family().name);
     let near = match &error {
         Unidentified::Keys(Unrecognized::Unknown(_)) => None,
@@ -72,11 +72,11 @@ pub fn identify(checkpoint: &Checkpoint, choice: &Choice) -> Result<Identified, 
     })
 }
 
-/// Finds out whether a checkpoint is of a model.
+/// Checks that a checkpoint holds the named model.
 ///
 /// # Errors
 ///
-/// When it is not.
+/// When it does not.
 pub fn identify_as(
     checkpoint: &Checkpoint,
     variant: &Variant<Config>,
@@ -85,7 +85,7 @@ pub fn identify_as(
     identify_among(checkpoint, &[candidate(variant)], choice)
 }
 
-/// By the names of the tensors, or else by the graph.
+/// Recognizes by the names of the tensors, or otherwise by the graph.
 fn identify_among(
     checkpoint: &Checkpoint,
     candidates: &[Candidate<'_>],
@@ -113,14 +113,14 @@ fn identify_among(
     }
     let mut matches = match onnx::recognize(checkpoint, candidates) {
         Ok(matches) => matches,
-        // The names say more than a few layers that are alike.
+        // The names are more reliable than a few equal layers.
         Err(unmatched) if graph.is_keras() && !unmatched.is_near => {
             return Err(unrecognized.into());
         }
         Err(unmatched) => return Err(unmatched.into()),
     };
     if matches.len() > 1 {
-        // They have the same layers, so what they compute has to tell.
+        // These networks have the same layers, so their computation decides.
         let all: Vec<_> = matches.iter().map(|found| found.recognition.clone()).collect();
         let compared: Vec<(Agreement, Match)> = matches
             .into_iter()
@@ -132,11 +132,11 @@ fn identify_among(
             .filter(|(agreement, _)| agreement.is_close())
             .map(|(agreement, found)| (agreement.difference, found))
             .collect();
-        // Where borders hardly matter, those who treat them otherwise are close, but not as close.
+        // Networks with other padding may be close too, but not as close.
         let least = close.iter().map(|(difference, _)| *difference).fold(f32::INFINITY, f32::min);
         close.retain(|(difference, _)| *difference <= 8.0 * least);
         if close.is_empty() && is_any_left {
-            // The graph does not decide, as it can't be computed; names may.
+            // The graph can't be computed; names may decide.
             let named = Checkpoint {
                 path: checkpoint.path.clone(),
                 tensors: checkpoint.tensors.clone(),
@@ -151,14 +151,14 @@ fn identify_among(
         }
         matches = close.into_iter().map(|(_, found)| found).collect();
     }
-    // More than one compute the same where they differ in a rounding, or in the BatchNorm that the
-    // exporter put into the convolutions; the one whose crate has it first will do.
+    // Several networks have the same computation if they differ only in rounding, or in a BatchNorm
+    // that the exporter folded into the convolutions. The first one is used.
     let found = matches.into_iter().next().expect("a graph without a match is an error");
     let Match { recognition, checkpoint } = found;
     Ok(Identified { recognition, checkpoint, layouts: Match::LAYOUTS })
 }
 
-/// How near a model with a graph's weights comes to the graph; none where they can't be compared.
+/// Compares a model with the graph's weights with the graph. `None` if they can't be compared.
 fn computes(graph: &Graph, found: &Match) -> Option<Agreement> {
     let Recognition { name, num_classes, in_channels, .. } = &found.recognition;
     let variant = variant(name).ok()?;
@@ -168,7 +168,7 @@ fn computes(graph: &Graph, found: &Match) -> Option<Agreement> {
     agreement(graph, &network, *in_channels, variant.size).ok()
 }
 
-/// A variant as one that a checkpoint may be of.
+/// Returns a variant as a candidate for recognition.
 pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
     let sized = |num_classes, in_channels| {
         variant.config.clone().with_num_classes(num_classes).with_in_channels(in_channels)
@@ -179,10 +179,10 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
         layouts: variant.layouts,
         usual: (variant.config.num_classes(), variant.config.in_channels()),
         build: Box::new(move |num_classes, in_channels| {
-            parameters(&fresh(&sized(num_classes, in_channels)))
+            parameters(&lazy(&sized(num_classes, in_channels)))
         }),
         classifier: Box::new(|| {
-            let network = fresh(&variant.config);
+            let network = lazy(&variant.config);
             let (parameters, modules) = (parameters(&network), network.classifier_paths());
             let of_classifier = parameters.into_iter().filter(|it| it.is_in(&modules));
             of_classifier.map(|parameter| parameter.path).collect()
@@ -195,7 +195,7 @@ pub fn candidate(variant: &Variant<Config>) -> Candidate<'_> {
     }
 }
 
-/// A network whose parameters are drawn when they are used, so never here.
-fn fresh(config: &Config) -> Network {
+/// Builds a network with lazy parameters, which are never initialized here.
+fn lazy(config: &Config) -> Network {
     config.init(&Device::flex())
 }

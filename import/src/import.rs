@@ -1,4 +1,4 @@
-//! From a checkpoint to a network of the zoo with its card.
+//! Import of a checkpoint as a network of the zoo with its card.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +18,16 @@ use crate::{
     load_but,
 };
 
-/// What is told about a checkpoint when it is imported.
+/// The options of an import.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
-    /// The network that it is of, with a tag where several weights are published; otherwise it is
+    /// The network, with a tag if several weights are published. If it is `None`, the network is
     /// recognized by its keys and shapes, or by its graph.
     pub variant: Option<String>,
     /// The names of the classes, in order. For one output: the negative and the positive class, or
-    /// the latter alone.
+    /// only the latter.
     pub labels: Option<Vec<String>>,
-    /// What is taken of several things in the file.
+    /// The choice between several networks in the file.
     pub choice: Choice,
 }
 
@@ -36,21 +36,21 @@ pub struct ImportOptions {
 pub struct Imported {
     /// The network.
     pub network: Network,
-    /// What is known about it.
+    /// The card of the model.
     pub card: ModelCard,
-    /// Which tensors became which parameters.
+    /// The report of the tensors and parameters.
     pub report: Report,
-    /// What is to be known about how the checkpoint was read, as sentences.
+    /// Notes about the import, as sentences for the user.
     pub notes: Vec<String>,
 }
 
 impl Imported {
-    /// Computes the logits of a fixed image by the network and by the graph that its weights came
-    /// from, and compares them.
+    /// Computes the logits of a fixed image with the network and with the graph that its weights
+    /// came from, and compares them.
     ///
     /// # Errors
     ///
-    /// [`Error::Disagreement`] when they differ by more than rounding makes.
+    /// [`Error::Disagreement`] when rounding does not explain the difference.
     pub fn compare(&self, graph: &Graph) -> Result<Comparison, Error> {
         let card = &self.card;
         if !card.has_classifier {
@@ -73,24 +73,24 @@ impl Imported {
     }
 }
 
-/// How an imported network compares with the graph that its weights came from.
+/// The comparison of an imported network with the graph that its weights came from.
 #[derive(Debug, Clone)]
 pub enum Comparison {
-    /// Their logits are the same but for rounding.
+    /// Their logits are equal, except for rounding.
     Equal(Agreement),
-    /// There are no logits to compare, as there is no classifier.
+    /// Without a classifier there are no logits to compare.
     Headless,
-    /// The graph could not be computed, for a reason.
+    /// The graph could not be computed, for this reason.
     Impossible(String),
 }
 
-/// Loads a checkpoint into the variant with a name, or into the one it is recognized as, with as
-/// many classes as it has.
+/// Loads a checkpoint into the named variant, or into the recognized one, with the checkpoint's
+/// number of classes.
 ///
 /// # Errors
 ///
-/// When it is not clear which variant that is, when the tensors are not the network's, or when
-/// there are not as many `labels` as classes.
+/// When the variant is unknown or ambiguous, when the tensors do not fit the network, or when the
+/// number of `labels` differs from the number of classes.
 pub fn import(
     checkpoint: &Checkpoint,
     options: &ImportOptions,
@@ -137,7 +137,7 @@ pub fn import(
     );
     let (network, report) = loaded?;
 
-    // The file's hash says best which weights these are.
+    // The file's hash is the best evidence for the weights.
     let sha256 = sha256?;
     let known = variant.weights.iter().find(|weights| sha256.starts_with(weights.sha256));
     if let Some(found) = recognition {
@@ -198,16 +198,16 @@ fn fits(parameters: &[Parameter], checkpoint: &Checkpoint, layouts: &[KeyLayout]
     })
 }
 
-/// What a checkpoint is loaded as.
+/// The network that a checkpoint is loaded into.
 struct Chosen {
     variant: Variant<Config>,
-    /// The weights whose tag was asked for.
+    /// The weights with the requested tag.
     tagged: Option<&'static Weights>,
-    /// What the tensors tell, where they are the variant's and no others.
+    /// The recognition, if the tensors are those of the variant and no others.
     identified: Option<Identified>,
 }
 
-/// The variant with a name, or the one that a checkpoint is recognized as.
+/// Returns the named variant, or the recognized one.
 fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> Result<Chosen, Error> {
     let path = checkpoint.path.clone();
     let Some(name) = name else {
@@ -226,7 +226,7 @@ fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> Resul
     let (variant, tagged) = published(name)?;
     match identify_as(checkpoint, &variant, choice) {
         Ok(identified) => Ok(Chosen { variant, tagged, identified: Some(identified) }),
-        // What are not the network's tensors is said best when they are loaded.
+        // Loading reports best which tensors are not the network's.
         Err(Unidentified::Keys(Unrecognized::Unknown(_))) if checkpoint.graph.is_none() => {
             Ok(Chosen { variant, tagged, identified: None })
         }
@@ -237,11 +237,11 @@ fn choose(checkpoint: &Checkpoint, name: Option<&str>, choice: &Choice) -> Resul
     }
 }
 
-/// How images were prepared for weights whose keys are spelled in a layout, and what they were
-/// trained to tell apart, where that is known.
+/// Returns the preprocessing and the classes of weights with the keys of a layout, if these are
+/// known.
 ///
-/// Weights that are not known by their hash are most likely those whose tag was asked for, or
-/// were trained with the first recipe that was published.
+/// Weights with an unknown hash are assumed to be those with the requested tag, or to have the
+/// preprocessing of the first published weights.
 fn training(
     variant: &Variant<Config>,
     known: Option<&'static Weights>,
@@ -252,9 +252,9 @@ fn training(
     let usual = Preprocess::usual(variant.size, in_channels);
     let is_color = in_channels == 3;
     let weights = known.or(tagged).or(variant.weights.first()).filter(|_| is_color);
-    // Those who spell keys this way may have their own way to prepare images.
+    // Files with this layout may have their own preprocessing.
     let layout = variant.layouts.iter().find(|one| one.name == layout).or(match variant.layouts {
-        // Without their names, weights of such a variant can only be of those.
+        // If the names are missing, weights of such a variant can only belong to this layout.
         [only] => Some(only),
         _ => None,
     });
@@ -268,7 +268,7 @@ fn training(
     (preprocess, labels)
 }
 
-/// The names of classes that were given, or else those of the known labels.
+/// Returns the given names of classes, or otherwise those of the known labels.
 fn class_names(
     given: Option<Vec<String>>,
     known: Option<Labels>,
@@ -285,8 +285,8 @@ fn class_names(
     Ok(names)
 }
 
-/// ImageNet's names for a network of so many classes. TensorFlow's networks have one more, the
-/// background, before the others.
+/// Returns ImageNet's names for a network with `num_classes` classes. TensorFlow's networks have
+/// one more class, the background, before the others.
 fn imagenet1k(num_classes: usize) -> Vec<String> {
     let names = zoo_assets::imagenet1k().map(str::to_owned);
     match num_classes {
@@ -296,8 +296,8 @@ fn imagenet1k(num_classes: usize) -> Vec<String> {
     }
 }
 
-/// The recipe for images of the size that a graph takes, if that is another one. Keras resizes to
-/// the size itself, without a margin.
+/// Returns the preprocessing for the image size of a graph, if it differs. Keras resizes to the
+/// size itself, without a margin.
 fn fixed_by(graph: &Graph, preprocess: Preprocess, in_channels: usize) -> Preprocess {
     match graph.side(in_channels) {
         Some(side) if side != preprocess.crop => {

@@ -1,4 +1,4 @@
-//! Keras's files of weights: `.h5` of Keras 1 and 2, `.weights.h5` and `.keras` of Keras 3.
+//! Keras's weight files: `.h5` of Keras 1 and 2, `.weights.h5` and `.keras` of Keras 3.
 //!
 //! ```text
 //! conv1/conv1/kernel:0                             ─┐
@@ -8,7 +8,7 @@
 //!
 //! TensorFlow's kernels are height × width × inputs × outputs, PyTorch's are outputs × inputs ×
 //! height × width. Tensors get PyTorch's names and dimensions here, and keep the names of Keras's
-//! layers, so that from here on they are a checkpoint like any other.
+//! layers. After that they are handled like those of any other checkpoint.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -36,43 +36,42 @@ mod reader;
 
 use reader::Reader;
 
-/// What a file of Keras holds.
+/// The content of a Keras file.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// The tensors by key.
     pub(crate) tensors: BTreeMap<String, Tensor>,
-    /// What the network computes, if the file says that.
+    /// The computation of the network, if the file has it.
     pub(crate) graph: Option<Graph>,
-    /// What the network does to images before its first convolution.
+    /// The scaling of images before the first convolution.
     pub(crate) normalization: Option<Normalization>,
 }
 
-/// How images whose values are in `[0, 1]` are scaled for a network's first layer:
-/// `(x - mean) / std`.
+/// The scaling of images with values in `[0, 1]` for a network's first layer: `(x - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalization {
-    /// Subtracted from each of the network's channels.
+    /// The number that is subtracted from each channel.
     pub mean: [f32; 3],
-    /// Divides each channel after that.
+    /// The number that then divides each channel.
     pub std: [f32; 3],
-    /// What the network's channels are.
+    /// The channels of the network's input.
     pub color: Color,
 }
 
-/// What is in a `.keras` archive.
+/// The name of the weights in a `.keras` archive.
 pub(crate) const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
 
-/// How many times as large as a file what it unpacks to may be: deflate makes at most 1032.
+/// The largest ratio of unpacked to packed size: that of deflate is at most 1032.
 const EXPANSION: u64 = 1032;
 
-/// Reads an HDF5 file, whose values stay on disk.
+/// Reads an HDF5 file. Its values stay on disk.
 pub(crate) fn read_hdf5(path: &Path) -> Result<Contents, Error> {
     let storage = FileStorage::open(path).map_err(|error| damaged(path, error))?;
     read(path, Arc::new(storage), None)
 }
 
-/// Reads a `.keras` archive, whose values are in memory.
+/// Reads a `.keras` archive. Its values are kept in memory.
 pub(crate) fn read_archive(path: &Path) -> Result<Contents, Error> {
     let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
     let mut archive = ZipArchive::new(file).map_err(|error| damaged(path, error))?;
@@ -92,7 +91,7 @@ pub(crate) fn read_archive(path: &Path) -> Result<Contents, Error> {
     read(path, Arc::new(weights), Some(config))
 }
 
-/// Reads the layers and translates them; `config` is what an archive says of the network.
+/// Reads the layers and translates them; `config` is the archive's description of the network.
 fn read(path: &Path, storage: DynStorage, config: Option<Json>) -> Result<Contents, Error> {
     let length = storage.len();
     let limit = usize::try_from(length.saturating_mul(EXPANSION)).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! What a file is, by its content: its name may say anything.
+//! Recognition of a file's format by its content; its name is not reliable.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -16,16 +16,16 @@ use zoo_record::is_record;
 
 use crate::Error;
 
-/// The kinds of files that tensors are read from.
+/// The formats that tensors are read from.
 pub(crate) enum Kind {
     Pytorch,
     Safetensors,
     Onnx,
     Hdf5,
     Keras,
-    /// What `torch.export.save` writes.
+    /// A file of `torch.export.save`.
     Exported,
-    /// A folder or an archive, in which a checkpoint may be.
+    /// A folder or an archive that may contain a checkpoint.
     Folder,
     Tape,
     Archive,
@@ -34,8 +34,8 @@ pub(crate) enum Kind {
 impl Kind {
     /// # Errors
     ///
-    /// When the file is of a kind that holds no weights, or that is not read; each has a sentence
-    /// of its own.
+    /// When the file has a format without weights, or one that this crate does not read; each has
+    /// its own message.
     pub(crate) fn of(path: &Path) -> Result<Self, Error> {
         let open = |source| Error::Open { path: path.to_owned(), source };
         let refuse = |(found, hint): Refusal| Error::Unsupported { path: path.into(), found, hint };
@@ -47,7 +47,7 @@ impl Kind {
         if head.is_empty() {
             Err(Error::Empty(path.to_owned()))
         } else if head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
-            // It begins with a length, which may look like anything.
+            // The file begins with a length, which can have any bytes.
             Ok(Self::Safetensors)
         } else if let Some(refusal) = foreign(&head).or_else(|| named(path, &head)) {
             Err(refuse(refusal))
@@ -70,10 +70,10 @@ impl Kind {
     }
 }
 
-/// What a file is, and what to do about it.
+/// The format of a file, and what the user can do.
 type Refusal = (Cow<'static, str>, Cow<'static, str>);
 
-/// Bytes that are enough to tell.
+/// Number of bytes that are read to recognize a format.
 const HEAD: u64 = 512;
 
 const TENSORRT: &str = "a TensorRT engine, a program for one kind of graphics card";
@@ -98,7 +98,7 @@ const SAVED_CHECKPOINT_HINT: &str =
 const CONVERTED: &str = "import the model that it was converted from";
 const FLAX: &str = "a file of msgpack, as Flax saves networks, whose layers are not PyTorch's";
 
-/// Files that their first bytes don't tell, by how their names end.
+/// Formats without a signature, by file extension.
 const NAMED: [(&str, &str, &str); 14] = [
     (".caffemodel", CAFFE, CAFFE_HINT),
     (".prototxt", CAFFE, CAFFE_HINT),
@@ -116,7 +116,7 @@ const NAMED: [(&str, &str, &str); 14] = [
     (".onnx_data", "the values of an ONNX model", "give the `.onnx` file beside it"),
 ];
 
-/// What a file is by its name, where its content could be anything.
+/// Recognizes a file by its name, if its content may be of any format.
 fn named(path: &Path, head: &[u8]) -> Option<Refusal> {
     let refusal = |found: &'static str, hint: &'static str| Some((found.into(), hint.into()));
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -144,7 +144,7 @@ fn named(path: &Path, head: &[u8]) -> Option<Refusal> {
 const GIVE_WEIGHTS: &str = "give the file with the weights themselves";
 const UNPACK: &str = "unpack it, and give what is in it";
 
-/// Bytes at a certain place that files of a kind begin with.
+/// The signatures of formats, and their offsets.
 #[rustfmt::skip]
 const FOREIGN: [(usize, &[u8], &str, &str); 29] = [
     (4, b"TFL3", "a TensorFlow Lite model, whose weights are laid out for small devices",
@@ -182,7 +182,7 @@ const FOREIGN: [(usize, &[u8], &str, &str); 29] = [
     (0, b"PK\x05\x06", "an empty archive", GIVE_WEIGHTS),
 ];
 
-/// A file of no use here, if its first bytes are those of one.
+/// Recognizes formats without weights, by the first bytes.
 fn foreign(head: &[u8]) -> Option<Refusal> {
     let refusal = |found: &'static str, hint: &'static str| Some((found.into(), hint.into()));
     let is_there = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|b| b.starts_with(magic));
@@ -193,7 +193,7 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
         return refusal("a Burn record already", "give it to `zoo classify --weights` as it is");
     }
     let contains = |text: &str| head.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    // A GraphDef begins with a node, and that with its name.
+    // A GraphDef begins with a node, and a node with its name.
     if matches!(head, [0x0a, _, 0x0a, ..] | [0x0a, _, _, 0x0a, ..])
         && ["Placeholder", "Const", "VarHandleOp"].into_iter().any(contains)
     {
@@ -202,18 +202,18 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
             "export it to ONNX with tf2onnx",
         );
     }
-    // It begins with a map, and that with a key.
+    // The file begins with a map, and a map with a key.
     if matches!(head, [0x81..=0x8f, 0xa1..=0xbf, letter, ..] if letter.is_ascii_alphabetic()) {
         return refusal(FLAX, "import PyTorch's weights of the same network");
     }
-    // A version as in ONNX, and then not the producer's name but a message.
+    // The version as in ONNX, but then a message instead of the producer's name.
     if let [0x08, 1..=20, 0x12, length @ ..] = head {
         let message = length.iter().skip_while(|&&byte| byte >= 0x80).nth(1);
         if matches!(message, Some(0x0a | 0xa2)) {
             return refusal(CORE_ML, CONVERTED);
         }
     }
-    // A network begins with its name, and goes on with its layers.
+    // A network begins with its name, followed by its layers.
     if let [0x0a, length, rest @ ..] = head
         && let Some((name, layers)) = rest.split_at_checked(usize::from(*length))
         && *length < 0x80
@@ -258,8 +258,8 @@ fn foreign(head: &[u8]) -> Option<Refusal> {
     }
 }
 
-/// Whether these are letters, which PyTorch's oldest pickles may be written in too; they begin with
-/// this number.
+/// Whether these are letters. PyTorch's oldest pickles may consist of letters; they begin with this
+/// number.
 fn is_text(head: &[u8]) -> bool {
     head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
         && !head.starts_with(b"L119547037146038801333356L")
@@ -267,7 +267,7 @@ fn is_text(head: &[u8]) -> bool {
 
 const SAVE_KERAS: &str = "save the whole model, with `model.save(\"x.keras\")`";
 
-/// What a folder as a whole is, if it is of no use.
+/// Recognizes a folder without a checkpoint.
 fn folder(path: &Path) -> Option<Refusal> {
     if path.join("saved_model.pb").exists() {
         let found = "a TensorFlow SavedModel, which is a program";
@@ -282,7 +282,7 @@ fn is_tape(head: &[u8]) -> bool {
     head.get(257..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
-/// Whether a tape archive is one of PyTorch's before 2017, by the names of its entries.
+/// Whether a tar archive is one of PyTorch's before 2017, by the names of its entries.
 fn is_pytorch_tape(path: &Path) -> std::io::Result<bool> {
     const ENTRIES: [&[u8]; 4] = [b"sys_info", b"pickle", b"tensors", b"storages"];
     let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
@@ -293,18 +293,19 @@ fn is_pytorch_tape(path: &Path) -> std::io::Result<bool> {
     }))
 }
 
-/// What is wrong with an archive.
+/// The fault of an archive.
 enum Fault {
     Foreign(Refusal),
     Broken(String),
 }
 
-/// Whose archive it is, if none of its entries lies over another one.
+/// Recognizes the program that wrote an archive. Checks that no two entries overlap.
 fn archive(path: &Path) -> Result<Kind, Fault> {
     let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
     let foreign = |found: Cow<'static, str>, hint: Cow<'static, str>| Fault::Foreign((found, hint));
     let file = File::open(path).map_err(|error| broken(&error))?;
-    // Nothing is before an archive that anybody saved; else all of it would be searched.
+    // Normal archives have nothing before the first entry; otherwise the whole file would be
+    // searched.
     let config = zip::read::Config { archive_offset: ArchiveOffset::Known(0) };
     let archive = ZipArchive::with_config(config, BufReader::new(file));
     let mut archive = archive.map_err(|error| broken(&error))?;
@@ -317,7 +318,7 @@ fn archive(path: &Path) -> Result<Kind, Fault> {
     };
     let has = |entry: &str| names.iter().any(|name| is_entry(name, entry));
     if has("constants.pkl") && has("data.pkl") {
-        // The parameters of a module that was frozen are constants of its program.
+        // The parameters of a frozen module are constants of its program.
         let is_parameter = |name: &str| {
             let number = name.rsplit_once("/data/").map(|(_, number)| number);
             number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,14 +1,15 @@
-//! Turns the checkpoints that the world already has into networks of the zoo, and back.
+//! Converts checkpoints of other programs to networks of the zoo, and back.
 //!
 //! ```text
 //! file ── Checkpoint::open ──▶ tensors by key ── import ──▶ network, card, report ── Record::save ──▶ record
 //! network, card ── export ──▶ safetensors, .pth or ONNX
 //! ```
 //!
-//! [`Checkpoint::open`] reads PyTorch's, safetensors', ONNX's and Keras's files without running anything in them.
-//! [`import`] finds out which network a checkpoint is of ([`identify`]) and puts the tensors into it, strictly ([`load`]):
-//! each parameter gets a tensor of its shape and no tensor is left over, or the [`Report`] in the error lists all that is
-//! wrong. [`export`] is the way back, with the same keys, layouts and bits ([`StateDict`]).
+//! [`Checkpoint::open`] reads files of PyTorch, safetensors, ONNX and Keras, and executes nothing
+//! in them. [`import`] recognizes the network of a checkpoint ([`identify`]) and loads the tensors
+//! into it, strictly ([`load`]): each parameter gets a tensor of its shape and no tensor is left
+//! over. Otherwise the [`Report`] in the error lists all differences. [`export`] writes files with
+//! the same keys, layouts and bits ([`StateDict`]).
 
 mod agreement;
 mod checkpoint;
@@ -22,10 +23,10 @@ mod import;
 mod keras;
 mod kind;
 mod load;
+mod location;
 mod network;
 pub mod onnx;
 mod packed;
-mod place;
 mod pytorch;
 mod recognize;
 mod reparametrized;

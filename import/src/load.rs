@@ -8,25 +8,25 @@ use burn::store::{FloatCastAdapter, ModuleSnapshot, bridge};
 use burn::tensor::{DType, Shape, TensorData};
 use zoo_core::{KeyLayout, LayerKind, Parameter, parameters, root_prefix};
 
-use crate::place::Index;
+use crate::location::Index;
 use crate::{Checkpoint, Error};
 
-/// How a checkpoint's tensors and a model's parameters came together.
+/// The result of matching a checkpoint's tensors with a model's parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The layout whose spelling the keys were read in.
+    /// The name of the layout that the keys were read with.
     pub layout: &'static str,
-    /// Tensors that found their place.
+    /// Number of tensors that were loaded.
     pub loaded: usize,
     /// Keys that the model needs and the checkpoint lacks.
     pub missing: Vec<Missing>,
-    /// Keys of the checkpoint that the model has no place for.
+    /// Keys of the checkpoint without a parameter in the model.
     pub unused: Vec<String>,
     /// Keys on both sides whose shapes differ.
     pub misshapen: Vec<Misshapen>,
-    /// What went wrong in reading values.
+    /// Errors in reading values.
     pub unreadable: Vec<String>,
-    /// Keys of tensors that hold a NaN or an infinity. They are loaded nevertheless.
+    /// Keys of tensors with a NaN or an infinity. They are loaded.
     pub not_finite: Vec<String>,
 }
 
@@ -35,9 +35,9 @@ pub struct Report {
 pub struct Missing {
     /// The key.
     pub key: String,
-    /// The shape that it would have.
+    /// The expected shape.
     pub shape: Vec<usize>,
-    /// The unused key that looks most like it, of the same shape.
+    /// The most similar unused key with the same shape.
     pub nearest: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl Report {
             && self.unreadable.is_empty()
     }
 
-    /// A phrase about numbers that are NaN or infinite, if there are any.
+    /// A sentence about numbers that are NaN or infinite, if there are any.
     pub fn warning(&self) -> Option<String> {
         let [first, others @ ..] = self.not_finite.as_slice() else { return None };
         let others = match others.len() {
@@ -72,14 +72,14 @@ impl Report {
     }
 }
 
-/// Puts a checkpoint's tensors into a model.
+/// Loads a checkpoint's tensors into a model.
 ///
-/// The layout is the one of `layouts` that knows most of the checkpoint's keys. Half and double
+/// The layout is the one of `layouts` that has most of the checkpoint's keys. Half and double
 /// precision become single. `name` is the model's name for error messages.
 ///
 /// # Errors
 ///
-/// When anything is missing, left over or of the wrong shape.
+/// When a tensor is missing, left over or has the wrong shape.
 ///
 /// # Panics
 ///
@@ -93,11 +93,12 @@ pub fn load<M: Module>(
     load_but(&BTreeSet::new(), model, name, checkpoint, layouts)
 }
 
-/// [`load`] for a checkpoint that lacks the parameters at some paths, which keep their values.
+/// Loads a checkpoint, as [`load`] does, without the parameters at the paths in `absent`. These
+/// keep their values.
 ///
 /// # Errors
 ///
-/// When anything else is missing, or anything left over or of the wrong shape.
+/// When another tensor is missing, or a tensor is left over or has the wrong shape.
 ///
 /// # Panics
 ///
@@ -110,7 +111,7 @@ pub fn load_but<M: Module>(
     layouts: &[KeyLayout],
 ) -> Result<(M, Report), Error> {
     let slots = parameters(&model);
-    let Spelling { layout, keys, tensors: found } = spelling(&slots, checkpoint, layouts);
+    let LayoutMatch { layout, keys, tensors: found } = best_layout(&slots, checkpoint, layouts);
     let root = root_prefix(&model);
 
     let mut report = Report { layout: layout.name, ..Report::default() };
@@ -165,14 +166,14 @@ pub fn load_but<M: Module>(
     }
 }
 
-/// Keys that are noted while values are read.
+/// Keys that are collected while values are read.
 type Keys = Arc<Mutex<Vec<String>>>;
 
 fn keys_in(keys: &Keys) -> MutexGuard<'_, Vec<String>> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A tensor under another name, whose key is noted if a number in it is none.
+/// Returns a tensor with another name. Reading it collects its key if a value is NaN or infinite.
 fn watched(tensor: Tensor, name: String, key: String, not_finite: &Keys) -> Tensor {
     let not_finite = not_finite.clone();
     let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
@@ -188,13 +189,13 @@ fn watched(tensor: Tensor, name: String, key: String, not_finite: &Keys) -> Tens
     })
 }
 
-/// Whether a checkpoint has parts that an architecture may do without: auxiliary heads.
+/// Whether a checkpoint has optional modules of an architecture, which are auxiliary heads.
 pub fn has_auxiliary(checkpoint: &Checkpoint, layouts: &[KeyLayout]) -> bool {
     let keys = checkpoint.tensors.keys();
     keys.into_iter().any(|key| layouts.iter().any(|layout| layout.is_optional(key)))
 }
 
-/// The checkpoint's key for each parameter, spelled as in the layout that knows most of them.
+/// Returns the checkpoint's key for each parameter, in the layout that has most of the keys.
 ///
 /// # Panics
 ///
@@ -204,13 +205,13 @@ pub fn keys(
     checkpoint: &Checkpoint,
     layouts: &[KeyLayout],
 ) -> Vec<String> {
-    spelling(parameters, checkpoint, layouts).keys
+    best_layout(parameters, checkpoint, layouts).keys
 }
 
-/// Finds out how many classes and input channels a checkpoint was trained with.
+/// Returns the numbers of classes and input channels that a checkpoint was trained with.
 ///
-/// `build` gives the model's parameters for a number of classes and of channels; `usual` are the
-/// ones it is designed for, and the answer where the checkpoint does not tell.
+/// `build` returns the model's parameters for these two numbers. `usual` are the numbers that the
+/// model is designed for; they are returned if the checkpoint does not show others.
 pub fn fit(
     build: impl Fn(usize, usize) -> Vec<Parameter>,
     (classes, channels): (usize, usize),
@@ -218,8 +219,8 @@ pub fn fit(
     layouts: &[KeyLayout],
 ) -> (usize, usize) {
     let usual = build(classes, channels);
-    let Spelling { keys, tensors, .. } = spelling(&usual, checkpoint, layouts);
-    // The dimension that grows with the number is the one to read in the checkpoint.
+    let LayoutMatch { keys, tensors, .. } = best_layout(&usual, checkpoint, layouts);
+    // The dimension that grows with the number shows it in the checkpoint.
     let read = |grown: Vec<Parameter>| {
         usual.iter().zip(&grown).zip(&keys).find_map(|((usual, grown), key)| {
             let (usual, grown) = (pytorch_shape(usual), pytorch_shape(grown));
@@ -236,45 +237,45 @@ pub fn fit(
     )
 }
 
-/// How a checkpoint spells a network's parameters.
-struct Spelling<'l> {
+/// The keys of a network's parameters in a checkpoint.
+struct LayoutMatch<'l> {
     layout: &'l KeyLayout,
     /// The key of each parameter.
     keys: Vec<String>,
-    /// The tensors at the place where most of these keys are, without what they begin with there.
+    /// The tensors at the most likely location, without its prefix.
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// The layout that knows most of the checkpoint's keys.
-fn spelling<'l>(
+/// Returns the layout that has most of the checkpoint's keys.
+fn best_layout<'l>(
     slots: &[Parameter],
     checkpoint: &Checkpoint,
     layouts: &'l [KeyLayout],
-) -> Spelling<'l> {
+) -> LayoutMatch<'l> {
     let index = Index::new(&checkpoint.tensors);
     layouts
         .iter()
-        // `max_by_key` takes the last of equals; reversed, that is the first in the list.
+        // `max_by_key` returns the last of equal elements. Reversed, that is the first in the list.
         .rev()
         .map(|layout| {
             let keys = keys_of(layout, slots);
             let tensors = match index.likely(&keys) {
-                Some(place) => place.split(&checkpoint.tensors).0,
+                Some(location) => location.split(&checkpoint.tensors).0,
                 None => checkpoint.tensors.clone(),
             };
             let known = keys.iter().filter(|key| tensors.contains_key(*key)).count();
-            (known, Spelling { layout, keys, tensors })
+            (known, LayoutMatch { layout, keys, tensors })
         })
         .max_by_key(|(known, ..)| *known)
-        .map(|(_, spelling)| spelling)
+        .map(|(_, matched)| matched)
         .expect("an architecture has a layout")
 }
 
-/// A layout's key for each parameter.
+/// Returns a layout's key for each parameter.
 ///
 /// # Panics
 ///
-/// When it has no rule for one of them: a mistake in the layout.
+/// When the layout has no rule for one of them, which is a mistake in the layout.
 pub(crate) fn keys_of(layout: &KeyLayout, parameters: &[Parameter]) -> Vec<String> {
     let keys = layout.keys(parameters).into_iter().zip(parameters);
     keys.map(|(key, parameter)| {
@@ -299,8 +300,8 @@ pub(crate) fn pytorch_shape(parameter: &Parameter) -> Vec<usize> {
     shape
 }
 
-/// Whether a tensor has a shape, or is the kernel of a convolution over the whole of its input,
-/// as some write a fully connected layer.
+/// Whether a tensor has a shape, or is the kernel of a convolution over its whole input. Some files
+/// store a fully connected layer like that.
 pub(crate) fn has_shape(tensor: &Tensor, expected: &[usize]) -> bool {
     match (&tensor.shape[..], expected) {
         (&[outputs, channels, height, width], &[rows, columns]) => {
@@ -310,7 +311,7 @@ pub(crate) fn has_shape(tensor: &Tensor, expected: &[usize]) -> bool {
     }
 }
 
-/// Whether a tensor of PyTorch's can be the values of a parameter.
+/// Whether a tensor of PyTorch can hold the values of a parameter.
 pub fn is_of(tensor: &Tensor, parameter: &Parameter) -> bool {
     has_shape(tensor, &pytorch_shape(parameter))
 }
@@ -319,9 +320,9 @@ fn is_linear(parameter: &Parameter) -> bool {
     parameter.layer == LayerKind::Linear
 }
 
-/// A fully connected layer's tensor as Burn has it: its weight is `[in, out]`, not `[out, in]`.
+/// Transposes a fully connected layer's weight from PyTorch's `[out, in]` to Burn's `[in, out]`.
 ///
-/// Burn's own adapter takes an element at a time, which for VGG is half of an import's time.
+/// Burn's own adapter copies element by element, which takes half of the time to import VGG.
 fn transposed(tensor: &Tensor) -> Tensor {
     let [rows, ref inputs @ ..] = tensor.shape[..] else {
         return tensor.clone();
@@ -354,7 +355,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     transposed
 }
 
-/// The unused key of the same shape that looks most like a missing one.
+/// Returns the unused key with the same shape that is most similar to a missing one.
 fn nearest(
     missing: &Missing,
     unused: &[String],
@@ -368,7 +369,7 @@ fn nearest(
         .map(|(_, key)| key.clone())
 }
 
-/// How many lines of each kind are shown; the rest are counted.
+/// Number of lines of each kind that are shown; the rest is counted.
 const SHOWN: usize = 12;
 
 impl fmt::Display for Report {

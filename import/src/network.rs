@@ -1,17 +1,18 @@
-//! A network's computation as a graph.
+//! The captured graph of a network.
 
 use zoo_core::{HiddenLayer, catch_panic, root_prefix};
 use zoo_graph::{Graph, Outputs};
 use zoo_models::{Config, Logits, Network};
 
-/// A network could not be recorded, for a reason such as too small images.
+/// A network could not be captured, for a reason such as too small images.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct NotCaptured(String);
 
-/// Records what a network does with images of a shape; `hidden` are the hidden layers of its classifier, if it has such.
+/// Captures the forward pass of a network for images of a shape. `hidden` are the hidden layers of
+/// its classifier, if it has any.
 ///
-/// The network that comes with it tells names and shapes; it has no values.
+/// The returned network has names and shapes but no values.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Weights out of ONNX graphs, at run time and without generated code.
+//! Weights from ONNX graphs, at run time and without generated code.
 //!
 //! ```text
 //! file ── Graph::open ──▶ nodes and constants ─┬─ names survive ──▶ as any other checkpoint
@@ -6,9 +6,9 @@
 //!                                              └─ Graph::run ──▶ logits to compare with
 //! ```
 //!
-//! Exporters rename weights, transpose them and fold BatchNorm into convolutions, but they
-//! keep the network. So where the names say nothing, the graph's layers are compared with those
-//! of a network that was captured while it ran: [`recognize()`].
+//! Exporters rename weights, transpose them and fold BatchNorm into convolutions, but the network
+//! stays the same. If the names don't help, the graph's layers are compared with those of a
+//! captured network: [`recognize()`].
 
 mod align;
 mod assign;

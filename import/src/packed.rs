@@ -1,4 +1,4 @@
-//! A checkpoint within a folder or an archive.
+//! A checkpoint in a folder or an archive.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,14 +13,14 @@ use zip::ZipArchive;
 use crate::error::{damaged, unsupported};
 use crate::{Checkpoint, Error};
 
-/// How the names of files end that hold weights.
+/// Extensions of files with weights.
 pub(crate) const ENDINGS: [&str; 10] =
     [".pth", ".pt", ".pt2", ".safetensors", ".onnx", ".bin", ".ckpt", ".pth.tar", ".h5", ".keras"];
 
-/// The same weights in two formats, as model hubs have them; the first one is taken.
+/// Names of the same weights in two formats on model hubs. The first one is used.
 const SAME: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
-/// More bytes than this for each that an entry is compressed to are not unpacked.
+/// The largest ratio of unpacked to packed size.
 const MOST_PER_BYTE: u64 = 32;
 
 fn is_checkpoint(name: &str) -> bool {
@@ -29,11 +29,11 @@ fn is_checkpoint(name: &str) -> bool {
     !is_hidden && ENDINGS.iter().any(|end| file.to_lowercase().ends_with(end))
 }
 
-/// The only checkpoint among some names.
+/// Returns the only checkpoint among some names.
 ///
 /// # Errors
 ///
-/// What the whole is, and what to do, if there is none or more than one.
+/// When there is no checkpoint or more than one. The error suggests what to do.
 fn only(
     kind: &str,
     mut names: Vec<String>,
@@ -67,7 +67,7 @@ pub(crate) fn open_folder(path: &Path) -> Result<Checkpoint, Error> {
     Checkpoint::open(&path.join(name))
 }
 
-/// Opens the only checkpoint in a tape archive.
+/// Opens the only checkpoint in a tar archive.
 pub(crate) fn open_tape(path: &Path) -> Result<Checkpoint, Error> {
     let open = |source| Error::Open { path: path.to_owned(), source };
     let size = std::fs::metadata(path).map_err(open)?.len();
@@ -109,7 +109,7 @@ pub(crate) fn open_zip(path: &Path) -> Result<Checkpoint, Error> {
     open_unpacked(path, name, entry.take(size))
 }
 
-/// Opens what is read, under the name of the archive that it is from.
+/// Opens an unpacked entry, and names its archive in errors.
 fn open_unpacked(path: &Path, entry: String, mut reader: impl Read) -> Result<Checkpoint, Error> {
     let write = |reason: String| -> Error {
         zoo_record::Error::Write { path: std::env::temp_dir(), reason }.into()
@@ -133,7 +133,7 @@ fn open_unpacked(path: &Path, entry: String, mut reader: impl Read) -> Result<Ch
     Ok(checkpoint)
 }
 
-/// The same tensor, which keeps the file alive that its values are in.
+/// Returns the tensor with a reference that keeps its temporary file alive.
 fn holding(tensor: Tensor, file: Arc<TempPath>) -> Tensor {
     let (name, dtype, shape) = (tensor.name.clone(), tensor.dtype, tensor.shape.clone());
     let length = tensor.byte_len();
@@ -144,7 +144,7 @@ fn holding(tensor: Tensor, file: Arc<TempPath>) -> Tensor {
 }
 
 impl Error {
-    /// The same error about an entry of an archive instead of the file that it was unpacked to.
+    /// Returns the error with the archive and its entry instead of the temporary file.
     fn within(self, file: &Path, archive: &Path, entry: &str) -> Self {
         let named = |path: PathBuf| match path == file {
             true => archive.join(entry),

@@ -1,4 +1,4 @@
-//! Tensors out of PyTorch's files, of every age.
+//! Tensors from PyTorch's files of all versions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -24,10 +24,10 @@ mod exported;
 mod pickle;
 mod storages;
 
-/// The tensors of a `.pth` file by key, their values still on disk, and what else it says.
+/// Reads the tensors of a `.pth` file by key, with their values still on disk, and its other facts.
 ///
-/// A key is the way to a tensor through dictionaries and lists. A pickled module is read as its state dict. Nothing in a
-/// pickle is ever called, and what it has beside tensors is of no interest.
+/// A key is the path to a tensor through dictionaries and lists. A pickled module is read as its
+/// state dict. Nothing in a pickle is ever called, and its other contents are ignored.
 pub(crate) fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, Facts), Error> {
     let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let open = |source| Error::Open { path: path.to_owned(), source };
@@ -86,21 +86,21 @@ pub(crate) fn read(path: &Path) -> Result<(BTreeMap<String, Tensor>, Facts), Err
     Ok((tensors, facts))
 }
 
-/// The tensors of what `torch.export.save` writes, by key, their values still on disk.
+/// Reads the tensors of a file of `torch.export.save` by key. Their values stay on disk.
 pub(crate) fn read_exported(path: &Path) -> Result<BTreeMap<String, Tensor>, Error> {
     exported::tensors(path).map_err(|reason| Error::Damaged { path: path.to_owned(), reason })
 }
 
-/// Bytes that tell what a file is.
+/// Number of bytes that are read to recognize the format.
 const HEAD: u64 = 512;
 
-/// Where a tape archive has its name.
+/// The offset of a tar archive's signature.
 const USTAR: usize = 257;
 
-/// The class of what was pickled, and what is in it.
+/// The class of a pickled object, and its contents.
 type Unpickled = (String, Contents);
 
-/// A zip archive, as since PyTorch 1.6.
+/// Reads a zip archive, the format since PyTorch 1.6.
 fn archive(path: &Path) -> Result<Unpickled, String> {
     let (archive, bytes) = Archive::open(path, "data.pkl", "data/")?;
     let pickle = Pickle::read(&mut &bytes[..])?;
@@ -118,8 +118,8 @@ fn is_stream(head: &[u8]) -> bool {
     MAGIC.iter().any(|magic| memchr::memmem::find(start, magic).is_some())
 }
 
-/// A stream of pickles: the magic number, the version, facts about the machine, what was saved, the names of the
-/// storages; then the storages.
+/// Reads a stream of pickles: the magic number, the version, facts about the machine, the saved
+/// object, the names of the storages; then the storages.
 fn stream(file: File) -> Result<Unpickled, String> {
     let mut reader = BufReader::new(file);
     Pickle::read(&mut reader)?;
@@ -135,7 +135,7 @@ fn stream(file: File) -> Result<Unpickled, String> {
     let keys: Vec<String> = keys
         .and_then(Iterator::collect::<Option<_>>)
         .ok_or("it lacks the names of its storages")?;
-    let place = reader.stream_position().map_err(|error| error.to_string())?;
+    let position = reader.stream_position().map_err(|error| error.to_string())?;
 
     let mut widths = HashMap::new();
     for value in pickle.values() {
@@ -146,12 +146,12 @@ fn stream(file: File) -> Result<Unpickled, String> {
             widths.insert(key, width_of(kind));
         }
     }
-    let storages = Stream::new(reader.into_inner(), place, &keys, &widths)?;
+    let storages = Stream::new(reader.into_inner(), position, &keys, &widths)?;
     let storages = Arc::new(Storages::Stream(storages));
     Ok((pickle.class(pickle.root()), contents(&pickle, &storages)?))
 }
 
-/// The width of a storage's elements in bytes, those included that are not read.
+/// Returns the width of a storage's elements in bytes, also of types that are not supported.
 fn width_of(kind: &str) -> u64 {
     match dtype_of(kind) {
         Ok(dtype) => dtype.size() as u64,
@@ -162,14 +162,14 @@ fn width_of(kind: &str) -> u64 {
     }
 }
 
-/// A pickle alone, such as one of NumPy arrays.
+/// Reads a single pickle, for example of NumPy arrays.
 fn plain(file: File) -> Result<Unpickled, String> {
     let pickle = Pickle::read(&mut BufReader::new(file))?;
     Ok((pickle.class(pickle.root()), contents(&pickle, &Arc::new(Storages::Nothing))?))
 }
 
-/// The oldest files are tape archives, which are read into memory: none of their entries may be larger than the file, as
-/// a sparse one would be.
+/// Reads the oldest format, a tar archive, into memory. No entry may be larger than the file, as
+/// that of a sparse file would be.
 fn tape(path: &Path, size: u64) -> Result<BTreeMap<String, Tensor>, Error> {
     let broken = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let open = |source| Error::Open { path: path.to_owned(), source };

@@ -1,4 +1,4 @@
-//! Which network a checkpoint is of, and where in the checkpoint its tensors are.
+//! Recognition of the network in a checkpoint, and of the location of its tensors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,61 +9,61 @@ use zoo_core::{HiddenLayer, KeyLayout, Parameter, counted};
 use zoo_graph::Graph;
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
+use crate::location::{Index, Location, first};
 use crate::onnx::Match;
-use crate::place::{Index, Place, first};
 use crate::resemblance::{Resemblance, nearest};
 use crate::rest::{Classifier, Rest};
 use crate::{Checkpoint, Facts, fit, head};
 
-/// A network that a checkpoint may be of.
+/// A network that a checkpoint may hold.
 pub struct Candidate<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The architecture that it is of.
+    /// Its architecture.
     pub family: &'a str,
-    /// The spellings of its checkpoints.
+    /// The layouts of its checkpoints.
     pub layouts: &'static [KeyLayout],
-    /// The classes and channels that it usually has.
+    /// Its usual numbers of classes and channels.
     pub usual: (usize, usize),
-    /// Its parameters for a number of classes and of channels.
+    /// Returns its parameters for a number of classes and of channels.
     pub build: Box<dyn Fn(usize, usize) -> Vec<Parameter> + 'a>,
-    /// The paths of the parameters that the classes are told apart by.
+    /// Returns the paths of the classifier's parameters.
     pub classifier: Box<dyn Fn() -> BTreeSet<String> + 'a>,
-    /// What it computes for a number of classes and of channels, if that can be recorded.
+    /// Returns its graph for a number of classes and of channels, if it can be captured.
     pub capture: Box<dyn Fn(usize, usize) -> Option<Graph> + 'a>,
 }
 
-/// What is to be taken from a checkpoint that has more than one thing to take.
+/// The choice between several networks in a checkpoint, and parts of them.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
-    /// What the keys of the network begin with, where there are several networks.
+    /// The prefix of the network's keys, if there are several networks.
     pub prefix: Option<String>,
-    /// Averaged weights instead of those that were trained.
+    /// Whether the averaged weights are taken instead of the trained ones.
     pub averaged: bool,
-    /// The layers before the classifier, without the classifier.
+    /// Whether only the backbone is taken, without the classifier.
     pub backbone: bool,
-    /// What is between the fully connected layers of a classifier that has several; ReLU where nothing is said.
+    /// The activation between the fully connected layers of a classifier; ReLU by default.
     pub activation: Option<Activation>,
 }
 
-/// What a checkpoint is of, as its keys and shapes tell.
+/// The network that was recognized by keys and shapes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recognition {
     /// The network's name.
     pub name: String,
-    /// Whose spelling of the keys it is.
+    /// The layout of the keys.
     pub layout: &'static str,
     /// Number of classes.
     pub num_classes: usize,
-    /// Channels of the images.
+    /// Number of image channels.
     pub in_channels: usize,
     /// Whether the classifier is missing, as in a backbone's checkpoint.
     pub is_headless: bool,
     /// The classifier's hidden layers, if it has more than one layer where the network has one.
     pub hidden: Vec<HiddenLayer>,
-    /// The networks with the same keys and shapes, where nothing says which of them it is.
+    /// Networks with the same keys and shapes, if nothing decides between them.
     pub others: Vec<String>,
-    /// What is to be known about how the checkpoint was read.
+    /// Notes about the recognition, as sentences for the user.
     pub notes: Vec<String>,
 }
 
@@ -89,34 +89,34 @@ impl fmt::Display for Recognition {
 /// A network that was found in a checkpoint.
 #[derive(Debug)]
 pub struct Found {
-    /// What it is.
+    /// The recognized network.
     pub recognition: Recognition,
-    /// Its tensors alone, as the layout spells them.
+    /// Only its tensors, with the keys of the layout.
     pub checkpoint: Checkpoint,
 }
 
-/// Why it is not known what a checkpoint is of.
+/// The reason why the network of a checkpoint is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unrecognized {
-    /// Several networks have these keys and shapes; or one has, whose files have a word in their names that this file
-    /// lacks.
+    /// Several networks have these keys and shapes; or one has, but its files have a word in their
+    /// names that this file lacks.
     Ambiguous(Vec<Recognition>),
     /// There are several networks in the file, with these prefixes and names.
     Several(Vec<(String, String)>),
-    /// No network has keys that begin with the first text. Those of some networks begin with the others.
+    /// No network has keys with the first prefix. Networks have keys with the other prefixes.
     NoPrefix(String, Vec<String>),
     /// There are no averaged weights in the file.
     NotAveraged,
-    /// The file names a network that is not known, and has the keys and shapes of known ones.
+    /// The file names an unknown network, but has the keys and shapes of known ones.
     Other {
-        /// What it says.
+        /// The name in the file.
         architecture: String,
-        /// Where it says so.
+        /// The origin of the name.
         source: &'static str,
         /// The networks with the same keys and shapes.
         names: Vec<String>,
     },
-    /// No network has; these are the nearest, the best first.
+    /// No network has these keys and shapes. The list has the nearest ones, the best first.
     Unknown(Vec<Resemblance>),
 }
 
@@ -126,17 +126,17 @@ const AVERAGED: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "polyak
 /// Words in the prefixes of copies that training needs, such as a teacher.
 const COPIES: [&str; 6] = ["teacher", "momentum", "target", "k", "old", "key"];
 
-/// Whether one of some words is in a prefix.
-fn speaks_of(prefix: &str, words: &[&str]) -> bool {
+/// Whether a prefix has one of some words.
+fn has_any_word(prefix: &str, words: &[&str]) -> bool {
     let prefix = prefix.to_lowercase();
     prefix.split(['.', '_', '-']).any(|word| words.contains(&word))
 }
 
-/// Finds out what a checkpoint is of.
+/// Recognizes the network in a checkpoint.
 ///
-/// Keys and shapes decide. Under some prefix, the checkpoint must have a tensor for each parameter of the network, except
-/// those of the classifier, and no other tensor in the network's modules. Tensors beside the network, such as a loss, a
-/// queue or a projection, are left out and noted.
+/// Keys and shapes decide. With some prefix, the checkpoint must have a tensor for each parameter
+/// of the network, except those of the classifier, and no other tensor in the network's modules.
+/// Tensors beside the network, such as a loss, a queue or a projection, are left out and noted.
 ///
 /// # Errors
 ///
@@ -151,12 +151,12 @@ pub fn recognize(
     for candidate in candidates {
         fits.extend(Fit::all(checkpoint, &index, candidate, choice));
     }
-    // Of networks with the same first tensor, the others are parts of the largest.
+    // Of networks with the same first tensor, the smaller ones are parts of the largest.
     let sizes: Vec<(String, usize)> =
-        fits.iter().map(|fit| (fit.place.stem.clone(), fit.keys.len())).collect();
+        fits.iter().map(|fit| (fit.location.stem.clone(), fit.keys.len())).collect();
     fits.retain(|fit| {
         let is_part =
-            |(stem, size): &(String, usize)| *stem == fit.place.stem && *size > fit.keys.len();
+            |(stem, size): &(String, usize)| *stem == fit.location.stem && *size > fit.keys.len();
         !sizes.iter().any(is_part)
     });
     if fits.is_empty() {
@@ -165,11 +165,14 @@ pub fn recognize(
 
     let mut by_stem: BTreeMap<String, Vec<Fit<'_>>> = BTreeMap::new();
     for fit in fits {
-        by_stem.entry(fit.place.stem.clone()).or_default().push(fit);
+        by_stem.entry(fit.location.stem.clone()).or_default().push(fit);
     }
-    // A spelling may have a part of what comes before the keys in another one.
+    // The prefix may include a segment that belongs to the keys in another layout.
     let longest = |fits: &[Fit<'_>]| {
-        fits.iter().map(|fit| fit.place.prefix.clone()).max_by_key(String::len).unwrap_or_default()
+        fits.iter()
+            .map(|fit| fit.location.prefix.clone())
+            .max_by_key(String::len)
+            .unwrap_or_default()
     };
     let mut by_prefix: BTreeMap<String, Vec<Fit<'_>>> =
         by_stem.into_values().map(|fits| (longest(&fits), fits)).collect();
@@ -182,7 +185,7 @@ pub fn recognize(
     Ok(found)
 }
 
-/// The prefix of the network that is meant, and a note about others that are in the file.
+/// Returns the prefix of the chosen network, and a note about other networks in the file.
 fn choose(
     by_prefix: &BTreeMap<String, Vec<Fit<'_>>>,
     choice: &Choice,
@@ -205,9 +208,9 @@ fn choose(
         };
     }
     let (averaged, trained): (Vec<&String>, Vec<&String>) =
-        prefixes.iter().partition(|prefix| speaks_of(prefix, &AVERAGED));
+        prefixes.iter().partition(|prefix| has_any_word(prefix, &AVERAGED));
     let (copies, trained): (Vec<&String>, Vec<&String>) =
-        trained.into_iter().partition(|prefix| speaks_of(prefix, &COPIES));
+        trained.into_iter().partition(|prefix| has_any_word(prefix, &COPIES));
     let pick = |among: &[&String]| match among {
         [one] => Ok((*one).clone()),
         several => {
@@ -240,7 +243,7 @@ fn choose(
     Ok((prefix, note))
 }
 
-/// Where a network is, in words.
+/// Describes the location of a network in words.
 fn shown(prefix: &str) -> String {
     match prefix.trim_end_matches('.') {
         "" => "at the top of the file".to_owned(),
@@ -248,17 +251,18 @@ fn shown(prefix: &str) -> String {
     }
 }
 
-/// Decides between networks with the same keys and shapes at the same place.
+/// Decides between networks with the same keys and shapes at the same location.
 fn decide(
     checkpoint: &Checkpoint,
     mut fits: Vec<Fit<'_>>,
     is_asked: bool,
 ) -> Result<Found, Unrecognized> {
-    // A whole network is preferred to one without a classifier, and that to one with another classifier.
+    // A complete network is better than one without a classifier, and that is better than one with
+    // another classifier.
     let best = fits.iter().map(Fit::completeness).max().expect("there is one");
     fits.retain(|fit| fit.completeness() == best);
-    fits.sort_by_key(|fit| fit.place.prefix.len());
-    // Spellings that differ only in the classifier are one without it.
+    fits.sort_by_key(|fit| fit.location.prefix.len());
+    // Layouts that differ only in the classifier are one if it is missing.
     let mut names = BTreeSet::new();
     fits.retain(|fit| names.insert(fit.candidate.name));
     if is_asked {
@@ -267,7 +271,7 @@ fn decide(
     }
 
     if checkpoint.graph.is_some() && fits.len() > 1 {
-        // What the graph computes decides.
+        // The computation of the graph decides.
         let fits = fits.into_iter().map(|fit| fit.into_found(checkpoint).recognition);
         return Err(Unrecognized::Ambiguous(fits.collect()));
     }
@@ -291,7 +295,7 @@ fn decide(
     });
     if let Some(meant) = spoken {
         let fit = fits.swap_remove(meant);
-        // A name that another one only adds to does not tell whether that one is meant.
+        // If another name extends this one, it is not clear which of them is meant.
         let adds = |other: &&Fit<'_>| other.layout.file_prefix.starts_with(fit.candidate.name);
         let others = fits.iter().filter(adds).map(|other| other.candidate.name.to_owned());
         let others = if fit.layout.file_prefix.is_empty() { others.collect() } else { Vec::new() };
@@ -299,7 +303,7 @@ fn decide(
         found.recognition.others = others;
         return Ok(found);
     }
-    // Those that nothing has to speak of.
+    // The networks whose files need no word in their names.
     let usual = fits.iter().position(|fit| fit.layout.file_prefix.is_empty());
     let usuals = fits.iter().filter(|fit| fit.layout.file_prefix.is_empty()).count();
     match usual {
@@ -317,7 +321,7 @@ fn decide(
     }
 }
 
-/// What may speak of the network, the most reliable first.
+/// Returns the texts that may name the network, the most reliable first.
 fn texts(checkpoint: &Checkpoint) -> Vec<String> {
     let Facts { architecture, entry, .. } = &checkpoint.facts;
     let path = &checkpoint.path;
@@ -325,18 +329,18 @@ fn texts(checkpoint: &Checkpoint) -> Vec<String> {
         part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default()
     };
     let entry = entry.as_ref().map(|entry| name(std::path::Path::new(entry).file_name()));
-    // On model hubs all files have the same name, and the folder has the network's.
+    // On model hubs all files have the same name, and the folder has the name of the network.
     let folder = path.parent().filter(|_| Facts::is_from_hub(path));
     let folder = folder.map(|folder| name(folder.file_name()));
     let file = Some(name(path.file_name()));
     [architecture.clone(), entry, file, folder].into_iter().flatten().collect()
 }
 
-/// A network that a checkpoint has at a place.
+/// A network at a location in a checkpoint.
 struct Fit<'c> {
     candidate: &'c Candidate<'c>,
     layout: &'static KeyLayout,
-    place: Place,
+    location: Location,
     /// The network's keys, without those of the classifier.
     keys: Vec<String>,
     tensors: BTreeMap<String, Tensor>,
@@ -344,7 +348,7 @@ struct Fit<'c> {
 }
 
 impl<'c> Fit<'c> {
-    /// All places where a checkpoint has a network.
+    /// Returns the fits of a network at all locations in a checkpoint.
     fn all(
         checkpoint: &Checkpoint,
         index: &Index<'_>,
@@ -356,7 +360,7 @@ impl<'c> Fit<'c> {
         let parameters = (candidate.build)(classes, channels);
         let mut classifier = None;
         for layout in candidate.layouts {
-            for place in index.places(layout, &parameters) {
+            for location in index.locations(layout, &parameters) {
                 let classifier = classifier.get_or_insert_with(|| (candidate.classifier)());
                 fits.extend(Self::at(
                     checkpoint,
@@ -364,7 +368,7 @@ impl<'c> Fit<'c> {
                     layout,
                     &parameters,
                     classifier,
-                    place,
+                    location,
                     choice,
                 ));
             }
@@ -372,25 +376,25 @@ impl<'c> Fit<'c> {
         fits
     }
 
-    /// The network at a place, if it is there.
+    /// Returns the fit at a location, if the network is there.
     fn at(
         checkpoint: &Checkpoint,
         candidate: &'c Candidate<'c>,
         layout: &'static KeyLayout,
         parameters: &[Parameter],
         classifier: &BTreeSet<String>,
-        place: Place,
+        location: Location,
         choice: &Choice,
     ) -> Option<Self> {
         let all = keys_of(layout, parameters);
         let is_head = |path: &String| classifier.contains(path);
-        let (head, trunk): (Vec<_>, Vec<_>) =
+        let (head, backbone): (Vec<_>, Vec<_>) =
             parameters.iter().zip(all).partition(|(parameter, _)| is_head(&parameter.path));
-        let (mut inside, outside) = place.split(&checkpoint.tensors);
+        let (mut inside, outside) = location.split(&checkpoint.tensors);
 
-        // The layers before the classifier, each of which has to be there.
+        // All layers of the backbone must be there.
         let mut tensors = BTreeMap::new();
-        for (_, key) in &trunk {
+        for (_, key) in &backbone {
             tensors.insert(key.clone(), inside.remove(key)?);
         }
         let optional: Vec<String> =
@@ -399,8 +403,8 @@ impl<'c> Fit<'c> {
             tensors.extend(inside.remove_entry(&key));
         }
         inside.retain(|key, _| !is_counter(key));
-        let modules = trunk.iter().map(|(_, key)| first(key)).collect();
-        let mut rest = Rest { inside, outside, trunk: modules, place: &place };
+        let modules = backbone.iter().map(|(_, key)| first(key)).collect();
+        let mut rest = Rest { inside, outside, backbone: modules, location: &location };
 
         let mut notes = Vec::new();
         let mut hidden = Vec::new();
@@ -473,10 +477,10 @@ impl<'c> Fit<'c> {
             others: Vec::new(),
             notes,
         };
-        Some(Self { candidate, layout, place, keys, tensors: narrowed.tensors, recognition })
+        Some(Self { candidate, layout, location, keys, tensors: narrowed.tensors, recognition })
     }
 
-    /// How much of a classifier there is: the network's own, another one, none.
+    /// Ranks the classifier: the network's own, another one, none.
     fn completeness(&self) -> usize {
         match (self.recognition.is_headless, self.recognition.hidden.is_empty()) {
             (true, _) => 0,
@@ -485,10 +489,11 @@ impl<'c> Fit<'c> {
         }
     }
 
-    /// How clearly a text, such as a file's name, speaks of the network; 0 if it does not.
+    /// Returns how clearly a text, such as a file's name, names the network; 0 if it does not.
     ///
-    /// The name of a network whose files have a word in their names says nothing without the word, unless it is that of the
-    /// usual network with these keys and something behind it.
+    /// If the network's files have a word in their names, its name counts only with this word,
+    /// unless the text is the name of the usual network with these keys, followed by something
+    /// else.
     fn spoken_of(&self, text: &str, usual: Option<&str>) -> usize {
         let word = self.layout.file_prefix;
         let name = plain(self.candidate.name);
@@ -503,8 +508,8 @@ impl<'c> Fit<'c> {
         }
     }
 
-    /// Whether the name that an author gave to a network can be this one's: it is that of the architecture, with a size
-    /// and nothing that is not known.
+    /// Whether an author's name for a network can mean this one: it must be the architecture's
+    /// name, with a size and only known words.
     fn is_meant_by(&self, architecture: &str) -> bool {
         if self.spoken_of(architecture, None) > 0 {
             return true;
@@ -534,7 +539,7 @@ impl<'c> Fit<'c> {
     }
 }
 
-/// What authors add to the name of an architecture without changing what it computes.
+/// Words that authors add to an architecture's name without a change of its computation.
 const SAME: [&str; 13] =
     ["", "tv", "gluon", "legacy", "se", "v", "x", "d", "w", "large", "small", "bn", "lite"];
 
@@ -545,12 +550,12 @@ fn has_word(text: &str, word: &str) -> bool {
     !word.is_empty() && text.match_indices(word).any(|(at, _)| is_start(at))
 }
 
-/// A name without what people write in different ways.
+/// Returns a name without the characters that people write differently.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// What is to be known about a classifier that is not the network's own.
+/// Returns a note about a classifier that is not the network's own.
 fn describe(head: &head::Head, chosen: Option<Activation>) -> Option<String> {
     let names = head.names.join("`, `");
     match (&head.hidden[..], head.is_assumed, chosen) {

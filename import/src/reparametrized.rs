@@ -1,4 +1,4 @@
-//! Weights that PyTorch keeps in parts: pruned ones, and those that are divided into length and direction.
+//! Weights that PyTorch stores as two tensors: pruned ones, and those with weight normalization.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,28 +6,28 @@ use std::sync::Arc;
 use burn::store::burn_pack::{self, Tensor};
 use burn::tensor::{Bytes, DType};
 
-/// The names of a weight's parts, and what the weight is.
+/// The names of a weight's two tensors, and their combination.
 struct Form {
-    /// What follows the weight's name.
+    /// The suffixes of the weight's name.
     parts: [&'static str; 2],
     combine: fn(&[f32], &[f32]) -> Option<Vec<f32>>,
 }
 
-/// What `torch.nn.utils` makes of a weight: `prune`, `weight_norm` and `parametrizations.weight_norm`.
+/// The forms of `torch.nn.utils`: `prune`, `weight_norm` and `parametrizations.weight_norm`.
 const FORMS: [Form; 3] = [
     Form { parts: ["_orig", "_mask"], combine: masked },
     Form { parts: ["_g", "_v"], combine: normalized },
     Form { parts: [".original0", ".original1"], combine: normalized },
 ];
 
-/// `weight = orig * mask`.
+/// Computes `weight = orig * mask`.
 fn masked(original: &[f32], mask: &[f32]) -> Option<Vec<f32>> {
     let is_fitting = original.len() == mask.len();
     is_fitting.then(|| original.iter().zip(mask).map(|(value, mask)| value * mask).collect())
 }
 
-/// `weight = g * v / |v|`, the length taken over all but the first dimension, for which there is a `g` each; for a single
-/// `g`, over all.
+/// Computes `weight = g * v / |v|`. The length is that over all but the first dimension, with a `g`
+/// for each of its elements; with a single `g`, it is that over all dimensions.
 fn normalized(lengths: &[f32], directions: &[f32]) -> Option<Vec<f32>> {
     if lengths.is_empty() || !directions.len().is_multiple_of(lengths.len()) {
         return None;
@@ -41,7 +41,7 @@ fn normalized(lengths: &[f32], directions: &[f32]) -> Option<Vec<f32>> {
     Some(scaled.collect())
 }
 
-/// Puts weights together that are kept in parts.
+/// Replaces weights that are stored as two tensors by their combination.
 pub(crate) fn merged(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     for Form { parts: [first, second], combine } in &FORMS {
         let stems: Vec<String> = tensors
@@ -53,7 +53,7 @@ pub(crate) fn merged(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, 
         for stem in stems {
             let mut part = |end: &str| tensors.remove(&format!("{stem}{end}"));
             let (Some(first), Some(second)) = (part(first), part(second)) else { continue };
-            // `layer.parametrizations.weight` stands for `layer.weight`.
+            // The key `layer.parametrizations.weight` belongs to `layer.weight`.
             let key = stem.replace("parametrizations.", "");
             tensors.insert(key.clone(), merge(key, first, second, *combine));
         }
@@ -67,7 +67,7 @@ fn merge(
     second: Tensor,
     combine: fn(&[f32], &[f32]) -> Option<Vec<f32>>,
 ) -> Tensor {
-    // The weight has the shape of its larger part.
+    // The weight has the shape of the larger tensor.
     let shape = if first.byte_len() > second.byte_len() { &first } else { &second }.shape.clone();
     let length = shape.iter().product::<usize>() * size_of::<f32>();
     let parts = Arc::new([first, second]);
@@ -81,7 +81,7 @@ fn merge(
     })
 }
 
-/// A tensor's values in single precision.
+/// Returns a tensor's values in single precision.
 pub(crate) fn floats(tensor: &Tensor) -> Result<Vec<f32>, burn_pack::Error> {
     let data = burn::tensor::TensorData::from_bytes(
         tensor.to_bytes()?,

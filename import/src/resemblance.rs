@@ -1,4 +1,4 @@
-//! The networks that a checkpoint is nearly of, and what differs, in words.
+//! The networks that a checkpoint resembles, and the differences in words.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -6,30 +6,30 @@ use std::fmt;
 use zoo_core::KeyLayout;
 
 use crate::load::{has_shape, is_counter, keys_of, pytorch_shape};
-use crate::place::{Index, first};
+use crate::location::{Index, first};
 use crate::{Candidate, Checkpoint};
 
-/// How much of a network a checkpoint has.
+/// The similarity of a checkpoint to a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resemblance {
     /// The network's name.
     pub name: String,
-    /// Whose spelling of the keys it would be.
+    /// The layout of the keys.
     pub layout: &'static str,
-    /// Parameters that have a tensor of their key and shape.
+    /// Number of parameters with a tensor of their key and shape.
     pub matched: usize,
-    /// All parameters of the network.
+    /// Number of parameters of the network.
     pub parameters: usize,
-    /// Tensors of the checkpoint that the network has no place for.
+    /// Number of tensors of the checkpoint without a parameter in the network.
     pub unused: usize,
-    /// What differs, in words.
+    /// The differences, in words.
     pub differences: Vec<String>,
 }
 
-/// Networks that are named at most.
+/// The largest number of networks that are named.
 const NAMED: usize = 3;
 
-/// The networks that a checkpoint has most of, the nearest first.
+/// Returns the networks with most matches in the checkpoint, the nearest first.
 pub(crate) fn nearest(
     checkpoint: &Checkpoint,
     index: &Index<'_>,
@@ -40,7 +40,7 @@ pub(crate) fn nearest(
     for candidate in candidates {
         let (classes, channels) = candidate.usual;
         let parameters = (candidate.build)(classes, channels);
-        // What has twice as many tensors, or half as many, is another network.
+        // A network with twice as many or half as many tensors is another one.
         if parameters.len() > 2 * counted || counted > 4 * parameters.len() {
             continue;
         }
@@ -58,7 +58,7 @@ pub(crate) fn nearest(
     near
 }
 
-/// How a network and a checkpoint go together in one spelling; `None` if they have not most of it in common.
+/// Compares a network and a checkpoint in one layout. `None` if they do not share most tensors.
 fn resemblance(
     checkpoint: &Checkpoint,
     index: &Index<'_>,
@@ -68,8 +68,8 @@ fn resemblance(
 ) -> Option<Resemblance> {
     let keys = keys_of(layout, parameters);
     let ends: Vec<String> = keys.iter().step_by((keys.len() / 8).max(1)).cloned().collect();
-    let place = index.likely(&ends)?;
-    let (mut inside, _) = place.split(&checkpoint.tensors);
+    let location = index.likely(&ends)?;
+    let (mut inside, _) = location.split(&checkpoint.tensors);
     inside.retain(|key, _| !is_counter(key) && !layout.is_optional(key));
     let mut matched = 0;
     let mut missing = BTreeSet::new();
@@ -85,7 +85,7 @@ fn resemblance(
     if 2 * matched < parameters.len() || 2 * matched < inside.len() {
         return None;
     }
-    // Another number of classes is none.
+    // Another number of classes is not a difference.
     let classifier = (candidate.classifier)();
     let path_of: HashMap<&String, &String> =
         keys.iter().zip(parameters.iter().map(|parameter| &parameter.path)).collect();
@@ -125,7 +125,7 @@ fn resemblance(
     })
 }
 
-/// The module that a key is of, as far as it is worth naming.
+/// Returns the module of a key, as far as it is worth naming.
 fn module(key: &str) -> String {
     let outer = first(key);
     match key[outer.len()..].strip_prefix('.').map(first) {

@@ -1,4 +1,5 @@
-//! What a checkpoint has beside the layers of a network: its classifier, and what is none of its own.
+//! The tensors of a checkpoint beside a network's backbone: its classifier, and those that do not
+//! belong to the network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,37 +8,37 @@ use zoo_core::layers::Activation;
 
 use crate::head;
 use crate::load::is_counter;
-use crate::place::{Place, first};
+use crate::location::{Location, first};
 
 /// Tensors by key.
 type Tensors = BTreeMap<String, Tensor>;
 
-/// The tensors of a checkpoint that are left when the trunk of a network was taken.
+/// The tensors of a checkpoint that are not in a network's backbone.
 pub(crate) struct Rest<'t> {
-    /// Those at the network's place, by the network's keys.
+    /// Those at the network's location, by the network's keys.
     pub inside: Tensors,
     /// Those elsewhere, by their own keys.
     pub outside: Tensors,
-    /// The names of the trunk's modules.
-    pub trunk: BTreeSet<&'t str>,
-    pub place: &'t Place,
+    /// The names of the backbone's modules.
+    pub backbone: BTreeSet<&'t str>,
+    pub location: &'t Location,
 }
 
-/// The classifier that a checkpoint has for the trunk of a network.
+/// The classifier that a checkpoint has for a network's backbone.
 pub(crate) enum Classifier {
     /// The checkpoint has none.
     None,
-    /// The module with this name has layers that are not fully connected ones in a row.
+    /// The module with this name does not consist of consecutive fully connected layers.
     Unknown(String),
     /// The checkpoint has this one.
     One(head::Head),
-    /// The modules with these names could each be it.
+    /// Each of the modules with these names can be the classifier.
     Several(Vec<String>),
 }
 
 impl Rest<'_> {
-    /// Takes the classifier out of the rest. It is in the network's own module for it; or else in a module that the network
-    /// does not have; or else in a module beside the network.
+    /// Takes the classifier out of the rest. It is in the network's own module for it, or else in a
+    /// module that the network does not have, or else in a module beside the network.
     pub(crate) fn take_classifier(
         &mut self,
         inputs: usize,
@@ -53,12 +54,12 @@ impl Rest<'_> {
             };
             self.inside = rest;
             let outputs = outputs(&head, names);
-            let mut behind = self.behind(outputs);
-            return match behind.len() {
+            let mut following = self.following(outputs);
+            return match following.len() {
                 0 => Classifier::One(named(region, head)),
                 1 => {
-                    // The layers that follow under another name.
-                    let (name, next) = behind.swap_remove(0);
+                    // The layers that follow have another name.
+                    let (name, next) = following.swap_remove(0);
                     self.inside.retain(|key, _| first(key) != name);
                     let one =
                         group.into_iter().map(|(key, tensor)| (format!("first.{key}"), tensor));
@@ -72,19 +73,19 @@ impl Rest<'_> {
                         None => Classifier::None,
                     }
                 }
-                _ => Classifier::Several(behind.into_iter().map(|(name, _)| name).collect()),
+                _ => Classifier::Several(following.into_iter().map(|(name, _)| name).collect()),
             };
         }
         let mut found: Vec<(String, head::Head)> = Vec::new();
         let names: BTreeSet<String> = self.inside.keys().map(|key| first(key).to_owned()).collect();
-        for name in names.iter().filter(|name| !self.trunk.contains(name.as_str())) {
+        for name in names.iter().filter(|name| !self.backbone.contains(name.as_str())) {
             let (group, _) = under(&self.inside, name);
             if let Some(head) = head::chain(&group, inputs, [weight, bias], activation) {
                 found.push((name.clone(), head));
             }
         }
         if found.is_empty() {
-            let siblings = self.place.siblings(&self.outside);
+            let siblings = self.location.siblings(&self.outside);
             let names: BTreeSet<&str> = siblings.keys().map(|key| first(key)).collect();
             for name in names {
                 let (group, _) = under(&siblings, name);
@@ -104,45 +105,47 @@ impl Rest<'_> {
         }
     }
 
-    /// Whether nothing follows a network's own classifier, in its module or elsewhere.
+    /// Whether no layer follows a network's own classifier, in its module or elsewhere.
     pub(crate) fn is_alone(&self, [weight, bias]: [&str; 2]) -> bool {
         let (group, _) = under(&self.inside, self.region(weight));
         let outputs = self.inside.get(weight).map_or(0, |weight| weight.shape[0]);
         let own = [weight, bias].into_iter().filter(|key| self.inside.contains_key(*key)).count();
-        group.len() == own && self.behind(outputs).is_empty()
+        group.len() == own && self.following(outputs).is_empty()
     }
 
-    /// Leaves out the classifier whose weight has this key, and whatever else is where its layers are.
+    /// Removes the classifier whose weight has this key, with all tensors of its module.
     pub(crate) fn leave_classifier(&mut self, weight: &str) {
         self.leave(self.region(weight));
     }
 
-    /// Leaves out a module.
+    /// Removes a module.
     pub(crate) fn leave(&mut self, module: &str) {
         self.inside = under(&self.inside, module).1;
     }
 
-    /// Notes about what was left out; `None` if there is something at the network's place that makes it another network.
+    /// Returns notes about the tensors that were left out, or `None` if those at the network's
+    /// location show that it is another network.
     pub(crate) fn notes(&self) -> Option<Vec<String>> {
         let modules = [self.leftovers()?, self.beside()];
         Some(modules.iter().filter(|modules| !modules.is_empty()).map(ignored).collect())
     }
 
-    /// Where the layers of a network's classifier are: in its module, or where this has other layers of the network, under its
-    /// own name.
+    /// Returns the module of a network's classifier, or the classifier's own name if that module
+    /// has other layers of the network.
     fn region<'k>(&self, weight: &'k str) -> &'k str {
         let own = weight.rsplit_once('.').map_or("", |(name, _)| name);
-        if self.trunk.contains(first(own)) { own } else { first(own) }
+        if self.backbone.contains(first(own)) { own } else { first(own) }
     }
 
-    /// The modules beside a network that take so many inputs and are fully connected layers.
-    fn behind(&self, inputs: usize) -> Vec<(String, Tensors)> {
-        let siblings = self.place.siblings(&self.outside);
+    /// Returns the modules of fully connected layers with `inputs` inputs that may follow the
+    /// network.
+    fn following(&self, inputs: usize) -> Vec<(String, Tensors)> {
+        let siblings = self.location.siblings(&self.outside);
         let modules = |tensors: &Tensors| -> BTreeSet<String> {
             tensors.keys().map(|key| first(key).to_owned()).collect()
         };
         let (within, beside) = (modules(&self.inside), modules(&siblings));
-        let within = within.into_iter().filter(|name| !self.trunk.contains(name.as_str()));
+        let within = within.into_iter().filter(|name| !self.backbone.contains(name.as_str()));
         let groups = within
             .map(|name| (under(&self.inside, &name).0, name))
             .chain(beside.into_iter().map(|name| (under(&siblings, &name).0, name)));
@@ -155,13 +158,13 @@ impl Rest<'_> {
             .collect()
     }
 
-    /// The modules that are left over in a network's place; `None` if they are a part of a network: beside layers of the
-    /// same module, or with convolutions.
+    /// Returns the modules that are left over at a network's location. `None` if they belong to a
+    /// network: if they are beside layers of the same module, or have convolutions.
     fn leftovers(&self) -> Option<BTreeMap<String, usize>> {
         let mut left: BTreeMap<String, usize> = BTreeMap::new();
         for (key, tensor) in &self.inside {
             let name = first(key);
-            if self.trunk.contains(name) || (tensor.shape.len() > 2 && !is_of_training(name)) {
+            if self.backbone.contains(name) || (tensor.shape.len() > 2 && !is_of_training(name)) {
                 return None;
             }
             *left.entry(name.to_owned()).or_default() += 1;
@@ -169,12 +172,12 @@ impl Rest<'_> {
         Some(left)
     }
 
-    /// The modules beside a network's place, as far as they are not around it.
+    /// Returns the modules outside a network's location that do not contain it.
     fn beside(&self) -> BTreeMap<String, usize> {
         let mut beside: BTreeMap<String, usize> = BTreeMap::new();
         for key in self.outside.keys().filter(|key| !is_counter(key)) {
             let around = self
-                .place
+                .location
                 .prefix
                 .split('.')
                 .zip(key.split('.'))
@@ -186,7 +189,7 @@ impl Rest<'_> {
     }
 }
 
-/// The tensors under a name, without it, and the others.
+/// Returns the tensors with a prefix, without it, and the others.
 fn under(tensors: &Tensors, name: &str) -> (Tensors, Tensors) {
     let (mut group, mut rest) = (BTreeMap::new(), BTreeMap::new());
     for (key, tensor) in tensors {
@@ -198,7 +201,7 @@ fn under(tensors: &Tensors, name: &str) -> (Tensors, Tensors) {
     (group, rest)
 }
 
-/// The outputs of a classifier.
+/// Returns the number of outputs of a classifier.
 fn outputs(head: &head::Head, [weight, _]: [&str; 2]) -> usize {
     let last = match head.hidden.len() {
         0 => weight.to_owned(),
@@ -207,7 +210,7 @@ fn outputs(head: &head::Head, [weight, _]: [&str; 2]) -> usize {
     head.tensors.get(&last).map_or(0, |weight| weight.shape[0])
 }
 
-/// A classifier with the names that its layers have in the checkpoint.
+/// Adds the checkpoint's name to the names of a classifier's layers.
 fn named(name: &str, mut head: head::Head) -> head::Head {
     let join = |rest: &String| match rest.is_empty() {
         true => name.to_owned(),
@@ -217,7 +220,7 @@ fn named(name: &str, mut head: head::Head) -> head::Head {
     head
 }
 
-/// Words in the names of what training keeps beside a network.
+/// Words in the names of modules that only training needs.
 const TRAINING: [&str; 16] = [
     "optim",
     "sched",
@@ -237,13 +240,13 @@ const TRAINING: [&str; 16] = [
     "swa",
 ];
 
-/// Whether a module is what training keeps beside a network.
+/// Whether only training needs a module.
 fn is_of_training(name: &str) -> bool {
     let name = name.to_lowercase();
     name.split('_').any(|word| TRAINING.iter().any(|known| word.starts_with(known)))
 }
 
-/// A note about modules that were left out.
+/// Returns a note about modules that were left out.
 fn ignored(modules: &BTreeMap<String, usize>) -> String {
     const SHOWN: usize = 5;
     let mut names: Vec<String> = modules

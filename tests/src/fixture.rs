@@ -1,4 +1,4 @@
-//! What a reference implementation computed, and a checkpoint with the weights it used.
+//! The results of a reference implementation, and a checkpoint with its weights.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -25,47 +25,47 @@ pub struct Fixture {
     pub variant: String,
     /// The implementation and its version.
     pub oracle: String,
-    /// `[N, C, H, W]`
+    /// The shape of the images, `[N, C, H, W]`.
     pub input_shape: [usize; 4],
     /// Number of classes.
     pub num_classes: usize,
-    /// Factor of the weights' variance.
+    /// The factor of the weights' variance.
     pub gain: f64,
-    /// Trainable parameters.
+    /// Number of trainable parameters.
     pub num_params: usize,
     /// The logits, row-major.
     #[serde(deserialize_with = "floats")]
     pub logits: Vec<f32>,
     /// Their standard deviation.
     pub output_std: f32,
-    /// How far off the logits are from those in double precision.
+    /// The error of the logits in single precision, compared with double precision.
     pub f32_error: f32,
-    /// The last feature map, where there is one.
+    /// The last feature map, if there is one.
     pub features: Option<Features>,
     bn: HashMap<String, [f32; 2]>,
     tensors: Vec<(String, Vec<usize>)>,
 }
 
-/// A feature map, in brief.
+/// A summary of a feature map.
 #[derive(Debug, Deserialize)]
 pub struct Features {
-    /// `[N, C, h, w]`
+    /// The shape `[N, C, h, w]`.
     pub shape: Vec<usize>,
     /// The first values, row-major.
     #[serde(deserialize_with = "floats")]
     pub first: Vec<f32>,
-    /// Mean of all values.
+    /// The mean of all values.
     pub mean: f32,
-    /// Standard deviation of all values.
+    /// The standard deviation of all values.
     pub std: f32,
 }
 
 /// The maps that timm's `features_only` returns, with the weights of another fixture.
 #[derive(Debug, Deserialize)]
 pub struct Pyramid {
-    /// The other fixture: its file's name without the ending.
+    /// The other fixture: its file name without the extension.
     pub parity: String,
-    /// The finest first.
+    /// The levels, the finest first.
     pub levels: Vec<Level>,
 }
 
@@ -76,14 +76,14 @@ pub struct Level {
     pub module: String,
     /// Number of channels.
     pub channels: usize,
-    /// Pixels of the image to a place of the map.
+    /// Stride: pixels of the image per position of the map.
     pub stride: usize,
-    /// What it is.
+    /// The feature map.
     pub map: Features,
 }
 
 impl Pyramid {
-    /// The fixtures of this package.
+    /// Returns the fixtures of this package.
     pub fn all() -> impl Iterator<Item = Self> {
         json_files(&local("fixtures/pyramids")).into_iter().map(|path| {
             let text = std::fs::read_to_string(&path).expect("the fixture can be read");
@@ -92,16 +92,17 @@ impl Pyramid {
         })
     }
 
-    /// The other fixture.
+    /// Reads the other fixture.
     pub fn fixture(&self) -> Fixture {
         Fixture::read(&local("fixtures/parity").join(format!("{}.json", self.parity)))
     }
 
-    /// Compares the levels of the registry's variant with timm's, by Burn and by the engine.
+    /// Compares the levels of the registry's variant with timm's, as computed by Burn and by the
+    /// engine.
     ///
     /// # Errors
     ///
-    /// What differs.
+    /// When a level differs; the error describes the difference.
     pub fn check(&self) -> Result<(), String> {
         let fixture = self.fixture();
         let device = &Backend::Cpu.device().map_err(|error| error.to_string())?;
@@ -155,7 +156,7 @@ impl Fixture {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The fixtures of this package, and those of the folder that `ZOO_PARITY_FIXTURES` names.
+    /// Returns the fixtures of this package, and those in the folder `ZOO_PARITY_FIXTURES`.
     pub fn paths() -> Vec<PathBuf> {
         let mut folders = vec![local("fixtures/parity")];
         folders.extend(std::env::var_os("ZOO_PARITY_FIXTURES").map(PathBuf::from));
@@ -165,7 +166,7 @@ impl Fixture {
         paths
     }
 
-    /// The checkpoint that the reference implementation ran with.
+    /// Returns the checkpoint of the reference run.
     pub fn checkpoint(&self) -> Checkpoint {
         let tensors: BTreeMap<_, _> = self
             .tensors
@@ -192,22 +193,23 @@ impl Fixture {
         }
     }
 
-    /// The images that the reference implementation ran on.
+    /// Returns the images of the reference run.
     pub fn images(&self, device: &Device) -> Tensor<4> {
         let values = formula::input(self.input_shape.iter().product());
         Tensor::from_data(TensorData::new(values, self.input_shape), device)
     }
 
-    /// How far a logit may be off: rounding noise, and far less than any mistake makes.
+    /// Returns the largest allowed error of a logit: more than rounding, and far less than any
+    /// mistake causes.
     pub fn tolerance(&self) -> f32 {
         (2e-4 * self.output_std).max(8.0 * self.f32_error)
     }
 
-    /// Loads the checkpoint into a network, with auxiliary heads where it has them.
+    /// Loads the checkpoint into a network, with its auxiliary heads if it has them.
     ///
     /// # Errors
     ///
-    /// Which keys differ.
+    /// When keys differ; the error lists them.
     pub fn load(
         &self,
         mut network: Network,
@@ -222,11 +224,11 @@ impl Fixture {
         loaded.map(|(network, _)| network).map_err(|error| error.to_string())
     }
 
-    /// The registry's variant with the checkpoint's weights.
+    /// Returns the registry's variant with the checkpoint's weights.
     ///
     /// # Errors
     ///
-    /// Which keys differ.
+    /// When keys differ; the error lists them.
     pub fn network(&self, device: &Device) -> Result<Network, String> {
         let variant = zoo_models::variant(&self.variant).map_err(|error| error.to_string())?;
         let [_, channels, ..] = self.input_shape;
@@ -234,14 +236,14 @@ impl Fixture {
         self.load(config.init(device), variant.layouts, device)
     }
 
-    /// Loads the checkpoint into the registry's variant and compares what it computes.
+    /// Loads the checkpoint into the registry's variant and compares the results.
     ///
     /// Returns the largest error of a logit.
     ///
     /// # Errors
     ///
-    /// What differs: the parameters' number, the keys, the features or, by more than `slack`
-    /// times the tolerance, the logits.
+    /// When there is a difference: in the number of parameters, the keys, the features or, by more
+    /// than `slack` times the tolerance, the logits.
     pub fn check(&self, runtime: Runtime, slack: f32) -> Result<f32, String> {
         let device = &Backend::Cpu.device().map_err(|error| error.to_string())?;
         let model = self.network(device)?;
@@ -259,9 +261,9 @@ impl Fixture {
             }
             Runtime::Session(backend) => {
                 let device = backend.device().map_err(|error| error.to_string())?;
-                let fresh = Model::init(&self.variant, Some(self.num_classes), &device)
+                let template = Model::init(&self.variant, Some(self.num_classes), &device)
                     .map_err(|error| error.to_string())?;
-                let mut model = Model::new(model, fresh.card().clone(), &device);
+                let mut model = Model::new(model, template.card().clone(), &device);
                 let outputs = model.forward(values(images.into_data()), self.input_shape);
                 if let Some(reason) = model.session().lacking() {
                     return Err(format!("the engine does not run it: {reason}"));
@@ -286,7 +288,7 @@ impl Fixture {
             return Err(format!("{} logits instead of {}", logits.len(), self.logits.len()));
         }
         let error = max_difference(&logits, &self.logits);
-        // A NaN is below no bound.
+        // A NaN compares false with any number.
         if error <= slack * self.tolerance() {
             Ok(error)
         } else {
@@ -298,12 +300,12 @@ impl Fixture {
     }
 }
 
-/// What runs a network.
+/// The implementation that runs a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
-    /// Burn's own kernels, on the processor.
+    /// Burn's own kernels, on the CPU.
     Burn,
-    /// A session, as the program has, on a backend.
+    /// A session on a backend, as in the program.
     Session(Backend),
 }
 
@@ -339,7 +341,7 @@ fn values(data: TensorData) -> Vec<f32> {
     data.convert::<f32>().iter().collect()
 }
 
-/// The largest difference of the values that both have; NaN where there is one.
+/// Returns the largest difference of the common values, or NaN if one is NaN.
 fn max_difference(got: &[f32], expected: &[f32]) -> f32 {
     got.iter().zip(expected).map(|(got, expected)| (got - expected).abs()).fold(
         0.0,
@@ -354,7 +356,7 @@ fn floats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Err
     decode_floats(&text).map_err(serde::de::Error::custom)
 }
 
-/// Little-endian f32 values in base64.
+/// Decodes little-endian f32 values in base64.
 pub fn decode_floats(text: &str) -> Result<Vec<f32>, base64::DecodeError> {
     let bytes = BASE64_STANDARD.decode(text)?;
     let value = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));

@@ -1,9 +1,9 @@
-//! Numbers that every implementation can make for itself from a tensor's name.
+//! Pseudo-random numbers that every implementation can compute from a tensor's name.
 //!
 //! `s(key, i)` is the SplitMix64 generator seeded with the FNV-1a hash of the key, as a
 //! multiple of 2⁻²³ in `[-1, 1)`. See `fixtures/parity/README.md` for the whole of it.
 
-/// The `i`-th number of a key for `i` in `0..n`.
+/// Returns the numbers of a key for the indices `0..n`.
 pub fn uniform(key: &str, n: usize) -> impl Iterator<Item = f64> {
     let seed = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -19,12 +19,12 @@ pub fn uniform(key: &str, n: usize) -> impl Iterator<Item = f64> {
     })
 }
 
-/// The input of a reference run, row-major.
+/// Returns the input of a reference run, row-major.
 pub fn input(n: usize) -> Vec<f32> {
     uniform("input", n).map(|s| (2.0 * s) as f32).collect()
 }
 
-/// A weight of two or more dimensions.
+/// Returns a weight of two or more dimensions.
 pub fn weight(key: &str, shape: &[usize], gain: f64) -> Vec<f32> {
     let fan_in: usize = shape[1..].iter().product();
     let bound = (3.0 * gain / fan_in as f64).sqrt();
@@ -32,12 +32,12 @@ pub fn weight(key: &str, shape: &[usize], gain: f64) -> Vec<f32> {
     uniform(key, n).map(|s| (s * bound) as f32).collect()
 }
 
-/// `center + spread * s`
+/// Returns `center + spread * s`.
 pub fn around(key: &str, n: usize, center: f64, spread: f64) -> Vec<f32> {
     uniform(key, n).map(|s| (center + spread * s) as f32).collect()
 }
 
-/// BatchNorm's running variance where the reference run saw a variance `v`.
+/// Returns BatchNorm's running variance for a variance `v` in the reference run.
 pub fn running_var(key: &str, n: usize, v: f64) -> Vec<f32> {
     uniform(key, n).map(|s| (v * (1.0 + 0.5 * s)) as f32).collect()
 }
@@ -52,7 +52,7 @@ mod tests {
         })
     }
 
-    /// Digests that the reference implementation printed.
+    /// The digests come from the reference implementation.
     #[test]
     fn the_formula_is_the_references() {
         let (v, m) = (f64::from(1.2345_f32), f64::from(-0.0137_f32));

@@ -1,5 +1,5 @@
-//! What the zoo's tests share: the reference implementations' results and the formula that
-//! their weights and inputs are made of.
+//! Shared parts of the tests: the results of the reference implementations, and the formula of
+//! their weights and inputs.
 
 pub mod fixture;
 pub mod formula;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use zoo_core::Variant;
 use zoo_models::{Config, FAMILIES, VARIANTS};
 
-/// The smallest variant of each architecture.
+/// Returns the smallest variant of each architecture.
 pub fn smallest() -> impl Iterator<Item = &'static Variant<Config>> {
     FAMILIES.iter().map(|family| {
         let of_family = VARIANTS.iter().filter(|row| row.config.family().name == family.name);
@@ -18,12 +18,12 @@ pub fn smallest() -> impl Iterator<Item = &'static Variant<Config>> {
     })
 }
 
-/// A file or folder of this package.
+/// Returns the path of a file or folder of this package.
 pub fn local(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A file or folder of the workspace.
+/// Returns the path of a file or folder of the workspace.
 pub fn workspace(path: &str) -> PathBuf {
     local("..").join(path)
 }

@@ -1,4 +1,4 @@
-//! Fine-tuning in your own project: MobileNetV2 learns a folder of photographs.
+//! Fine-tuning in your own project: MobileNetV2 learns the classes of a folder of images.
 //!
 //! ```console
 //! cargo run --release -p zoo-train --example fine_tune -- FOLDER mobilenet_v2.bpk OUTPUT
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [data, record, output] = arguments.as_slice() else {
         return Err("usage: fine_tune FOLDER RECORD OUTPUT".into());
     };
-    // A preset with settings of your own; docs/settings.md lists all of them.
+    // A preset with changed settings; docs/settings.md lists all of them.
     let config = Config::fine().with_path(Some(data.clone())).with_epochs(5);
 
     let device = Device::flex();

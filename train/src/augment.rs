@@ -1,4 +1,4 @@
-//! How training images are changed at random.
+//! Random augmentation of training images.
 
 use image::{Rgb, RgbImage, imageops};
 use rand::rngs::StdRng;
@@ -14,7 +14,7 @@ mod ops;
 pub(crate) use mix::mix;
 
 impl Augment {
-    /// Nothing is changed.
+    /// No augmentation.
     pub fn none() -> Self {
         Self {
             crop_scale: 1.0,
@@ -30,18 +30,18 @@ impl Augment {
         }
     }
 
-    /// What suits most photographs.
+    /// Good values for most images.
     pub fn light() -> Self {
         Self::default()
     }
 
-    /// What suits images of a few dozen pixels: 4 pixels of border around 32, and mirror images, as
-    /// [He et al., 2015](https://arxiv.org/abs/1512.03385), §4.2, train on CIFAR-10.
+    /// Good values for images of a few dozen pixels: 4 pixels of padding around 32, and mirror
+    /// images, as [He et al., 2015](https://arxiv.org/abs/1512.03385), §4.2, train on CIFAR-10.
     pub fn small_images() -> Self {
         Self { crop_padding: 0.125, flip: 0.5, ..Self::none() }
     }
 
-    /// One random view of an image, as the square that the network sees.
+    /// Returns one random view of an image, as the square that the network sees.
     pub(crate) fn apply(
         &self,
         image: &RgbImage,
@@ -83,8 +83,8 @@ impl Augment {
     }
 }
 
-/// A part of the image of random size, shape and place, as
-/// [Szegedy et al., 2014](https://arxiv.org/abs/1409.4842), §6, sample it.
+/// Returns a crop of random size, shape and position, as [Szegedy et al.,
+/// 2014](https://arxiv.org/abs/1409.4842), §6, sample it.
 fn random_resized_crop(
     image: &RgbImage,
     smallest: f64,
@@ -180,7 +180,7 @@ mod tests {
         for seed in 0..200 {
             let view = padded.apply(&image, &preprocess, &mut StdRng::seed_from_u64(seed));
             let white = |x, y| view.get_pixel(x, y).0 == [255; 3];
-            assert!((4..28).all(|place| white(place, 16) && white(16, place)));
+            assert!((4..28).all(|position| white(position, 16) && white(16, position)));
             blacks.insert((0..32).map(|x| !white(x, 16)).collect::<Vec<_>>());
         }
         assert_eq!(blacks.len(), 9, "-4 to 4 pixels");

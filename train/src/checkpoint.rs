@@ -1,4 +1,4 @@
-//! Everything a run needs to go on, in one file.
+//! The training state of a run in one file.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,35 +17,35 @@ use zoo_record::write_atomically;
 use crate::fit::RunId;
 use crate::{CHECKPOINT, EpochRow, Error, Score};
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// Epochs that are done.
+    /// Number of complete epochs.
     pub(crate) epoch: usize,
-    /// Batches of the next one that are done.
+    /// Number of complete batches of the next epoch.
     pub(crate) batch: usize,
-    /// Steps that are done.
+    /// Number of updates.
     pub(crate) step: usize,
     /// Sums over the epoch's images so far.
     pub(crate) loss: f64,
     pub(crate) correct: f64,
     pub(crate) images: usize,
-    /// The classifier's learning rate in the last step.
+    /// The classifier's learning rate in the last update.
     pub(crate) lr: f64,
-    /// How good the best epoch was, and which it is, from 1.
+    /// The score of the best epoch, and its number from 1.
     pub(crate) best: Option<Score>,
     pub(crate) best_epoch: usize,
-    /// Epochs that there are to be, and how many were done when that was last said.
+    /// Number of epochs of the run, and the number that was done when it was set.
     pub(crate) epochs: usize,
     pub(crate) since: usize,
-    /// Seconds that were spent.
+    /// Seconds of training.
     pub(crate) seconds: f64,
     pub(crate) history: Vec<EpochRow>,
-    /// Tells runs apart that can't go on from each other.
+    /// The identity of the run.
     pub(crate) run: String,
 }
 
-/// What changes while a network is trained.
+/// The values that change during training.
 pub(crate) struct State<M> {
     pub(crate) model: M,
     pub(crate) ema: Option<M>,
@@ -57,14 +57,15 @@ pub(crate) struct State<M> {
 const PROGRESS: &str = "zoo.progress";
 const CHECKSUM: &str = "zoo.crc32c";
 
-/// Over all that a checkpoint holds: Burn's readers take a damaged optimizer for one of another kind.
+/// The checksum of the whole training state: Burn's readers take a damaged optimizer for one of
+/// another kind.
 fn checksum<B: Deref<Target = [u8]>>(progress: &str, parts: &BTreeMap<&str, B>) -> String {
     let sum = crc32c::crc32c(progress.as_bytes());
     let sum = parts.values().fold(sum, |sum, part| crc32c::crc32c_append(sum, part));
     format!("{sum:08x}")
 }
 
-/// A checkpoint, and how far its run is.
+/// Opens a training state and reads the progress of its run.
 fn open(path: &Path) -> Result<(Reader, Progress), Error> {
     let broken = |reason: String| Error::Resume { path: path.to_owned(), reason };
     let reader = Reader::from_file_exact(path).map_err(|error| broken(error.to_string()))?;
@@ -74,11 +75,12 @@ fn open(path: &Path) -> Result<(Reader, Progress), Error> {
     Ok((reader, progress))
 }
 
-/// The number of epochs that the run in a folder has done; none where it has no checkpoint yet.
+/// Returns the number of epochs that the run in a folder has done, or `None` if it has no
+/// training state yet.
 ///
 /// # Errors
 ///
-/// When its checkpoint can't be read.
+/// When its training state can't be read.
 pub fn epochs_done(folder: &Path) -> Result<Option<usize>, Error> {
     let path = folder.join(CHECKPOINT);
     if !path.exists() {
@@ -88,9 +90,10 @@ pub fn epochs_done(folder: &Path) -> Result<Option<usize>, Error> {
 }
 
 impl<M: Module> State<M> {
-    /// Writes a checkpoint that replaces an older one only when it is whole.
+    /// Writes the training state atomically: an older one is replaced only when the new one is
+    /// complete.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
-        // `valid` brings BatchNorm's statistics up to date, which `into_record` does not.
+        // `valid` updates BatchNorm's statistics; `into_record` does not.
         let mut parts = vec![("model", self.model.valid().into_record().into_bytes())];
         if let Some(ema) = &self.ema {
             parts.push(("ema", ema.clone().into_record().into_bytes()));
@@ -116,8 +119,8 @@ impl<M: Module> State<M> {
         Ok(())
     }
 
-    /// Takes over what a checkpoint holds; `rebuild` makes what depends on the parameters'
-    /// identities, which are the checkpoint's.
+    /// Loads a training state. `rebuild` creates what depends on the parameters' ids, which are
+    /// those in the file.
     pub(crate) fn load(
         self,
         path: &Path,
@@ -155,8 +158,8 @@ impl<M: Module> State<M> {
         let ema = self.ema.map(|ema| model(ema, "ema")).transpose()?;
         let model = model(self.model, "model")?;
         let (optimizer, mut schedule) = rebuild(&model)?;
-        // A rate depends on the step's number and on how many there will be, which may be more than
-        // when this was written.
+        // A rate depends on the number of updates so far and on their total number, which may have
+        // grown since this was written.
         (0..progress.step).for_each(|_| drop(schedule.step()));
         let record = OptimizerRecord::from_bytes(part("optimizer"));
         let record = record.map_err(|error| broken(error.to_string()))?;

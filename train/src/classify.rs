@@ -1,4 +1,4 @@
-//! Training a network to name what is in images.
+//! Training for image classification.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -21,36 +21,36 @@ use crate::{
     Augment, Batching, Error, Event, Images, Loss, Observer, Sample, Score, Task, parts, report,
 };
 
-/// Training a classifier, all of it or its last layer only.
+/// Trains all layers of a classifier or only the last one.
 #[derive(Debug)]
 pub struct Classification<M> {
     data: TaskData<usize>,
-    /// With a frozen backbone: what it makes of the images, computed once.
+    /// The features of the images, computed once. Only with a frozen backbone.
     features: Option<Cached>,
-    /// A factor for each class.
+    /// The factor of each class in the loss.
     weights: Vec<f32>,
     model: PhantomData<fn() -> M>,
 }
 
-/// What a step is computed from.
+/// The input of one loss computation.
 #[derive(Debug)]
 pub struct Batch {
     /// Images `[N, C, S, S]`, or features `[N, F, h, w]`.
     values: Vec<f32>,
-    /// What each of them shows, `[N, K]`; rows add up to the image's weight.
+    /// The target probabilities, `[N, K]`; each row adds up to the image's weight.
     targets: Vec<f32>,
-    /// The class that each of them shows most of.
+    /// The most probable class of each target.
     classes: Vec<i32>,
     count: usize,
 }
 
-/// Features of the images to train on and to validate with.
+/// Features of the training and the validation images.
 #[derive(Debug)]
 struct Cached {
-    /// A row for each view of each image; none where the image can't be read.
+    /// The features of each image, for each view; `None` if the image can't be read.
     train: Vec<Vec<Option<Box<[f32]>>>>,
     val: Vec<Option<Box<[f32]>>>,
-    /// `[F, h, w]`
+    /// The shape of the features, `[F, h, w]`.
     shape: [usize; 3],
 }
 
@@ -69,7 +69,7 @@ impl<M: ImageClassifier> Classification<M> {
         targets
     }
 
-    /// Scales targets by their classes' weights so that the batch's loss is a weighted mean.
+    /// Scales targets by the weights of their classes so that the batch's loss is a weighted mean.
     fn weigh(&self, targets: &mut [f32]) {
         for row in targets.chunks_exact_mut(self.data.names.len()) {
             row.iter_mut().zip(&self.weights).for_each(|(target, weight)| *target *= weight);
@@ -129,7 +129,7 @@ impl<M: ImageClassifier> Task for Classification<M> {
         &self.data
     }
 
-    /// Where only the classifier is trained: what the rest of the network makes of all images.
+    /// Computes the features of all images, if only the classifier is trained.
     fn precompute(
         &mut self,
         model: &M,
@@ -147,24 +147,24 @@ impl<M: ImageClassifier> Task for Classification<M> {
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
         let TaskData { config, names, train, .. } = &self.data;
         let order = order(train.samples(), names.len(), config, epoch);
-        // Batches of nearly the same size, so that none is too small for BatchNorm.
+        // The batches have nearly the same size, so that none is too small for BatchNorm.
         let batches = order.len().div_ceil(config.recipe.batch_size);
         let bound = |batch: usize| batch * order.len() / batches;
         (0..batches).map(|batch| order[bound(batch)..bound(batch + 1)].to_vec()).collect()
     }
 
-    fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Batch> {
+    fn load(&self, epoch: usize, position: usize, images: &[usize]) -> Option<Batch> {
         let TaskData { config: Config { seed, augment, .. }, train, names, .. } = &self.data;
         let mut values = Vec::new();
         let mut classes = Vec::new();
-        for (place, &index) in (place..).zip(images) {
+        for (position, &index) in (position..).zip(images) {
             let row = match &self.features {
                 Some(cached) => {
                     cached.train[self.view(epoch)][index].as_deref().map(<[f32]>::to_vec)
                 }
                 None => {
-                    // An image may have several places in an epoch, and is to look different in each.
-                    let mut rng = stream(*seed, Purpose::View, epoch, place);
+                    // An image may occur several times in an epoch, each time with another view.
+                    let mut rng = stream(*seed, Purpose::View, epoch, position);
                     let view = train.view(index, augment, &mut rng);
                     view.map(|view| train.values(&view))
                 }
@@ -179,7 +179,7 @@ impl<M: ImageClassifier> Task for Classification<M> {
         if self.features.is_none() && count > 1 {
             let preprocess = train.preprocess();
             let shape = [count, preprocess.channels(), preprocess.crop as usize];
-            let mut rng = stream(*seed, Purpose::Mix, epoch, place);
+            let mut rng = stream(*seed, Purpose::Mix, epoch, position);
             mix(augment, &mut values, &mut targets, shape, &mut rng);
         }
         let classes = targets.chunks_exact(names.len()).map(largest).collect();
@@ -262,7 +262,7 @@ impl<M: ImageClassifier> Task for Classification<M> {
     }
 }
 
-/// The inverse of each class's share of the images, with a mean of one over the images.
+/// Returns the inverse of each class's share of the images, with a mean of one over the images.
 fn class_weights(samples: &[Sample], classes: usize) -> Vec<f32> {
     let mut counts = vec![0_usize; classes];
     samples.iter().for_each(|sample| counts[sample.label] += 1);
@@ -270,13 +270,13 @@ fn class_weights(samples: &[Sample], classes: usize) -> Vec<f32> {
     counts.into_iter().map(weight).collect()
 }
 
-/// The place of the largest value.
+/// Returns the index of the largest value.
 fn largest(row: &[f32]) -> i32 {
-    let place = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-    place.unwrap_or_default() as i32
+    let position = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    position.unwrap_or_default() as i32
 }
 
-/// The images of an epoch in their random order.
+/// Returns the images of an epoch in random order.
 fn order(samples: &[Sample], classes: usize, config: &Config, epoch: usize) -> Vec<usize> {
     let mut rng = stream(config.seed, Purpose::Order, epoch, 0);
     if config.data.balance != Balance::Samples {
@@ -296,8 +296,8 @@ fn order(samples: &[Sample], classes: usize, config: &Config, epoch: usize) -> V
     (0..samples.len()).map(draw).collect()
 }
 
-/// Drops features, each from all places of an image, so that what is averaged later is dropped
-/// as a whole.
+/// Drops whole channels of features, at all positions of an image, so that dropout has the same
+/// effect after pooling.
 fn drop_channels(features: Tensor<4>, probability: f64) -> Tensor<4> {
     if probability <= 0.0 {
         return features;
@@ -309,7 +309,7 @@ fn drop_channels(features: Tensor<4>, probability: f64) -> Tensor<4> {
     features * mask / keep
 }
 
-/// Runs the frozen part of a network over images.
+/// Computes the features of images with the frozen backbone.
 struct Features<'a, M> {
     model: &'a M,
     device: &'a Device,
@@ -320,7 +320,7 @@ struct Features<'a, M> {
 
 impl<M: ImageClassifier> Features<'_, M> {
     fn compute(&mut self, train: &Images, val: &Images) -> Result<Cached, Error> {
-        // Where the classifier begins with an average, that is all that has to be kept.
+        // If the classifier begins with pooling, only the pooled features are kept.
         let pooled = self.model.head().accepts_pooled_features();
         let mut shape = [0; 3];
         let mut views = Vec::new();
@@ -391,7 +391,7 @@ impl<M: ImageClassifier> Features<'_, M> {
     }
 }
 
-/// The values of a numbered view of an image, the first of which is the plain one.
+/// Returns the network's input for view number `view` of an image. View 0 is not augmented.
 fn view_of(images: &Images, config: &Config, view: usize, index: usize) -> Option<Vec<f32>> {
     let plain = Augment::none();
     let augment = if view == 0 { &plain } else { &config.augment };

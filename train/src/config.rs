@@ -1,4 +1,4 @@
-//! Everything about a run in one value, from presets, a file and single settings.
+//! The configuration of a run, from a preset, files and single settings.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,12 +23,12 @@ pub use setting::{Flag, Kind, Setting};
 pub use settings::{Augment, Config, DataConfig, ModelConfig, Recipe, SETTINGS};
 
 impl Config {
-    /// A new classifier on features that stay as they are.
+    /// Trains a new classifier on frozen features.
     pub fn linear() -> Self {
         Self::default()
     }
 
-    /// All layers, starting from published weights. BatchNorm stays as it is.
+    /// Trains all layers, starting from published weights. BatchNorm is frozen.
     pub fn fine() -> Self {
         let linear = Self::linear();
         Self {
@@ -48,7 +48,7 @@ impl Config {
         }
     }
 
-    /// All layers, starting from nothing.
+    /// Trains all layers from scratch.
     pub fn scratch() -> Self {
         let linear = Self::linear();
         Self {
@@ -68,7 +68,7 @@ impl Config {
         }
     }
 
-    /// A network that tells the pixels of an image apart, starting from nothing.
+    /// Trains a network for semantic segmentation from scratch.
     pub fn segment() -> Self {
         let linear = Self::linear();
         Self {
@@ -82,13 +82,13 @@ impl Config {
                 lr: 1e-3,
                 ..linear.recipe
             },
-            // Masks are cropped and mirrored with their images; nothing else is done to either.
+            // Masks are cropped and mirrored with their images, and there is no other augmentation.
             augment: Augment { color: 0.0, ..linear.augment },
             ..linear
         }
     }
 
-    /// The values of a preset.
+    /// Returns the values of a preset.
     pub fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Linear => Self::linear(),
@@ -98,15 +98,14 @@ impl Config {
         }
     }
 
-    /// Puts layers of settings over their preset; later layers win.
+    /// Applies layers of settings to their preset; later layers win.
     ///
-    /// Where no layer names a preset, `data.task` and `recipe.do_fine_tuning` choose it:
+    /// If no layer names a preset, `data.task` and `recipe.do_fine_tuning` choose it:
     /// [`Preset::Segment`], [`Preset::Fine`] or [`Preset::Linear`].
     ///
     /// # Errors
     ///
-    /// For a setting that does not exist, with the nearest that does, and for a value that it can't
-    /// have.
+    /// For an unknown setting, with the nearest known name, and for a value that is not allowed.
     pub fn from_layers(layers: &[Table]) -> Result<Self, Error> {
         let mut given: BTreeMap<&str, (&Setting, Value)> = BTreeMap::new();
         for (path, value) in layers.iter().flat_map(|layer| leaves(layer, "")) {
@@ -137,7 +136,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When it can't be read or is neither.
+    /// When the file can't be read, or is neither TOML nor JSON.
     pub fn read_layer(path: &Path) -> Result<Table, Error> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::read(path, error))?;
         let is_json = path.extension().is_some_and(|extension| extension == "json");
@@ -149,11 +148,11 @@ impl Config {
         parsed.map_err(|reason| Error::Config(format!("{}: {reason}", path.display())))
     }
 
-    /// Reads `recipe.lr=0.01` as a layer; what is not TOML is taken for text.
+    /// Reads `recipe.lr=0.01` as a layer. A value that is not TOML is read as text.
     ///
     /// # Errors
     ///
-    /// When there is no `=`, or no such setting.
+    /// When there is no `=`, or the setting is unknown.
     pub fn setting(text: &str) -> Result<Table, Error> {
         let (path, value) = text.split_once('=').ok_or_else(|| {
             invalid(&format!("`{text}` is no setting"), "write it as recipe.lr=0.01")
@@ -162,7 +161,7 @@ impl Config {
         Ok(setting.layer(setting.parse(value)))
     }
 
-    /// Refuses numbers out of their range, and settings that contradict each other.
+    /// Checks that numbers are in their range and that settings do not contradict each other.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for setting in SETTINGS {
             setting.assign(&mut self.clone(), &setting.value(self))?;
@@ -190,7 +189,7 @@ impl Config {
         )
     }
 
-    /// The run that trains the classifier alone before this one, where there is to be one.
+    /// Returns the first stage, which trains only the classifier, if the recipe has one.
     pub(crate) fn linear_stage(&self) -> Option<Self> {
         let Recipe { do_fine_tuning, linear_epochs: epochs, label_smoothing, .. } = self.recipe;
         let classifies = self.data.task == TaskKind::Classify;
@@ -201,16 +200,16 @@ impl Config {
         Some(Self { preset: Preset::Linear, recipe, ..self.clone() })
     }
 
-    /// Threads that load images.
+    /// Number of threads that load images.
     pub fn workers(&self) -> usize {
         self.data.workers.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, |cores| cores.get().max(2))
         })
     }
 
-    /// The settings that decide what a run comes to, a line each. Those that have the value that they
-    /// are declared with are left out, so that a setting which comes to the program later does not
-    /// change it.
+    /// Returns the settings that decide the result of a run, a line each. Settings with their
+    /// declared default are left out, so that a setting of a later version does not change the
+    /// identity.
     pub(crate) fn identity(&self) -> String {
         let usual = Self::default();
         let decisive = SETTINGS.iter().filter(|setting| !setting.is_resumable);
@@ -220,7 +219,7 @@ impl Config {
 }
 
 impl Setting {
-    /// A layer of settings with a value of this one.
+    /// Returns a layer of settings with a value of this one.
     pub fn layer(&self, value: Value) -> Table {
         let (section, key) = self.section_and_key();
         let inner = Table::from_iter([(key.to_owned(), value)]);
@@ -240,7 +239,7 @@ fn unknown(path: &str) -> Error {
     invalid(&format!("there is no setting `{path}`"), &format!("did you mean `{near}`?"))
 }
 
-/// The dotted paths of all values, and these.
+/// Returns all values of a table with their dotted paths.
 fn leaves(table: &Table, prefix: &str) -> Vec<(String, Value)> {
     table
         .iter()
@@ -251,7 +250,7 @@ fn leaves(table: &Table, prefix: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The setting whose name looks most like a wrong one; its last part counts most.
+/// Returns the setting whose name is most similar to an unknown one; the last segment counts most.
 fn nearest(path: &str) -> &'static str {
     let key = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let similarity = |candidate: &str| {
@@ -294,7 +293,7 @@ mod tests {
         assert!(text.contains("`recipe.weight_decay`"), "{text}");
     }
 
-    /// What is said of settings.
+    /// Returns the warnings about these settings.
     fn warnings(settings: &[&str]) -> Vec<String> {
         let layers: Vec<_> =
             settings.iter().map(|setting| Config::setting(setting).unwrap()).collect();
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_with_an_effect_or_of_the_preset_are_passed_over() {
+    fn settings_with_an_effect_or_of_the_preset_cause_no_warning() {
         for settings in [
             "preset=linear",
             "preset=fine",
@@ -439,7 +438,8 @@ mod tests {
         assert_eq!((config.recipe.lr, config.seed), (0.5, 7));
         assert_eq!(config.data.path.as_deref(), Some("2024"));
         assert_eq!(config.model.name.as_deref(), Some("true"));
-        // What a preset sets can be taken back, by its word and by what stood for it earlier.
+        // A value of a preset can be unset, with `none` and with the value that zoo 0.1.0 had for
+        // it.
         for setting in ["recipe.clip=none", "recipe.clip=0"] {
             assert_eq!(read(&["preset=fine", setting]).recipe.clip, None);
         }

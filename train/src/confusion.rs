@@ -1,4 +1,4 @@
-//! A confusion matrix as a picture.
+//! A confusion matrix as an image.
 
 use image::{Rgb, RgbImage};
 
@@ -14,15 +14,15 @@ const LINE: u32 = 16;
 /// Space around text, in pixels.
 const GAP: u32 = 8;
 
-/// The longest name that is written out, in pixels.
+/// The longest name that is written in full, in pixels.
 const LONGEST: u32 = 240;
 
 const INK: Rgb<u8> = Rgb([40; 3]);
 const FAINT: Rgb<u8> = Rgb([110; 3]);
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 
-/// Draws a confusion matrix: true classes in rows, predicted ones in columns, the darker the more of
-/// the row.
+/// Draws a confusion matrix: rows are true classes, columns predicted ones. The larger its share of
+/// the row, the darker a cell.
 ///
 /// The names of up to a hundred classes are written beside the rows and above the columns, and the
 /// numbers into the cells. Numbers above 9999 are written as shares of their row.
@@ -40,7 +40,7 @@ pub fn confusion_image(names: &[String], confusion: &[Vec<usize>]) -> RgbImage {
     let names: Vec<String> = names.iter().map(|name| shortened(name)).collect();
     let longest = names.iter().map(|name| width(name)).max().unwrap_or_default();
     let in_cells = if largest > 9999 { width("100.0 %") } else { width("9999") };
-    // Long names stand upright above narrow columns.
+    // Long names are vertical, above narrow columns.
     let is_upright = longest > 120 || names.len() > 12;
     let column = (in_cells + 2 * GAP).max(if is_upright { 0 } else { longest + 2 * GAP });
     let cell = [column, column.clamp(LINE + 2 * GAP, 56)];
@@ -51,10 +51,10 @@ pub fn confusion_image(names: &[String], confusion: &[Vec<usize>]) -> RgbImage {
     let matrix = [count * cell[0], count * cell[1]];
     write(&mut image, [left + middle(matrix[0], width("predicted")), GAP], "predicted", FAINT);
     write_up(&mut image, [GAP, top + middle(matrix[1], width("true"))], "true", FAINT);
-    for (place, name) in (0..).zip(&names) {
-        let row = top + place * cell[1] + middle(cell[1], LINE);
+    for (index, name) in (0..).zip(&names) {
+        let row = top + index * cell[1] + middle(cell[1], LINE);
         write(&mut image, [left - GAP - width(name), row], name, INK);
-        let column = left + place * cell[0];
+        let column = left + index * cell[0];
         if is_upright {
             let at = [column + middle(cell[0], LINE), top - GAP - width(name)];
             write_up(&mut image, at, name, INK);
@@ -81,12 +81,12 @@ fn canvas(width: u32, height: u32) -> RgbImage {
     RgbImage::from_pixel(width.max(1), height.max(1), WHITE)
 }
 
-/// Where something begins that is in the middle of something larger.
+/// Returns the offset that centers `inner` in `outer`.
 fn middle(outer: u32, inner: u32) -> u32 {
     outer.saturating_sub(inner) / 2
 }
 
-/// Fills the cells, and calls `write` with the place of each, its number and its row's.
+/// Fills the cells, and calls `write` with the position of each, its number and its row's.
 fn cells(
     image: &mut RgbImage,
     [left, top]: [u32; 2],
@@ -108,13 +108,13 @@ fn cells(
     }
 }
 
-/// Blue for what is right, red for what is wrong, both from very light for nothing.
+/// Returns blue for correct and red for wrong predictions, both from very light for nothing.
 fn shade(share: f32, is_right: bool) -> Rgb<u8> {
     let full = if is_right { [30.0, 80.0, 160.0] } else { [190.0, 50.0, 40.0] };
     Rgb(full.map(|value| (245.0 + (value - 245.0) * share.sqrt()) as u8))
 }
 
-/// A name that is not too long, an ellipsis at the end of one that was.
+/// Returns a name, shortened with an ellipsis if it is too long.
 fn shortened(name: &str) -> String {
     if width(name) <= LONGEST {
         return name.to_owned();
@@ -130,39 +130,39 @@ fn shortened(name: &str) -> String {
     short + "…"
 }
 
-/// A character as a bitmap; one without a bitmap is a question mark.
+/// Returns the bitmap of a character, or that of a question mark if there is none.
 fn glyph(character: char) -> Option<&'static unifont::Glyph> {
     unifont::get_glyph(character).or_else(|| unifont::get_glyph('?'))
 }
 
-/// How many pixels a line of text is wide.
+/// Returns the width of a line of text in pixels.
 fn width(text: &str) -> u32 {
     text.chars().filter_map(glyph).map(|glyph| glyph.get_width() as u32).sum()
 }
 
-/// The places of the dark pixels of a line of text, from its upper left corner.
+/// Returns the positions of the dark pixels of a line of text, from its upper left corner.
 fn pixels(text: &str) -> impl Iterator<Item = [u32; 2]> {
     let glyphs = text.chars().filter_map(glyph).scan(0, |left, glyph| {
-        let place = *left;
+        let start = *left;
         *left += glyph.get_width();
-        Some((place, glyph))
+        Some((start, glyph))
     });
     glyphs.flat_map(|(left, glyph)| {
-        let places = (0..LINE as usize)
+        let dark = (0..LINE as usize)
             .flat_map(move |y| (0..glyph.get_width()).map(move |x| (x, y)))
             .filter(|&(x, y)| glyph.get_pixel(x, y));
-        places.map(move |(x, y)| [(left + x) as u32, y as u32])
+        dark.map(move |(x, y)| [(left + x) as u32, y as u32])
     })
 }
 
-/// Writes from left to right, with the upper left corner here.
+/// Writes from left to right; the given position is the upper left corner.
 fn write(image: &mut RgbImage, [left, top]: [u32; 2], text: &str, ink: Rgb<u8>) {
     for [x, y] in pixels(text) {
         put(image, [left + x, top + y], ink);
     }
 }
 
-/// Writes from below to above, with the upper left corner here.
+/// Writes from bottom to top; the given position is the upper left corner.
 fn write_up(image: &mut RgbImage, [left, top]: [u32; 2], text: &str, ink: Rgb<u8>) {
     let length = width(text);
     for [x, y] in pixels(text) {

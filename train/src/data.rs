@@ -1,4 +1,4 @@
-//! Which images there are and what they show.
+//! Datasets: the labeled images of a folder, a list or a packed file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -25,26 +25,26 @@ pub use leftovers::is_leftover;
 pub(crate) use masks::read as read_mask;
 pub use masks::{Mask, Masked};
 
-/// The name of the list of images and their parts in a run's folder.
+/// The name of the list of images and their splits in a run's folder.
 pub const IMAGES: &str = "images.csv";
 
-/// Labeled images, some to train on and some to validate with.
+/// Labeled images, some to train on and some to validate on.
 ///
-/// An image's label is the number of its class, or a [`Mask`] with the class of each of its pixels.
+/// The label of an image is the index of its class, or a [`Mask`] with the class of each pixel.
 #[derive(Debug, Clone)]
 pub struct Dataset<L = usize> {
     /// The names of the classes, in the order of the logits.
     pub classes: Vec<String>,
     /// The images to train on.
     pub train: Vec<Sample<L>>,
-    /// The images to validate with.
+    /// The images to validate on.
     pub val: Vec<Sample<L>>,
-    /// What was strange, as sentences for the user.
+    /// Problems with the data, as sentences for the user.
     pub warnings: Vec<String>,
-    /// The images to train on as a record remembers them, once they are [compared](Self::compare).
+    /// The hashes of the images to train on, for the record. [`compare`](Self::compare) fills them.
     pub training_images: TrainingImages,
-    /// The part that is evaluated, where the source has parts.
-    part: Option<Part>,
+    /// The split that is evaluated, if the source has splits.
+    split: Option<Split>,
 }
 
 impl<L> Default for Dataset<L> {
@@ -55,33 +55,33 @@ impl<L> Default for Dataset<L> {
             val: Vec::new(),
             warnings: Vec::new(),
             training_images: TrainingImages::default(),
-            part: None,
+            split: None,
         }
     }
 }
 
-/// One image and what it shows.
+/// An image and its label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample<L = usize> {
-    /// Where its pixels are.
+    /// The location of its pixels.
     pub source: Source,
-    /// What it is labeled with.
+    /// Its label.
     pub label: L,
 }
 
-/// What an image is labeled with.
+/// The label of an image.
 pub trait Label: Clone + Debug + Send + Sync {
-    /// What is kept in memory of an image and its label.
+    /// The form in which an image and its label are kept in memory.
     type Decoded: Debug + Send + Sync;
 
-    /// How many bytes that takes.
+    /// Returns the size of the decoded form in bytes.
     fn bytes(decoded: &Self::Decoded) -> usize;
 
-    /// The class of the image; none where its pixels have classes.
+    /// Returns the class of the image. `None` if its pixels have classes.
     fn class(&self) -> Option<usize>;
 }
 
-/// The number of a class.
+/// The index of a class.
 impl Label for usize {
     type Decoded = RgbImage;
 
@@ -94,16 +94,16 @@ impl Label for usize {
     }
 }
 
-/// Where an image's pixels are.
+/// The location of an image's pixels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// In an image file.
+    /// An image file.
     File(PathBuf),
-    /// In a file of many images, which is in memory.
+    /// An image in a file of many images; the file is in memory.
     Packed {
         /// The file.
         images: Arc<Packed>,
-        /// Which of its images.
+        /// Index of the image in the file.
         index: usize,
     },
 }
@@ -111,7 +111,7 @@ pub enum Source {
 /// Many gray images of one size.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Packed {
-    /// What the file is called.
+    /// The name of the file.
     pub name: String,
     /// Width and height.
     pub size: [u32; 2],
@@ -120,7 +120,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// The pixels of an image.
+    /// Returns the pixels of an image.
     pub(crate) fn of(&self, index: usize) -> &[u8] {
         let [width, height] = self.size;
         let length = (width * height) as usize;
@@ -129,7 +129,7 @@ impl Packed {
 }
 
 impl Source {
-    /// How the image is called in reports.
+    /// The name of the image in reports.
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.to_string_lossy().into_owned(),
@@ -138,24 +138,24 @@ impl Source {
     }
 }
 
-/// An image as its source lists it, with a class by name.
+/// An image as its source lists it, with the name of its class.
 struct Listed {
     source: Source,
     label: String,
-    /// Which part it belongs to, if the source says.
-    part: Option<Part>,
+    /// Its split, if the source has splits.
+    split: Option<Split>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Split {
     Train,
     Val,
-    /// What is tested with in the end; nothing is learned or chosen by it.
+    /// Images for the final evaluation. Nothing is trained or chosen with them.
     Test,
 }
 
-impl Part {
-    /// The part that a folder, or a field in a list, names in capitals or not.
+impl Split {
+    /// Returns the split with this name, in upper or lower case.
     fn named(name: &str) -> Option<Self> {
         match name.to_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
@@ -166,14 +166,14 @@ impl Part {
     }
 }
 
-/// What a source of data holds.
+/// The content of a source of data.
 #[derive(Default)]
 struct Listing {
     images: Vec<Listed>,
-    /// The classes in their order, where the source has one; by name otherwise.
+    /// The classes in the order of the source, if it has one. Otherwise they are sorted by name.
     classes: Option<Vec<String>>,
     warnings: Vec<String>,
-    /// What it looks like, if that is not images with classes.
+    /// A description of the data, if they do not look like images with classes.
     doubt: Option<String>,
 }
 
@@ -181,16 +181,16 @@ impl Dataset {
     /// Finds the images of a folder of folders, a list (`.csv`, `.tsv`, `.txt`, `.jsonl`), or of
     /// `fashion-mnist:FOLDER` and `mnist:FOLDER`.
     ///
-    /// A folder may have the parts `train` and `val`, a list a column `split`; otherwise
-    /// `val_fraction` of each class is drawn for validation. Images of the part `test` are left
-    /// out, and so is what [`is_leftover`] tells by its name. A table's columns are separated by
-    /// commas, semicolons or tabs, and may be called `file`, `filename` or `image`, `class` or
-    /// `category`, `set` or `subset`, too.
+    /// A folder may have the splits `train` and `val`, a list a column `split`. Otherwise
+    /// `val_fraction` of each class is drawn for validation. Images of the split `test` are left
+    /// out, and so are files for which [`is_leftover`] is true. A table's columns are separated by
+    /// commas, semicolons or tabs. Their names may also be `file`, `filename` or `image`, `class`
+    /// or `category`, `set` or `subset`.
     ///
     /// # Errors
     ///
-    /// When the source can't be read, holds nothing to learn from, or looks like something else
-    /// than images with classes: masks, boxes, measurements.
+    /// When the source can't be read, holds nothing to learn from, or looks like other data than
+    /// images with classes: masks, boxes, measurements.
     pub fn open(path: &str, val_fraction: f64, seed: u64) -> Result<Self, Error> {
         let mut listing = Self::list(path)?;
         if let Some(doubt) = listing.doubt.take() {
@@ -248,21 +248,21 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Finds images to evaluate a network on that knows these classes: those of the part `val`
-    /// where the source has one, those of the part `test` where it has that, all otherwise.
+    /// Finds images for the evaluation of a network with these classes: those of the split `val` if
+    /// the source has it, otherwise those of the split `test`, otherwise all.
     ///
     /// # Errors
     ///
     /// When the source can't be read, has no images, or has a class that is unknown.
     pub fn open_for(path: &str, classes: &[String]) -> Result<Self, Error> {
         let listing = Self::list(path)?;
-        let has = |part: &Part| listing.images.iter().any(|image| image.part == Some(*part));
-        let wanted = [Part::Val, Part::Test].into_iter().find(has);
+        let has = |split: &Split| listing.images.iter().any(|image| image.split == Some(*split));
+        let wanted = [Split::Val, Split::Test].into_iter().find(has);
         let known: HashMap<&str, usize> =
             classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
         let mut val = Vec::new();
         for image in listing.images {
-            if wanted.is_some() && image.part != wanted {
+            if wanted.is_some() && image.split != wanted {
                 continue;
             }
             let class = *known.get(image.label.as_str()).ok_or_else(|| {
@@ -278,23 +278,23 @@ impl Dataset {
             return Err(Error::Data(format!("there are no images in {path}")));
         }
         let classes = classes.to_vec();
-        Ok(Self { classes, val, warnings: listing.warnings, part: wanted, ..Self::default() })
+        Ok(Self { classes, val, warnings: listing.warnings, split: wanted, ..Self::default() })
     }
 
-    /// Writes the images and the part each belongs to as a list that can be opened again.
+    /// Writes the images and their splits as a list that can be opened again.
     ///
     /// # Errors
     ///
     /// When the file can't be written.
     pub fn write_list(&self, path: &Path) -> Result<(), Error> {
-        let parts = [("train", &self.train), ("val", &self.val)];
+        let splits = [("train", &self.train), ("val", &self.val)];
         write_atomically(path, |file| {
             let mut table = csv::Writer::from_writer(file);
             table.write_record(["path", "label", "split"])?;
-            for (part, samples) in parts {
+            for (split, samples) in splits {
                 for sample in samples {
                     let label = &self.classes[sample.label];
-                    table.write_record([&sample.source.name(), label, part])?;
+                    table.write_record([&sample.source.name(), label, split])?;
                 }
             }
             table.flush()
@@ -332,7 +332,7 @@ impl Listing {
         let Self { images, classes, mut warnings, .. } = self;
         let images = without_duplicates(images, &mut warnings)?;
         let (test, images): (Vec<_>, Vec<_>) =
-            images.into_iter().partition(|image| image.part == Some(Part::Test));
+            images.into_iter().partition(|image| image.split == Some(Split::Test));
         if !test.is_empty() {
             let (count, are) =
                 (self::images(test.len()), if test.len() == 1 { "is" } else { "are" });
@@ -346,21 +346,21 @@ impl Listing {
         });
         let class_of: HashMap<&str, usize> =
             classes.iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
-        let is_split = images.iter().any(|image| image.part == Some(Part::Val));
+        let is_split = images.iter().any(|image| image.split == Some(Split::Val));
         let (mut train, mut val) = (Vec::new(), Vec::new());
         let mut undecided: BTreeMap<usize, Vec<Sample>> = BTreeMap::new();
         for image in images {
             let class = class_of[image.label.as_str()];
             let sample = Sample { source: image.source, label: class };
-            match image.part {
-                Some(Part::Val) => val.push(sample),
-                Some(Part::Train) => train.push(sample),
+            match image.split {
+                Some(Split::Val) => val.push(sample),
+                Some(Split::Train) => train.push(sample),
                 _ if is_split => train.push(sample),
                 _ => undecided.entry(class).or_default().push(sample),
             }
         }
-        // Where training images are named and validation images are not, part of the former is
-        // taken.
+        // If the source names training images but no validation images, the latter are drawn from
+        // the former.
         if !is_split {
             for sample in train.drain(..) {
                 undecided.entry(sample.label).or_default().push(sample);
@@ -368,7 +368,7 @@ impl Listing {
         }
         for (class, mut samples) in undecided {
             samples.shuffle(&mut stream(seed, Purpose::Split, class, 0));
-            // A class of two images or more is validated with one at least and trained on one.
+            // With `val_fraction` above 0, a class of two images or more has one in each split.
             let wanted = (samples.len() as f64 * val_fraction).round() as usize;
             let least = usize::from(val_fraction > 0.0);
             let count = wanted.max(least).min(samples.len() - 1);
@@ -379,7 +379,7 @@ impl Listing {
     }
 }
 
-/// Names with commas between them; of many, the first and the last one.
+/// Joins names with commas. Of many names, only the first three and the last are shown.
 fn listed(names: &[String]) -> String {
     match names {
         [first, second, third, .., last] if names.len() > 10 => {
@@ -389,11 +389,11 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// Keeps the first of equal files.
+/// Removes all but the first listing of each file.
 ///
 /// # Errors
 ///
-/// When many of them are listed with several labels.
+/// When many files are listed with several labels.
 fn without_duplicates(
     images: Vec<Listed>,
     warnings: &mut Vec<String>,
@@ -444,8 +444,8 @@ mod tests {
     #[test]
     fn test_images_are_for_evaluation_only() {
         let folder = TempDir::new().unwrap();
-        for (part, class) in [("train", "a"), ("train", "b"), ("TEST", "a"), ("TEST", "c")] {
-            let class = folder.path().join(part).join(class);
+        for (split, class) in [("train", "a"), ("train", "b"), ("TEST", "a"), ("TEST", "c")] {
+            let class = folder.path().join(split).join(class);
             std::fs::create_dir_all(&class).unwrap();
             (0..4).for_each(|number| {
                 std::fs::write(class.join(format!("{number}.png")), "").unwrap()

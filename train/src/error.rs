@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// Why a run could not start or go on.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something is wrong with the images or how they are listed.
@@ -14,7 +14,7 @@ pub enum Error {
     Setting {
         /// The setting's name: `recipe.lr`.
         setting: &'static str,
-        /// What its value has to be, and what it is: `must be at least 1, not 0`.
+        /// The required value and the actual one: `must be at least 1, not 0`.
         must: String,
     },
     /// A file or folder could not be read.
@@ -22,13 +22,13 @@ pub enum Error {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         reason: String,
     },
     /// A file could not be written, or a record could not be read.
     #[error(transparent)]
     Record(#[from] zoo_record::Error),
-    /// Another process writes into a run's folder.
+    /// Another process writes into the run's folder.
     #[error(
         "another process is training in {folder}\nhint: wait until it has ended or stop it, or \
          write to another folder"
@@ -37,28 +37,28 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
-    /// The loss is no longer a number.
+    /// The loss is NaN or infinite.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the last good state is kept in \
          {folder}\nhint: a lower learning rate (recipe.lr) or clipped gradients (recipe.clip=1) usually \
          help"
     )]
     Diverged {
-        /// What it became.
+        /// The loss.
         loss: f32,
         /// The epoch, from 1.
         epoch: usize,
-        /// The step of the run, from 1.
+        /// The update of the run, from 1.
         step: usize,
-        /// Where the run is kept.
+        /// The folder of the run.
         folder: PathBuf,
     },
-    /// What was saved to go on from does not belong to this run.
+    /// The training state does not belong to this run, or is damaged.
     #[error("{path} can't be resumed: {reason}\nhint: start anew in another folder")]
     Resume {
-        /// The checkpoint.
+        /// The file with the training state.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

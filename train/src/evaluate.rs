@@ -1,4 +1,4 @@
-//! How good a network is at telling what is in images.
+//! Evaluation of image classifiers.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,49 +12,50 @@ use crate::summary::ClassifiedImage;
 use crate::task::Evaluation;
 use crate::{Batching, Error, Event, Images, Observer, Score};
 
-/// What a network says about labeled images, and how much of it is right.
+/// The result of the evaluation of an image classifier.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassificationEvaluation {
     /// Number of images that were classified.
     pub images: usize,
     /// Number of images that could not be read.
     pub unreadable: usize,
-    /// The share whose most probable class is right.
+    /// The share of images whose most probable class is right.
     pub top1: f64,
-    /// The share whose class is among the five most probable.
+    /// The share of images whose class is among the five most probable.
     pub top5: f64,
     /// The mean cross-entropy.
     pub loss: f64,
-    /// How many images of a class (row) were taken for a class (column).
+    /// The confusion matrix, in images: rows are true classes, columns predicted ones.
     pub confusion: Vec<Vec<usize>>,
-    /// What is known about each class.
+    /// The results of each class.
     pub classes: Vec<ClassScore>,
     /// The most probable classes of each image.
     #[serde(skip)]
     pub answers: Vec<Answer>,
 }
 
-/// How well a class is recognized.
+/// The results of a class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassScore {
     /// Its name.
     pub name: String,
     /// Number of its images.
     pub images: usize,
-    /// The share of what was taken for it that is it; none where nothing was taken for it.
+    /// The share of images predicted as this class that belong to it; `None` if no image was
+    /// predicted as it.
     pub precision: Option<f64>,
-    /// The share of it that was taken for it; none where there are no images of it.
+    /// The share of its images that were predicted as it; `None` if it has no images.
     pub recall: Option<f64>,
-    /// The harmonic mean of both; none where there are no images of it and nothing was taken for it.
+    /// The harmonic mean of both; `None` if it has no images and no image was predicted as it.
     pub f1: Option<f64>,
 }
 
-/// What a network says about an image.
+/// The prediction for an image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// Which image.
+    /// Index of the image.
     pub index: usize,
-    /// What it is.
+    /// Its true class.
     pub class: usize,
     /// Up to five classes, the most probable first, with their probabilities.
     pub top: Vec<(usize, f32)>,
@@ -62,8 +63,8 @@ pub struct Answer {
     pub loss: f64,
 }
 
-/// Classifies images with a network in validation mode, and compares. A network with one output
-/// tells two classes apart, and has two `names`.
+/// Classifies images with a network in validation mode, and compares with their labels. `names` are
+/// the names of the classes; there are two for a network with one output.
 ///
 /// # Errors
 ///
@@ -107,7 +108,7 @@ pub(crate) fn evaluate<M: ImageClassifier>(
     ClassificationEvaluation::of(answers, count, names)
 }
 
-/// Values of images as a tensor `[N, C, S, S]`.
+/// Converts the values of images to a tensor `[N, C, S, S]`.
 pub(crate) fn to_tensor<L: Label>(
     values: Vec<f32>,
     count: usize,
@@ -117,15 +118,15 @@ pub(crate) fn to_tensor<L: Label>(
     Tensor::from_data(TensorData::new(values, shape_of(count, images)), device)
 }
 
-/// The shape `[N, C, S, S]` of so many images.
+/// Returns the shape `[N, C, S, S]` of `count` images.
 pub(crate) fn shape_of<L: Label>(count: usize, images: &Images<L>) -> [usize; 4] {
     let preprocess = images.preprocess();
     let side = preprocess.crop as usize;
     [count, preprocess.channels(), side, side]
 }
 
-/// What logits `[N, K]` say about images. One logit alone is the second class's, beside 0 for the
-/// first: the softmax of both is its sigmoid.
+/// Compares logits `[N, K]` with the labels of images. A single logit belongs to the second class,
+/// and that of the first class is 0: the softmax of both is the sigmoid.
 pub(crate) fn compare(logits: Tensor<2>, indices: &[usize], images: &Images) -> Vec<Answer> {
     let logits = match logits.dims() {
         [_, 1] => Tensor::cat(vec![logits.zeros_like(), logits], 1),
@@ -148,7 +149,7 @@ pub(crate) fn compare(logits: Tensor<2>, indices: &[usize], images: &Images) -> 
 }
 
 impl ClassificationEvaluation {
-    /// Counts what is right among the answers about so many images.
+    /// Counts the correct answers; `count` is the number of all images, readable or not.
     pub(crate) fn of(answers: Vec<Answer>, count: usize, names: &[String]) -> Result<Self, Error> {
         if answers.is_empty() {
             return Err(Error::Data("none of the images can be read".to_owned()));
@@ -187,7 +188,7 @@ impl ClassificationEvaluation {
         })
     }
 
-    /// The wrong answers, the most confident first.
+    /// Returns the wrong answers, the most confident first.
     pub fn mistakes(&self) -> Vec<&Answer> {
         let mut mistakes: Vec<_> =
             self.answers.iter().filter(|answer| !answer.is_right()).collect();
@@ -231,7 +232,7 @@ impl Evaluation for ClassificationEvaluation {
 
     fn facts(&self) -> Vec<(String, &'static str)> {
         let mut facts = vec![(percent(self.top1), "validation accuracy")];
-        // Among five classes or fewer, the right one always is.
+        // With five classes or fewer, top-5 accuracy is always 1.
         if self.classes.len() > 5 {
             facts.push((percent(self.top5), "top-5 accuracy"));
         }
@@ -240,12 +241,12 @@ impl Evaluation for ClassificationEvaluation {
 }
 
 impl Answer {
-    /// The most probable class and its probability.
+    /// Returns the most probable class and its probability.
     pub fn best(&self) -> (usize, f32) {
         self.top[0]
     }
 
-    /// Whether it is the right one.
+    /// Whether the most probable class is the true one.
     pub fn is_right(&self) -> bool {
         self.best().0 == self.class
     }

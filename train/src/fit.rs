@@ -1,4 +1,4 @@
-//! The loop: batch → loss → gradients → step, and what makes it safe to be stopped anywhere.
+//! The training loop: batch → loss → gradients → update. It can be interrupted at any time.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,20 +15,20 @@ use crate::journal::Journal;
 use crate::random::{Purpose, stream};
 use crate::{Config, EpochRow, Error, Event, Loss, Observer, Score, Task, optim};
 
-/// Where a run is kept and who hears of it.
+/// Folder, devices and observer of a run.
 pub struct Run<'a> {
-    /// The folder that all files of the run are in.
+    /// The folder with all files of the run.
     pub folder: &'a Path,
     /// The device, without autodiff.
     pub device: &'a Device,
-    /// More devices, which compute gradients beside it: each takes one of the batches that are
-    /// accumulated for a step.
+    /// More devices that compute gradients. Each takes one of the batches that are accumulated for
+    /// an update.
     pub others: &'a [Device],
-    /// Whether to go on from the folder's checkpoint, if there is one.
+    /// Whether to continue from the folder's training state, if there is one.
     pub resume: bool,
-    /// Set by others to stop the run after the step that is under way.
+    /// Set by another thread to stop the run after the current update.
     pub stop: &'a AtomicBool,
-    /// Hears how the run goes.
+    /// Receives the events of the run.
     pub observer: &'a mut dyn Observer,
 }
 
@@ -39,50 +39,49 @@ impl std::fmt::Debug for Run<'_> {
 }
 
 impl Run<'_> {
-    /// Whether there is a checkpoint to go on from.
+    /// Whether there is a training state to continue from.
     pub(crate) fn has_checkpoint(&self) -> bool {
         self.resume && self.folder.join(CHECKPOINT).exists()
     }
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// What is known about each epoch.
+    /// The results of each epoch.
     pub history: Vec<EpochRow>,
-    /// The epoch whose weights are kept, from 1; 0 if none was better than what it began with, none
-    /// where there are no validation images or no epoch ended.
+    /// The epoch whose weights are kept, from 1. 0 if no epoch was better than the start. `None` if
+    /// there are no validation images or no epoch ended.
     pub best_epoch: Option<usize>,
-    /// Seconds that were spent on epochs, validation left out.
+    /// Seconds of training, without validation.
     pub seconds: f64,
-    /// Seconds that were spent on what stays the same in all epochs: the features of a frozen
-    /// backbone.
+    /// Seconds of the computation that is done once: the features of a frozen backbone.
     pub precompute_seconds: f64,
-    /// Whether there are epochs left.
+    /// Whether the run was stopped before its last epoch.
     pub was_interrupted: bool,
-    /// Whether there were none left before: nothing was trained.
+    /// Whether the run was complete before it began. Then nothing was trained.
     pub was_finished: bool,
 }
 
-/// What tells runs apart that can't go on from each other's checkpoints.
+/// The identity of a run. A run continues only from a training state with the same identity.
 #[derive(Debug, Clone)]
 pub(crate) struct RunId {
     pub(crate) current: String,
-    /// What an earlier program may have written for it.
+    /// The identities that an earlier version may have written for this run.
     pub(crate) earlier: Vec<String>,
 }
 
-/// The name of a run's checkpoint in its folder.
+/// The name of the file with a run's training state in its folder.
 pub const CHECKPOINT: &str = "checkpoint.bpk";
 
-/// A loss above this is no network's that learns: for the worst guess among `k` classes it is about
-/// `ln k`.
+/// A loss above this means that the network does not learn: guessing among `k` classes has a loss
+/// of about `ln k`.
 const LARGE_LOSS: f64 = 100.0;
 
-/// Trains a network. Each time it is better than ever before, `keep` is called with it.
+/// Trains a network. Calls `keep` with each network that is better than all before.
 ///
-/// `id` tells whether a checkpoint belongs to this run, `start` how good the network is that is kept
-/// already.
+/// `id` decides whether a training state belongs to this run. `start` is the score of the network
+/// that is already kept.
 ///
 /// # Errors
 ///
@@ -155,8 +154,8 @@ pub(crate) fn fit<T: Task>(
             keep(valid)?;
             (progress.best, progress.best_epoch) = (score, progress.epoch);
         }
-        // Before the checkpoint: a run that is killed in between repeats the epoch, and writes it
-        // down again.
+        // Before the training state: a run that is killed between the two repeats the epoch and
+        // writes it again.
         journal.epoch(&state.progress.history)?;
         save(&state, run.folder)?;
         let progress = &state.progress;
@@ -170,7 +169,8 @@ pub(crate) fn fit<T: Task>(
     Ok(fitted(state.progress, false))
 }
 
-/// Trains until the epoch's end, or until somebody wants to stop; tells which.
+/// Trains until the end of the epoch or until the run is stopped. Returns whether the epoch is
+/// complete.
 fn epoch<T: Task>(
     task: &T,
     state: &mut State<T::Model>,
@@ -189,16 +189,16 @@ fn epoch<T: Task>(
         batches: plan.len(),
         done,
     });
-    // The place in the epoch of each batch's first image.
-    let places: Vec<usize> = plan
+    // The index in the epoch of each batch's first image.
+    let starts: Vec<usize> = plan
         .iter()
         .scan(0_usize, |next, batch| {
-            let place = *next;
+            let start = *next;
             *next += batch.len();
-            Some(place)
+            Some(start)
         })
         .collect();
-    let load = |batch: usize| task.load(number, places[batch], &plan[batch]);
+    let load = |batch: usize| task.load(number, starts[batch], &plan[batch]);
     let is_complete = prefetch(done..plan.len(), config.workers(), load, |loaded| {
         let batches = plan.len();
         let (clock, last_loss) = (Instant::now(), 0.0);
@@ -212,23 +212,23 @@ fn epoch<T: Task>(
     Ok(is_complete)
 }
 
-/// The steps of an epoch.
+/// The updates of an epoch.
 struct Steps<'a, 'r, T: Task> {
     task: &'a T,
     state: &'a mut State<T::Model>,
     config: &'a Config,
     run: &'a mut Run<'r>,
     journal: &'a mut Journal,
-    /// Batches of the epoch.
+    /// Number of batches of the epoch.
     batches: usize,
-    /// The gradients of the step so far.
+    /// The gradients of the current update so far.
     accumulator: GradientsAccumulator<T::Model>,
     clock: Instant,
     last_loss: f64,
 }
 
 impl<T: Task> Steps<'_, '_, T> {
-    /// Takes the steps that these numbered batches make; tells whether none is left.
+    /// Computes updates from these numbered batches. Returns whether the epoch is complete.
     fn take(
         mut self,
         loaded: &mut dyn Iterator<Item = (usize, Option<T::Batch>)>,
@@ -243,7 +243,7 @@ impl<T: Task> Steps<'_, '_, T> {
             let at_once = devices.len().min(end - batch);
             let (seed, epoch) = (self.config.seed, self.state.progress.epoch);
             let batches = loaded.by_ref().take(at_once).map(|(batch, data)| {
-                // What is dropped depends on the batch alone, not on what was drawn before.
+                // Dropout depends only on the batch, not on earlier random numbers.
                 let seed = stream(seed, Purpose::Step, epoch, batch).random();
                 data.map(|data| (data, seed))
             });
@@ -257,16 +257,16 @@ impl<T: Task> Steps<'_, '_, T> {
                     let Progress { step, lr, .. } = self.state.progress;
                     self.journal.step(step, self.last_loss, lr)?;
                 }
-                self.tell(batch, images);
+                self.report(batch, images);
             }
-            if self.state.progress.batch == end && end < self.batches && !self.goes_on()? {
+            if self.state.progress.batch == end && end < self.batches && !self.continues()? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Adds up what became of a batch; returns how many images it had.
+    /// Adds up the results of a batch. Returns its number of images.
     fn add(&mut self, computed: Option<Computed>) -> Result<usize, Error> {
         let Some(Computed { loss, correct, images, grads }) = computed else { return Ok(0) };
         let progress = &mut self.state.progress;
@@ -281,8 +281,8 @@ impl<T: Task> Steps<'_, '_, T> {
         Ok(images)
     }
 
-    /// Tells of a batch that is done.
-    fn tell(&mut self, batch: usize, images: usize) {
+    /// Reports a batch that is done.
+    fn report(&mut self, batch: usize, images: usize) {
         let progress = &mut self.state.progress;
         progress.batch = batch + 1;
         progress.seconds += self.clock.elapsed().as_secs_f64();
@@ -297,8 +297,9 @@ impl<T: Task> Steps<'_, '_, T> {
         });
     }
 
-    /// Whether the run goes on after a step within the epoch; writes a checkpoint where one is due.
-    fn goes_on(&self) -> Result<bool, Error> {
+    /// Whether the run continues after an update within the epoch. Writes the training state if
+    /// that is due.
+    fn continues(&self) -> Result<bool, Error> {
         if self.run.stop.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -310,18 +311,18 @@ impl<T: Task> Steps<'_, '_, T> {
     }
 }
 
-/// What became of a batch.
+/// The results of a batch.
 struct Computed {
-    /// The batch's loss, and the gradients of its share of the step's.
+    /// The loss of the batch, and the gradients of its share of the update's loss.
     loss: f32,
     grads: GradientsParams,
     images: usize,
     correct: f64,
 }
 
-/// Computes batches of a step, each on a device of its own, as Burn's strategy for several devices
-/// does: a copy of the network on each, gradients moved to the first. Each batch comes with the seed
-/// of what is drawn for it.
+/// Computes the batches of an update, each on its own device, as Burn's strategy for several
+/// devices does: a copy of the network on each device, and gradients moved to the first. Each batch
+/// comes with the seed of its random numbers.
 fn compute<T: Task>(
     task: &T,
     model: &T::Model,
@@ -344,7 +345,7 @@ fn compute<T: Task>(
         let others: Vec<_> = batches
             .zip(&devices[1..])
             .map(|(batch, device)| {
-                // A clone would share BatchNorm's statistics with the network it is of.
+                // A clone would share BatchNorm's statistics with the original network.
                 let (model, one) = (model.valid().train(), &one);
                 scope.spawn(move || {
                     let copy = model.fork(device);
@@ -362,7 +363,7 @@ fn compute<T: Task>(
     })
 }
 
-/// Moves the weights.
+/// Updates the weights.
 fn step<M: Module>(state: &mut State<M>, config: &Config, mut grads: GradientsParams) {
     let recipe = &config.recipe;
     if let Some(largest) = recipe.clip {
@@ -377,7 +378,7 @@ fn step<M: Module>(state: &mut State<M>, config: &Config, mut grads: GradientsPa
     }
 }
 
-/// Writes the checkpoint, unless what is to be written is broken.
+/// Writes the training state, unless a weight is NaN or infinite.
 fn save<M: Module>(state: &State<M>, folder: &Path) -> Result<(), Error> {
     if !sum_of(&state.model).is_finite() {
         return Err(diverged(f32::NAN, &state.progress, folder));
@@ -390,15 +391,15 @@ fn is_over(progress: &Progress, config: &Config) -> bool {
     progress.epoch >= config.recipe.epochs || has_stalled(progress, config)
 }
 
-/// Whether nothing was better for as many epochs as the recipe has patience; who asks for another
-/// number of epochs has new patience.
+/// Whether no epoch was better for `recipe.early_stopping` epochs. A new number of epochs starts
+/// the count again.
 fn has_stalled(progress: &Progress, config: &Config) -> bool {
     let since = progress.best_epoch.max(progress.since);
     let patience = config.recipe.early_stopping.filter(|_| progress.best.is_some());
     patience.is_some_and(|patience| progress.epoch - since >= patience)
 }
 
-/// Tells of a loss that is too large to come from learning, and of an early end.
+/// Warns of a loss that is too large, and of an early end.
 fn warn(row: &EpochRow, progress: &Progress, config: &Config, observer: &mut dyn Observer) {
     let loss = row.val_loss.unwrap_or_default().max(row.train_loss);
     if loss > LARGE_LOSS {
@@ -463,7 +464,7 @@ fn diverged(loss: f32, progress: &Progress, folder: &Path) -> Error {
     Error::Diverged { loss, epoch: progress.epoch + 1, step: progress.step + 1, folder }
 }
 
-/// The sum of all weights, which is a number as long as each of them is.
+/// Returns the sum of all weights, which is finite if each weight is.
 fn sum_of<M: Module>(model: &M) -> f32 {
     struct Sum(Option<Tensor<1>>);
     impl ModuleVisitor for Sum {
@@ -480,7 +481,7 @@ fn sum_of<M: Module>(model: &M) -> f32 {
     sum.0.map_or(0.0, |sum| sum.into_scalar::<f32>())
 }
 
-/// Tells of images that can't be read.
+/// Warns of images that can't be read.
 pub(crate) fn complain<T: Task>(task: &T, observer: &mut dyn Observer) {
     for text in task.data().complaints() {
         observer.on(&Event::Warning(&text));

@@ -1,4 +1,4 @@
-//! From samples to pixels, in other threads than the one that trains.
+//! Decoding of samples in worker threads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,18 +14,18 @@ use zoo_core::{Background, Preprocess};
 use crate::data::{Label, read_mask};
 use crate::{Augment, Mask, Masked, Sample, Source};
 
-/// Decodes images, and keeps what is decoded as long as the budget allows.
+/// Decodes images, and keeps decoded images as long as the budget allows.
 #[derive(Debug)]
 pub struct Images<L: Label = usize> {
     samples: Vec<Sample<L>>,
     preprocess: Preprocess,
-    /// A place for each sample; filled once.
+    /// A slot for each sample; filled once.
     kept: Vec<OnceLock<Arc<L::Decoded>>>,
     budget: Arc<Budget>,
     broken: Broken,
 }
 
-/// What can't be read, by its number: why, and whether that was told.
+/// The images that can't be read, by index: the reason, and whether it was reported.
 #[derive(Debug, Default)]
 struct Broken(Mutex<BTreeMap<usize, (String, bool)>>);
 
@@ -39,8 +39,8 @@ impl Broken {
         self.0.lock().expect("no thread panics with the lock").len()
     }
 
-    /// Sentences about those that were not told of yet.
-    fn tell(&self, name: impl Fn(usize) -> String) -> Vec<String> {
+    /// Returns sentences about those that were not reported yet.
+    fn report(&self, name: impl Fn(usize) -> String) -> Vec<String> {
         let mut broken = self.0.lock().expect("no thread panics with the lock");
         let new = broken.iter_mut().filter(|(_, (_, told))| !told);
         new.map(|(&index, (reason, told))| {
@@ -51,12 +51,12 @@ impl Broken {
     }
 }
 
-/// Memory for decoded images, shared by those who decode.
+/// Memory for decoded images, shared by several [`Images`].
 #[derive(Debug)]
 pub struct Budget(AtomicUsize);
 
 impl Budget {
-    /// So many MiB.
+    /// Creates a budget of this number of MiB.
     pub fn mib(mib: usize) -> Arc<Self> {
         Arc::new(Self(AtomicUsize::new(mib << 20)))
     }
@@ -68,41 +68,41 @@ impl Budget {
 }
 
 impl<L: Label> Images<L> {
-    /// Gets images ready to be loaded.
+    /// Prepares to load these samples.
     pub fn new(samples: Vec<Sample<L>>, preprocess: Preprocess, budget: &Arc<Budget>) -> Self {
         let kept = samples.iter().map(|_| OnceLock::new()).collect();
         let budget = Arc::clone(budget);
         Self { samples, preprocess, kept, budget, broken: Broken::default() }
     }
 
-    /// What is loaded.
+    /// The samples that are loaded.
     pub fn samples(&self) -> &[Sample<L>] {
         &self.samples
     }
 
-    /// How images become the network's input.
+    /// The preprocessing of the images.
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
     }
 
-    /// Number of images that could not be read, so far.
+    /// Number of images that could not be read so far.
     pub fn unreadable(&self) -> usize {
         self.broken.count()
     }
 
-    /// A sentence about each image that could not be read, once.
+    /// Returns a sentence about each image that could not be read, only once for each image.
     pub fn complaints(&self) -> Vec<String> {
-        self.broken.tell(|index| self.samples[index].source.name())
+        self.broken.report(|index| self.samples[index].source.name())
     }
 
-    /// The values of an image of the network's size as the network takes them, `[C, S, S]`.
+    /// Converts an image of the network's size to the network's input, `[C, S, S]`.
     pub fn values(&self, view: &RgbImage) -> Vec<f32> {
         let side = self.preprocess.crop;
         self.preprocess.sized(side, side).pixels(view)
     }
 
-    /// Decodes an image and makes of it what is to be kept; an `Images` is only ever asked for one
-    /// kind of thing.
+    /// Decodes an image and converts it to the kept form. All calls for one `Images` must use the
+    /// same form.
     fn load(
         &self,
         index: usize,
@@ -130,19 +130,19 @@ impl<L: Label> Images<L> {
 }
 
 impl Images {
-    /// The part of an image that the network sees when it classifies, to the bit.
+    /// Returns the part of an image that the network sees in classification, to the bit.
     pub fn plain(&self, index: usize) -> Option<Arc<RgbImage>> {
         self.load(index, |image, _| Ok(self.preprocess.crop(&image)))
     }
 
-    /// One random view of an image.
+    /// Returns one random view of an image.
     pub(crate) fn view(
         &self,
         index: usize,
         augment: &Augment,
         rng: &mut StdRng,
     ) -> Option<RgbImage> {
-        // Nothing in a view needs more pixels than twice what the network sees.
+        // No view needs more pixels than twice the network's size.
         let largest = 2 * self.preprocess.resize.max(self.preprocess.crop);
         let image = self.load(index, |image, _| Ok(shrink(image, largest, &self.preprocess)))?;
         Some(augment.apply(&image, &self.preprocess, rng))
@@ -150,7 +150,7 @@ impl Images {
 }
 
 impl Images<Mask> {
-    /// An image with the classes of its pixels, both resized to the network's size.
+    /// Returns an image and the classes of its pixels, both resized to the network's size.
     pub fn masked(&self, index: usize) -> Option<Arc<Masked>> {
         self.load(index, |image, mask| {
             let Preprocess { crop: side, filter, .. } = self.preprocess;
@@ -182,7 +182,7 @@ fn read(source: &Source, background: Background) -> Result<RgbImage, String> {
     }
 }
 
-/// What a decoder makes of a file. One that panics on a broken file costs that file, not the run.
+/// Runs a decoder. A decoder that panics on a damaged file costs that file, not the run.
 pub(crate) fn decoded<T, E: ToString>(decode: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(decode))
         .map_err(|_| "the decoder gave up".to_owned())?
@@ -203,10 +203,10 @@ fn shrink(image: RgbImage, largest: u32, preprocess: &Preprocess) -> RgbImage {
     resize(&image, scaled(width), scaled(height), preprocess.filter)
 }
 
-/// Does jobs `0..jobs` in worker threads and hands the results over in order.
+/// Runs jobs `0..jobs` in worker threads and returns the results in order.
 ///
-/// Each worker is at most two results ahead of what is consumed. When the consumer stops early,
-/// so do the workers.
+/// Each worker is at most two results ahead of the consumer. The workers stop when the consumer
+/// stops.
 pub(crate) fn prefetch<T: Send, R>(
     jobs: std::ops::Range<usize>,
     workers: usize,
@@ -233,7 +233,7 @@ pub(crate) fn prefetch<T: Send, R>(
         let mut results =
             jobs.clone().map_while(|job| receivers[(job - jobs.start) % workers].recv().ok());
         consume(&mut results)
-        // The receivers are dropped here, which ends workers that wait for a place.
+        // The receivers are dropped here, which ends workers that wait to send.
     })
 }
 
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_order_and_workers_end_when_nobody_listens() {
+    fn results_come_in_order_and_workers_end_with_the_consumer() {
         for workers in [1, 2, 5, 40] {
             let all: Vec<_> = prefetch(3..20, workers, |job| job, |jobs| jobs.collect());
             assert_eq!(all, (3..20).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! What a run writes down as it goes: `metrics.csv` and TensorBoard's events.
+//! The files that a run extends as it advances: `metrics.csv` and TensorBoard's events.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,14 +13,14 @@ use crate::{EpochRow, Error};
 /// The name of the table of epochs in a run's folder.
 pub const METRICS: &str = "metrics.csv";
 
-/// The files of a run that grow with it.
+/// The files that grow during a run.
 pub(crate) struct Journal {
     folder: PathBuf,
     events: File,
 }
 
 impl Journal {
-    /// Begins a file of events beside those that are there.
+    /// Begins a new file of events; those of earlier sessions stay.
     pub(crate) fn new(folder: &Path) -> Result<Self, Error> {
         let time = now();
         let pid = std::process::id();
@@ -32,12 +32,12 @@ impl Journal {
         Ok(Self { folder: folder.to_owned(), events })
     }
 
-    /// Notes a step.
+    /// Writes an update.
     pub(crate) fn step(&mut self, step: usize, loss: f64, lr: f64) -> Result<(), Error> {
         self.scalars(step, &[("step/loss", loss), ("step/learning_rate", lr)])
     }
 
-    /// Notes the last epoch and writes the table of all.
+    /// Writes the last epoch, and the table of all epochs.
     pub(crate) fn epoch(&mut self, history: &[EpochRow]) -> Result<(), Error> {
         let path = self.folder.join(METRICS);
         write_atomically(&path, |file| {
@@ -73,7 +73,7 @@ impl Journal {
     }
 }
 
-/// TensorFlow's `Event`, as far as it is written here.
+/// The fields of TensorFlow's `Event` that are written here.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Event {
     #[prost(double, optional, tag = "1")]
@@ -87,7 +87,7 @@ struct Event {
 }
 
 impl Event {
-    /// The first event of a file.
+    /// Returns the first event of a file.
     fn of_version() -> Self {
         Self { file_version: Some("brain.Event:2".to_owned()), ..Self::default() }
     }
@@ -100,7 +100,7 @@ struct Summary {
     value: Vec<Scalar>,
 }
 
-/// TensorFlow's `Summary.Value`, of one number.
+/// TensorFlow's `Summary.Value`, with one number.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Scalar {
     #[prost(string, tag = "1")]
@@ -117,7 +117,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// TensorFlow's framing of a message: length, its checksum, message, its checksum.
+/// Frames a message as TensorFlow does: length, its checksum, message, its checksum.
 fn record(message: &[u8]) -> Vec<u8> {
     let masked = |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8);
     let length = (message.len() as u64).to_le_bytes();

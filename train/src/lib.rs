@@ -1,4 +1,4 @@
-//! Fine-tunes image classifiers and segmenters on your own photographs, and says how good they are.
+//! Fine-tunes image classifiers and segmenters on your own images, and evaluates them.
 //!
 //! ```text
 //! folder, list ── Dataset::open, compare ──▶ samples ── Images ──▶ views ── Task::load ──▶ batches
@@ -6,11 +6,12 @@
 //! model.bpk, samples ── Task::evaluate ──▶ Evaluation ──▶ report.html
 //! ```
 //!
-//! [`train()`] does all of it for a [`Task`]: [`Classification`] of whole images by any
-//! [`ImageClassifier`](zoo_core::ImageClassifier), or [`Segmentation`], which classifies their pixels, by
-//! any [`ImageSegmenter`](zoo_core::ImageSegmenter). A [`Config`] says how, and a [`Run`] says where to
-//! and who listens. Burn's optimizers and schedules move the weights; the loop around them, `fit`, is
-//! ours, since it has to go on from a checkpoint to the same bits.
+//! [`train()`] runs all of this for a [`Task`]: [`Classification`] of whole images by any
+//! [`ImageClassifier`](zoo_core::ImageClassifier), or [`Segmentation`], the classification of
+//! pixels, by any [`ImageSegmenter`](zoo_core::ImageSegmenter). A [`Config`] holds the settings; a
+//! [`Run`] holds the folder, the devices and the observer. Burn's optimizers and learning rate
+//! schedules update the weights. The training loop, `fit`, is written here, because a resumed run
+//! must give the same bits as an uninterrupted one.
 
 mod augment;
 mod checkpoint;

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use crate::Error;
 
-/// The name of the file, in a run's folder, that is locked while somebody writes there.
+/// The name of the locked file in a run's folder.
 const LOCK: &str = "lock";
 
-/// Keeps other processes from writing into a run's folder, until it is dropped or its process ends.
+/// Keeps other processes from writing into a run's folder, until this value is dropped or its
+/// process ends.
 #[derive(Debug)]
 pub struct Lock {
-    /// The operating system unlocks it where it is closed.
+    /// The operating system unlocks the file when it is closed.
     _file: File,
 }
 
@@ -19,7 +20,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// When another process has locked it, or nothing can be written there.
+    /// When another process has locked it, or the folder is not writable.
     pub fn of(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(LOCK);
         let failed = |error: std::io::Error| zoo_record::Error::Write {

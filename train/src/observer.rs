@@ -1,67 +1,67 @@
 use std::time::Duration;
 
-/// Hears how a run goes.
+/// Receives the events of a run.
 pub trait Observer {
-    /// Something happened.
+    /// Handles an event.
     fn on(&mut self, event: &Event<'_>);
 }
 
-/// What happens in a run.
+/// An event of a run.
 #[derive(Debug, Clone)]
 pub enum Event<'a> {
-    /// Something is strange but can be lived with.
+    /// A problem that does not stop the run.
     Warning(&'a str),
     /// The images are known, and the run begins.
     Start {
-        /// The number of classes.
+        /// Number of classes.
         classes: usize,
-        /// Images to train on.
+        /// Number of images to train on.
         train: usize,
-        /// Images to validate with.
+        /// Number of images to validate on.
         val: usize,
-        /// The network and what of it is trained.
+        /// The network and the layers that are trained.
         what: &'a str,
     },
-    /// A part of the run begins, and this is what it trains.
+    /// A stage of the run begins; the text names the layers that it trains.
     Stage(&'a str),
-    /// A run goes on from its checkpoint.
+    /// A run continues from its training state.
     Resume {
-        /// The epoch that it goes on in, from 1.
+        /// The epoch in which it continues, from 1.
         epoch: usize,
-        /// How many there are.
+        /// Number of epochs of the run.
         epochs: usize,
     },
-    /// A pass over images begins.
+    /// A loop over images begins.
     Pass {
-        /// What it is for.
+        /// Its purpose.
         name: &'a str,
-        /// The number of images.
+        /// Number of images.
         images: usize,
     },
-    /// So many images more are done.
+    /// This number of further images is done.
     Progress(usize),
-    /// The pass is over.
+    /// The loop is over.
     PassDone,
-    /// An epoch begins, or goes on.
+    /// An epoch begins or continues.
     Epoch {
-        /// From 1.
+        /// The epoch, from 1.
         epoch: usize,
-        /// How many there are.
+        /// Number of epochs of the run.
         epochs: usize,
-        /// Batches in it.
+        /// Number of batches in the epoch.
         batches: usize,
-        /// How many of them are done.
+        /// Number of batches that are done.
         done: usize,
     },
     /// A batch is done.
     Batch {
-        /// Steps since the run began.
+        /// Number of updates since the run began.
         step: usize,
-        /// Images in it.
+        /// Number of images in the batch.
         images: usize,
         /// The mean loss of the epoch so far.
         loss: f64,
-        /// The share of its images that were right.
+        /// The share of the epoch's images so far that were right.
         accuracy: f64,
         /// The classifier's learning rate.
         lr: f64,
@@ -70,33 +70,33 @@ pub enum Event<'a> {
     EpochDone(&'a EpochRow),
 }
 
-/// What is known about an epoch.
+/// The results of an epoch.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochRow {
-    /// From 1.
+    /// The epoch, from 1.
     pub epoch: usize,
-    /// Steps since the run began.
+    /// Number of updates since the run began.
     pub step: usize,
-    /// The mean loss on the training images, as they were augmented.
+    /// The mean loss on the augmented training images.
     pub train_loss: f64,
-    /// The share of them, or of their pixels, that was right.
+    /// The share of the training images, or of their pixels, that was right.
     pub train_accuracy: f64,
     /// The mean loss on the validation images.
     pub val_loss: Option<f64>,
-    /// The share of them, or of their pixels, that is right.
+    /// The share of the validation images, or of their pixels, that is right.
     pub val_accuracy: Option<f64>,
-    /// Where pixels are told apart: the mean intersection over union of the classes.
+    /// For segmentation: the mean intersection over union of the classes on the validation images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_mean_iou: Option<f64>,
-    /// The classifier's learning rate in the last step.
+    /// The classifier's learning rate in the last update.
     pub lr: f64,
     /// Seconds since the run began.
     pub seconds: f64,
-    /// Training images in a second.
+    /// Training images per second.
     pub images_per_second: f64,
 }
 
-/// Hears nothing.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -104,7 +104,7 @@ impl Observer for Silent {
     fn on(&mut self, _event: &Event<'_>) {}
 }
 
-/// Hours, minutes and seconds.
+/// Formats a duration as hours, minutes and seconds.
 pub fn duration(seconds: f64) -> String {
     let exact = seconds.max(0.0);
     let seconds = Duration::from_secs_f64(exact).as_secs();
@@ -116,12 +116,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A share in percent, with a digit behind the point.
+/// Formats a share in percent, with one digit after the point.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// `1 image`, `10 images`.
+/// Returns `1 image`, `10 images`.
 pub(crate) fn images(count: usize) -> String {
     format!("{count} image{}", if count == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! From gradients to steps: Burn's optimizers and schedules, put together as a recipe says.
+//! Burn's optimizers and learning rate schedules for a recipe.
 
 use std::collections::BTreeSet;
 
@@ -21,9 +21,9 @@ use zoo_train_kernels::{self as kernels, Rule, Step};
 use crate::Error;
 use crate::config::{OptimizerKind, Recipe, Schedule};
 
-/// The recipe's optimizer for a model. Vectors, which are norms and biases, don't decay.
+/// Returns the recipe's optimizer for a model. Vectors (norms and biases) have no weight decay.
 ///
-/// Weights on the processor are moved in one pass, others as Burn's own optimizers do it.
+/// Weights on the CPU are updated in one pass over memory. Burn's own optimizers update all others.
 pub fn optimizer<M: Module>(recipe: &Recipe, model: &M) -> ModuleOptimizer {
     struct Vectors {
         ids: Vec<ParamId>,
@@ -52,7 +52,7 @@ pub fn optimizer<M: Module>(recipe: &Recipe, model: &M) -> ModuleOptimizer {
     burns(recipe, group)
 }
 
-/// The optimizer as Burn has it. It takes a dozen passes over the weights, a tensor operation each.
+/// Returns Burn's optimizer. It makes a dozen passes over the weights, a tensor operation each.
 fn burns(recipe: &Recipe, vectors: ParamGroup) -> ModuleOptimizer {
     let momentum = recipe.momentum as f32;
     let decay = Some(WeightDecayConfig::new(recipe.weight_decay as f32));
@@ -85,7 +85,7 @@ fn burns(recipe: &Recipe, vectors: ParamGroup) -> ModuleOptimizer {
     }
 }
 
-/// The same optimizer for [`OnePass`].
+/// Returns the rule of the optimizer for [`OnePass`].
 fn rule(recipe: &Recipe) -> Rule {
     let momentum = recipe.momentum as f32;
     match recipe.optimizer {
@@ -97,10 +97,12 @@ fn rule(recipe: &Recipe) -> Rule {
     }
 }
 
-/// What roots are kept from 0 by; PyTorch's, a thousandth of Burn's.
+/// The number that is added to square roots, to avoid division by 0. It is PyTorch's, a thousandth
+/// of Burn's.
 const EPSILON: f32 = 1e-8;
 
-/// What Burn's optimizers do, for weights on the processor: each number is read and written once.
+/// Computes the updates of Burn's optimizers for weights on the CPU; reads and writes each number
+/// once.
 #[derive(Debug, Clone)]
 struct OnePass {
     rule: Rule,
@@ -165,7 +167,7 @@ fn moment_name(index: usize) -> String {
     format!("moment{}", index + 1)
 }
 
-/// The recipe's learning rates for a run of so many steps.
+/// Returns the recipe's learning rates for a run with this number of updates.
 pub(crate) fn schedule(
     recipe: &Recipe,
     steps_per_epoch: usize,
@@ -198,9 +200,9 @@ fn curve(recipe: &Recipe, lr: f64, steps_per_epoch: usize) -> LrSchedulerConfig 
     SequentialLrSchedulerConfig::new(vec![rise.into(), main], vec![warmup]).into()
 }
 
-/// Scales all gradients by one factor so that their norm together is `largest` at most.
+/// Scales all gradients by one factor so that their common norm is at most `largest`.
 ///
-/// Burn's own clipping looks at each parameter alone.
+/// Burn's own clipping scales each parameter separately.
 pub(crate) fn clip<M: Module>(model: &M, grads: &mut GradientsParams, largest: f64) {
     struct Squares<'a>(&'a GradientsParams, f64);
     impl ModuleVisitor for Squares<'_> {
@@ -228,9 +230,10 @@ pub(crate) fn clip<M: Module>(model: &M, grads: &mut GradientsParams, largest: f
     }
 }
 
-/// Moves an average of a model's weights, statistics included, towards the model.
+/// Moves an average of a model's weights and statistics towards the model.
 ///
-/// While there are few steps the average forgets faster, so that it does not remember the start.
+/// During the first updates the average has a lower decay, so that the initial weights lose their
+/// influence.
 pub(crate) fn average<M: Module>(ema: M, model: &M, decay: f64, step: usize) -> M {
     struct Collect<'a>(&'a mut GradientsParams);
     impl ModuleVisitor for Collect<'_> {
@@ -243,7 +246,7 @@ pub(crate) fn average<M: Module>(ema: M, model: &M, decay: f64, step: usize) -> 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let Some(new) = self.0.remove::<D>(param.id) else { return param };
             let keep = self.1;
-            // In this form what is equal stays as it is.
+            // In this form, equal values do not change.
             param.map(|old| old.clone() + (new - old) * (1.0 - keep))
         }
     }
@@ -301,22 +304,22 @@ mod tests {
     }
 
     #[test]
-    fn an_average_of_what_is_equal_is_the_same() {
+    fn an_average_of_equal_weights_is_the_same() {
         let model = LeNetConfig::new().init(&Device::flex().autodiff());
         zoo_core::initialize_parameters(&model);
         let average = average(model.valid(), &model, 0.9, 1000);
         assert_eq!(numbers(&average), numbers(&model));
     }
 
-    /// The weights after a few steps. Gradients are those of `fresh`, so that what two optimizers
-    /// round differently isn't fed back to them.
-    fn after_steps(mut optimizer: ModuleOptimizer, fresh: &LeNet, resumes: bool) -> Vec<f32> {
+    /// Returns the weights after a few updates. The gradients are those of `initial`, so that
+    /// differences in rounding between two optimizers are not fed back to them.
+    fn after_steps(mut optimizer: ModuleOptimizer, initial: &LeNet, resumes: bool) -> Vec<f32> {
         let device = Device::flex().autodiff();
-        let mut model = fresh.clone();
+        let mut model = initial.clone();
         for step in 0..5 {
             let images = Tensor::<4>::full([2, 1, 32, 32], 0.3 * step as f32 - 0.5, &device);
-            let loss = zoo_core::ImageClassifier::forward(fresh, images).square().sum();
-            let grads = GradientsParams::from_grads(loss.backward(), fresh);
+            let loss = zoo_core::ImageClassifier::forward(initial, images).square().sum();
+            let grads = GradientsParams::from_grads(loss.backward(), initial);
             model = optimizer.step(0.01, model, grads);
             if resumes {
                 let record = optimizer.to_record();
@@ -327,17 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn one_pass_is_what_burns_optimizers_do() {
-        let fresh = LeNetConfig::new().init(&Device::flex().autodiff());
-        zoo_core::initialize_parameters(&fresh);
+    fn one_pass_computes_the_updates_of_burns_optimizers() {
+        let initial = LeNetConfig::new().init(&Device::flex().autodiff());
+        zoo_core::initialize_parameters(&initial);
         for kind in
             [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW, OptimizerKind::RmsProp]
         {
             let recipe = Recipe { optimizer: kind, weight_decay: 0.1, ..recipe() };
             let vectors = ParamGroup::from_predicate("bias");
-            let expected = after_steps(burns(&recipe, vectors), &fresh, false);
+            let expected = after_steps(burns(&recipe, vectors), &initial, false);
             for resumes in [false, true] {
-                let got = after_steps(optimizer(&recipe, &fresh), &fresh, resumes);
+                let got = after_steps(optimizer(&recipe, &initial), &initial, resumes);
                 for (got, expected) in got.iter().zip(&expected) {
                     let difference = (got - expected).abs();
                     assert!(difference < 1e-5, "{kind:?}: {got}, expected {expected}");
@@ -358,7 +361,7 @@ mod tests {
         let model = another.step(0.1, model, grads);
         let record = another.to_record();
         assert!(!record.is_empty());
-        // By this a checkpoint of another backend is recognized.
+        // This distinguishes a training state of another backend.
         assert!(optimizer(&recipe, &model).load_record(record).to_record().is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! Which parameters are trained, and which stay as they are to the bit.
+//! The choice of the parameters that are trained; all others stay the same to the bit.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,17 @@ use zoo_core::{ImageClassifier, LayerKind, parameters, root_prefix};
 use crate::Error;
 use crate::config::{BatchNormMode, Recipe};
 
-/// The parameters in some modules of a network.
+/// Returns the parameters in some modules of a network.
 pub(crate) fn parameters_in<M: Module>(model: &M, modules: &[&str]) -> BTreeSet<ParamId> {
     let parameters = parameters(model).into_iter();
     parameters.filter(|it| it.is_in(modules)).map(|parameter| parameter.id).collect()
 }
 
-/// Draws a fresh classifier's weights from `±1/sqrt(inputs)`, as PyTorch does, and its biases as
-/// zeros.
+/// Draws a new classifier's weights from `±1/sqrt(inputs)`, as PyTorch does, and sets its biases to
+/// zero.
 ///
-/// Some architectures draw theirs for a thousand classes; for five these are so large that a
-/// short training does not get over them.
+/// Some architectures initialize theirs for a thousand classes. For five classes these weights are
+/// so large that a short training can't correct them.
 pub(crate) fn draw_small<M: ImageClassifier>(model: M) -> M {
     struct Draw(BTreeSet<ParamId>);
     impl ModuleMapper for Draw {
@@ -37,11 +37,11 @@ pub(crate) fn draw_small<M: ImageClassifier>(model: M) -> M {
             param.map(|weight| weight.random_like(Distribution::Uniform(-bound, bound)))
         }
     }
-    let fresh = parameters_in(&model, &model.classifier_paths());
-    model.map(&mut Draw(fresh))
+    let classifier = parameters_in(&model, &model.classifier_paths());
+    model.map(&mut Draw(classifier))
 }
 
-/// Freezes all but the classifier: weights, BatchNorm's statistics and dropout.
+/// Freezes the weights, BatchNorm's statistics and dropout of everything but the classifier.
 pub(crate) fn freeze_backbone<M: Module>(model: M, classifier: &BTreeSet<ParamId>) -> M {
     struct Thaw<'a>(&'a BTreeSet<ParamId>);
     impl ModuleMapper for Thaw<'_> {
@@ -53,11 +53,11 @@ pub(crate) fn freeze_backbone<M: Module>(model: M, classifier: &BTreeSet<ParamId
     model.freeze().map(&mut Thaw(classifier))
 }
 
-/// Freezes what the recipe wants frozen while everything else is trained.
+/// Freezes the layers that the recipe names; everything else is trained.
 ///
 /// # Errors
 ///
-/// When the network has no part to freeze up to, or no other.
+/// When the network has no such module, or has nothing to train after it.
 pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Error> {
     let last = recipe.freeze_until.as_deref().map(|part| last_of(&model, part)).transpose()?;
     let mut freezer = Freezer {
@@ -78,16 +78,16 @@ pub(crate) fn freeze_some<M: Module>(model: M, recipe: &Recipe) -> Result<M, Err
     Ok(model)
 }
 
-/// The position of a part's last value in module order.
+/// Returns the index of a module's last value in module order.
 fn last_of<M: Module>(model: &M, part: &str) -> Result<usize, Error> {
-    let mut places = Places::default();
-    model.visit(&mut places);
+    let mut paths = Paths::default();
+    model.visit(&mut paths);
     let root = root_prefix(model);
     let is_in = |path: &String| {
         let path = path.strip_prefix(&root).unwrap_or(path);
         path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    places.found.iter().rposition(is_in).ok_or_else(|| {
+    paths.found.iter().rposition(is_in).ok_or_else(|| {
         let names: BTreeSet<_> = parameters(model)
             .iter()
             .map(|parameter| {
@@ -109,14 +109,14 @@ fn last_of<M: Module>(model: &M, part: &str) -> Result<usize, Error> {
     })
 }
 
-/// The paths of all values, flags included, in the order in which a [`Freezer`] meets them.
+/// The paths of all values, including flags, in the order in which a [`Freezer`] visits them.
 #[derive(Default)]
-struct Places {
+struct Paths {
     path: Vec<String>,
     found: Vec<String>,
 }
 
-impl ModuleVisitor for Places {
+impl ModuleVisitor for Paths {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -135,7 +135,7 @@ impl ModuleVisitor for Places {
 }
 
 struct Freezer {
-    /// How many values are still to be frozen.
+    /// Number of values that are still to be frozen.
     left: usize,
     /// Whether BatchNorm is frozen everywhere.
     batch_norm: bool,
@@ -143,7 +143,7 @@ struct Freezer {
     own_dropout: bool,
     /// Whether residual branches are dropped.
     stochastic_depth: bool,
-    /// Whether everything that was met is frozen.
+    /// Whether all visited values are frozen.
     is_all: bool,
     containers: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! A report of a run as one HTML file that needs no other.
+//! A report of a run as one self-contained HTML file.
 
 use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
@@ -24,18 +24,18 @@ pub(crate) use segmentation::segmentation;
 /// The name of the report in a run's folder.
 pub const REPORT: &str = "report.html";
 
-/// With more classes than this, the confusion matrix is a picture.
+/// With more classes than this, the confusion matrix is an image.
 const MOST_CELLS: usize = 30;
 
-/// What a report tells of.
+/// The content of a report.
 pub(crate) struct Report<'a, T: Task> {
-    /// What the network is.
+    /// The card of the network.
     pub(crate) card: &'a ModelCard,
-    /// What it was told.
+    /// The configuration of the run.
     pub(crate) config: &'a Config,
-    /// How it was trained.
+    /// The history of the training.
     pub(crate) fitted: &'a Fitted,
-    /// What it is worth, and on which images.
+    /// The evaluation of the best weights, and its images.
     pub(crate) evaluated: Option<(&'a T::Evaluation, &'a Images<T::Label>)>,
 }
 
@@ -50,7 +50,7 @@ impl<T: Task> Report<'_, T> {
         Ok(write_atomically(path, |file| file.write_all(html.as_bytes()))?)
     }
 
-    /// The report as text.
+    /// Returns the report as text.
     fn html(&self) -> String {
         let results = self.evaluated.map(|(evaluation, images)| T::report(evaluation, images));
         let title = match &self.config.data.path {
@@ -94,7 +94,7 @@ impl<T: Task> Report<'_, T> {
     }
 }
 
-/// Why the loss of training and that of validation are not of the same kind.
+/// Explains why the training loss and the validation loss can't be compared directly.
 fn losses(config: &Config, history: &[EpochRow]) -> String {
     if history.iter().all(|row| row.val_loss.is_none()) {
         return String::new();
@@ -114,7 +114,7 @@ fn losses(config: &Config, history: &[EpochRow]) -> String {
     )
 }
 
-/// The confusion matrix as a table, or for many classes as a picture.
+/// Shows the confusion matrix as a table, or as an image for many classes.
 fn confusion<'a>(names: impl Iterator<Item = &'a String>, confusion: &[Vec<usize>]) -> String {
     let mut html = "<h2>Confusion matrix (rows: true, columns: predicted)</h2>".to_owned();
     let names: Vec<String> = names.cloned().collect();
@@ -141,7 +141,7 @@ fn confusion<'a>(names: impl Iterator<Item = &'a String>, confusion: &[Vec<usize
     html + "</tbody></table>"
 }
 
-/// What is known about each epoch, as a table.
+/// Shows the results of each epoch as a table.
 fn epochs(history: &[EpochRow]) -> String {
     let has_iou = history.iter().any(|row| row.val_mean_iou.is_some());
     let iou_head = if has_iou { "<th>validation mean IoU</th>" } else { "" };
@@ -171,27 +171,27 @@ fn epochs(history: &[EpochRow]) -> String {
     html + "</tbody></table>"
 }
 
-/// The name of an image's file without its folders, and with them.
+/// Returns the name of an image's file without its folders, and with them.
 fn file_names(name: &str) -> [String; 2] {
     let short = Path::new(name).file_name().map_or(name.into(), |name| name.to_string_lossy());
     [escape(&short), escape(name)]
 }
 
-/// A photograph as the address of a picture in the page.
+/// Encodes an image as a JPEG data URL.
 fn jpeg(image: &RgbImage) -> Option<String> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 80).encode_image(image).ok()?;
     Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)))
 }
 
-/// A drawing as the address of a picture in the page.
+/// Encodes a drawing as a PNG data URL.
 fn png(image: &DynamicImage) -> String {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).expect("memory takes any picture");
     format!("data:image/png;base64,{}", STANDARD.encode(bytes.into_inner()))
 }
 
-/// Text for HTML. Braces are spelled out so that no name looks like a place to fill in.
+/// Escapes text for HTML. Braces are escaped too, so that no name looks like a placeholder.
 fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut html, character| {
         match character {

@@ -1,4 +1,4 @@
-//! Training a network to tell the pixels of images apart.
+//! Training for semantic segmentation.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -21,19 +21,19 @@ use augment::augment;
 pub use evaluate::{Example, PixelAnswer, PixelClass, SegmentationEvaluation};
 use loss::cross_entropy_and_dice;
 
-/// Training a segmenter, all of its layers.
+/// Trains all layers of a segmenter.
 #[derive(Debug)]
 pub struct Segmentation<M> {
     data: TaskData<Mask>,
     model: PhantomData<fn() -> M>,
 }
 
-/// What a step is computed from.
+/// The input of one loss computation.
 #[derive(Debug)]
 pub struct Batch {
     /// Images `[N, C, S, S]`.
     values: Vec<f32>,
-    /// The class of each of their pixels, `[N, S, S]`.
+    /// The class of each pixel, `[N, S, S]`.
     classes: Vec<u8>,
     count: usize,
 }
@@ -73,8 +73,8 @@ impl<M: ImageSegmenter> Task for Segmentation<M> {
         report::segmentation(evaluation, images)
     }
 
-    /// Images are validated one at a time: one keeps all threads busy, and a smaller last batch would
-    /// need a plan of its own in each epoch.
+    /// Images are validated one at a time: one image keeps all threads busy, and a smaller last
+    /// batch would need its own plan in each epoch.
     fn new(data: TaskData<Mask>) -> Self {
         let batching = Batching { batch_size: 1, ..data.batching };
         Self { data: TaskData { batching, ..data }, model: PhantomData }
@@ -91,12 +91,12 @@ impl<M: ImageSegmenter> Task for Segmentation<M> {
         order.chunks(config.recipe.batch_size).map(<[usize]>::to_vec).collect()
     }
 
-    fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Batch> {
+    fn load(&self, epoch: usize, position: usize, images: &[usize]) -> Option<Batch> {
         let TaskData { config, train, .. } = &self.data;
         let mut batch = Batch { values: Vec::new(), classes: Vec::new(), count: 0 };
-        for (place, &index) in (place..).zip(images) {
+        for (position, &index) in (position..).zip(images) {
             let Some(masked) = train.masked(index) else { continue };
-            let mut rng = stream(config.seed, Purpose::View, epoch, place);
+            let mut rng = stream(config.seed, Purpose::View, epoch, position);
             let view = augment(&masked, &config.augment, &mut rng);
             batch.values.extend(train.values(&view.image));
             batch.classes.extend(view.classes.into_raw());
@@ -124,7 +124,7 @@ impl<M: ImageSegmenter> Task for Segmentation<M> {
     }
 }
 
-/// Classes of pixels as a tensor `[N, 1, S, S]`.
+/// Converts classes of pixels to a tensor `[N, 1, S, S]`.
 fn classes_to_tensor(
     classes: &[u8],
     count: usize,

@@ -1,4 +1,4 @@
-//! Evaluations as text for people, and as rows for tables.
+//! Evaluations as text for people, and as rows of tables.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -7,37 +7,37 @@ use serde::Serialize;
 use crate::observer::{images, percent};
 use crate::{Answer, ClassificationEvaluation, Images, Mask, PixelAnswer, SegmentationEvaluation};
 
-/// The confusion matrix of more classes than this is not written as text.
+/// A confusion matrix with more classes than this is not written as text.
 const MOST_CLASSES: usize = 30;
 
-/// What a network says about an image, as a row of a table.
+/// The prediction for an image, as a row of a table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassifiedImage {
-    /// Its path.
+    /// The path of the image.
     pub path: String,
     /// The name of its class.
     pub label: String,
-    /// The name of its most probable class.
+    /// The name of the most probable class.
     pub predicted: String,
-    /// How probable that is, in `[0, 1]`.
+    /// The probability of that class, in `[0, 1]`.
     pub probability: f32,
-    /// Whether both are the same.
+    /// Whether the prediction is right.
     pub correct: bool,
 }
 
-/// How much of an image is segmented correctly, as a row of a table.
+/// The quality of an image's segmentation, as a row of a table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SegmentedImage {
-    /// Its path.
+    /// The path of the image.
     pub path: String,
-    /// The share of its pixels that is right.
+    /// The share of correct pixels.
     pub pixel_accuracy: f64,
-    /// The mean over the classes of intersection over union in it.
+    /// The mean intersection over union of the classes in the image.
     pub mean_iou: f64,
 }
 
 impl ClassificationEvaluation {
-    /// [`Evaluation::rows`](crate::Evaluation::rows)
+    /// The rows of [`Evaluation::rows`](crate::Evaluation::rows).
     pub(crate) fn image_rows(&self, images: &Images) -> Vec<ClassifiedImage> {
         let name = |class: usize| self.classes[class].name.clone();
         let row = |answer: &Answer| {
@@ -55,7 +55,7 @@ impl ClassificationEvaluation {
 }
 
 impl SegmentationEvaluation {
-    /// [`Evaluation::rows`](crate::Evaluation::rows)
+    /// The rows of [`Evaluation::rows`](crate::Evaluation::rows).
     pub(crate) fn image_rows(&self, images: &Images<Mask>) -> Vec<SegmentedImage> {
         let row = |answer: &PixelAnswer| SegmentedImage {
             path: images.samples()[answer.index].source.name(),
@@ -73,7 +73,7 @@ impl Display for ClassificationEvaluation {
         let shown = shown.filter(|(class, score)| score.images > 0 || is_predicted(*class));
         let shown: Vec<_> = shown.map(|(_, score)| score).collect();
         write!(f, "{}: top-1 {:.2} %", images(self.images), 100.0 * self.top1)?;
-        // Among five classes or fewer, the right one always is.
+        // With five classes or fewer, top-5 accuracy is always 1.
         if self.classes.len() > 5 {
             write!(f, ", top-5 {:.2} %", 100.0 * self.top5)?;
         }
@@ -149,7 +149,7 @@ fn write_matrix<'a>(
     Ok(())
 }
 
-/// How many characters a column of names takes.
+/// Returns the width of a column of names in characters.
 fn width<'a>(names: impl Iterator<Item = &'a String>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or_default().max(5)
 }

@@ -1,5 +1,4 @@
-//! What a network can be trained to do: what a task has to know, so that everything around it is
-//! written once.
+//! The interface between the training loop and a task.
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};
@@ -13,25 +12,25 @@ use zoo_engine::Session;
 use crate::data::Label;
 use crate::{Config, Error, Images, Observer};
 
-/// What a network is trained to do.
+/// A task that a network can be trained for.
 ///
-/// [`Classification`](crate::Classification) and [`Segmentation`](crate::Segmentation) are the two
-/// there are; `docs/adding-a-training-task.md` says how another is added. [`train`](crate::train())
-/// knows nothing of images and labels, only this.
+/// [`Classification`](crate::Classification) and [`Segmentation`](crate::Segmentation) implement
+/// it; `docs/adding-a-training-task.md` explains how to add another. [`train`](crate::train()) uses
+/// only this trait and knows nothing of images and labels.
 pub trait Task: Sync + Sized {
     /// The network.
     type Model: Module;
-    /// What images are labeled with.
+    /// The label of an image.
     type Label: Label;
-    /// What a step is computed from.
+    /// The input of one loss computation.
     type Batch: Send;
-    /// How good a network is.
+    /// The result of an evaluation.
     type Evaluation: Evaluation<Label = Self::Label>;
 
     /// Side of the smallest images that a network can be trained with, in pixels.
     fn min_size(model: &Self::Model, config: &Config) -> usize;
 
-    /// Replaces a network's classifier by a fresh one for so many classes.
+    /// Replaces a network's classifier by a randomly initialized one for `num_classes` classes.
     fn with_fresh_classifier(
         model: Self::Model,
         num_classes: usize,
@@ -39,8 +38,8 @@ pub trait Task: Sync + Sized {
         device: &Device,
     ) -> Self::Model;
 
-    /// Compares what a network in validation mode makes of images with their labels. A network with
-    /// one output tells two classes apart, and has two `names`.
+    /// Evaluates a network in validation mode on labeled images. `names` are the names of the
+    /// classes; there are two for a network with one output.
     ///
     /// # Errors
     ///
@@ -54,16 +53,16 @@ pub trait Task: Sync + Sized {
         observer: &mut dyn Observer,
     ) -> Result<Self::Evaluation, Error>;
 
-    /// What the report of a run shows of an evaluation, as HTML.
+    /// Returns the part of the report of a run that shows an evaluation, as HTML.
     fn report(evaluation: &Self::Evaluation, images: &Images<Self::Label>) -> String;
 
-    /// The task with these data.
+    /// Creates the task for these data.
     fn new(data: TaskData<Self::Label>) -> Self;
 
-    /// The data that the task was made with.
+    /// Returns the data that the task was created with.
     fn data(&self) -> &TaskData<Self::Label>;
 
-    /// Computes what stays the same in all epochs.
+    /// Computes the values that are the same in all epochs.
     ///
     /// # Errors
     ///
@@ -77,28 +76,29 @@ pub trait Task: Sync + Sized {
         Ok(())
     }
 
-    /// The images of each batch of an epoch; the same for the same epoch of the same run.
+    /// Returns the images of each batch of an epoch. The plan depends only on the settings and the
+    /// epoch.
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>>;
 
-    /// Loads a batch, whose first image has this place in the epoch; called in worker threads.
-    /// None where none of its images can be read.
-    fn load(&self, epoch: usize, place: usize, images: &[usize]) -> Option<Self::Batch>;
+    /// Loads a batch. `position` is the index of its first image in the epoch. Worker threads call
+    /// this. Returns `None` if none of the images can be read.
+    fn load(&self, epoch: usize, position: usize, images: &[usize]) -> Option<Self::Batch>;
 
-    /// Freezes what is to stay as it is.
+    /// Freezes the parameters that are not trained.
     ///
     /// # Errors
     ///
-    /// When that is not part of the network.
+    /// When the network does not have the module to freeze.
     fn prepare(&self, model: Self::Model) -> Result<Self::Model, Error>;
 
-    /// The parameters that were not pretrained.
+    /// Returns the parameters that were not pretrained.
     fn fresh(&self, model: &Self::Model) -> BTreeSet<ParamId>;
 
     /// Computes the loss of a batch on an autodiff device.
     fn loss(&self, model: &Self::Model, batch: Self::Batch, device: &Device) -> Loss;
 
-    /// Scores a network that is in validation mode on the validation images; None where there are
-    /// none.
+    /// Scores a network in validation mode on the validation images. Returns `None` if there are no
+    /// such images.
     ///
     /// # Errors
     ///
@@ -118,46 +118,46 @@ pub trait Task: Sync + Sized {
     }
 }
 
-/// What a task is trained with.
+/// The data and the settings of a task.
 #[derive(Debug, Clone)]
 pub struct TaskData<L: Label> {
-    /// How.
+    /// The configuration of the run.
     pub config: Config,
     /// The names of the classes.
     pub names: Vec<String>,
     /// The images to train on.
     pub train: Arc<Images<L>>,
-    /// The images to validate with.
+    /// The images to validate on.
     pub val: Arc<Images<L>>,
-    /// How images are evaluated.
+    /// Batch size and threads for evaluation.
     pub batching: Batching,
 }
 
 impl<L: Label> TaskData<L> {
-    /// A sentence about each image that could not be read, once.
+    /// Returns a sentence about each image that could not be read, only once for each image.
     pub(crate) fn complaints(&self) -> Vec<String> {
         [self.train.complaints(), self.val.complaints()].concat()
     }
 
-    /// Number of images that could not be read, so far.
+    /// Number of images that could not be read so far.
     pub(crate) fn unreadable(&self) -> usize {
         self.train.unreadable() + self.val.unreadable()
     }
 }
 
-/// How images are evaluated.
+/// Batch size, threads and engine of an evaluation.
 #[derive(Debug, Clone, Copy)]
 pub struct Batching {
-    /// How many at once.
+    /// Number of images in a batch.
     pub batch_size: usize,
-    /// Threads that load them.
+    /// Number of threads that load images.
     pub workers: usize,
-    /// Whether the engine runs the network where it can; Burn does otherwise.
+    /// Whether the engine runs the network if it can. Otherwise Burn runs it.
     pub engine: bool,
 }
 
 impl Batching {
-    /// How images are evaluated in a run.
+    /// Returns the values for the evaluations of a run.
     pub(crate) fn of_run(config: &Config) -> Self {
         Self {
             batch_size: config.recipe.batch_size.min(64),
@@ -166,40 +166,41 @@ impl Batching {
         }
     }
 
-    /// A network that is only run.
+    /// Creates a session that only runs the network.
     pub(crate) fn session<M: Module>(&self, model: &M, device: &Device) -> Session<M> {
         let session = Session::new(model.clone(), device);
         if self.engine { session } else { session.without_engine() }
     }
 
-    /// The images of a batch, of so many in all.
+    /// Returns the indices of the images of a batch. `images` is the number of all images.
     pub(crate) fn range(&self, batch: usize, images: usize) -> std::ops::Range<usize> {
         let start = batch * self.batch_size;
         start..(start + self.batch_size).min(images)
     }
 }
 
-/// What a step computes.
+/// The loss of a batch.
 #[derive(Debug)]
 pub struct Loss {
     /// The mean over the batch.
     pub loss: Tensor<1>,
     /// Number of images.
     pub images: usize,
-    /// How many of them, or how much of them in sum, the network got right.
+    /// Number of images that the network got right. For segmentation, the sum of each image's share
+    /// of correct pixels.
     pub correct: f64,
 }
 
-/// How good a network is on labeled images; displayed, it is a summary for people.
+/// The result of an evaluation on labeled images. Its `Display` is a summary for people.
 pub trait Evaluation: Debug + Display + Serialize {
-    /// What the images are labeled with.
+    /// The label of an image.
     type Label: Label;
-    /// What is known about a class.
+    /// The results of a class.
     type Class: Serialize;
-    /// What is known about an image.
+    /// The results of an image.
     type Row: Serialize;
 
-    /// What decides which of two networks is better.
+    /// Returns the numbers that decide which of two networks is better.
     fn score(&self) -> Score;
 
     /// Number of images that were evaluated.
@@ -208,39 +209,41 @@ pub trait Evaluation: Debug + Display + Serialize {
     /// Number of images that could not be read.
     fn unreadable(&self) -> usize;
 
-    /// What is known about each class.
+    /// The results of each class.
     fn classes(&self) -> &[Self::Class];
 
     /// The names of the classes.
     fn names(&self) -> Vec<String>;
 
-    /// How many images, or pixels, of a class (row) were taken for a class (column).
+    /// The confusion matrix: rows are true classes, columns predicted ones. Counts images or, for
+    /// segmentation, pixels.
     fn confusion(&self) -> &[Vec<usize>];
 
-    /// A row for each image that could be read; `images` are those that were evaluated.
+    /// Returns a row for each image that could be read. `images` are the images that were
+    /// evaluated.
     fn rows(&self, images: &Images<Self::Label>) -> Vec<Self::Row>;
 
-    /// The most important numbers, each with what it is: `95.4 %`, `validation accuracy`.
+    /// The most important numbers, each with its name: `95.4 %`, `validation accuracy`.
     fn facts(&self) -> Vec<(String, &'static str)>;
 }
 
-/// What decides which of two networks is better.
+/// The numbers that decide which of two networks is better.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The mean loss.
     pub loss: f64,
-    /// The share of the images, or of their pixels, that is right.
+    /// The share of correct images or, for segmentation, of correct pixels.
     pub accuracy: f64,
-    /// Where pixels are told apart: the mean over the classes of intersection over union.
+    /// For segmentation: the mean intersection over union of the classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_iou: Option<f64>,
 }
 
 impl Score {
-    /// Whether this is better than another: a higher mean IoU, or accuracy where there is no IoU;
-    /// of equal ones, the lower loss.
+    /// Whether this is better than another: a higher mean IoU, or a higher accuracy without IoU. If
+    /// both are equal, the lower loss is better.
     pub fn is_better_than(&self, other: &Self) -> bool {
-        // Where pixels are told apart, zoo 0.1.0 wrote the mean IoU as the accuracy.
+        // For segmentation, zoo 0.1.0 wrote the mean IoU as the accuracy.
         let quality = |score: &Self| score.mean_iou.unwrap_or(score.accuracy);
         (quality(self), -self.loss) > (quality(other), -other.loss)
     }

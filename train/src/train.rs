@@ -21,31 +21,31 @@ use crate::{Config, Dataset, Error, Event, IMAGES, Images, REPORT, Score, Task, 
 /// The name of the best network's record in a run's folder.
 pub const MODEL: &str = "model.bpk";
 
-/// The name of the folder, in a run's folder, of the run before it: of the classifier alone.
+/// The name of the folder, inside a run's folder, of the first stage: training only the classifier.
 pub const LINEAR: &str = "linear";
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Trained<T: Task> {
-    /// How the run went.
+    /// The history of the training.
     pub fitted: Fitted,
     /// The record with the best weights.
     pub model: PathBuf,
-    /// What these are worth on the validation images; none where there are none, or where the
-    /// run was interrupted.
+    /// The evaluation of the best weights on the validation images. `None` if there are no such
+    /// images or the run was interrupted.
     pub evaluation: Option<T::Evaluation>,
     /// The validation images.
     pub val: Arc<Images<T::Label>>,
-    /// Number of images that were left out since they could not be read.
+    /// Number of images that were left out because they could not be read.
     pub unreadable: usize,
 }
 
-/// Trains a network for a task, such as [`Classification`](crate::Classification), and keeps the best
-/// weights in [`MODEL`] in the run's folder.
+/// Trains a network for a task, such as [`Classification`](crate::Classification), and keeps the
+/// best weights in [`MODEL`] in the run's folder.
 ///
-/// The network is on the run's device, without autodiff; its card says how images are prepared.
-/// It gets a fresh classifier, unless it knows the same classes already. Where the recipe wants that
-/// trained alone first, this is a run in the folder `linear` in the run's folder.
+/// The network must be on the run's device, without autodiff; its card holds the preprocessing. It
+/// gets a randomly initialized classifier, unless its labels are the classes of the data. If the
+/// recipe trains this classifier first, that is a separate run in [`LINEAR`] in the run's folder.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub fn train<T: Task>(
     }
     initialize_parameters(&model);
     if !config.recipe.do_fine_tuning {
-        // A part that the network does not have is an error even where it would change nothing.
+        // A module that the network does not have is an error even if it would have no effect.
         parts::freeze_some(model.clone(), &config.recipe)?;
     }
     for warning in config.warnings() {
@@ -84,7 +84,7 @@ pub fn train<T: Task>(
         && is_fresh
         && !run.has_checkpoint()
     {
-        // What is wrong with the settings for all layers is to be heard now.
+        // Errors in the settings for all layers are reported now, not after the first stage.
         parts::freeze_some(model.clone(), &config.recipe)?;
         run.observer.on(&Event::Stage("the classifier first"));
         let folder = make_folder(run.folder.join(LINEAR))?;
@@ -101,17 +101,18 @@ pub fn train<T: Task>(
     stages.train(model, config, start, run)
 }
 
-/// What the two parts of a run have in common: that of the classifier and that of all layers.
+/// The common data of the two stages: the classifier, then all layers.
 struct Stages<'a, L: Label> {
     card: ModelCard,
     dataset: &'a Dataset<L>,
     images: [Arc<Images<L>>; 2],
-    /// Where the images were when the run began.
+    /// The folder of the images when the run began.
     earlier_root: Option<String>,
 }
 
 impl<L: Label> Stages<'_, L> {
-    /// Trains the classifier or all layers, and keeps what is better than `start`.
+    /// Trains the classifier or all layers, and keeps the best weights if they are better than
+    /// `start`.
     fn train<T: Task<Label = L>>(
         &self,
         model: T::Model,
@@ -146,7 +147,7 @@ impl<L: Label> Stages<'_, L> {
         let mut evaluation = None;
         if !fitted.was_interrupted {
             if !val.samples().is_empty() {
-                // What counts is what the record says, not what was computed on the way.
+                // The record is evaluated, not the network in memory.
                 let best = Record::open(&path)?.load_into(template)?;
                 let (device, observer) = (run.device, &mut *run.observer);
                 evaluation = Some(T::evaluate(&best, &val, names, *batching, device, observer)?);
@@ -190,7 +191,7 @@ fn is_fresh(card: &ModelCard, names: &[String]) -> bool {
     !card.has_classifier || card.num_classes != names.len() || card.labels != names
 }
 
-/// The card of what a network becomes.
+/// Returns the card of the trained network.
 fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
     ModelCard {
         tag: None,
@@ -206,8 +207,8 @@ fn trained(card: &ModelCard, names: &[String]) -> ModelCard {
     }
 }
 
-/// Tells runs apart that can't go on from each other's checkpoints. Where the images are does not
-/// matter, and a run may go on for more epochs than it was to have.
+/// Returns the identity of a run. It does not depend on the folder of the images or on settings
+/// that may change in a resumed run, such as the number of epochs.
 fn identity(
     config: &Config,
     card: &ModelCard,
@@ -227,7 +228,8 @@ fn identity(
     RunId { current, earlier: earlier_identities(config, card, images, earlier_root) }
 }
 
-/// Where the images of a run were when it began, by the list of them in its folder.
+/// Returns the folder of the images when the run began, from the list of images in the run's
+/// folder.
 fn earlier_root<L>(config: &Config, dataset: &Dataset<L>, folder: &Path) -> Option<String> {
     let first = dataset.train.first()?.source.name();
     let below = first.strip_prefix(config.data.path.as_deref()?)?;

@@ -1,4 +1,4 @@
-//! Runs of an earlier program load, and go on.
+//! Runs of an earlier version can be loaded and resumed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The card of the network that the run began with.
+/// Returns the card of the network that the run began with.
 fn card() -> ModelCard {
     ModelCard {
         variant: "lenet5".to_owned(),
@@ -52,7 +52,7 @@ fn card() -> ModelCard {
     }
 }
 
-/// Goes on with the run in a folder.
+/// Continues the run in a folder.
 fn resume(folder: &Path, config: &Config) -> Result<Trained<Classification<Classifier>>, Error> {
     let device = Device::flex();
     let path = config.data.path.as_deref().unwrap();
@@ -83,7 +83,7 @@ fn settings_mean_what_they_meant() {
         .with_color(0.1);
     assert_eq!(config, expected);
     assert_eq!((config.preset, config.recipe.optimizer), (Preset::Scratch, OptimizerKind::Sgd));
-    // What was not set was -1, 0 or nothing.
+    // A value that was not set was -1, 0 or empty.
     assert_eq!((config.recipe.dropout, config.recipe.clip), (None, None));
     assert_eq!((config.recipe.early_stopping, config.recipe.checkpoint_steps), (None, None));
     assert_eq!((config.data.workers, config.model.image_size), (None, None));
@@ -92,7 +92,7 @@ fn settings_mean_what_they_meant() {
 }
 
 #[test]
-fn a_run_goes_on_where_its_images_are_now() {
+fn a_run_continues_after_its_images_have_moved() {
     let folder = TempDir::new().unwrap();
     let (run, data) = (folder.path().join("run"), folder.path().join("moved/photographs"));
     copy(&fixtures().join("run"), &run);
@@ -102,7 +102,7 @@ fn a_run_goes_on_where_its_images_are_now() {
     let config = config.with_path(Some(data.display().to_string())).with_epochs(4);
     assert_eq!(epochs_done(&run).unwrap(), Some(2));
 
-    // Neither with other settings nor with other images.
+    // Other settings and other images are refused.
     let refused = |config: &Config| {
         let error = resume(&run, config).unwrap_err();
         assert!(matches!(error, Error::Resume { .. }), "{error}");
@@ -119,7 +119,7 @@ fn a_run_goes_on_where_its_images_are_now() {
     let after = fs::read(run.join("metrics.csv")).unwrap();
     assert!(after.starts_with(&before), "the first epochs are kept");
     assert_eq!(Record::open(&run.join(MODEL)).unwrap().card.labels, ["dark", "light"]);
-    // From now on the run is one of this program, wherever it is.
+    // After the first resumption the identity is that of this version, in any folder.
     let again = folder.path().join("again");
     fs::rename(&data, &again).unwrap();
     let config = config.with_path(Some(again.display().to_string()));

@@ -1,4 +1,4 @@
-//! A network learns where something is.
+//! A network learns to segment discs.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use zoo_train::{
     Batching, Budget, Config, Dataset, Error, Images, Run, Segmentation, Silent, Task, train,
 };
 
-/// Two convolutions.
+/// A network of two convolutions.
 #[derive(Module, Debug)]
 struct Tiny {
     conv: Conv2d,
@@ -50,7 +50,7 @@ impl ImageSegmenter for Tiny {
     }
 }
 
-/// Bright discs on dark ground, and where they are.
+/// Draws bright discs on a dark background, and their masks.
 fn discs(folder: &Path, count: i32) {
     for name in ["images", "masks"] {
         fs::create_dir_all(folder.join(name)).unwrap();
@@ -123,8 +123,7 @@ fn discs_are_found() {
     assert_eq!(best.val_mean_iou, Some(evaluation.mean_iou));
     assert_eq!(best.val_accuracy, Some(evaluation.pixel_accuracy));
 
-    // The record knows its images, and says the same of those that it has not seen, however many
-    // are looked at at once.
+    // The record keeps the hashes of its images, and its evaluation is the same for any batch size.
     let record = Record::open(&trained.model).unwrap();
     let mut held_out = Dataset::open_masks_for(root, &record.card.labels).unwrap();
     held_out.leave_out(&record.training_images().unwrap(), 2, &mut Silent);
@@ -145,7 +144,7 @@ fn discs_are_found() {
         assert!((again.loss - evaluation.loss).abs() < 1e-5);
     }
 
-    // The report shows masks side by side, and a score for each class.
+    // The report shows masks side by side, and the results of each class.
     let report = fs::read_to_string(out.path().join("report.html")).unwrap();
     assert_eq!(report.matches("alt=\"predicted mask\"").count(), 3);
     assert!(report.contains("validation mean IoU") && report.contains("Pixel accuracy"));
@@ -153,7 +152,7 @@ fn discs_are_found() {
 }
 
 #[test]
-fn photographs_are_no_masks() {
+fn photographs_are_not_masks() {
     let data = TempDir::new().unwrap();
     discs(data.path(), 2);
     let photograph = RgbImage::from_fn(30, 24, |x, y| Rgb([(x * 8) as u8, (y * 10) as u8, 3]));

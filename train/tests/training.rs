@@ -1,5 +1,5 @@
-//! Whole runs on small images: what is frozen stays, what is interrupted goes on, and what
-//! breaks leaves the last good state.
+//! Whole runs on small images: frozen parameters do not change, interrupted runs can be resumed,
+//! and errors leave the last good state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,14 +23,14 @@ use zoo_train::{
 
 const CLASSES: [&str; 3] = ["blau", "grün und rot", "赤"];
 
-/// The backend's random numbers belong to the process, so runs that are to be the same again
-/// have it for themselves.
+/// Locks the backend's random numbers, which belong to the process. Runs that must be reproducible
+/// hold this lock.
 fn alone() -> MutexGuard<'static, ()> {
     static RUNNING: Mutex<()> = Mutex::new(());
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Images whose class is their color, with noise.
+/// Draws images whose class is their color, with noise.
 fn images(folder: &Path, per_class: u32) {
     for (class, name) in CLASSES.iter().enumerate() {
         let folder = folder.join(name);
@@ -62,7 +62,8 @@ fn card(variant: &str, side: u32) -> ModelCard {
     }
 }
 
-/// A narrow MobileNetV2 with BatchNorm, dropout and residuals, the same each time.
+/// Builds a narrow MobileNetV2 with BatchNorm, dropout and residuals, with the same weights each
+/// time.
 fn mobilenet(device: &Device) -> MobileNetV2 {
     device.seed(7);
     let model = MobileNetV2Config::new().with_width_mult(0.1).init(device);
@@ -70,7 +71,7 @@ fn mobilenet(device: &Device) -> MobileNetV2 {
     model
 }
 
-/// The values of all parameters by path.
+/// Returns the values of all parameters by path.
 fn values<M: Module>(model: &M) -> BTreeMap<String, Vec<f32>> {
     struct Values(Vec<Vec<f32>>);
     impl ModuleVisitor for Values {
@@ -88,7 +89,7 @@ fn saved(path: &Path, device: &Device) -> BTreeMap<String, Vec<f32>> {
     values(&Record::open(path).unwrap().load_into(model).unwrap())
 }
 
-/// Asserts that weights are the same to the bit, and names those that are not.
+/// Asserts that weights are the same to the bit, and names those that differ.
 fn assert_same(got: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, Vec<f32>>) {
     let differ: Vec<_> = expected
         .iter()
@@ -104,7 +105,7 @@ fn config(data: &Path, settings: &[&str]) -> Config {
     Config::from_layers(&layers).unwrap()
 }
 
-/// Settings under which everything that has a state is in use.
+/// Settings that use everything with a state.
 const FULL: [&str; 14] = [
     "preset=\"fine\"",
     "recipe.batch_norm=train",
@@ -122,7 +123,7 @@ const FULL: [&str; 14] = [
     "data.val_fraction=0.25",
 ];
 
-/// The images of a run.
+/// Opens the images of a run.
 fn open(config: &Config) -> Result<Dataset, Error> {
     let path = config.data.path.as_deref().expect("the tests name their data");
     Dataset::open(path, config.data.val_fraction, config.seed)
@@ -159,7 +160,7 @@ fn run(folder: &Path, config: &Config) -> Trained<Classification<MobileNetV2>> {
 }
 
 #[test]
-fn a_frozen_backbone_stays_as_it_is_to_the_bit() {
+fn a_frozen_backbone_does_not_change() {
     let _alone = alone();
     let device = Device::flex();
     let data = TempDir::new().unwrap();
@@ -186,7 +187,7 @@ fn a_frozen_backbone_stays_as_it_is_to_the_bit() {
 }
 
 #[test]
-fn all_layers_are_trained_but_those_that_are_to_stay() {
+fn all_layers_but_the_frozen_ones_are_trained() {
     let _alone = alone();
     let device = Device::flex();
     let data = TempDir::new().unwrap();
@@ -195,7 +196,7 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
     for (setting, stays) in [
         ("recipe.freeze_until=blocks.3", "blocks.2.project.norm.running_mean"),
         ("recipe.freeze_until=blocks.3", "stem.conv.weight"),
-        // BatchNorm, where the preset says so as where the settings do.
+        // BatchNorm is frozen by the preset as well as by the setting.
         ("recipe.epochs=1", "blocks.9.expand.norm.running_mean"),
         ("recipe.batch_norm=frozen", "blocks.9.expand.norm.running_var"),
         ("recipe.batch_norm=frozen", "blocks.9.expand.norm.gamma"),
@@ -230,7 +231,7 @@ fn all_layers_are_trained_but_those_that_are_to_stay() {
     }
 }
 
-/// Stops a run after so many batches.
+/// Stops a run after this number of batches.
 struct StopAfter<'a> {
     batches: usize,
     stop: &'a AtomicBool,
@@ -248,7 +249,7 @@ impl Observer for StopAfter<'_> {
 }
 
 #[test]
-fn an_interrupted_run_comes_to_the_same_weights() {
+fn an_interrupted_run_gives_the_same_weights() {
     let _alone = alone();
     let device = Device::flex();
     let data = TempDir::new().unwrap();
@@ -293,14 +294,14 @@ fn an_interrupted_run_comes_to_the_same_weights() {
     }
 }
 
-/// What a run comes to: its record, and steps and losses of its epochs.
+/// The result of a run: its record, and updates and losses of its epochs.
 #[derive(PartialEq)]
 struct Outcome {
     record: Vec<u8>,
     epochs: Vec<(usize, f64, Option<f64>)>,
 }
 
-/// A run in sessions of so many batches, each with the next number of threads.
+/// Trains in sessions of this number of batches, each with the next number of threads.
 fn in_sessions<M: ImageClassifier>(
     network: fn(&Device) -> M,
     config: &Config,
@@ -334,7 +335,7 @@ fn neither_threads_nor_sessions_matter<M: ImageClassifier>(
 ) {
     let whole = in_sessions(network, config, usize::MAX, &[1]);
     assert_eq!(whole.epochs.len(), config.recipe.epochs);
-    // An epoch has two steps, of two batches and one: the second session ends with the epoch.
+    // An epoch has two updates, of two batches and one: the second session ends with the epoch.
     for (batches, threads) in [(usize::MAX, &[2][..]), (0, &[2, 1, 3]), (2, &[1])] {
         let got = in_sessions(network, config, batches, threads);
         let what = format!("{:?}, {batches} batches, {threads:?} threads", config.preset);
@@ -346,14 +347,14 @@ fn neither_threads_nor_sessions_matter<M: ImageClassifier>(
 #[test]
 fn neither_threads_nor_interruptions_change_a_result() {
     let _alone = alone();
-    /// BatchNorm and kernels with steps.
+    /// A network with BatchNorm and strided convolutions.
     fn resnet(device: &Device) -> ResNet {
         device.seed(7);
         let model = zoo_resnet::variant("resnet8_cifar").unwrap().config.init(device);
         values(&model);
         model
     }
-    /// No BatchNorm.
+    /// A network without BatchNorm.
     fn lenet(device: &Device) -> LeNet {
         device.seed(7);
         let model = LeNetConfig::new().with_in_channels(3).init(device);
@@ -375,13 +376,13 @@ fn neither_threads_nor_interruptions_change_a_result() {
         let config = config(data.path(), &settings);
         neither_threads_nor_sessions_matter(resnet, &config);
         neither_threads_nor_sessions_matter(lenet, &config);
-        // Depthwise convolutions and dropout.
+        // A network with depthwise convolutions and dropout.
         neither_threads_nor_sessions_matter(mobilenet, &config);
     }
 }
 
 #[test]
-fn a_run_goes_on_for_more_epochs() {
+fn a_run_continues_for_more_epochs() {
     let _alone = alone();
     let data = TempDir::new().unwrap();
     images(data.path(), 6);
@@ -408,7 +409,7 @@ fn a_run_goes_on_for_more_epochs() {
         assert_eq!(epochs_done(out.path()).unwrap(), Some(2));
         assert!(go_on(out.path(), &of_epochs(2)).fitted.was_finished);
 
-        // From there on, rates are those of a run that was to have as many from its start.
+        // From there on, the rates are those of a run with this number of epochs from the start.
         let got = go_on(out.path(), &of_epochs(4)).fitted;
         assert!(!got.was_finished && got.history.len() == 4, "{got:?}");
         let rates =
@@ -428,7 +429,7 @@ fn the_classifier_is_trained_before_all_layers_are() {
     let data = TempDir::new().unwrap();
     images(data.path(), 8);
     let of_linear = config(data.path(), &["recipe.epochs=5", "recipe.label_smoothing=0"]);
-    // Nothing changes at this rate, BatchNorm's statistics neither.
+    // At this rate nothing changes, not even BatchNorm's statistics.
     let settings = [
         "preset=fine",
         "recipe.linear_epochs=5",
@@ -474,7 +475,7 @@ fn a_damaged_checkpoint_is_refused() {
     let path = out.path().join(CHECKPOINT);
     let whole = fs::read(&path).unwrap();
     let moment = whole.windows(7).position(|bytes| bytes == b"moment2").unwrap();
-    // A name that Burn takes for nobody's, numbers, and the file's end.
+    // A name that Burn does not recognize, numbers, and the end of the file.
     for at in [moment, whole.len() / 2, whole.len() - 1] {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
@@ -486,12 +487,12 @@ fn a_damaged_checkpoint_is_refused() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_good() {
+fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_best_weights() {
     let _alone = alone();
     let data = TempDir::new().unwrap();
     images(data.path(), 8);
     let out = TempDir::new().unwrap();
-    // Warming up goes well for an epoch, then steps are far too long.
+    // The warmup epoch is normal, then the updates are far too large.
     let settings = [
         "preset=scratch",
         "recipe.epochs=40",
@@ -519,7 +520,7 @@ fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
             if let Event::EpochDone(row) = event
                 && row.epoch == 2
             {
-                // As on a full disk, no file can be made any more.
+                // No file can be created any more, as on a full disk.
                 let folder = self.0.parent().unwrap().join("away");
                 fs::rename(self.0, folder).unwrap();
             }
@@ -539,7 +540,7 @@ fn a_checkpoint_that_can_not_be_written_leaves_the_old_one() {
     assert_eq!(trained.fitted.history.len(), 4);
 }
 
-/// Keeps what is said.
+/// Collects the warnings.
 #[derive(Default)]
 struct Warnings(Vec<String>);
 
@@ -575,7 +576,7 @@ fn broken_images_are_left_out_and_named() {
 }
 
 #[test]
-fn a_network_that_knows_the_classes_goes_on_from_what_it_knows() {
+fn a_network_with_the_same_classes_keeps_its_classifier() {
     let _alone = alone();
     let device = Device::flex();
     let data = TempDir::new().unwrap();
@@ -625,7 +626,8 @@ fn several_devices_share_the_batches_of_a_step() {
     let device = Device::flex();
     let data = TempDir::new().unwrap();
     images(data.path(), 8);
-    // A frozen BatchNorm, since each device has statistics of its own; nothing is drawn in a step.
+    // BatchNorm is frozen, because each device has its own statistics; nothing in an update is
+    // random.
     let settings = [
         "preset=\"fine\"",
         "recipe.epochs=2",
@@ -653,7 +655,7 @@ fn several_devices_share_the_batches_of_a_step() {
     let frozen = config(data.path(), &settings);
     let others = [Device::flex()];
     assert!(train_on(&frozen, &[]) == train_on(&frozen, &others));
-    // Where BatchNorm learns, its statistics are those of the first device, whoever is faster.
+    // If BatchNorm is trained, its statistics are those of the first device, whichever is faster.
     let settings = settings.map(|setting| setting.replace("frozen", "train"));
     let learning = config(data.path(), &settings.each_ref().map(String::as_str));
     assert_same(&train_on(&learning, &others), &train_on(&learning, &others));
@@ -676,7 +678,7 @@ fn a_run_that_gets_no_better_stops() {
     assert!(again.fitted.was_finished && again.fitted.history.len() == epochs);
     assert_eq!(again.evaluation, trained.evaluation);
 
-    // Who asks for another number of epochs has new patience.
+    // A new number of epochs starts the count again.
     config.recipe.epochs = 40;
     let mut warnings = Warnings::default();
     let again = run_in(out.path(), &config, true, &stop, &mut warnings).unwrap();
@@ -686,7 +688,7 @@ fn a_run_that_gets_no_better_stops() {
 }
 
 #[test]
-fn a_loss_that_can_not_come_from_learning_is_told_of() {
+fn a_loss_that_is_too_large_is_reported() {
     let _alone = alone();
     let data = TempDir::new().unwrap();
     images(data.path(), 4);

@@ -1,4 +1,4 @@
-//! A network of the zoo as a file for other programs.
+//! Export of a network to a file for other programs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,43 +13,45 @@ use crate::Error;
 use crate::identify::candidate;
 use crate::network::capture;
 
-/// What a network is exported to.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
     /// Safetensors with the keys of the PyTorch implementation, for `load_state_dict`.
     Safetensors,
-    /// The same as a .pth file, for `torch.load`.
+    /// A `.pth` file with the keys of the PyTorch implementation, for `torch.load`.
     Pth,
-    /// A model for ONNX Runtime and others, for any number of images.
+    /// A model for ONNX Runtime and other programs, for any batch size.
     Onnx {
         /// The operator set; see [`OPSETS`](super::OPSETS).
         opset: i64,
-        /// Side of the images in pixels; what the card says where none is given.
+        /// Side of the images in pixels; by default that of the card.
         size: Option<usize>,
     },
 }
 
 impl ExportFormat {
-    /// ONNX with the operator set that PyTorch writes too.
+    /// ONNX with the operator set of PyTorch's exporter.
     pub const ONNX: Self = Self::Onnx { opset: 18, size: None };
 }
 
-/// How a network is exported.
+/// The options of an export.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportOptions<'a> {
-    /// What is written.
+    /// The format.
     pub format: ExportFormat,
-    /// The key layout, by name; the one that the weights came in, or the most common one, where none is given.
+    /// The key layout, by name. By default that of the imported weights, or else the most common
+    /// one.
     pub layout: Option<&'a str>,
-    /// How exactly weights are kept.
+    /// The precision of the weights.
     pub precision: Precision,
 }
 
-/// Writes a network to a file for other programs, whole or not at all, and returns the key layout.
+/// Writes a network to a file for other programs atomically, and returns the key layout.
 ///
 /// # Errors
 ///
-/// When the network has no such layout, can't be written in the format, or the file can't be written.
+/// When the network has no such layout or can't be written in the format, or when the file can't be
+/// written.
 pub fn export(
     network: &Network,
     card: &ModelCard,
@@ -58,7 +60,7 @@ pub fn export(
 ) -> Result<&'static KeyLayout, Error> {
     let variant = variant(&card.variant).map_err(UnknownName::from)?;
     let layout = layout(&variant, card, options.layout)?;
-    // A fresh classifier is no weight that anyone wants.
+    // An untrained classifier is not exported.
     let classifier = (candidate(&variant).classifier)();
     let absent = if card.has_classifier { BTreeSet::new() } else { classifier.clone() };
     let state = StateDict::of(network, layout, &absent, options.precision)
@@ -83,7 +85,8 @@ pub fn export(
     Ok(layout)
 }
 
-/// The layout with a name, or the one that the weights came in, or the most common one.
+/// Returns the layout with this name, or by default that of the imported weights, or else the most
+/// common one.
 fn layout(
     variant: &Variant<Config>,
     card: &ModelCard,

@@ -1,7 +1,7 @@
-//! ONNX, from a network's graph.
+//! Export to ONNX, from a network's graph.
 //!
-//! A graph's shapes do not say which of their dimensions is the batch. So there are two graphs, for
-//! different numbers of images: the dimension that differs between them is left open in the file.
+//! A graph's shapes do not show which of their dimensions is the batch. So there are two graphs,
+//! for different numbers of images. The dimension that differs between them is dynamic in the file.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -18,7 +18,7 @@ use zoo_record::write_atomically;
 
 use crate::Error;
 
-/// The operator sets that can be asked for; the operators used here mean the same in all of them.
+/// The supported operator sets; the operators that are used here are the same in all of them.
 pub const OPSETS: RangeInclusive<i64> = 11..=21;
 
 /// `TensorProto.DataType`.
@@ -27,15 +27,15 @@ const INT64: i64 = 7;
 const FLOAT16: i64 = 10;
 
 impl StateDict {
-    /// Writes an ONNX model of a network with these weights, input `images` and output `logits`.
-    /// The two graphs are of this network, for different numbers of images.
+    /// Writes an ONNX model of a network with these weights, with the input `images` and the output
+    /// `logits`. The two graphs are of this network, for different numbers of images.
     ///
-    /// Weights have their keys for names, and PyTorch's layouts. Those in half precision are
-    /// widened when the model is loaded, so that it computes in single precision.
+    /// The weights have their keys as names, and PyTorch's shapes. Weights in half precision are
+    /// converted when the model is loaded, so that it computes in single precision.
     ///
     /// # Errors
     ///
-    /// When the file can't be written, or the network does what is not translated.
+    /// When the file can't be written, or the network has an operation that is not translated.
     pub fn save_onnx(&self, graphs: [&Graph; 2], opset: i64, path: &Path) -> Result<(), Error> {
         let mut writer = Writer {
             state: self,
@@ -64,7 +64,7 @@ impl StateDict {
             let reason = "its weights exceed the 2 GB of an ONNX file".to_owned();
             return Err(Error::NotExportable { format: "ONNX", reason });
         }
-        // The oldest version of the format that came with the operators.
+        // The oldest version of the format with this operator set.
         let version = match opset {
             ..=11 => 6,
             12..=14 => 7,
@@ -113,21 +113,21 @@ struct Writer<'a> {
     graphs: [&'a Graph; 2],
     /// The names of the values that the nodes so far read and write.
     names: HashMap<ValueId, String>,
-    /// The names of the parameters that are among the initializers, in single precision.
+    /// The names of the parameters that are already initializers, in single precision.
     stored: HashMap<ValueId, String>,
-    /// How many names were made up.
+    /// Number of generated names.
     made_up: usize,
-    /// `GraphProto`, so far with the nodes only.
+    /// The `GraphProto`, which has only its nodes so far.
     nodes: Message,
-    /// `TensorProto`s without their values, and these.
+    /// `TensorProto`s without their values, and the values.
     initializers: Vec<(Message, Values<'a>)>,
 }
 
-/// Why something is not translated.
+/// The reason why something is not translated.
 type Reason = String;
 
 impl Writer<'_> {
-    /// All of the graph but its initializers.
+    /// Translates the graph without its initializers.
     fn translate(&mut self) -> Result<Message, Reason> {
         let [graph, other] = self.graphs;
         let links = |node: &Node| (node.inputs.clone(), node.output);
@@ -149,10 +149,10 @@ impl Writer<'_> {
         Ok(nodes.message(11, images).message(12, logits))
     }
 
-    /// Writes what a node computes; the other graph's node computes `other`.
+    /// Translates a node. `other` is the operator of the same node in the other graph.
     fn lower(&mut self, node: &Node, other: &Op) -> Result<(), Reason> {
         match &node.op {
-            // The bias of a layer that has it already.
+            // The layer already has this bias.
             Op::Binary(Binary::Add) if self.names.contains_key(&node.output) => Ok(()),
             Op::Binary(binary) => self.simple(operator(*binary), node, &[]),
             Op::Scalar(binary, number) => self.with_number(operator(*binary), node, *number),
@@ -265,7 +265,7 @@ impl Writer<'_> {
         }
     }
 
-    /// An operator with the node's inputs, as they are.
+    /// Adds an operator with the node's inputs.
     fn simple(&mut self, kind: &str, node: &Node, attributes: &[Message]) -> Result<(), Reason> {
         let inputs = node.inputs.iter().map(|&input| self.name(input)).collect::<Result<_, _>>()?;
         self.node(kind, inputs, attributes, node.output)
@@ -276,7 +276,7 @@ impl Writer<'_> {
         self.node(kind, inputs, &[], node.output)
     }
 
-    /// A fully connected layer keeps its weight as PyTorch has it.
+    /// Adds a fully connected layer, with PyTorch's weight.
     fn matmul(&mut self, node: &Node) -> Result<(), Reason> {
         let [x, weight] = [node.inputs[0], node.inputs[1]];
         let bias = node.inputs.get(2).copied();
@@ -296,7 +296,7 @@ impl Writer<'_> {
         self.simple("MatMul", node, &[])
     }
 
-    /// The parameter that is added to a value as a bias, and the sum.
+    /// Returns the parameter that is added to a value as a bias, and the sum.
     fn added_to(&self, value: ValueId) -> Option<(ValueId, ValueId)> {
         let [graph, _] = self.graphs;
         let mut sums = graph.nodes.iter().filter(|node| node.op == Op::Binary(Binary::Add));
@@ -307,7 +307,7 @@ impl Writer<'_> {
         is_bias.then_some((bias, sum.output))
     }
 
-    /// Only axes that are cut are named, so that the batch stays open.
+    /// Adds a slice. Only cropped axes are listed, so that the batch size stays dynamic.
     fn slice(&mut self, node: &Node, ranges: &[Slice], others: &[Slice]) -> Result<(), Reason> {
         let [mut starts, mut ends, mut axes, mut steps] = [const { Vec::new() }; 4];
         let sizes = self.graphs.map(|graph| graph.shape(node.inputs[0]));
@@ -331,7 +331,7 @@ impl Writer<'_> {
         self.node("Slice", inputs, &[], node.output)
     }
 
-    /// ONNX has no such operator, but others that do the same for images of a known size.
+    /// Adds an adaptive pooling. ONNX has no such operator, but equivalent ones for a known size.
     fn adaptive_pool(&mut self, node: &Node) -> Result<(), Reason> {
         let input = self.name(node.inputs[0])?;
         let [from, to] = [node.inputs[0], node.output].map(|id| self.sizes(id));
@@ -352,7 +352,7 @@ impl Writer<'_> {
         self.node("MatMul", vec![low, columns], &[], node.output)
     }
 
-    /// A shape as a tensor, with the batch open.
+    /// Adds a shape as a tensor, with a dynamic batch size.
     fn shape(&mut self, value: ValueId) -> Result<String, Reason> {
         let dims = self.dims(value)?;
         let [OPEN, ref rest @ ..] = dims[..] else {
@@ -365,12 +365,12 @@ impl Writer<'_> {
         Ok(self.push("Concat", &[batch, rest], &[int("axis", 0)]))
     }
 
-    /// A value's shape in the first graph.
+    /// Returns a value's shape in the first graph.
     fn sizes(&self, value: ValueId) -> &[usize] {
         self.graphs[0].shape(value)
     }
 
-    /// A value's shape, with the dimension open that differs between the graphs.
+    /// Returns a value's shape. The dimension that differs between the graphs is dynamic.
     fn dims(&self, value: ValueId) -> Result<Vec<i64>, Reason> {
         let [sizes, others] = self.graphs.map(|graph| graph.shape(value));
         let pairs = sizes.iter().zip(others);
@@ -382,13 +382,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether a reshape only adds ones before the shape, which operators do by themselves.
+    /// Whether a reshape only adds dimensions of size 1 in front, which broadcasting does anyway.
     fn is_broadcast(&self, reshape: &Node) -> bool {
         let [old, new] = [reshape.inputs[0], reshape.output].map(|id| self.sizes(id));
         new.strip_suffix(old).is_some_and(|ones| ones.iter().all(|&size| size == 1))
     }
 
-    /// `ValueInfoProto` of the graph's input or output.
+    /// Returns the `ValueInfoProto` of the graph's input or output.
     fn end(&self, name: &str, value: ValueId) -> Message {
         let [sizes, others] = self.graphs.map(|graph| graph.shape(value));
         let shape = sizes.iter().zip(others).fold(Message::default(), |shape, (&size, &other)| {
@@ -400,7 +400,7 @@ impl Writer<'_> {
         Message::default().text(1, name).message(2, Message::default().message(1, tensor))
     }
 
-    /// The name of a value that a node reads.
+    /// Returns the name of a value that a node reads.
     fn name(&mut self, value: ValueId) -> Result<String, Reason> {
         if let Some(name) = self.names.get(&value) {
             return Ok(name.clone());
@@ -420,17 +420,17 @@ impl Writer<'_> {
         Ok(name)
     }
 
-    /// The name of a parameter as it is stored, and whether that is Burn's transposed.
+    /// Returns the name of a stored parameter, and whether it is the transpose of Burn's.
     fn parameter(&mut self, id: ValueId) -> Result<Option<(String, bool)>, Reason> {
         let Some(path) = &self.graphs[0].values[id].parameter else {
             return Ok(None);
         };
-        let place = self.state.places.get(path);
-        let place = place.ok_or_else(|| format!("it has no weights for {path}"))?;
+        let location = self.state.locations.get(path);
+        let location = location.ok_or_else(|| format!("it has no weights for {path}"))?;
         if let Some(name) = self.stored.get(&id) {
-            return Ok(Some((name.clone(), place.is_transposed)));
+            return Ok(Some((name.clone(), location.is_transposed)));
         }
-        let tensor = &self.state.tensors[place.index];
+        let tensor = &self.state.tensors[location.index];
         let is_half = tensor.dtype == DType::F16;
         let dims: Vec<i64> = tensor.shape.iter().map(|&size| size as i64).collect();
         let head = Message::default()
@@ -443,7 +443,7 @@ impl Writer<'_> {
             name = self.push("Cast", &[name], &[int("to", FLOAT as usize)]);
         }
         self.stored.insert(id, name.clone());
-        Ok(Some((name, place.is_transposed)))
+        Ok(Some((name, location.is_transposed)))
     }
 
     /// Adds the node that computes a value of the network.
@@ -455,15 +455,15 @@ impl Writer<'_> {
         output: ValueId,
     ) -> Result<(), Reason> {
         let is_last = output == self.graphs[0].outputs[0];
-        let name = if is_last { "logits".to_owned() } else { self.fresh() };
+        let name = if is_last { "logits".to_owned() } else { self.unused_name() };
         self.write(kind, &inputs, attributes, &name);
         self.names.insert(output, name);
         Ok(())
     }
 
-    /// Adds a node that computes something in between, and gives it a name.
+    /// Adds a node with an intermediate value, and returns the name of the value.
     fn push(&mut self, kind: &str, inputs: &[String], attributes: &[Message]) -> String {
-        let name = self.fresh();
+        let name = self.unused_name();
         self.write(kind, inputs, attributes, &name);
         name
     }
@@ -475,8 +475,8 @@ impl Writer<'_> {
         self.nodes = std::mem::take(&mut self.nodes).message(1, node);
     }
 
-    /// A name that nothing has yet.
-    fn fresh(&mut self) -> String {
+    /// Returns an unused name.
+    fn unused_name(&mut self) -> String {
         self.made_up += 1;
         format!("value_{}", self.made_up)
     }
@@ -505,10 +505,10 @@ impl Writer<'_> {
 
 const DIFFERS: &str = "it computes otherwise for another number of images";
 
-/// In place of a dimension that differs with the number of images.
+/// The value of a dynamic dimension.
 const OPEN: i64 = -1;
 
-/// The operator of an operation on two numbers.
+/// Returns the operator of an operation on two numbers.
 fn operator(binary: Binary) -> &'static str {
     match binary {
         Binary::Add => "Add",
@@ -518,12 +518,12 @@ fn operator(binary: Binary) -> &'static str {
     }
 }
 
-/// Whether a range takes all of a dimension.
+/// Whether a range covers a whole dimension.
 fn is_full(range: &Slice, size: usize) -> bool {
     (range.start, range.step) == (0, 1) && range.end.is_none_or(|end| end as usize == size)
 }
 
-/// `AttributeProto`s.
+/// Returns an `AttributeProto` with an integer.
 fn int(name: &str, value: usize) -> Message {
     Message::default().text(1, name).int(3, value as i64).int(20, 2)
 }
@@ -541,7 +541,7 @@ fn ints(name: &str, values: &[usize]) -> Message {
     Message::default().text(1, name).ints(8, &values).int(20, 7)
 }
 
-/// The matrix that averages `size` values into `bins` overlapping bins, as PyTorch cuts them.
+/// Returns the matrix that averages `size` values into `bins` bins, which overlap as in PyTorch.
 fn averages(size: usize, bins: usize) -> Vec<f32> {
     let mut matrix = vec![0.0; bins * size];
     for (bin, row) in matrix.chunks_exact_mut(size).enumerate() {

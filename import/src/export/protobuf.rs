@@ -1,10 +1,10 @@
-//! As much of protobuf's encoding as writing an ONNX file takes.
+//! The part of protobuf's encoding that an ONNX file needs.
 
 /// A message under construction.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Message(pub(super) Vec<u8>);
 
-/// How a value is encoded.
+/// The encoding of a value.
 const VARINT: u64 = 0;
 const LENGTH: u64 = 2;
 const FIXED32: u64 = 5;
@@ -36,7 +36,7 @@ impl Message {
         message
     }
 
-    /// Adds the head of a value of so many bytes, which are to be written behind it.
+    /// Adds the header of a value of `length` bytes. The caller must write the bytes after it.
     pub(super) fn head(self, field: u64, length: usize) -> Self {
         self.varint(field << 3 | LENGTH).varint(length as u64)
     }

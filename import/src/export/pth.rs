@@ -1,4 +1,4 @@
-//! The files of `torch.save`: a zip archive of a pickle and the values that it refers to.
+//! The format of `torch.save`: a zip archive of a pickle and the values that it refers to.
 
 use std::io::{self, Seek, Write};
 
@@ -9,10 +9,10 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::bytes;
 
-/// Values begin at multiples of this, so that PyTorch can map them into memory.
+/// The alignment of values, so that PyTorch can map them into memory.
 const ALIGNMENT: u16 = 64;
 
-/// The version of the network's code, of which torchvision's MNASNet has had two.
+/// The version of the network's code; torchvision's MNASNet has had two.
 const VERSION: usize = 2;
 
 /// Writes tensors as an ordered dictionary by name.
@@ -36,8 +36,8 @@ pub(super) fn write(tensors: &[Tensor], file: impl Write + Seek) -> io::Result<(
     Ok(())
 }
 
-/// What Python's `pickle` would write for
-/// `OrderedDict([(key, torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, …)), …])`.
+/// Returns the output of Python's `pickle` for `OrderedDict([(key,
+/// torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, …)), …])`.
 fn pickle(tensors: &[Tensor]) -> Vec<u8> {
     let mut out = Pickle(vec![0x80, 2]);
     out.global("collections", "OrderedDict");
@@ -66,7 +66,7 @@ fn pickle(tensors: &[Tensor]) -> Vec<u8> {
         out.global("collections", "OrderedDict");
         out.op(b")RtR");
     }
-    // Some networks of torchvision load no dictionary that doesn't tell its version.
+    // Some networks of torchvision require a dictionary with its version.
     out.op(b"u}"); // into the dictionary; its attributes
     out.text("_metadata");
     out.global("collections", "OrderedDict");
@@ -79,12 +79,12 @@ fn pickle(tensors: &[Tensor]) -> Vec<u8> {
     out.0
 }
 
-/// How many elements lie between neighbors along each dimension.
+/// Returns the number of elements between neighbors along each dimension.
 fn strides(shape: &[usize]) -> Vec<usize> {
     (1..=shape.len()).map(|inner| shape[inner..].iter().product()).collect()
 }
 
-/// Bytes of a pickle, protocol 2.
+/// The bytes of a pickle, protocol 2.
 struct Pickle(Vec<u8>);
 
 impl Pickle {

@@ -1,4 +1,4 @@
-//! A network's configuration: what layers there are and what each is called with.
+//! The configuration of a network: its layers and their inputs.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,8 @@ pub(super) fn is_network(layer: &Json) -> bool {
     layer["class_name"].is_string() && !members(layer).is_empty()
 }
 
-/// The layers of a network; before Keras 2.3 a sequence is nothing but a list of them.
+/// Returns the layers of a network. Before Keras 2.3, a sequential network is only a list of
+/// layers.
 pub(super) fn members(network: &Json) -> &[Json] {
     let config = &network["config"];
     let layers = config["layers"].as_array().or_else(|| config.as_array());
@@ -22,7 +23,7 @@ pub(super) fn is_sequence(network: &Json) -> bool {
     network["class_name"] == "Sequential" || network["config"]["output_layers"].is_null()
 }
 
-/// Whether it is known what feeds what.
+/// Whether the configuration states the connections between layers.
 pub(super) fn is_connected(network: &Json) -> bool {
     network["class_name"] == "Sequential" || !network["config"]["output_layers"].is_null()
 }
@@ -34,7 +35,7 @@ pub(super) struct Value {
     pub(super) kind: Kind,
 }
 
-/// What the dimensions of a value are.
+/// The dimensions of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Batch, channels, height, width.
@@ -45,7 +46,7 @@ pub(super) enum Kind {
     Vector,
 }
 
-/// What a layer is called with.
+/// An argument of a layer's call.
 #[derive(Debug, Clone)]
 pub(super) enum Argument {
     Value(Value),
@@ -54,13 +55,13 @@ pub(super) enum Argument {
     Other(Json),
 }
 
-/// Where a value is made: the layer, which call of it, and which of its outputs.
-pub(super) type Place = (String, u64, u64);
+/// The origin of a value: the layer, the index of its call, and the index of its output.
+pub(super) type Origin = (String, u64, u64);
 
 /// A layer of the configuration.
 #[derive(Clone, Copy)]
 pub(super) struct Described<'c> {
-    /// Its name, and a number where it is called more than once.
+    /// Its name, with a number if it is called more than once.
     pub(super) name: &'c str,
     pub(super) class: &'c str,
     pub(super) config: &'c Json,
@@ -71,7 +72,7 @@ impl<'c> Described<'c> {
         self.config["name"].as_str().unwrap_or(self.name)
     }
 
-    /// What strides and padding make of a node.
+    /// Returns a function that adds strides and padding to a node.
     pub(super) fn window(&self, strides: &[&str]) -> Result<impl FnOnce(Node) -> Node, String> {
         let strides = strides.iter().find_map(|name| pair(&self.config[*name]));
         let border = [&self.config["padding"], &self.config["border_mode"]];
@@ -100,9 +101,9 @@ pub(super) fn name(layer: &Json) -> String {
     names.into_iter().find_map(Json::as_str).unwrap_or_default().to_owned()
 }
 
-/// The indices that a call of a layer has in the configuration.
+/// Returns the indices that a call of a layer has in the configuration.
 ///
-/// Keras 2 counts that a network inside a network was made as its first call.
+/// Keras 2 counts the construction of a nested network as its first call.
 pub(super) fn indices(layer: &Json, index: u64) -> Vec<u64> {
     let calls = layer["inbound_nodes"].as_array().map_or(&[][..], Vec::as_slice);
     match calls {
@@ -140,7 +141,7 @@ pub(super) fn pair(json: &Json) -> Option<[i64; 2]> {
     }
 }
 
-/// A number, or a list of some, however deep in lists of one.
+/// Returns a number or the numbers of a list. It may be nested in lists with one element.
 pub(super) fn numbers(json: &Json) -> Option<Vec<f32>> {
     match json {
         Json::Number(number) => Some(vec![number.as_f64()? as f32]),
@@ -153,15 +154,15 @@ pub(super) fn numbers(json: &Json) -> Option<Vec<f32>> {
     }
 }
 
-/// The places in a list of them, or a single one.
-pub(super) fn places(json: &Json) -> Vec<Place> {
-    match place(json) {
-        Some(place) => vec![place],
-        None => json.as_array().into_iter().flatten().filter_map(place).collect(),
+/// Returns the origins in a list, or a single one.
+pub(super) fn origins(json: &Json) -> Vec<Origin> {
+    match origin(json) {
+        Some(origin) => vec![origin],
+        None => json.as_array().into_iter().flatten().filter_map(origin).collect(),
     }
 }
 
-fn place(json: &Json) -> Option<Place> {
+fn origin(json: &Json) -> Option<Origin> {
     match json.as_array()?.as_slice() {
         [layer, call, output, ..] => {
             Some((layer.as_str()?.to_owned(), call.as_u64()?, output.as_u64()?))
@@ -170,8 +171,8 @@ fn place(json: &Json) -> Option<Place> {
     }
 }
 
-/// What a layer is called with, if all of that is known.
-pub(super) fn arguments(call: &Json, values: &HashMap<Place, Value>) -> Option<Vec<Argument>> {
+/// Returns the arguments of a layer's call, if all of them are known.
+pub(super) fn arguments(call: &Json, values: &HashMap<Origin, Value>) -> Option<Vec<Argument>> {
     let mut arguments = Vec::new();
     match call {
         // Keras 3.
@@ -185,14 +186,14 @@ pub(super) fn arguments(call: &Json, values: &HashMap<Place, Value>) -> Option<V
                 }
             }
         }
-        // Keras 2: where each value comes from, and behind it what else the layer is told.
+        // Keras 2: the origin of each value, followed by the other arguments.
         _ => {
-            let single = place(call).is_some().then(|| std::slice::from_ref(call));
+            let single = origin(call).is_some().then(|| std::slice::from_ref(call));
             for one in single.or_else(|| call.as_array().map(Vec::as_slice))? {
-                arguments.push(Argument::Value(values.get(&place(one)?)?.clone()));
+                arguments.push(Argument::Value(values.get(&origin(one)?)?.clone()));
                 arguments.extend(one.get(3).cloned().map(Argument::Other));
             }
-            // Where it is told nothing, that is an empty object.
+            // Without other arguments, this is an empty object.
             arguments.retain(
                 |one| !matches!(one, Argument::Other(Json::Object(words)) if words.is_empty()),
             );
@@ -203,12 +204,12 @@ pub(super) fn arguments(call: &Json, values: &HashMap<Place, Value>) -> Option<V
 
 fn collect(
     one: &Json,
-    values: &HashMap<Place, Value>,
+    values: &HashMap<Origin, Value>,
     arguments: &mut Vec<Argument>,
 ) -> Option<()> {
     if one["class_name"] == "__keras_tensor__" {
-        let place = place(&one["config"]["keras_history"])?;
-        arguments.push(Argument::Value(values.get(&place)?.clone()));
+        let origin = origin(&one["config"]["keras_history"])?;
+        arguments.push(Argument::Value(values.get(&origin)?.clone()));
     } else if let (Some(list), true) = (one.as_array(), one.to_string().contains("keras_history")) {
         for part in list {
             collect(part, values, arguments)?;

@@ -1,4 +1,4 @@
-//! A layer's weights, and what PyTorch has in their place.
+//! A layer's weights in Keras, and the corresponding ones in PyTorch.
 
 use burn::store::bridge;
 use burn::store::burn_pack::{self, Tensor};
@@ -15,7 +15,7 @@ pub(super) struct Layer {
     pub(super) weights: Vec<Weight>,
 }
 
-/// One of a layer's weights, its values still in the file.
+/// One of a layer's weights. Its values stay in the file.
 #[derive(Clone)]
 pub(super) struct Weight {
     pub(super) role: Role,
@@ -24,7 +24,7 @@ pub(super) struct Weight {
     pub(super) dataset: Dataset,
 }
 
-/// What a weight is to its layer.
+/// The role of a weight in its layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     Kernel,
@@ -40,8 +40,8 @@ pub(super) enum Role {
     Other(String),
 }
 
-/// How weights are called; what is a part of another name comes behind it. Keras 1 kept the
-/// variance under the name of its root.
+/// The names of weights. A name that is part of another one comes after it. Keras 1 called the
+/// variance a standard deviation.
 const NAMES: [(&str, Role); 14] = [
     ("depthwise_kernel", Role::DepthwiseKernel),
     ("pointwise_kernel", Role::PointwiseKernel),
@@ -60,7 +60,7 @@ const NAMES: [(&str, Role); 14] = [
 ];
 
 impl Role {
-    /// The role of a weight that has a name: `kernel:0`, or `block1_conv1_W_1:0`.
+    /// Returns the role of a weight by its name: `kernel:0`, or `block1_conv1_W_1:0`.
     pub(super) fn named(name: &str) -> Self {
         let name = name.split(':').next().unwrap_or_default();
         let name = match name.rsplit_once('_') {
@@ -74,13 +74,13 @@ impl Role {
         known.map_or_else(|| Self::Other(name.to_owned()), |(_, role)| role.clone())
     }
 
-    /// Whether a kernel is that of a depthwise convolution, which Keras 3 calls like any other;
-    /// none of the published networks has a convolution with a single output.
+    /// Whether a kernel is that of a depthwise convolution, which Keras 3 does not distinguish by
+    /// name. No published network has a convolution with a single output.
     fn is_depthwise(&self, channels: usize, multiplier: usize) -> bool {
         *self == Self::DepthwiseKernel || *self == Self::Kernel && channels > 1 && multiplier == 1
     }
 
-    /// The roles of so many weights of a layer that have only numbers, in their order.
+    /// Returns the roles of the `count` weights of a layer that have only numbers, in their order.
     pub(super) fn numbered(class: &str, count: usize) -> Vec<Self> {
         let class = class.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
         let roles = match (class, count) {
@@ -92,7 +92,7 @@ impl Role {
             ("batch_normalization", 4) => {
                 vec![Self::Gamma, Self::Beta, Self::MovingMean, Self::MovingVariance]
             }
-            // Those of the published networks that lack one of the first two lack the scale.
+            // In published networks, a BatchNorm with three weights has no scale.
             ("batch_normalization", 3) => vec![Self::Beta, Self::MovingMean, Self::MovingVariance],
             ("normalization", 3) => {
                 vec![Self::Mean, Self::Variance, Self::Other("count".to_owned())]
@@ -103,7 +103,7 @@ impl Role {
     }
 }
 
-/// Fully connected layers behind a flattened map, whose channels come last in TensorFlow.
+/// Fully connected layers after a flattened map. TensorFlow's maps have their channels last.
 const FLATTENED: [(&str, [usize; 3]); 1] = [("fc1", [7, 7, 512])];
 
 /// Classifiers that are 1×1 convolutions on a single pixel.
@@ -121,12 +121,12 @@ impl Layer {
         self.find(role).is_some()
     }
 
-    /// Whether it is fully connected.
+    /// Whether the layer is fully connected.
     pub(super) fn is_dense(&self) -> bool {
         self.find(&Role::Kernel).is_some_and(|kernel| kernel.dims.len() == 2)
     }
 
-    /// A weight as ONNX has it: kernels have their outputs first, matrices stay as they are.
+    /// Returns a weight in ONNX's order: kernels have their outputs first, matrices do not change.
     pub(super) fn constant(&self, role: &Role, is_depthwise: bool) -> Option<Tensor> {
         let weight = self.find(role)?;
         let dims = weight.dims.clone();
@@ -146,17 +146,17 @@ impl Layer {
         Some(weight.tensor(&format!("{} {role:?}", self.name), view))
     }
 
-    /// A weight's numbers, if it has any.
+    /// Returns a weight's values, if the layer has it.
     pub(super) fn values(&self, role: &Role) -> Option<Vec<f32>> {
         let weight = self.find(role)?;
         let shape = Shape::from(weight.dims.clone());
         Some(weight.data(weight.bytes().ok()?, shape).ok()?.iter::<f32>().collect())
     }
 
-    /// The tensors by their keys.
+    /// Returns the tensors by their keys.
     pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
         let mut tensors: Vec<_> = self.weights.iter().map(|weight| self.tensor(weight)).collect();
-        // A BatchNorm without a scale or a shift has one that changes nothing.
+        // A BatchNorm without scale or shift gets a scale of 1 or a shift of 0.
         if let Some(mean) = self.find(&Role::MovingMean) {
             let count = mean.dims.iter().product();
             for (role, name, value) in [(Role::Gamma, "weight", 1.0_f32), (Role::Beta, "bias", 0.0)]
@@ -190,7 +190,7 @@ impl Layer {
         (key, tensor)
     }
 
-    /// What makes PyTorch's tensor of a weight.
+    /// Returns the transposition to PyTorch's tensor of a weight.
     fn view(&self, weight: &Weight) -> View {
         let dims = weight.dims.clone();
         let flattened = FLATTENED.iter().find(|(name, _)| *name == self.name);
@@ -224,7 +224,7 @@ impl Layer {
         }
     }
 
-    /// What it does to images, if it is the layer that prepares them.
+    /// Returns the scaling of images, if this layer normalizes them.
     pub(super) fn normalization(&self) -> Result<Option<Normalization>, burn_pack::Error> {
         let (Some(mean), Some(variance)) = (self.find(&Role::Mean), self.find(&Role::Variance))
         else {
@@ -233,8 +233,8 @@ impl Layer {
         let (Some(mean), Some(variance)) = (mean.channels()?, variance.channels()?) else {
             return Ok(None);
         };
-        // The published EfficientNets have their deviation in place of its square, and divide by
-        // the root once more, in a layer without weights.
+        // The published EfficientNets store the deviation instead of the variance, and divide by
+        // its square root once more, in a layer without weights.
         let is_deviation =
             variance.iter().zip(EFFICIENTNET_STD).all(|(found, std)| (found - std).abs() < 1e-4);
         let std = variance.map(|variance| if is_deviation { variance } else { variance.sqrt() });
@@ -246,11 +246,11 @@ impl Layer {
 
 /// A transposition.
 struct View {
-    /// The dimensions as they are in the file, if need be with one of them split.
+    /// The dimensions in the file; one of them may be split into two.
     dims: Vec<usize>,
-    /// Which of them comes first, second, …
+    /// The permutation of these dimensions.
     order: Vec<usize>,
-    /// The dimensions after that, if need be with some of them joined.
+    /// The permuted dimensions; some of them may be joined.
     shape: Vec<usize>,
 }
 
@@ -263,7 +263,7 @@ impl Weight {
         bytes.map_err(|error| burn_pack::Error::IoError(error.to_string()))
     }
 
-    /// A tensor that reads the values when they are asked for.
+    /// Returns a tensor that reads its values lazily.
     fn tensor(&self, key: &str, view: View) -> Tensor {
         let weight = self.clone();
         let shape = Shape::from(view.shape);
@@ -278,7 +278,7 @@ impl Weight {
             .map_err(|error| burn_pack::Error::TensorBytesSizeMismatch(error.to_string()))
     }
 
-    /// The values for red, green and blue, if they are such.
+    /// Returns the values for red, green and blue, if there are three.
     fn channels(&self) -> Result<Option<[f32; 3]>, burn_pack::Error> {
         let shape = Shape::from(self.dims.clone());
         let values: Vec<f32> = self.data(self.bytes()?, shape)?.iter::<f32>().collect();

@@ -1,4 +1,4 @@
-//! What layers are called.
+//! Names of layers.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::layers::{Layer, Role};
 
-/// The names of the layers in a network's configuration, by where their weights are.
+/// Returns the names of the layers in a network's configuration, by the path of their weights.
 pub(super) fn in_config(config: &Value) -> HashMap<String, String> {
     let mut names = HashMap::new();
     collect(&config["config"], "", &mut names);
@@ -33,7 +33,7 @@ fn collect(network: &Value, path: &str, names: &mut HashMap<String, String>) {
     }
 }
 
-/// `DepthwiseConv2D` → `depthwise_conv2d`, as Keras does it.
+/// Converts `DepthwiseConv2D` to `depthwise_conv2d`, as Keras does.
 fn snake_case(class: &str) -> String {
     let letters: Vec<char> = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
     let mut name = String::new();
@@ -50,20 +50,18 @@ fn snake_case(class: &str) -> String {
     name
 }
 
-/// What Keras calls layers that were given no name, with a number that counts on from network to
-/// network.
+/// Keras's default names of layers. A number follows, which increases from network to network.
 const UNNAMED: [&str; 5] =
     ["conv2d", "depthwise_conv2d", "separable_conv2d", "batch_normalization", "dense"];
 
 /// The classifier of nearly all published networks.
 const CLASSIFIER: &str = "predictions";
 
-/// The fully connected layers of published networks, and the convolution in place of one.
+/// The fully connected layers of published networks, and the convolution that replaces one.
 const FULLY_CONNECTED: [&str; 4] = [CLASSIFIER, "conv_preds", "fc1", "fc2"];
 
-/// Gives names that can be known beforehand to layers that have none: they are numbered from 0 in
-/// the order in which they were made, and a single fully connected layer more than there should
-/// be is a new classifier.
+/// Gives predictable names to layers with default names: they are numbered from 0 in the order of
+/// their creation. A single additional fully connected layer is a new classifier.
 pub(super) fn settle(layers: &mut [Layer]) {
     let number = |name: &str, class: &str| match name.strip_prefix(class)? {
         "" => Some(0),
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_are_spelled_as_keras_does() {
+    fn class_names_become_kerass_layer_names() {
         for (class, name) in [
             ("Conv2D", "conv2d"),
             ("DepthwiseConv2D", "depthwise_conv2d"),

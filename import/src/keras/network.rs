@@ -1,23 +1,23 @@
-//! What a network computes, as its configuration tells: a graph of ONNX's operators.
+//! The computation of a network from its Keras configuration, as a graph of ONNX's operators.
 //!
-//! Maps are channels by height by width here, as in the networks that weights are loaded into, so
-//! kernels are transposed as the checkpoint's are. What comes out of `Flatten` is in Keras's order.
+//! Maps have the order channels × height × width here, as in the zoo's networks, so kernels are
+//! transposed as in the checkpoint. The output of `Flatten` has Keras's order.
 
 use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
 use super::config::{
-    Argument, Described, Kind, Place, Value, arguments, indices, is_connected, is_last, is_network,
-    is_sequence, members, name, numbers, places, refusal, values_of,
+    Argument, Described, Kind, Origin, Value, arguments, indices, is_connected, is_last,
+    is_network, is_sequence, members, name, numbers, origins, refusal, values_of,
 };
 use super::layers::{Layer, Role};
 use crate::onnx::{Constant, Graph, Node};
 
-/// The network of a configuration with its weights.
+/// Builds the graph of a configuration and its weights.
 ///
-/// Nothing where the configuration does not say how layers are connected, as that of a network that
-/// is a Python class. What can't be computed here is the graph's refusal.
+/// Returns `None` if the configuration does not state the connections between layers, as for a
+/// network that is a Python class. A layer that is not supported becomes the graph's refusal.
 pub(super) fn graph(config: &Json, layers: &[Layer]) -> Option<Graph> {
     if !is_network(config) || !is_connected(config) {
         return None;
@@ -39,10 +39,10 @@ pub(super) fn graph(config: &Json, layers: &[Layer]) -> Option<Graph> {
     Some(Graph::of_keras(nodes, constants, ("images".to_owned(), shape), output, refusal))
 }
 
-/// More layers than any network has.
+/// The largest number of layers.
 const MANY: usize = 1 << 16;
 
-/// Layers that do nothing once a network is trained.
+/// Layers without effect in inference.
 const ABSENT: [&str; 12] = [
     "Dropout",
     "SpatialDropout2D",
@@ -62,9 +62,9 @@ pub(super) struct Builder<'a> {
     pub(super) layers: HashMap<&'a str, &'a Layer>,
     nodes: Vec<Node>,
     constants: HashMap<String, Constant>,
-    /// The names of values that are taken, and how often they were wanted.
+    /// The names of values, and how often each was requested.
     names: HashMap<String, usize>,
-    /// How often a layer was looked at.
+    /// Number of layers that were visited.
     looks: usize,
     /// The sizes of the images.
     shape: Vec<Option<usize>>,
@@ -82,7 +82,7 @@ impl Builder<'_> {
         }
         let config = &network["config"];
         let ([_], [output]) =
-            (&places(&config["input_layers"])[..], &places(&config["output_layers"])[..])
+            (&origins(&config["input_layers"])[..], &origins(&config["output_layers"])[..])
         else {
             return Err(
                 "it has several inputs or outputs\nhint: save the part that turns one image \
@@ -90,7 +90,7 @@ impl Builder<'_> {
                     .to_owned(),
             );
         };
-        let mut values: HashMap<Place, Value> = HashMap::new();
+        let mut values: HashMap<Origin, Value> = HashMap::new();
         let mut open: Vec<(&Json, u64, &Json)> = Vec::new();
         for layer in members(network) {
             if layer["class_name"] == "InputLayer" {
@@ -101,7 +101,7 @@ impl Builder<'_> {
                 open.extend((0..).zip(calls).map(|(index, call)| (layer, index, call)));
             }
         }
-        // They are mostly listed in the order of computation.
+        // They are usually in the order of computation.
         while !open.is_empty() {
             let before = open.len();
             let mut later = Vec::new();
@@ -130,7 +130,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Networks in networks may be called again and again.
+    /// Counts a visit. Nested networks may be called repeatedly.
     fn look(&mut self) -> Result<(), String> {
         self.looks += 1;
         if self.looks <= MANY {
@@ -139,11 +139,11 @@ impl Builder<'_> {
         Err("it has more layers than any network\nhint: save it again in Keras".to_owned())
     }
 
-    /// Adds what a layer does.
+    /// Adds the operators of a layer.
     ///
     /// # Errors
     ///
-    /// What of it is not computed here.
+    /// When a part of the layer is not supported.
     fn layer(&mut self, layer: &Json, arguments: &[Argument]) -> Result<Value, String> {
         let class = layer["class_name"].as_str().unwrap_or_default();
         let refused = |what: &str| refusal(&name(layer), what);
@@ -212,7 +212,7 @@ impl Builder<'_> {
                 self.arithmetic(&layer, arguments)
             }
             "CustomScaleLayer" => self.scaled_sum(&layer, arguments, &config["scale"]),
-            // Inception-ResNet as Keras 2 has it.
+            // Inception-ResNet in Keras 2.
             "Lambda" if !config["arguments"]["scale"].is_null() => {
                 self.scaled_sum(&layer, arguments, &config["arguments"]["scale"])
             }
@@ -246,12 +246,12 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a layer with weights was met.
+    /// Whether there was a layer with weights.
     fn has_layers(&self) -> bool {
         self.nodes.iter().any(|node| matches!(node.operator(), "Conv" | "MatMul"))
     }
 
-    /// Notes the size of the images that a layer at the beginning says.
+    /// Sets the size of the images from an input layer.
     fn note_size(&mut self, class: &str, config: &Json) {
         let sizes = match class {
             "InputLayer" | "Resizing" | "CenterCrop" | "RandomCrop" => {
@@ -308,7 +308,7 @@ impl Builder<'_> {
         Value { name, kind: Kind::Vector }
     }
 
-    /// One of a layer's weights; nothing where it has none such.
+    /// Adds a weight of a layer as a constant. Returns `None` if the layer does not have it.
     pub(super) fn weight(
         &mut self,
         layer: &Described<'_>,

@@ -1,4 +1,4 @@
-//! What kinds of layers compute, as nodes of a graph.
+//! The operators of each kind of layer, as nodes of a graph.
 
 use serde_json::Value as Json;
 
@@ -40,7 +40,7 @@ impl Builder<'_> {
         layer.config["depth_multiplier"].as_u64().unwrap_or(1).max(1)
     }
 
-    /// A depthwise convolution and a pointwise one, with nothing between.
+    /// Adds a depthwise and a pointwise convolution, with nothing between them.
     pub(super) fn separable(&mut self, layer: &Described<'_>, x: Value) -> Result<Value, String> {
         let (kernel, dims) = self.needed(layer, &Role::DepthwiseKernel)?;
         let (pointwise, _) = self.needed(layer, &Role::PointwiseKernel)?;
@@ -132,7 +132,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Zeros around a map, or what is cut off it.
+    /// Pads a map with zeros, or crops it.
     pub(super) fn padded(
         &mut self,
         layer: &Described<'_>,
@@ -167,7 +167,7 @@ impl Builder<'_> {
         }))
     }
 
-    /// A map in Keras's order: the channels of each pixel together.
+    /// Transposes a map to Keras's order: the channels of each pixel together.
     pub(super) fn channels_last(&mut self, layer: &Described<'_>, x: Value) -> Value {
         match x.kind {
             Kind::Map => {
@@ -211,7 +211,7 @@ impl Builder<'_> {
         Ok(Value { kind, ..map })
     }
 
-    /// Arithmetic with numbers.
+    /// Adds arithmetic with numbers.
     pub(super) fn by(
         &mut self,
         layer: &Described<'_>,
@@ -223,7 +223,7 @@ impl Builder<'_> {
         self.node(layer, operator, &[&x, &by], |node| node)
     }
 
-    /// A number, or one for each channel.
+    /// Adds a constant: one number, or one for each channel.
     pub(super) fn numbers(&mut self, layer: &Described<'_>, x: &Value, numbers: Vec<f32>) -> Value {
         let count = numbers.len();
         let dims = match (count, x.kind) {
@@ -235,7 +235,7 @@ impl Builder<'_> {
         self.constant(&name, Constant::of_numbers(&numbers, dims))
     }
 
-    /// Arithmetic of two or more values, some of which may be numbers.
+    /// Adds arithmetic of two or more values, some of which may be numbers.
     pub(super) fn arithmetic(
         &mut self,
         layer: &Described<'_>,
@@ -271,7 +271,7 @@ impl Builder<'_> {
         Ok(Value { kind, ..value })
     }
 
-    /// The first value and a part of the second.
+    /// Adds the first value and the scaled second one.
     pub(super) fn scaled_sum(
         &mut self,
         layer: &Described<'_>,
@@ -309,7 +309,7 @@ impl Builder<'_> {
         Ok(self.by(layer, "Div", centered, std))
     }
 
-    /// One channel of a map, or all of them in the opposite order.
+    /// Selects one channel of a map, or reverses all of them.
     pub(super) fn item(
         &mut self,
         layer: &Described<'_>,
@@ -321,7 +321,7 @@ impl Builder<'_> {
             _ => None,
         });
         let last = index.and_then(|index| index.last()).cloned().unwrap_or_default();
-        // What is left as it is comes before.
+        // The other axes come first.
         let others = index.map_or(&[][..], |index| &index[..index.len().saturating_sub(1)]);
         let is_whole = |one: &Json| {
             let text = one.to_string();
@@ -347,7 +347,7 @@ impl Builder<'_> {
         Ok(Value { kind, ..self.node(layer, "Gather", &[&x, &indices], axis) })
     }
 
-    /// A function of TensorFlow that a network calls between its layers.
+    /// Adds a function of TensorFlow that a network calls between its layers.
     pub(super) fn function(
         &mut self,
         layer: &Described<'_>,

@@ -1,4 +1,4 @@
-//! Where the layers are in an HDF5 file.
+//! The layers in an HDF5 file.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -11,17 +11,17 @@ use super::layers::{Layer, Role, Weight};
 use crate::Error;
 use crate::error::{damaged, unsupported};
 
-/// More groups in one another than Keras writes.
+/// The largest depth of nested groups.
 const DEEPEST: usize = 64;
 
-/// Finds the layers of a file.
+/// A search for the layers of a file.
 pub(super) struct Reader<'a> {
     path: &'a Path,
-    /// How many bytes a tensor may have.
+    /// The largest size of a tensor in bytes.
     limit: usize,
-    /// The names of the layers at some paths, where they are known from elsewhere.
+    /// The names of the layers at some paths, if they are known from elsewhere.
     names: &'a HashMap<String, String>,
-    /// The groups that were met, by their addresses: links may lead in a circle.
+    /// The addresses of visited groups, because links may form a cycle.
     met: HashSet<u64>,
     layers: Vec<Layer>,
 }
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         Self { path, limit, names, met: HashSet::new(), layers: Vec::new() }
     }
 
-    /// The layers that have weights.
+    /// Reads the layers that have weights.
     pub(super) fn read(mut self, root: &Group) -> Result<Vec<Layer>, Error> {
         let groups = self.members(root)?.0;
         let group = |name: &str| groups.iter().find(|group| group.name() == name);
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         Ok(self.layers)
     }
 
-    /// The list of layers that Keras 1 and 2 keep; a long one is cut into `layer_names0`, ….
+    /// Reads the list of layers of Keras 1 and 2; a long one is divided into `layer_names0`, ….
     fn layer_names(&self, network: &Group) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
         for attribute in network.attributes().map_err(|error| damaged(self.path, error))? {
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         Ok(names)
     }
 
-    /// Keras 1 and 2: a group for each layer, in which weights have names.
+    /// Reads a layer of Keras 1 and 2: a group in which weights have names.
     fn named_layer(&mut self, network: &Group, name: &str) -> Result<(), Error> {
         let mut group = network.clone();
         for part in name.split('/') {
@@ -74,12 +74,12 @@ impl<'a> Reader<'a> {
         self.datasets(&group, "", &mut datasets)?;
         let scope = |name: &str| name.rsplit_once('/').map(|(scope, _)| scope.to_owned());
         let scopes: HashSet<_> = datasets.iter().map(|(name, _)| scope(name)).collect();
-        // A network inside a network is one layer, whose weights' names tell the layers.
+        // A nested network is one layer; the names of its weights contain the layers.
         let is_network = scopes.len() > 1;
         let mut layers: Vec<Layer> = Vec::new();
         for (path, dataset) in datasets {
             let (scope, weight) = path.rsplit_once('/').unwrap_or_default();
-            // DenseNet's published files have slashes where Keras has underscores now.
+            // DenseNet's published files have slashes instead of Keras's current underscores.
             let layer = match is_network {
                 true => scope.rsplit('/').next().unwrap_or_default().to_owned(),
                 false => name.replace('/', "_"),
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Groups in groups are read by functions that call themselves.
+    /// Checks the depth of a group. The functions that read groups are recursive.
     fn check_depth(&self, path: &str) -> Result<(), Error> {
         if path.matches('/').count() <= DEEPEST {
             return Ok(());
@@ -124,8 +124,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Keras 3: a group for each layer under the name of its class and a number, and in it a
-    /// group `vars` with weights by number, whose attribute is the layer's name.
+    /// Reads layers of Keras 3: a group with the name of the class and a number, and in it a group
+    /// `vars` of numbered weights. The layer's name is an attribute of `vars`.
     fn numbered_layers(&mut self, group: &Group, path: &str) -> Result<(), Error> {
         if !self.met.insert(group.address()) {
             return Ok(());
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         group.members().map_err(|error| damaged(self.path, error))
     }
 
-    /// None for what is no weight: the state of random numbers, and how often something was seen.
+    /// Reads a weight. Returns `None` for other values: the state of random numbers and counters.
     fn weight(&self, layer: &str, role: Role, dataset: Dataset) -> Result<Option<Weight>, Error> {
         if matches!(role, Role::Other(ref name) if name == "count" || name.starts_with("seed_")) {
             return Ok(None);
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
             Datatype::FloatingPoint { size: 8, .. } => DType::F64,
             Datatype::FloatingPoint { size: 4, .. } => DType::F32,
             Datatype::FloatingPoint { size: 2, .. } | Datatype::Opaque { size: 2, .. } => {
-                // HDF5 has no such type, so Keras says so in words.
+                // HDF5 has no such type, so Keras writes its name.
                 let stated = dataset.attribute("dtype").and_then(|dtype| dtype.read_string());
                 if stated.is_ok_and(|name| is_bfloat(&name)) { DType::BF16 } else { DType::F16 }
             }
@@ -199,5 +199,5 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where Keras 3 has the layers, and where its first versions had them.
+/// The group of the layers in Keras 3, and that in its first versions.
 const LAYERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];

@@ -1,4 +1,4 @@
-//! Which layer of one network is which of another.
+//! The correspondence between the layers of two networks.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,14 +6,15 @@ use std::hash::{Hash, Hasher};
 
 use super::layers::{Feed, Layers};
 
-/// Finds for each layer of `ours` the one of `theirs` that does the same.
+/// Finds for each layer of `ours` the corresponding one of `theirs`.
 ///
-/// Layers are colored by their forms, then again and again by the colors around them, as in
-/// the Weisfeiler-Leman test, until that tells no more of them apart; those that are still alike
-/// are paired in the order of computation, one pair at a time, and that is spread in turn.
+/// Layers are colored by their forms, then repeatedly by the colors around them, as in the
+/// Weisfeiler-Leman test, until the colors distinguish no further layers. Layers with the same
+/// color are then paired in the order of computation, one pair at a time, and each pair's color is
+/// spread.
 ///
-/// Exporters may write what lies between layers in ways that are not understood here. So the
-/// places in concatenations count first, then only what feeds what, at last nothing but order.
+/// Exporters may write the operators between layers in unknown ways. So the comparison first uses
+/// the offsets in concatenations, then only the connections, and at last only the order.
 pub(super) fn align<A, B>(ours: &Layers<A>, theirs: &Layers<B>) -> Option<(Detail, Vec<usize>)> {
     let details = [Detail::Offsets, Detail::Feeds, Detail::Forms];
     details.into_iter().find_map(|detail| {
@@ -23,23 +24,23 @@ pub(super) fn align<A, B>(ours: &Layers<A>, theirs: &Layers<B>) -> Option<(Detai
     })
 }
 
-/// How much of two networks agrees.
+/// The agreement of two networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Detail {
-    /// The layers, no more.
+    /// Only the layers agree.
     Forms,
-    /// And what feeds what.
+    /// The connections agree, too.
     Feeds,
-    /// And in which place of a concatenation.
+    /// The offsets in concatenations agree, too.
     Offsets,
 }
 
-/// The layers of a network by what they look like.
+/// The colors of the layers of a network.
 struct Colors {
     colors: Vec<u64>,
-    /// What feeds each layer, and with which number of channels before it.
+    /// The inputs of each layer, with the number of channels before them.
     feeds: Vec<Vec<(usize, i64)>>,
-    /// What each layer feeds.
+    /// The outputs of each layer.
     fed: Vec<Vec<(usize, i64)>>,
 }
 
@@ -73,7 +74,7 @@ impl Colors {
         Self { colors, feeds, fed }
     }
 
-    /// Spreads the colors one layer further.
+    /// Spreads the colors to the neighbors.
     fn spread(&mut self) {
         let around = |links: &[(usize, i64)]| {
             let mut around: Vec<(u64, i64)> =
@@ -88,7 +89,7 @@ impl Colors {
             .collect();
     }
 
-    /// The layers of each color.
+    /// Returns the layers of each color.
     fn classes(&self) -> BTreeMap<u64, Vec<usize>> {
         let mut classes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (index, &color) in self.colors.iter().enumerate() {
@@ -98,7 +99,7 @@ impl Colors {
     }
 }
 
-/// Pairs the layers of equal colors, if both networks have as many of each.
+/// Pairs the layers of equal colors, if both networks have the same number of each.
 fn pair(mut ours: Colors, mut theirs: Colors) -> Option<Vec<usize>> {
     if ours.colors.len() != theirs.colors.len() {
         return None;
@@ -123,7 +124,7 @@ fn pair(mut ours: Colors, mut theirs: Colors) -> Option<Vec<usize>> {
         if sizes(&classes) != sizes(&their_classes) {
             return None;
         }
-        // Of those that are alike, the first in the order of computation are made unique.
+        // Of the layers with the same color, the first in the order of computation get a new one.
         let alike = classes.iter().filter(|(_, members)| members.len() > 1);
         match alike.min_by_key(|(_, members)| members[0]) {
             Some((color, members)) => {

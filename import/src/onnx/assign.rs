@@ -1,4 +1,4 @@
-//! A graph's weights in the places that a network has for them.
+//! Assignment of a graph's weights to the parameters of a network.
 
 use std::collections::HashMap;
 
@@ -8,22 +8,22 @@ use burn::tensor::TensorData;
 use zoo_core::Parameter;
 
 use super::constant::Constant;
-use super::layers::Place;
+use super::layers::WeightPaths;
 use super::trace::{Scale, Weights};
 use crate::load::pytorch_shape;
 
-/// The tensors of one layer, by the paths of their parameters.
+/// Returns the tensors of one layer, by the paths of their parameters.
 ///
 /// # Errors
 ///
-/// What the network has no place for.
+/// When the network has no parameter for a weight.
 pub(super) fn assign(
-    place: &Place,
+    target: &WeightPaths,
     weights: &Weights,
     parameters: &HashMap<&str, &Parameter>,
 ) -> Result<Vec<(String, Tensor)>, String> {
     let mut tensors = Vec::new();
-    if let (Some(path), Some(kernel)) = (&place.path, &weights.kernel) {
+    if let (Some(path), Some(kernel)) = (&target.path, &weights.kernel) {
         let path = format!("{path}.weight");
         let parameter = parameters.get(path.as_str()).ok_or("the model has no such layer")?;
         let kernel = oriented(kernel, weights)
@@ -31,11 +31,11 @@ pub(super) fn assign(
             .ok_or("its kernel has another shape")?;
         tensors.push((path.clone(), kernel.tensor(&path)));
     }
-    let bias = place.path.as_ref().map(|path| format!("{path}.bias"));
+    let bias = target.path.as_ref().map(|path| format!("{path}.bias"));
     let bias = bias.filter(|path| parameters.contains_key(path.as_str()));
 
-    match (&place.norm, weights.scales.as_slice()) {
-        // BatchNorm as it was trained.
+    match (&target.norm, weights.scales.as_slice()) {
+        // A trained BatchNorm.
         (Some((path, epsilon)), [Scale::Norm(norm)])
             if bias.is_some() || weights.bias.is_none() =>
         {
@@ -48,7 +48,7 @@ pub(super) fn assign(
                 tensors.push(vector(bias, values));
             }
             let mut variance = floats(&norm.variance, channels)?;
-            // The sum of both is what counts.
+            // Only the sum of variance and epsilon matters.
             for value in &mut variance {
                 *value += norm.epsilon - *epsilon as f32;
             }
@@ -61,7 +61,8 @@ pub(super) fn assign(
                 tensors.push(vector(format!("{path}.{name}"), values));
             }
         }
-        // BatchNorm was folded into the layer or is spelled out: one that does the rest.
+        // BatchNorm was folded into the layer or is written as arithmetic; this BatchNorm does the
+        // rest.
         (Some((path, epsilon)), _) => {
             let channels = parameters
                 .get(format!("{path}.gamma").as_str())
@@ -75,7 +76,7 @@ pub(super) fn assign(
                 ("gamma", factor),
                 ("beta", shift),
                 ("running_mean", vec![0.0; channels]),
-                // Together with what is added to it, exactly 1.
+                // With epsilon, this is exactly 1.
                 ("running_var", vec![1.0 - *epsilon as f32; channels]),
             ] {
                 tensors.push(vector(format!("{path}.{name}"), values));
@@ -102,14 +103,14 @@ pub(super) fn assign(
     Ok(tensors)
 }
 
-/// The kernel as PyTorch has it.
+/// Returns the kernel in PyTorch's order.
 fn oriented(kernel: &Constant, weights: &Weights) -> Option<Constant> {
     let mut kernel = kernel.clone();
     if weights.is_transposed {
         kernel = kernel.transposed(vec![1, 0])?;
     }
     if let Some(channels) = weights.flattened {
-        // From places of channels to channels of places.
+        // From [positions, channels] to [channels, positions].
         let &[outputs, inputs] = kernel.dims.as_slice() else {
             return None;
         };
@@ -119,7 +120,7 @@ fn oriented(kernel: &Constant, weights: &Weights) -> Option<Constant> {
     Some(kernel)
 }
 
-/// Bias and scales as one factor and one shift for each channel.
+/// Combines bias and scales to one factor and one shift for each channel.
 fn composed(weights: &Weights, channels: usize) -> Result<(Vec<f32>, Vec<f32>), String> {
     let mut factors = vec![1.0_f64; channels];
     let mut shifts = match &weights.bias {

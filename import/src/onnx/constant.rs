@@ -1,4 +1,4 @@
-//! Tensors that a graph holds, their values left on disk where there are many.
+//! The tensors in a graph. Large ones stay on disk.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,45 +18,45 @@ pub(crate) struct Constant {
     pub(super) dtype: DType,
     pub(super) dims: Vec<usize>,
     values: Values,
-    /// The tensor of the file that this is another view of, where it is one.
+    /// The tensor of the file of which this is a view, if it is one.
     pub(super) origin: Option<String>,
 }
 
 #[derive(Debug, Clone)]
 enum Values {
     Memory(Arc<[u8]>),
-    /// Those of a tensor of another format, read when they are asked for.
+    /// The values of a tensor of another format, read lazily.
     Tensor(Tensor),
     File {
         path: Arc<PathBuf>,
         offset: u64,
         length: usize,
     },
-    /// The values of another constant with its dimensions in another order.
+    /// The values of another constant with permuted dimensions.
     Transposed {
         of: Arc<Constant>,
         order: Vec<usize>,
-        /// How many of these are one in another.
+        /// The depth of nested transpositions.
         depth: usize,
     },
 }
 
-/// A tensor without elements has no dimension as large as this.
+/// The largest dimension of a tensor without elements.
 const EMPTY: usize = 1 << 16;
 
-/// More transpositions of one tensor than any exporter writes.
+/// The largest depth of nested transpositions; no exporter writes more.
 const DEEPEST: usize = 8;
 
-/// Numbers that say how something is computed are no more than this.
+/// The largest number of values in a parameter of an operator.
 const FEW: usize = 64;
 
-/// Values with fewer bytes than this are kept in memory: a read costs more than they do.
+/// Values with fewer bytes than this are kept in memory, because a read costs more.
 const SMALL: usize = 4096;
 
 /// The file that constants are read from.
 pub(super) struct Source {
     path: Arc<PathBuf>,
-    /// Its content while it is parsed; a tensor's bytes are a part of it.
+    /// The content while it is parsed; a tensor's bytes are a slice of it.
     content: prost::bytes::Bytes,
 }
 
@@ -65,11 +65,11 @@ impl Source {
         Self { path: Arc::new(path.to_owned()), content }
     }
 
-    /// Nothing where the tensor's type is none that networks compute with.
+    /// Returns the constant of a tensor, or `None` if networks do not compute with its type.
     ///
     /// # Errors
     ///
-    /// What is wrong with the tensor.
+    /// When the tensor is invalid.
     pub(super) fn constant(&self, tensor: &proto::Tensor) -> Result<Option<Constant>, String> {
         let broken = |reason: &str| format!("the tensor `{}` {reason}", tensor.name);
         let Some(dtype) = dtype(tensor.data_type) else {
@@ -89,7 +89,7 @@ impl Source {
             if length < SMALL {
                 Values::Memory(tensor.raw.to_vec().into())
             } else {
-                // The parser hands out parts of the content, so their place tells the offset.
+                // The parser returns slices of the content, so their address gives the offset.
                 let start = tensor.raw.as_ptr() as usize - self.content.as_ptr() as usize;
                 Values::File { path: self.path.clone(), offset: start as u64, length }
             }
@@ -103,7 +103,7 @@ impl Source {
         Ok(Some(Constant { dtype, dims, values, origin: None }))
     }
 
-    /// The value of a Constant node that has no tensor: numbers among its attributes.
+    /// Returns the value of a Constant node without a tensor: numbers in its attributes.
     pub(super) fn constant_of(&self, node: &Node) -> Option<Constant> {
         let tensor = if node.has("value_float") {
             proto::Tensor {
@@ -132,7 +132,7 @@ impl Source {
         self.constant(&tensor).ok()?
     }
 
-    /// The file that a tensor's values are in, if it should be beside the model and is not.
+    /// Returns the file of a tensor's values, if it should be beside the model and is missing.
     pub(super) fn missing(&self, tensor: &proto::Tensor) -> Option<String> {
         let location = tensor.external.iter().find(|entry| entry.key == "location")?;
         let location = location.value.as_str();
@@ -142,7 +142,7 @@ impl Source {
         (tensor.location == 1 && is_name && !is_there).then(|| location.to_owned())
     }
 
-    /// Values in a file beside the model.
+    /// Returns values in a file beside the model.
     fn external(&self, tensor: &proto::Tensor) -> Result<Values, String> {
         let entry = |key: &str| {
             tensor.external.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
@@ -162,7 +162,7 @@ impl Source {
         };
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        // A link may lead out of the folder where the name does not.
+        // A link may lead out of the folder even if its name does not.
         let missing = |error: std::io::Error| format!("is in `{location}`, but {error}");
         let path = folder.join(relative).canonicalize().map_err(missing)?;
         if !path.starts_with(folder.canonicalize().map_err(missing)?) {
@@ -179,7 +179,7 @@ impl Source {
     }
 }
 
-/// The data types that networks are kept in.
+/// Returns the data type of weights.
 fn dtype(code: i32) -> Option<DType> {
     Some(match code {
         1 => DType::F32,
@@ -196,7 +196,7 @@ fn dtype(code: i32) -> Option<DType> {
     })
 }
 
-/// The values of the fields for each type, as bytes.
+/// Returns the values of the typed fields, as bytes.
 fn typed(tensor: &proto::Tensor, dtype: DType) -> Vec<u8> {
     let ints = |width: usize| {
         tensor.ints.iter().flat_map(|int| int.to_le_bytes().into_iter().take(width)).collect()
@@ -205,7 +205,7 @@ fn typed(tensor: &proto::Tensor, dtype: DType) -> Vec<u8> {
         DType::F32 => tensor.floats.iter().flat_map(|value| value.to_le_bytes()).collect(),
         DType::F64 => tensor.doubles.iter().flat_map(|value| value.to_le_bytes()).collect(),
         DType::I64 => tensor.longs.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        // Whatever is narrower is kept in 32 bits.
+        // Narrower types are stored in 32 bits.
         dtype => ints(dtype.size()),
     }
 }
@@ -222,25 +222,26 @@ impl Values {
 }
 
 impl Constant {
-    /// A tensor of another format.
+    /// Returns the constant of a tensor of another format.
     pub(crate) fn of(tensor: Tensor) -> Self {
         let dims = tensor.shape.to_vec();
         Self { dtype: tensor.dtype, dims, values: Values::Tensor(tensor), origin: None }
     }
 
-    /// Numbers in single precision, as many as the dimensions say.
+    /// Returns a constant of numbers in single precision. Their number must be that of the
+    /// dimensions.
     pub(crate) fn of_numbers(numbers: &[f32], dims: Vec<usize>) -> Self {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         Self { dtype: DType::F32, dims, values: Values::Memory(bytes.into()), origin: None }
     }
 
-    /// The same values in other dimensions, which have as many elements.
+    /// Returns the constant with other dimensions, which must have the same number of elements.
     pub(super) fn reshaped(&self, dims: Vec<usize>) -> Option<Self> {
         let count = |dims: &[usize]| dims.iter().product::<usize>();
         (count(&dims) == count(&self.dims)).then(|| Self { dims, ..self.clone() })
     }
 
-    /// The same with its dimensions in another order, as in `permute`.
+    /// Returns the constant with permuted dimensions.
     pub(super) fn transposed(&self, order: Vec<usize>) -> Option<Self> {
         let mut sorted = order.clone();
         sorted.sort_unstable();
@@ -259,7 +260,7 @@ impl Constant {
         })
     }
 
-    /// The same values under a name of its own.
+    /// Returns the same values with their own name.
     pub(super) fn renamed(&self) -> Self {
         Self { origin: None, ..self.clone() }
     }
@@ -291,7 +292,7 @@ impl Constant {
         }
     }
 
-    /// Its values.
+    /// Reads the values.
     pub(super) fn data(&self) -> Result<TensorData, burn_pack::Error> {
         let bytes = self.bytes().map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
         let shape = Shape::from(self.dims.clone());
@@ -299,34 +300,34 @@ impl Constant {
             .map_err(|error| burn_pack::Error::TensorBytesSizeMismatch(error.to_string()))
     }
 
-    /// Its values in single precision.
+    /// Reads the values in single precision.
     pub(super) fn floats(&self) -> Result<Vec<f32>, burn_pack::Error> {
         Ok(self.data()?.iter::<f32>().collect())
     }
 
-    /// Its values in double precision, which holds all integers that occur.
+    /// Reads the values in double precision, which holds all integers that occur.
     pub(super) fn numbers(&self) -> Result<Vec<f64>, burn_pack::Error> {
         Ok(self.data()?.iter::<f64>().collect())
     }
 
-    /// Its values, if they are few, as whole numbers: sizes, places, axes.
+    /// Reads the values as integers, if they are few: sizes, indices, axes.
     pub(super) fn ints(&self) -> Option<Vec<i64>> {
         let values = (self.count() <= FEW).then(|| self.numbers())?.ok()?;
         Some(values.into_iter().map(|value| value as i64).collect())
     }
 
-    /// The part of a file that it is read from, if it is read from one.
-    pub(super) fn place(&self) -> Option<(&Path, std::ops::Range<u64>)> {
+    /// Returns the part of a file with its values, if they are in a file.
+    pub(super) fn file_range(&self) -> Option<(&Path, std::ops::Range<u64>)> {
         match &self.values {
             Values::File { path, offset, length } => {
                 Some((path, *offset..offset.saturating_add(*length as u64)))
             }
-            Values::Transposed { of, .. } => of.place(),
+            Values::Transposed { of, .. } => of.file_range(),
             Values::Memory(_) | Values::Tensor(_) => None,
         }
     }
 
-    /// A tensor that reads the values when they are asked for.
+    /// Returns a tensor that reads its values lazily.
     pub(super) fn tensor(&self, name: &str) -> Tensor {
         let constant = self.clone();
         let shape = Shape::from(self.dims.clone());
@@ -334,7 +335,7 @@ impl Constant {
     }
 }
 
-/// Puts the dimensions of row-major values into another order.
+/// Permutes the dimensions of row-major values.
 pub(crate) fn permute(bytes: &[u8], dims: &[usize], order: &[usize], width: usize) -> Vec<u8> {
     let mut steps = vec![width; dims.len()];
     for axis in (1..dims.len()).rev() {

@@ -1,8 +1,8 @@
-//! Computes a graph node by node, to compare a record with what it was made from.
+//! Computes a graph node by node, to compare it with the imported network.
 //!
-//! Slow and plain: it covers the operators of convolutional networks, and says which one it
-//! lacks. All values are floats in single precision, integers too, which it holds exactly as far
-//! as sizes go.
+//! It is slow and simple. It supports the operators of convolutional networks, and names the one
+//! that is missing. All values have single precision, including integers, which are exact as far as
+//! sizes need it.
 
 use std::collections::HashMap;
 
@@ -20,23 +20,24 @@ mod windows;
 
 use value::{Value, arithmetic, check, choose, image};
 
-/// Why a graph was not computed.
+/// The reason why a graph was not computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{node}: {reason}")]
 pub struct NotRun {
-    /// The node that could not be, as its exporter named it.
+    /// The node that could not be computed, with its exporter's name.
     pub node: String,
-    /// What about it.
+    /// The reason.
     pub reason: String,
 }
 
-/// What a node says it lacks.
+/// The reason why a node can't be computed.
 type Fault = String;
 
 impl Graph {
-    /// The sizes of the images that it takes, `[N, C, H, W]`; `None` where any will do.
+    /// Returns the sizes of the images that it takes, `[N, C, H, W]`. A size is `None` if it is
+    /// dynamic.
     ///
-    /// Nothing where it takes something else than images, or several things.
+    /// Returns `None` if the graph takes another input than images, or several inputs.
     pub fn image_shape(&self, channels: usize) -> Option<ImageShape> {
         let [(_, shape)] = self.inputs.as_slice() else {
             return None;
@@ -53,7 +54,7 @@ impl Graph {
         }
     }
 
-    /// The side in pixels of the images that it takes, if that is fixed; the shorter one.
+    /// Returns the shorter side of the images that it takes, in pixels, if it is fixed.
     pub fn side(&self, channels: usize) -> Option<u32> {
         let shape = self.image_shape(channels)?;
         u32::try_from(shape.height?.min(shape.width?)).ok()
@@ -61,12 +62,12 @@ impl Graph {
 
     /// Computes the logits of images `[N, C, H, W]` on the images' device.
     ///
-    /// The images are what the first layer is given; what the graph does to images before that is
-    /// undone. A softmax or sigmoid at the end is left out, so that they are logits.
+    /// The images are the input of the first layer; the graph's own normalization is inverted
+    /// before it. A softmax or sigmoid at the end is left out, so that the results are logits.
     ///
     /// # Errors
     ///
-    /// Which node could not be computed.
+    /// When a node can't be computed; the error names it.
     ///
     /// # Panics
     ///
@@ -105,18 +106,19 @@ impl Graph {
         Ok(logits.flat.to_data().iter::<f32>().collect())
     }
 
-    /// Whether it takes the maxima of whole maps, where the models take their means.
+    /// Whether it has global max pooling, unlike the zoo's networks, which average.
     pub fn takes_maxima(&self) -> bool {
         let operators = ["GlobalMaxPool", "ReduceMax"];
         self.nodes.iter().any(|node| operators.contains(&node.operator.as_str()))
     }
 
-    /// Whether each class has a probability of its own, by a sigmoid at the end.
+    /// Whether each class has its own probability, from a sigmoid at the end.
     pub fn is_multi_label(&self) -> bool {
         self.before_probabilities().1 == Some("Sigmoid")
     }
 
-    /// The output, or what goes into the softmax or sigmoid at the end, and which of them it is.
+    /// Returns the output, or the input of the final softmax or sigmoid, and the name of that
+    /// operator.
     fn before_probabilities(&self) -> (&str, Option<&str>) {
         let mut output = self.outputs.first().map(String::as_str).unwrap_or_default();
         let mut activation = None;
@@ -140,7 +142,7 @@ impl Graph {
         (output, activation)
     }
 
-    /// Which nodes a value depends on.
+    /// Returns for each node whether a value depends on it.
     fn needed(&self, output: &str) -> Vec<bool> {
         let mut names = std::collections::HashSet::from([output]);
         let mut needed = vec![false; self.nodes.len()];
@@ -154,14 +156,14 @@ impl Graph {
     }
 }
 
-/// The sizes of the images that a graph takes, where they are fixed.
+/// The sizes of the images that a graph takes, if they are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageShape {
-    /// Images in a batch.
+    /// Number of images in a batch.
     pub batch: Option<usize>,
-    /// Rows.
+    /// Height in pixels.
     pub height: Option<usize>,
-    /// Columns.
+    /// Width in pixels.
     pub width: Option<usize>,
     /// Whether the channels are the last dimension.
     pub channels_last: bool,
@@ -178,7 +180,7 @@ impl Run<'_> {
         self.graph.constants.get(node.input(index)?)
     }
 
-    /// An input that has to be there.
+    /// Returns a required input.
     fn value(&self, node: &Node, index: usize) -> Result<Value, Fault> {
         let name = node.input(index).ok_or_else(|| format!("it has no input {index}"))?;
         if let Some(value) = self.values.get(name) {
@@ -193,7 +195,7 @@ impl Run<'_> {
         Ok(Value::of(flat, constant.dims.clone())?.integer(!constant.is_float()))
     }
 
-    /// Numbers that say how to compute.
+    /// Returns the values of an input that is a parameter of the operator.
     fn numbers(&self, node: &Node, index: usize) -> Result<Option<Vec<f64>>, Fault> {
         if node.input(index).is_none() {
             return Ok(None);
@@ -204,7 +206,8 @@ impl Run<'_> {
         }
     }
 
-    /// Numbers that were an attribute once and became an input.
+    /// Returns the parameter of an operator that was an attribute in older versions, and became an
+    /// input.
     fn ints(&self, node: &Node, name: &str, index: usize) -> Result<Option<Vec<i64>>, Fault> {
         if let Some(ints) = node.ints(name) {
             return Ok(Some(ints.to_vec()));
@@ -221,7 +224,7 @@ impl Run<'_> {
         Ok(numbers.and_then(|numbers| numbers.first().map(|&number| number as f32)))
     }
 
-    /// The outputs of a node.
+    /// Computes the outputs of a node.
     fn node(&self, node: &Node) -> Result<Vec<Value>, Fault> {
         let x = || self.value(node, 0);
         let one = match node.operator.as_str() {

@@ -1,16 +1,16 @@
-//! Operators that ONNX Runtime makes of several when it optimizes a graph.
+//! Operators that ONNX Runtime fuses when it optimizes a graph.
 
 use prost::bytes::Bytes;
 
 use super::proto::{Attribute, Node};
 
-/// Whether an operator is ONNX Runtime's own, for one kind of processor.
+/// Whether an operator is ONNX Runtime's own, for one kind of hardware.
 pub(super) fn is_runtimes(node: &Node) -> bool {
     let domain = node.domain.as_str();
     domain.starts_with("com.microsoft") || domain.starts_with("com.ms.")
 }
 
-/// The operators of ONNX that a fused one stands for; any other node as it is.
+/// Returns the ONNX operators of a fused one, or the unchanged node.
 pub(super) fn unfused(node: Node) -> Vec<Node> {
     if node.domain != "com.microsoft" {
         return vec![node];
@@ -19,7 +19,7 @@ pub(super) fn unfused(node: Node) -> Vec<Node> {
     let number = |name: &str, default: f32| find(&node, name).map_or(default, |one| one.float);
     let parameters = |name: &str| find(&node, name).map_or(&[][..], |one| one.floats.as_slice());
     match node.operator.as_str() {
-        // A convolution, what is added to it, and what it goes through.
+        // A convolution, a summand and an activation.
         "FusedConv" => {
             let activation = text("activation").unwrap_or_default().into_owned();
             let parameters = parameters("activation_params").to_vec();
@@ -37,7 +37,7 @@ pub(super) fn unfused(node: Node) -> Vec<Node> {
             let nodes = vec![Node { operator: "Gemm".to_owned(), ..onnx(&node) }];
             activated(nodes, &activation, &parameters).unwrap_or_else(|| vec![node.clone()])
         }
-        // With whole batches transposed it is no longer a product of matrices.
+        // If whole batches are transposed, this is no matrix product.
         "FusedMatMul" => {
             let is_set = |name| find(&node, name).is_some_and(|one| one.int != 0);
             if is_set("transBatchA") || is_set("transBatchB") {
@@ -45,7 +45,7 @@ pub(super) fn unfused(node: Node) -> Vec<Node> {
             }
             vec![Node { operator: "Gemm".to_owned(), ..onnx(&node) }]
         }
-        // SiLU: the input by its own sigmoid.
+        // SiLU: the product of the input and its sigmoid.
         "QuickGelu" if number("alpha", 1.702) == 1.0 => {
             let gate = Node { operator: "Sigmoid".to_owned(), ..onnx(&node) };
             let input = node.inputs.first().cloned().unwrap_or_default();
@@ -61,12 +61,12 @@ fn find<'n>(node: &'n Node, name: &str) -> Option<&'n Attribute> {
     node.attributes.iter().find(|attribute| attribute.name == name)
 }
 
-/// The node as one of ONNX's own operators.
+/// Returns the node as one of ONNX's own operators.
 fn onnx(node: &Node) -> Node {
     Node { domain: String::new(), ..node.clone() }
 }
 
-/// Adds an operator that gets the last one's output.
+/// Adds an operator whose input is the output of the last one.
 fn then(nodes: &mut Vec<Node>, operator: &str, others: Vec<String>, attributes: Vec<Attribute>) {
     let Some(last) = nodes.last_mut() else { return };
     let outputs = last.outputs.clone();
@@ -129,15 +129,15 @@ mod tests {
     }
 
     fn operators(nodes: &[Node]) -> Vec<&str> {
-        for (before, behind) in nodes.iter().zip(&nodes[1..]) {
-            assert!(behind.inputs.contains(&before.outputs[0]), "{nodes:?}");
+        for (before, after) in nodes.iter().zip(&nodes[1..]) {
+            assert!(after.inputs.contains(&before.outputs[0]), "{nodes:?}");
         }
         assert_eq!(nodes.last().expect("there is one").outputs, ["y"]);
         nodes.iter().map(|node| node.operator.as_str()).collect()
     }
 
     #[test]
-    fn fused_operators_are_what_they_were_made_of() {
+    fn fused_operators_become_the_original_ones() {
         let nodes = fused("FusedConv", &["x", "w", "b"], activation("Relu", &[]));
         assert_eq!(operators(&nodes), ["Conv", "Relu"]);
         let nodes = fused("FusedConv", &["x", "w", "", "sum"], activation("Clip", &[0.0, 6.0]));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_stays_as_it_is() {
+    fn unknown_operators_do_not_change() {
         let nodes = fused("FusedConv", &["x", "w"], activation("Elu", &[1.0]));
         assert!(nodes.iter().all(is_runtimes), "{nodes:?}");
         let nodes = fused("NhwcConv", &["x", "w"], Vec::new());

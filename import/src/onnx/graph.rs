@@ -17,45 +17,45 @@ use super::proto;
 use crate::Error;
 use crate::error::unsupported;
 
-/// A network as its exporter wrote it down.
+/// A network in an ONNX file.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// The version of ONNX's operators that it is written in.
+    /// The version of ONNX's operators.
     pub opset: i64,
     /// The program that wrote it.
     pub producer: String,
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Constant>,
-    /// What has to be given, with the sizes that are fixed.
+    /// The inputs, with their fixed sizes.
     pub(super) inputs: Vec<(String, Vec<Option<usize>>)>,
     pub(super) outputs: Vec<String>,
-    /// What is done to the images first, if anything is.
+    /// The normalization of the images at the start, if there is one.
     pub(super) preparation: Option<Preparation>,
-    /// What of the network could not be made nodes of, with a hint, if anything.
+    /// A part of the network that could not be converted to nodes, with a hint.
     refusal: Option<String>,
 }
 
-/// The producer of graphs that are made of Keras's files.
+/// The producer of graphs that come from Keras files.
 const KERAS: &str = "Keras";
 
-/// The oldest operators that are understood.
+/// The oldest supported operator set.
 const OLDEST_OPSET: i64 = 7;
 
-/// Protobuf, which ONNX is written in, ends at 2 GiB.
+/// The largest protobuf message: 2 GiB.
 const LARGEST: u64 = 1 << 31;
 
 /// Whether a file with these first bytes is an ONNX model.
 ///
-/// It begins with its format's version, a number below 128, and goes on with another field. A
-/// TensorFlow SavedModel does too, but its version is 1, older than any ONNX of opset 7.
+/// It begins with the format's version, a number below 128, followed by another field. A TensorFlow
+/// SavedModel does too, but its version is 1, older than any ONNX of opset 7.
 pub(crate) fn is_onnx(head: &[u8]) -> bool {
-    // The fields of a model, each as its number and the kind of its content.
+    // The fields of a model, each with its number and type.
     const FIELDS: [u8; 8] = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
     matches!(head, [0x08, 3..128, field, ..] if FIELDS.contains(field))
 }
 
 impl Graph {
-    /// Reads an ONNX file, leaving the values of large tensors on disk.
+    /// Reads an ONNX file. The values of large tensors stay on disk.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Graph {
                 }
                 (_, Some(output)) => {
                     let output = output.clone();
-                    // The tensor that ConstantOfShape repeats becomes an input of its own.
+                    // The tensor that ConstantOfShape repeats becomes an input.
                     if let Some(tensor) = tensor {
                         let name = format!("{} of {output}", tensor.name);
                         if let Some(constant) = source.constant(&tensor).map_err(broken)? {
@@ -157,7 +157,7 @@ impl Graph {
             operations.push(node);
         }
         let nodes = operations;
-        check_places(&constants).map_err(broken)?;
+        check_overlaps(&constants).map_err(broken)?;
         // Older exporters list the weights among the inputs.
         let inputs = graph.inputs.into_iter().filter(|input| !constants.contains_key(&input.name));
         let inputs = inputs.map(|input| (input.name.clone(), shape(&input)));
@@ -169,7 +169,7 @@ impl Graph {
         Ok(Self { opset, producer, nodes, constants, inputs, outputs, preparation, refusal })
     }
 
-    /// The graph of a network in Keras's files.
+    /// Creates the graph of a Keras network.
     pub(crate) fn of_keras(
         nodes: Vec<Node>,
         constants: HashMap<String, Constant>,
@@ -191,18 +191,18 @@ impl Graph {
         }
     }
 
-    /// Whether it is of a network in Keras's files.
+    /// Whether it comes from a Keras file.
     pub fn is_keras(&self) -> bool {
         self.producer == KERAS
     }
 
-    /// What the network has that no model has, with a hint, as far as that is known without
-    /// comparing it with one.
+    /// Returns the part of the network that no model of the zoo has, with a hint, as far as it is
+    /// known without a comparison.
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
 
-    /// The weights of its layers by name, their values still on disk.
+    /// Returns the weights of its layers by name. Their values stay on disk.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let is_layer = |node: &&Node| {
             let operator = node.operator.as_str();
@@ -214,35 +214,36 @@ impl Graph {
             .filter_map(|name| {
                 let constant = self.constants.get(name).filter(|constant| constant.is_float())?;
                 let name = constant.origin.as_ref().unwrap_or(name);
-                // A view is shown as the tensor that it is a view of.
+                // A view is listed as its original tensor.
                 let constant = self.constants.get(name)?;
                 Some((name.clone(), constant.tensor(name)))
             })
             .collect()
     }
 
-    /// Whether a node prepares the images.
+    /// Whether a node belongs to the normalization of the images.
     pub(super) fn is_preparation(&self, node: &Node) -> bool {
         self.preparation.as_ref().is_some_and(|preparation| preparation.has(node))
     }
 }
 
-/// Tensors may share their values, but not parts of them.
-fn check_places(constants: &HashMap<String, Constant>) -> Result<(), String> {
-    let places = constants.iter().filter_map(|(name, constant)| Some((constant.place()?, name)));
-    let mut places: Vec<_> = places.map(|((path, range), name)| (path, range, name)).collect();
-    places.sort_by_key(|(path, range, _)| (*path, range.start, range.end));
-    for pair in places.windows(2) {
-        let [(path, range, name), (other, next, behind)] = pair else { continue };
+/// Checks that tensors overlap only if they have exactly the same values.
+fn check_overlaps(constants: &HashMap<String, Constant>) -> Result<(), String> {
+    let ranges =
+        constants.iter().filter_map(|(name, constant)| Some((constant.file_range()?, name)));
+    let mut ranges: Vec<_> = ranges.map(|((path, range), name)| (path, range, name)).collect();
+    ranges.sort_by_key(|(path, range, _)| (*path, range.start, range.end));
+    for pair in ranges.windows(2) {
+        let [(path, range, name), (other, next, other_name)] = pair else { continue };
         if path == other && range != next && next.start < range.end {
-            return Err(format!("the tensors `{name}` and `{behind}` lie over one another"));
+            return Err(format!("the tensors `{name}` and `{other_name}` lie over one another"));
         }
     }
     Ok(())
 }
 
-/// Nodes so that each comes behind those that it gets its inputs from, as ONNX demands and some
-/// converters forget; otherwise in the order that they are in.
+/// Sorts nodes so that each comes after its inputs, as ONNX requires and some converters forget.
+/// Otherwise the order does not change.
 fn in_order(nodes: Vec<proto::Node>) -> Vec<proto::Node> {
     let makers: HashMap<&str, usize> = nodes
         .iter()
@@ -278,7 +279,7 @@ fn in_order(nodes: Vec<proto::Node>) -> Vec<proto::Node> {
             }
         }
     }
-    // What waits for itself is never computed.
+    // Nodes in a cycle are never computed.
     let mut nodes: Vec<Option<proto::Node>> = nodes.into_iter().map(Some).collect();
     order.into_iter().filter_map(|index| nodes[index].take()).collect()
 }
@@ -297,7 +298,7 @@ fn is_quantized(node: &proto::Node) -> bool {
         )
 }
 
-/// The sizes of an input, `None` where it is left open.
+/// Returns the sizes of an input, `None` for dynamic ones.
 fn shape(input: &proto::ValueInfo) -> Vec<Option<usize>> {
     let tensor = input.kind.as_ref().and_then(|kind| kind.tensor.as_ref());
     let dims = tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| &shape.dims);
@@ -305,7 +306,7 @@ fn shape(input: &proto::ValueInfo) -> Vec<Option<usize>> {
     dims.into_iter().flatten().map(size).collect()
 }
 
-/// What a node makes of a constant that is another view of it.
+/// Returns a node's output that is only another view of a constant.
 fn view(node: &Node, constants: &HashMap<String, Constant>) -> Option<Constant> {
     let name = node.inputs.first()?;
     let constant = constants.get(name)?;
@@ -314,7 +315,7 @@ fn view(node: &Node, constants: &HashMap<String, Constant>) -> Option<Constant> 
     let rank = constant.dims.len();
     let mut view = match node.operator.as_str() {
         "Identity" => return Some(constant.renamed()),
-        // A cast between floats changes no more than the precision.
+        // A cast between floats only changes the precision.
         "Cast" if constant.is_float() && is_float_code(node.int("to", 0)) => constant.clone(),
         "Transpose" => {
             let order = match node.ints("perm") {
@@ -337,18 +338,18 @@ fn view(node: &Node, constants: &HashMap<String, Constant>) -> Option<Constant> 
     Some(view)
 }
 
-/// Whether ONNX's number of a data type is that of a float.
+/// Whether ONNX's code of a data type is that of a float.
 pub(super) fn is_float_code(code: i64) -> bool {
     matches!(code, 1 | 10 | 11 | 16)
 }
 
-/// An axis that may be counted from the end.
+/// Returns an axis, which may be counted from the end.
 pub(super) fn axis(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis + rank as i64 } else { axis };
     usize::try_from(axis).ok().filter(|&axis| axis <= rank)
 }
 
-/// ONNX's rules: 0 keeps a dimension, one -1 is what is left.
+/// Applies ONNX's rules: 0 keeps a dimension, one -1 is computed from the others.
 pub(super) fn reshape(dims: &[usize], target: &[i64]) -> Option<Vec<usize>> {
     let mut shape = Vec::with_capacity(target.len());
     for (index, &size) in target.iter().enumerate() {
@@ -375,7 +376,7 @@ pub(super) fn unsqueeze(dims: &[usize], axes: &[i64]) -> Option<Vec<usize>> {
     old.next().is_none().then_some(shape)
 }
 
-/// Without axes, all dimensions of size 1 go.
+/// Removes these dimensions, or all of size 1 if there are no axes.
 pub(super) fn squeeze(dims: &[usize], axes: Option<&[i64]>) -> Option<Vec<usize>> {
     let gone: Vec<usize> = match axes {
         Some(axes) => axes.iter().map(|&index| axis(index, dims.len())).collect::<Option<_>>()?,

@@ -1,21 +1,21 @@
-//! What both a graph and a network are reduced to, so that they can be compared: the layers with
-//! weights, and which of them feed which.
+//! The common form of graphs and networks, which makes them comparable: the layers with weights,
+//! and their connections.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 /// The layers with weights of a network, in the order of computation.
 ///
-/// `W` is what is known about the weights: their values in a graph, their [`Place`] in a network.
+/// `W` describes the weights: their values in a graph, their [`WeightPaths`] in a network.
 #[derive(Debug, Clone)]
 pub(super) struct Layers<W> {
     pub(super) layers: Vec<Layer<W>>,
-    /// Those whose outputs the network's output is computed from, with nothing between.
+    /// The layers directly before the network's output.
     pub(super) last: BTreeSet<Feed>,
 }
 
-/// A convolution or a fully connected layer with the BatchNorm right behind it, or a BatchNorm
-/// that stands alone.
+/// A convolution or a fully connected layer with the BatchNorm directly after it, or a single
+/// BatchNorm.
 #[derive(Debug, Clone)]
 pub(super) struct Layer<W> {
     pub(super) name: String,
@@ -24,14 +24,14 @@ pub(super) struct Layer<W> {
     pub(super) weights: W,
 }
 
-/// All that has to agree for one layer to have the other's weights.
+/// The properties that must agree if one layer takes the weights of another.
 ///
-/// A fully connected layer is a convolution of one pixel. Padding is left out: exporters write
-/// it in nodes of their own.
+/// A fully connected layer is a convolution of one pixel. Padding is left out, because exporters
+/// write it as separate nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Form {
     pub(super) kind: Kind,
-    /// The weight's, as a convolution has it.
+    /// The shape of the weight, as that of a convolution.
     pub(super) shape: [usize; 4],
     pub(super) stride: [usize; 2],
     pub(super) dilation: [usize; 2],
@@ -42,41 +42,41 @@ pub(super) struct Form {
 pub(super) enum Kind {
     Conv,
     ConvTranspose,
-    /// BatchNorm alone.
+    /// A single BatchNorm.
     Norm,
 }
 
-/// Where a layer's input comes from: the images (`None`) or another layer, and how many channels
-/// were put before that layer's own on the way.
+/// An input of a layer: the images (`None`) or another layer, and the number of channels before
+/// that layer's own in concatenations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Feed {
     pub(super) from: Option<usize>,
     pub(super) offset: i64,
 }
 
-/// Where a network has the weights of a layer.
+/// The paths of a layer's weights in a network.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Place {
+pub(super) struct WeightPaths {
     /// Path of the convolution or the fully connected layer.
     pub(super) path: Option<String>,
-    /// Path of the BatchNorm, and what it adds to the variance.
+    /// Path of the BatchNorm, and its epsilon.
     pub(super) norm: Option<(String, f64)>,
 }
 
 impl Form {
-    /// A fully connected layer.
+    /// Returns the form of a fully connected layer.
     pub(super) fn dense(outputs: usize, inputs: usize) -> Self {
         let shape = [outputs, inputs, 1, 1];
         Self { kind: Kind::Conv, shape, stride: [1; 2], dilation: [1; 2], groups: 1 }
     }
 
-    /// BatchNorm alone.
+    /// Returns the form of a single BatchNorm.
     pub(super) fn norm(channels: usize) -> Self {
         let shape = [channels, 1, 1, 1];
         Self { kind: Kind::Norm, shape, stride: [1; 2], dilation: [1; 2], groups: 1 }
     }
 
-    /// The fully connected layer that a convolution is whose kernel is as large as its input.
+    /// Returns the fully connected layer that equals a convolution over its whole input.
     pub(super) fn connected(&self) -> Option<Self> {
         let [outputs, channels, height, width] = self.shape;
         let dense = Self::dense(outputs, channels.checked_mul(height)?.checked_mul(width)?);
@@ -123,22 +123,22 @@ impl std::fmt::Display for Form {
 }
 
 impl<W> Layers<W> {
-    /// Number of classes, as far as the last layer tells.
+    /// Number of classes, as far as the last layer shows.
     pub(super) fn num_classes(&self) -> Option<usize> {
         let last = self.last.iter().filter_map(|feed| feed.from).max()?;
         Some(self.layers[last].form.outputs())
     }
 
-    /// Channels of the images.
+    /// Number of channels of the images.
     pub(super) fn in_channels(&self) -> Option<usize> {
         let is_first = |layer: &&Layer<W>| layer.feeds.iter().any(|feed| feed.from.is_none());
         self.layers.iter().find(is_first).map(|layer| layer.form.inputs())
     }
 
-    /// Only the layers for which `keep` holds; those left get what the others were fed.
+    /// Keeps only the layers for which `keep` holds; these get the inputs of the removed ones.
     pub(super) fn only(self, keep: impl Fn(usize, &Layer<W>) -> bool) -> Self {
         let mut kept = Vec::new();
-        // What stands for each layer's output now.
+        // The replacement of each layer's output.
         let mut feeds_of: Vec<BTreeSet<Feed>> = Vec::new();
         let through = |feeds: &BTreeSet<Feed>, feeds_of: &[BTreeSet<Feed>]| {
             let spread = feeds.iter().flat_map(|feed| match feed.from {
@@ -163,7 +163,7 @@ impl<W> Layers<W> {
         Self { layers: kept, last }
     }
 
-    /// Without the layers that the output does not depend on, such as auxiliary classifiers.
+    /// Removes the layers that the output does not depend on, such as auxiliary classifiers.
     pub(super) fn needed(self) -> Self {
         let mut is_needed = vec![false; self.layers.len()];
         let mut open: Vec<usize> = self.last.iter().filter_map(|feed| feed.from).collect();
@@ -176,26 +176,26 @@ impl<W> Layers<W> {
     }
 }
 
-/// More feeds than a value of any network has.
+/// The largest number of inputs of a value.
 const MANY: usize = 4096;
 
-/// Follows values through a computation and notes the layers.
+/// A tracer that follows values through a computation and collects the layers.
 #[derive(Debug)]
 pub(super) struct Tracer<K, W> {
     pub(super) layers: Vec<Layer<W>>,
     flows: HashMap<K, Flow>,
 }
 
-/// What is known about a value.
+/// The properties of a value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flow {
     pub(super) feeds: BTreeSet<Feed>,
     pub(super) channels: Option<usize>,
-    /// The layer whose output this is as it is, so that what scales it belongs to the layer.
+    /// The layer whose unchanged output this is, so that a following scale belongs to the layer.
     pub(super) bare: Option<usize>,
     /// Whether the channels are the last dimension.
     pub(super) channels_last: bool,
-    /// How many pixels were stepped over right before, where some were.
+    /// The stride of pixels directly before, if there was one.
     pub(super) step: Option<[usize; 2]>,
 }
 
@@ -204,14 +204,14 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
         Self { layers: Vec::new(), flows: HashMap::new() }
     }
 
-    /// What is known about a value; nothing about constants.
+    /// Returns the properties of a value; those of a constant are empty.
     pub(super) fn flow(&self, value: &K) -> Flow {
         self.flows.get(value).cloned().unwrap_or_default()
     }
 
     pub(super) fn set(&mut self, value: K, mut flow: Flow) {
         if flow.feeds.len() > MANY {
-            // No network has so many; a graph that doubles a value again and again has.
+            // No network has that many. A graph that doubles a value repeatedly does.
             flow.feeds = flow.feeds.iter().map(|feed| Feed { offset: 0, ..*feed }).collect();
         }
         self.flows.insert(value, flow);
@@ -231,7 +231,7 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
         self.set(output, Flow { feeds, channels, bare: Some(index), ..Flow::default() });
     }
 
-    /// An operation without weights: the output is fed by whatever the inputs are fed by.
+    /// Adds an operation without weights: its output has all inputs of its inputs.
     pub(super) fn pass<'k>(&mut self, inputs: impl IntoIterator<Item = &'k K>, output: K)
     where
         K: 'k,
@@ -246,7 +246,7 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
         self.set(output, joined);
     }
 
-    /// Channels laid one behind the other; `None` in `inputs` where a number is not known.
+    /// Adds a concatenation of channels; a number in `inputs` is `None` if it is not known.
     pub(super) fn concat(&mut self, inputs: &[(K, Option<usize>)], output: K) {
         let mut joined = Flow { channels: Some(0), ..Flow::default() };
         for (input, channels) in inputs {
@@ -260,7 +260,7 @@ impl<K: Hash + Eq, W> Tracer<K, W> {
         self.set(output, joined);
     }
 
-    /// Channels from a certain one on, which is negative where some are put before them.
+    /// Adds a slice of channels from `start` on, which is negative if channels are added before.
     pub(super) fn slice(&mut self, input: &K, output: K, start: i64, channels: Option<usize>) {
         let flow = self.flow(input);
         let feeds = shifted(&flow.feeds, start.saturating_neg()).collect();

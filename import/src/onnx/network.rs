@@ -1,13 +1,13 @@
-//! The layers of a network, read off its own computation.
+//! The layers of a network, from its captured graph.
 
 use std::collections::HashMap;
 
 use zoo_graph::{Graph, Node, Op, ValueId};
 
-use super::layers::{Flow, Form, Kind, Layers, Place, Tracer};
+use super::layers::{Flow, Form, Kind, Layers, Tracer, WeightPaths};
 
-impl Layers<Place> {
-    /// The layers of a network that was captured.
+impl Layers<WeightPaths> {
+    /// Returns the layers of a captured network.
     pub(super) fn of(graph: &Graph) -> Self {
         let mut uses = vec![0; graph.values.len()];
         for &input in graph.nodes.iter().flat_map(|node| &node.inputs) {
@@ -23,9 +23,9 @@ impl Layers<Place> {
     }
 }
 
-/// Notes one operation.
+/// Adds one operation.
 fn note(
-    tracer: &mut Tracer<ValueId, Place>,
+    tracer: &mut Tracer<ValueId, WeightPaths>,
     graph: &Graph,
     node: &Node,
     paths: &HashMap<ValueId, &str>,
@@ -36,7 +36,7 @@ fn note(
         let path = paths.get(&node.inputs[1]);
         let path = path.and_then(|path| path.strip_suffix(".weight")).map(str::to_owned);
         let name = path.clone().unwrap_or_default();
-        tracer.layer(&node.inputs[0], output, name, form, Place { path, norm: None });
+        tracer.layer(&node.inputs[0], output, name, form, WeightPaths { path, norm: None });
     };
     let weight = || graph.shape(node.inputs[1]);
     match &node.op {
@@ -82,8 +82,8 @@ fn note(
                 }
                 None => {
                     let channels = graph.shape(gamma)[0];
-                    let place = Place { path: None, norm: Some((path.clone(), *epsilon)) };
-                    tracer.layer(&x, output, path, Form::norm(channels), place);
+                    let target = WeightPaths { path: None, norm: Some((path.clone(), *epsilon)) };
+                    tracer.layer(&x, output, path, Form::norm(channels), target);
                 }
             }
             return;

@@ -8,15 +8,15 @@ use super::proto;
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(super) name: String,
-    /// `Conv`, or `com.microsoft.FusedConv` where it is not one of ONNX's own.
+    /// The operator: `Conv`, or with its domain if it is not ONNX's own: `com.microsoft.FusedConv`.
     pub(super) operator: String,
-    /// An empty name stands for an input that is left out.
+    /// The names of the inputs; that of a missing input is empty.
     pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
     attributes: HashMap<String, Attribute>,
 }
 
-/// A parameter of an operation; which field counts, its name tells.
+/// A parameter of an operation. Its name decides which field is used.
 #[derive(Debug, Clone, Default)]
 struct Attribute {
     float: f32,
@@ -27,7 +27,7 @@ struct Attribute {
 }
 
 impl Node {
-    /// The node and, apart, the tensor among its attributes.
+    /// Reads a node and, separately, the tensor in its attributes.
     pub(super) fn read(node: proto::Node, index: usize) -> (Self, Option<proto::Tensor>) {
         let mut tensor = None;
         let mut attributes = HashMap::new();
@@ -54,7 +54,7 @@ impl Node {
         (Self { name, operator, inputs: node.inputs, outputs: node.outputs, attributes }, tensor)
     }
 
-    /// A node with one output and no attributes.
+    /// Creates a node with one output and no attributes.
     pub(crate) fn new(name: &str, operator: &str, inputs: Vec<String>, output: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -114,12 +114,12 @@ impl Node {
         self.attributes.contains_key(name)
     }
 
-    /// The name of an input, if it is given.
+    /// Returns the name of an input, if it is given.
     pub(super) fn input(&self, index: usize) -> Option<&str> {
         self.inputs.get(index).map(String::as_str).filter(|name| !name.is_empty())
     }
 
-    /// A height and a width; `default` where the attribute is missing.
+    /// Returns a height and a width; `default` if the attribute is missing.
     pub(super) fn pair(&self, name: &str, default: usize) -> Option<[usize; 2]> {
         match self.ints(name) {
             None => Some([default; 2]),

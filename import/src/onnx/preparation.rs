@@ -1,4 +1,4 @@
-//! What a graph does to images before its first layer: some exported networks scale them first.
+//! The normalization of images inside a graph: some exported networks begin with it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,14 +10,14 @@ use super::graph::{Graph, axis};
 use super::node::Node;
 use crate::Normalization;
 
-/// Arithmetic with a number for each channel, which a graph begins with.
+/// Arithmetic with a number for each channel, at the start of a graph.
 #[derive(Debug, Clone)]
 pub(super) struct Preparation {
-    /// What it makes of the images.
+    /// The name of its output.
     pub(super) output: String,
-    /// The nodes that it consists of, by their first outputs.
+    /// Its nodes, by their first outputs.
     nodes: BTreeSet<String>,
-    /// How each channel of the output comes from the images.
+    /// The channels of the output as functions of the images.
     channels: Vec<Channel>,
 }
 
@@ -29,17 +29,16 @@ struct Channel {
     shift: f64,
 }
 
-/// A value that nothing but such arithmetic has been done to.
+/// A value that only such arithmetic has changed.
 #[derive(Debug, Clone)]
 struct Scaled {
     channels: Vec<Channel>,
-    /// Which dimension the channels are, if they are one.
+    /// The dimension of the channels, if it is one.
     axis: Option<usize>,
     rank: usize,
 }
 
-/// How images may be prepared for a graph before it does the rest: mean and deviation of values
-/// from 0 to 1.
+/// Normalizations that may precede a graph: mean and deviation of values from 0 to 1.
 const BEFORE: [([f32; 3], [f32; 3]); 4] = [RAW, UNIT, SIGNED, USUAL];
 
 /// Values from 0 to 255.
@@ -48,20 +47,21 @@ const RAW: ([f32; 3], [f32; 3]) = ([0.0; 3], [1.0 / 255.0; 3]);
 const UNIT: ([f32; 3], [f32; 3]) = ([0.0; 3], [1.0; 3]);
 /// Values from -1 to 1.
 const SIGNED: ([f32; 3], [f32; 3]) = ([0.5; 3], [0.5; 3]);
-/// The usual recipe of PyTorch's networks.
+/// The usual normalization of PyTorch's networks.
 const USUAL: ([f32; 3], [f32; 3]) = (Preprocess::IMAGENET.mean, Preprocess::IMAGENET.std);
 
-/// What networks are published with, besides the above.
+/// A normalization of published networks, besides the above.
 const CAFFE: ([f32; 3], [f32; 3]) = (Preprocess::CAFFE.mean, Preprocess::CAFFE.std);
 
-/// More channels than images have.
+/// The largest number of channels of images.
 const MANY: usize = 16;
 
-/// Values above this are those of pixels from 0 to 255.
+/// Larger values are those of pixels from 0 to 255.
 const BRIGHT: f64 = 8.0;
 
 impl Preparation {
-    /// Nothing where the graph begins with a layer, or with something else than such arithmetic.
+    /// Returns the normalization, or `None` if the graph begins with a layer or with other
+    /// arithmetic.
     pub(super) fn of(
         nodes: &[Node],
         constants: &HashMap<String, Constant>,
@@ -113,7 +113,8 @@ impl Preparation {
         node.outputs.first().is_some_and(|output| self.nodes.contains(output))
     }
 
-    /// The images `[N, C, H, W]` that it makes these of.
+    /// Inverts the normalization: returns the images `[N, C, H, W]` whose normalization is
+    /// `images`.
     pub(super) fn undone(&self, images: Tensor<4>) -> Tensor<4> {
         let device = images.device();
         let mut channels: Vec<_> = self.channels.iter().enumerate().collect();
@@ -127,11 +128,12 @@ impl Preparation {
         (Tensor::cat(order, 1) - each(|channel| channel.shift)) / each(|channel| channel.factor)
     }
 
-    /// What has to be done to pixels from 0 to 1 so that they are what the first layer is to be
-    /// given: what the graph does, after what is usually done to images for such a graph.
+    /// Returns the normalization from pixels from 0 to 1 to the input of the first layer: that of
+    /// the graph, after that of images for such a graph.
     ///
-    /// The latter is not written anywhere. If one of the usual ways makes a well-known recipe of
-    /// both, it is that. Else the numbers tell the range of the values that the graph expects.
+    /// The latter is not in the file. If a usual one and that of the graph give a well-known
+    /// normalization, it is used. Otherwise the numbers show the range of values that the graph
+    /// expects.
     pub(super) fn normalization(&self) -> Normalization {
         let well_known = [USUAL, SIGNED, UNIT, CAFFE, reversed(CAFFE), reversed(USUAL), RAW];
         let found = BEFORE.iter().find_map(|&before| {
@@ -139,7 +141,7 @@ impl Preparation {
             well_known.into_iter().find(|&known| is_same(all, known))
         });
         let (mean, std) = found.unwrap_or_else(|| self.after(self.range()));
-        // Only as blue, green and red are these the means of photographs.
+        // These are the means of ImageNet only in the order blue, green, red.
         let is_caffe = is_same((mean, std), CAFFE) && self.channels.len() == 3;
         let is_reversed = self.channels.first().is_some_and(|channel| channel.source == 2);
         let color = match self.channels.len() {
@@ -150,7 +152,7 @@ impl Preparation {
         Normalization { mean, std, color }
     }
 
-    /// The whole of a preparation before the graph and this one.
+    /// Combines a normalization before the graph with this one.
     fn after(&self, (mean, std): ([f32; 3], [f32; 3])) -> ([f32; 3], [f32; 3]) {
         let one = |index: usize| {
             let channel = self.channels[index.min(self.channels.len() - 1)];
@@ -162,13 +164,13 @@ impl Preparation {
         (all.map(|(mean, _)| mean), all.map(|(_, std)| std))
     }
 
-    /// How images are prepared for the graph, as far as the range of the values tells.
+    /// Returns the normalization before the graph, as far as the range of the values shows it.
     fn range(&self) -> ([f32; 3], [f32; 3]) {
         let is_any = |holds: fn(&Channel) -> bool| self.channels.iter().any(holds);
         if is_any(|one| one.zero() > BRIGHT || one.factor < 1.0 / BRIGHT) {
             RAW
         } else if is_any(|one| one.factor < 0.99) {
-            // Values from 0 to 1 are never brought closer together.
+            // Values from 0 to 1 are never divided by more than 1.
             USUAL
         } else if is_any(|one| one.zero() < 0.0) {
             SIGNED
@@ -179,7 +181,7 @@ impl Preparation {
 }
 
 impl Channel {
-    /// The value of the images that becomes zero.
+    /// Returns the value of the images that becomes zero.
     fn zero(&self) -> f64 {
         -self.shift / self.factor
     }
@@ -193,14 +195,14 @@ impl Channel {
     }
 }
 
-/// The same for channels in the opposite order.
+/// Returns a normalization with the channels in reverse order.
 fn reversed((mut mean, mut std): ([f32; 3], [f32; 3])) -> ([f32; 3], [f32; 3]) {
     mean.reverse();
     std.reverse();
     (mean, std)
 }
 
-/// Whether two preparations differ in nothing but roundings.
+/// Whether two normalizations differ only in rounding.
 fn is_same(some: ([f32; 3], [f32; 3]), others: ([f32; 3], [f32; 3])) -> bool {
     let is_close = |(one, other): (f32, f32), std: f32| (one - other).abs() <= 1e-3 * std;
     (0..3).all(|channel| {
@@ -209,7 +211,7 @@ fn is_same(some: ([f32; 3], [f32; 3]), others: ([f32; 3], [f32; 3])) -> bool {
     })
 }
 
-/// What a node makes of scaled values, one for each of its outputs.
+/// Returns the outputs of a node with scaled values.
 fn step(
     node: &Node,
     values: &HashMap<&str, Scaled>,
@@ -241,7 +243,7 @@ fn step(
                     ("Sub", true) => channel.scaled(1.0, -by),
                     ("Sub", false) => channel.scaled(-1.0, by),
                     ("Div", true) => channel.scaled(1.0 / by, 0.0),
-                    // Something divided by the image is not linear.
+                    // A division by the image is not linear.
                     _ => channel.scaled(f64::NAN, 0.0),
                 }
             };
@@ -297,7 +299,7 @@ fn step(
             axis(at, scaled.rank).filter(|&at| scaled.axis == Some(at))?;
             let mut channels = scaled.channels.clone();
             match steps.as_deref() {
-                // All of them the other way round.
+                // All channels in reverse order.
                 Some([-1]) if start >= channels.len() as i64 - 1 || start == -1 => {
                     if end >= -(channels.len() as i64) {
                         return None;
@@ -364,7 +366,7 @@ impl Scaled {
         Self { channels: self.channels.iter().copied().map(f).collect(), ..self.clone() }
     }
 
-    /// A constant's number for each channel, if it has no others.
+    /// Returns a constant's number for each channel, if it has no others.
     fn each(&self, constant: &Constant) -> Option<Vec<f64>> {
         let count = self.channels.len();
         let offset = self.rank.checked_sub(constant.dims.len())?;
@@ -382,8 +384,7 @@ impl Scaled {
 }
 
 impl Graph {
-    /// What has to be done to images for the layers of the graph, where the graph does a part of
-    /// it itself.
+    /// Returns the normalization of images for the first layer, if the graph contains a part of it.
     pub fn normalization(&self) -> Option<Normalization> {
         self.preparation.as_ref().map(Preparation::normalization)
     }
@@ -393,7 +394,7 @@ impl Graph {
 mod tests {
     use super::*;
 
-    /// A graph in which the nodes come before a convolution.
+    /// Builds a graph with these nodes before a convolution, and returns its normalization.
     fn found(nodes: Vec<Node>, constants: &[(&str, &[f32], &[usize])]) -> Option<Normalization> {
         of(nodes, constants, vec![Some(1), Some(3), Some(8), Some(8)])
     }
@@ -428,16 +429,16 @@ mod tests {
     const STD: [f32; 3] = Preprocess::IMAGENET.std;
 
     #[test]
-    fn nothing_is_found_where_nothing_is_done() {
+    fn graphs_without_normalization_have_none() {
         assert_eq!(found(Vec::new(), &[]), None);
         assert_eq!(found(vec![node("Identity", &["x"], "y")], &[]), None);
-        // What depends on where a pixel is belongs to the network.
-        let places: &[f32] = &[0.5; 8];
+        // Numbers that differ by pixel belong to the network.
+        let per_pixel: &[f32] = &[0.5; 8];
         assert_eq!(
-            found(vec![node("Add", &["x", "by"], "y")], &[("by", places, &[1, 1, 1, 8])]),
+            found(vec![node("Add", &["x", "by"], "y")], &[("by", per_pixel, &[1, 1, 1, 8])]),
             None
         );
-        // So does what is used elsewhere too, and what turns images into their negatives.
+        // The same is true if the images are also used elsewhere, or are inverted.
         let nodes = vec![node("Div", &["x", "by"], "y"), node("Add", &["x", "y"], "z")];
         assert_eq!(found(nodes, &[("by", &[255.0], &[])]), None);
         assert_eq!(found(vec![node("Sub", &["by", "x"], "y")], &[("by", &[1.0], &[])]), None);
@@ -456,12 +457,12 @@ mod tests {
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &mean, around), ("std", &std, around)];
         assert_is(found(nodes(), constants), MEAN, STD, Color::Rgb);
-        // Somebody's own.
+        // An unusual normalization.
         let (mean, std) = ([0.41, 0.4, 0.37], [0.3, 0.31, 0.32]);
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &mean, around), ("std", &std, around)];
         assert_is(found(nodes(), constants), mean, std, Color::Rgb);
-        // From -1 to 1, as networks of others' recipe are given.
+        // From -1 to 1, as for networks with another normalization.
         let (mean, std) = (MEAN.map(|mean| 2.0 * mean - 1.0), STD.map(|std| 2.0 * std));
         let constants: &[(&str, &[f32], &[usize])] =
             &[("mean", &mean, around), ("std", &std, around)];
@@ -483,12 +484,12 @@ mod tests {
         assert_is(scale(1.0 / 255.0, 0.0), [0.0; 3], [1.0; 3], Color::Rgb);
         assert_is(scale(1.0 / 127.5, -1.0), [0.5; 3], [0.5; 3], Color::Rgb);
         assert_is(scale(2.0, -1.0), [0.5; 3], [0.5; 3], Color::Rgb);
-        // What was brought to -1 to 1 before is turned back.
+        // A normalization to -1 to 1 is inverted.
         assert_is(scale(0.5, 0.5), [0.0; 3], [1.0; 3], Color::Rgb);
     }
 
     #[test]
-    fn norms_on_images_are_scales() {
+    fn batch_norm_on_images_is_a_normalization() {
         let inputs = ["x", "gamma", "beta", "mean", "variance"];
         let nodes = vec![node("BatchNormalization", &inputs, "y").with_float("epsilon", 0.0)];
         let constants: [(&str, &[f32], &[usize]); 4] = [
@@ -501,9 +502,9 @@ mod tests {
         assert_is(found(nodes, &constants), mean, [60.0 / 255.0; 3], Color::Rgb);
     }
 
-    /// As torchvision's Inception turns ImageNet's mean and deviation into those of TensorFlow.
+    /// torchvision's Inception converts ImageNet's mean and deviation to TensorFlow's like this.
     #[test]
-    fn channels_may_be_taken_apart() {
+    fn channels_may_be_normalized_separately() {
         let mut nodes = Vec::new();
         let mut constants: Vec<(String, f32)> = Vec::new();
         for channel in 0..3 {

@@ -1,6 +1,6 @@
-//! The part of ONNX's file format that matters here, field by field as in `onnx.proto`.
+//! The necessary part of ONNX's file format, field by field as in `onnx.proto`.
 //!
-//! Whatever is not declared, such as subgraphs and documentation, is skipped by the parser.
+//! The parser skips fields that are not declared, such as subgraphs and documentation.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -89,7 +89,7 @@ pub(super) struct Tensor {
     pub(super) doubles: Vec<f64>,
     #[prost(message, repeated, tag = "13")]
     pub(super) external: Vec<Entry>,
-    /// 1 where the values are in another file, which `external` tells.
+    /// 1 if the values are in another file, which `external` names.
     #[prost(int32, tag = "14")]
     pub(super) location: i32,
 }
@@ -130,7 +130,7 @@ pub(super) struct Shape {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Dim {
-    /// 0 where the size is left open.
+    /// 0 if the size is dynamic.
     #[prost(int64, tag = "1")]
     pub(super) value: i64,
 }

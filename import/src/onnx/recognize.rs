@@ -1,4 +1,4 @@
-//! Which network a graph is of, and its weights in that network's own order.
+//! Recognition of a graph's network, and the graph's weights in that network's order.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,45 +9,45 @@ use zoo_core::{KeyLayout, Parameter};
 
 use super::align::{Detail, align};
 use super::assign::assign;
-use super::layers::{Form, Kind, Layer, Layers, Place};
+use super::layers::{Form, Kind, Layer, Layers, WeightPaths};
 use super::trace::Weights;
 use crate::load::{keys_of, pytorch_shape, section};
 use crate::{Candidate, Checkpoint, Recognition};
 
-/// A network that a graph's layers are those of.
+/// A network with the same layers as a graph.
 #[derive(Debug)]
 pub struct Match {
-    /// What it is.
+    /// The recognized network.
     pub recognition: Recognition,
-    /// The graph's weights under the network's own paths; [`Self::LAYOUTS`] spells them.
+    /// The graph's weights by the network's own paths; [`Self::LAYOUTS`] is their key layout.
     pub checkpoint: Checkpoint,
 }
 
 impl Match {
-    /// The spelling of [`Self::checkpoint`].
+    /// The key layout of [`Self::checkpoint`].
     pub const LAYOUTS: &[KeyLayout] =
         &[KeyLayout { name: "the model's", rules: &[("{part}", "{part}")], ..KeyLayout::EMPTY }];
 }
 
-/// Why no network's layers are those of a graph.
+/// The reason why no network has the layers of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmatched {
-    /// The network that comes nearest, if the graph has any layer that a network has.
+    /// The nearest network, if the graph has any layer of a network.
     pub nearest: Option<String>,
     /// Whether the graph has most of its layers.
     pub is_near: bool,
-    /// Whether it is the only one that the graph was compared with.
+    /// Whether it is the only network that the graph was compared with.
     pub is_only: bool,
-    /// The graph's layers that it has no counterpart for, with the reason.
+    /// The graph's layers without a counterpart in it, with the reason.
     pub nodes: Vec<String>,
-    /// Its own layers that the graph has no counterpart for.
+    /// Its own layers without a counterpart in the graph.
     pub layers: Vec<String>,
 }
 
-/// Finds the networks whose layers are those of a checkpoint's graph, by structure alone.
+/// Finds the networks with the layers of a checkpoint's graph, only by structure.
 ///
-/// Several of them differ in what has no weights, such as padding; what they compute tells
-/// which it is.
+/// If there are several, they differ in something without weights, such as padding. Their
+/// computation then decides.
 ///
 /// # Errors
 ///
@@ -81,10 +81,10 @@ pub fn recognize(
         let is_shorter = kernels.len() < shapes.len() && kernels.len() + HEAD >= shapes.len();
         if shapes != kernels && is_shorter {
             let usual = candidate.usual.0;
-            let trunk =
+            let backbone =
                 self::shapes(&(candidate.build)(usual, channels), &(candidate.classifier)());
-            if trunk == kernels {
-                shapes = trunk;
+            if backbone == kernels {
+                shapes = backbone;
                 attempt = Attempt { classes: usual, is_headless: true, ..attempt };
             }
         }
@@ -92,7 +92,7 @@ pub fn recognize(
         attempt.is_near = 3 * common > 2 * kernels.len().max(shapes.len());
         let common = 2 * common;
         let score = (common + 1).saturating_sub(kernels.len().abs_diff(shapes.len()));
-        // Of two that are as near, the one that Keras has.
+        // Of two networks that are equally near, the one in Keras is named.
         let has_keys = candidate.layouts.iter().any(|layout| layout.name == "Keras");
         let score = (score, graph.is_keras() && has_keys);
         if shapes == kernels {
@@ -102,7 +102,7 @@ pub fn recognize(
             nearest = Some((score, attempt));
         }
     }
-    // Whoever agrees in more is preferred.
+    // The networks with most agreement are preferred.
     let Some(best) = matches.iter().map(|(detail, _)| *detail).max() else {
         return Err(match nearest {
             Some((_, attempt)) => attempt.explain(nothing, checkpoint),
@@ -112,13 +112,13 @@ pub fn recognize(
     Ok(matches.into_iter().filter(|(detail, _)| *detail == best).map(|(_, found)| found).collect())
 }
 
-/// Layers that a classifier has at most.
+/// The largest number of layers of a classifier.
 const HEAD: usize = 3;
 
-/// A candidate with the numbers that the graph tells.
+/// A candidate with the graph's numbers of classes and channels.
 struct Attempt<'c> {
     candidate: &'c Candidate<'c>,
-    /// The graph's layers as the candidate has them.
+    /// The graph's layers in the form of the candidate's.
     theirs: Cow<'c, Layers<Weights>>,
     classes: usize,
     channels: usize,
@@ -128,13 +128,13 @@ struct Attempt<'c> {
 }
 
 impl Attempt<'_> {
-    fn layers(&self) -> Option<Layers<Place>> {
+    fn layers(&self) -> Option<Layers<WeightPaths>> {
         let layers = Layers::of(&(self.candidate.capture)(self.classes, self.channels)?);
         if !self.is_headless {
             return Some(layers);
         }
         let classifier = (self.candidate.classifier)();
-        let is_classifier = |layer: &Layer<Place>| {
+        let is_classifier = |layer: &Layer<WeightPaths>| {
             let path = layer.weights.path.as_ref();
             path.is_some_and(|path| classifier.contains(&format!("{path}.weight")))
         };
@@ -143,7 +143,7 @@ impl Attempt<'_> {
 
     /// # Errors
     ///
-    /// The layers of the graph that do not fit.
+    /// When layers of the graph do not fit; the error lists them.
     fn fit(&self, checkpoint: &Checkpoint) -> Result<(Detail, Match), Vec<String>> {
         let ours = self.layers().ok_or_else(Vec::new)?;
         let (detail, pairs) = align(&ours, &self.theirs).ok_or_else(Vec::new)?;
@@ -211,7 +211,7 @@ fn by_path_of(parameters: &[Parameter]) -> impl Iterator<Item = &str> {
     parameters.iter().map(|parameter| parameter.path.as_str())
 }
 
-/// The layers of one network that another has none of the same form for.
+/// Returns the layers of one network without a counterpart of the same form in another.
 fn left_over<A, B>(some: &Layers<A>, others: &Layers<B>) -> Vec<String> {
     let mut available: HashMap<&Form, usize> = HashMap::new();
     for layer in &others.layers {
@@ -228,10 +228,10 @@ fn left_over<A, B>(some: &Layers<A>, others: &Layers<B>) -> Vec<String> {
     left.map(|layer| format!("{}: {}", layer.name, layer.form)).collect()
 }
 
-/// A graph's layers as a network with kernels of these shapes has them: what is written as a
-/// convolution over the whole of its input may be a fully connected layer there.
+/// Converts a graph's layers to the forms of a network with kernels of these shapes: a convolution
+/// over its whole input may be a fully connected layer there.
 ///
-/// Whether the input is no larger than the kernel, only the logits tell.
+/// Whether the input is no larger than the kernel is only visible in the logits.
 fn connected<'l, W: Clone>(layers: &'l Layers<W>, shapes: &[[usize; 4]]) -> Cow<'l, Layers<W>> {
     let has = |form: &Form| shapes.binary_search(&form.shape).is_ok();
     let mut connected = Cow::Borrowed(layers);
@@ -243,7 +243,7 @@ fn connected<'l, W: Clone>(layers: &'l Layers<W>, shapes: &[[usize; 4]]) -> Cow<
     connected
 }
 
-/// The shapes of a graph's kernels, sorted.
+/// Returns the shapes of a graph's kernels, sorted.
 fn kernels(layers: &Layers<Weights>) -> Vec<[usize; 4]> {
     let layers = layers.layers.iter().filter(|layer| layer.form.kind != Kind::Norm);
     let mut shapes: Vec<_> = layers.map(|layer| layer.form.shape).collect();
@@ -251,7 +251,7 @@ fn kernels(layers: &Layers<Weights>) -> Vec<[usize; 4]> {
     shapes
 }
 
-/// The shapes of a network's kernels, sorted, without those at some paths.
+/// Returns the shapes of a network's kernels, sorted, without those at some paths.
 fn shapes(parameters: &[Parameter], absent: &BTreeSet<String>) -> Vec<[usize; 4]> {
     let kernels = parameters
         .iter()
@@ -267,7 +267,7 @@ fn shapes(parameters: &[Parameter], absent: &BTreeSet<String>) -> Vec<[usize; 4]
     shapes
 }
 
-/// How many elements two sorted lists have in common.
+/// Returns the number of common elements of two sorted lists.
 fn common<T: Ord>(some: &[T], others: &[T]) -> usize {
     let (mut i, mut j, mut common) = (0, 0, 0);
     while i < some.len() && j < others.len() {
@@ -311,7 +311,7 @@ impl fmt::Display for Unmatched {
     }
 }
 
-/// What to do where a model was named.
+/// The hint if a model was named.
 const RECOGNISE: &str =
     "without `variant`, the layers tell which model it is; `zoo list` shows the models";
 
@@ -321,7 +321,7 @@ impl std::error::Error for Unmatched {}
 mod tests {
     use super::*;
 
-    /// As timm writes VGG's first fully connected layer.
+    /// timm writes VGG's first fully connected layer like this.
     #[test]
     fn a_convolution_over_the_whole_map_is_a_fully_connected_layer() {
         let conv = Form { shape: [8, 2, 3, 3], ..Form::dense(8, 18) };
@@ -332,7 +332,7 @@ mod tests {
         };
         let dense = [8, 18, 1, 1];
         assert_eq!(connected(conv.clone(), &[dense]), Form::dense(8, 18));
-        // The network has the convolution, or neither.
+        // If the network has the convolution, or neither, nothing changes.
         assert_eq!(connected(conv.clone(), &[conv.shape, dense]), conv);
         assert_eq!(connected(conv.clone(), &[[8, 9, 1, 1]]), conv);
         let strided = Form { stride: [2; 2], ..conv };

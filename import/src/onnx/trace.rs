@@ -7,21 +7,21 @@ use super::graph::{Graph, axis};
 use super::layers::{Flow, Form, Kind, Layers, Tracer};
 use super::node::Node;
 
-/// The weights of a layer as a graph has them.
+/// The weights of a layer in a graph.
 #[derive(Debug, Clone)]
 pub(super) struct Weights {
-    /// The kernel or the matrix; a BatchNorm that stands alone has none.
+    /// The kernel or the matrix; a single BatchNorm has none.
     pub(super) kernel: Option<Constant>,
-    /// Whether the matrix is inputs by outputs, not outputs by inputs.
+    /// Whether the matrix is `[inputs, outputs]` instead of `[outputs, inputs]`.
     pub(super) is_transposed: bool,
-    /// Channels of the map that the inputs were flattened from with the channels last.
+    /// Number of channels of the map that was flattened with its channels last.
     pub(super) flattened: Option<usize>,
     pub(super) bias: Option<Constant>,
-    /// What each channel goes through behind the layer, in this order.
+    /// The scales after the layer, in order.
     pub(super) scales: Vec<Scale>,
 }
 
-/// Something that maps each channel by a linear function.
+/// A linear function of each channel.
 #[derive(Debug, Clone)]
 pub(super) enum Scale {
     Norm(Box<Norm>),
@@ -31,7 +31,7 @@ pub(super) enum Scale {
     Div(Constant),
 }
 
-/// BatchNorm as it was trained.
+/// A trained BatchNorm.
 #[derive(Debug, Clone)]
 pub(super) struct Norm {
     pub(super) gamma: Constant,
@@ -41,11 +41,11 @@ pub(super) struct Norm {
     pub(super) epsilon: f32,
 }
 
-/// More layers than any network has, so that a made-up graph does not take long.
+/// The largest number of layers, so that an artificial graph does not take long.
 const MANY: usize = 4096;
 
 impl Graph {
-    /// The layers that the first output depends on.
+    /// Returns the layers that the first output depends on.
     pub(super) fn layers(&self) -> Layers<Weights> {
         let mut uses: HashMap<&str, usize> = HashMap::new();
         let outputs = self.outputs.iter();
@@ -71,7 +71,7 @@ impl Graph {
 
 struct Trace<'g> {
     graph: &'g Graph,
-    /// How often each value is used.
+    /// Number of uses of each value.
     uses: HashMap<&'g str, usize>,
     tracer: Tracer<String, Weights>,
 }
@@ -88,7 +88,7 @@ impl Trace<'_> {
         self.constant(node, index)?.ints()
     }
 
-    /// Notes a node that is a layer, scales one, or moves channels; nothing for others.
+    /// Adds a node that is a layer, a scale or a move of channels. Returns `None` for others.
     fn note(&mut self, node: &Node) -> Option<()> {
         match node.operator.as_str() {
             "Conv" | "ConvTranspose" => self.conv(node),
@@ -102,7 +102,7 @@ impl Trace<'_> {
             "MatMul" => self.dense(node, true, None),
             "BatchNormalization" => self.norm(node),
             "Add" | "Sub" | "Mul" | "Div" => self.scale(node),
-            // They hand on what they get.
+            // The output is the input.
             "Identity" | "Dropout" | "Cast" => {
                 let flow = self.tracer.flow(&node.inputs.first()?.clone());
                 let bare = flow.bare.filter(|_| self.is_used_once(&node.inputs[0]));
@@ -142,7 +142,7 @@ impl Trace<'_> {
         let kernel = self.constant(node, 1)?.clone();
         let shape: [usize; 4] = kernel.dims.as_slice().try_into().ok()?;
         let mut stride = node.pair("strides", 1)?;
-        // Pixels that a pool of one pixel steps over are those that the kernel would.
+        // A pool of one pixel only strides, so the strides are multiplied.
         if let (Some(step), [_, _, 1, 1]) = (self.tracer.flow(node.inputs.first()?).step, shape) {
             stride = [0, 1].map(|axis| stride[axis].saturating_mul(step[axis]));
         }
@@ -207,7 +207,7 @@ impl Trace<'_> {
         })
     }
 
-    /// Arithmetic with a number for each channel: a bias, or BatchNorm spelled out.
+    /// Adds arithmetic with a number for each channel: a bias, or BatchNorm as arithmetic.
     fn scale(&mut self, node: &Node) -> Option<()> {
         let is_symmetric = matches!(node.operator.as_str(), "Add" | "Mul");
         let (input, constant) = match (self.constant(node, 0), self.constant(node, 1)) {
@@ -216,7 +216,7 @@ impl Trace<'_> {
             _ => return None,
         };
         let channels = constant.count();
-        // A single number is an activation's, except where there is a single channel.
+        // A single number belongs to an activation, unless there is a single channel.
         if channels < 2 && constant.dims.is_empty() {
             return None;
         }
@@ -229,7 +229,7 @@ impl Trace<'_> {
         self.scaled(node, input, channels, scale)
     }
 
-    /// Adds to the layer whose output an input is, unless something else sees that too.
+    /// Adds a scale to the layer before an input, unless another node uses its output, too.
     fn scaled(&mut self, node: &Node, input: usize, channels: usize, scale: Scale) -> Option<()> {
         let name = node.input(input)?.to_owned();
         let flow = self.tracer.flow(&name);
@@ -252,7 +252,7 @@ impl Trace<'_> {
         axis(index, 4) == Some(channels)
     }
 
-    /// A pool of one pixel.
+    /// Adds a pool of one pixel.
     fn step(&mut self, node: &Node) -> Option<()> {
         let is_plain = node.pair("kernel_shape", 0) == Some([1; 2])
             && node.ints("pads").is_none_or(|pads| pads.iter().all(|&pad| pad == 0));
@@ -289,7 +289,7 @@ impl Trace<'_> {
         let axes = self.numbers(node, "axes", 3);
         let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
         let Some(at) = axes.iter().position(|&index| Self::is_channels(index, &flow)) else {
-            // Pixels are cut off, which changes nothing about what is done to each channel.
+            // Pixels are cropped, which does not affect operations on whole channels.
             let bare = flow.bare.filter(|_| self.is_used_once(&name));
             let flow = Flow { bare, step: None, ..flow };
             self.tracer.set(node.outputs.first()?.clone(), flow);
@@ -313,20 +313,20 @@ impl Trace<'_> {
         if pads.len() != 8 || (pads[channels], pads[4 + channels]) == (0, 0) {
             return None;
         }
-        let (before, behind) = (pads[channels], pads[4 + channels]);
+        let (before, after) = (pads[channels], pads[4 + channels]);
         let padded = flow.channels.and_then(|all| {
-            usize::try_from((all as i64).checked_add(before)?.checked_add(behind)?).ok()
+            usize::try_from((all as i64).checked_add(before)?.checked_add(after)?).ok()
         });
         self.tracer.slice(&name, node.outputs.first()?.clone(), before.saturating_neg(), padded);
         Some(())
     }
 
-    /// Any other node.
+    /// Adds any other node.
     fn pass(&mut self, node: &Node) {
         let inputs = match node.operator.as_str() {
-            // They look at sizes only.
+            // These use only the sizes.
             "Shape" | "Size" | "ConstantOfShape" | "Range" => return,
-            // Their other inputs say how, not what.
+            // Their other inputs are parameters.
             "Reshape" | "Expand" | "Resize" | "Upsample" | "Slice" | "Pad" | "Unsqueeze"
             | "Squeeze" | "Gather" | "Clip" | "Tile" | "ReduceMean" | "ReduceSum" | "ReduceMax"
             | "Split" | "Cast" => node.inputs.get(..1).unwrap_or_default(),
@@ -371,7 +371,7 @@ mod tests {
         }
     }
 
-    /// As NASNet halves maps: a pool steps over pixels, and BatchNorm follows on a part of the map.
+    /// NASNet halves maps like this: a pool strides, and BatchNorm follows on a part of the map.
     #[test]
     fn steps_and_cuts_belong_to_the_convolution_between_them() {
         let norm = ["gamma", "beta", "mean", "variance"];

@@ -1,4 +1,4 @@
-//! What is in a pickle: tensors by key, and what else it says about them.
+//! The contents of a pickle: tensors by key, and other facts.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,42 +10,43 @@ use super::pickle::{Id, Object, Pickle, Value};
 use super::storages::Storages;
 use crate::Facts;
 
-/// What a pickle has.
+/// The contents of a pickle.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    /// The tensors; a key is the way to one through dictionaries, modules and lists, with a dot before each step.
+    /// The tensors. A key is the path to a tensor through dictionaries, modules and lists, joined
+    /// with dots.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What it says beside the tensors.
+    /// The other facts.
     pub facts: Facts,
-    /// A kind of tensors that is not read, if there are such.
+    /// A kind of tensors that is not supported, if there are any.
     pub unsupported: Option<Unsupported>,
 }
 
-/// A kind of tensors that is not read.
+/// A kind of tensors that is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unsupported {
-    /// Integers, with scales elsewhere.
+    /// Integers with separate scales.
     Quantized,
-    /// Values with their places.
+    /// Values with their indices.
     Sparse,
-    /// Numbers of a type that has no counterpart, in PyTorch's words.
+    /// Numbers of a type that Burn does not have, with PyTorch's name of the type.
     Numbers(String),
 }
 
-/// Dictionaries and lists within each other. Whoever goes deeper goes in circles.
+/// The largest depth of nested dictionaries and lists. A deeper one is a cycle.
 const DEEPEST: usize = 64;
 
-/// The most values that are looked at, since a pickle may lead to the same ones on many ways.
+/// The largest number of visited values. A pickle may have many paths to the same value.
 const MOST_VISITS: usize = 1 << 26;
 
-/// The most tensors that are listed.
+/// The largest number of tensors.
 const MOST_TENSORS: usize = 1 << 20;
 
 /// Lists the tensors of a pickle.
 ///
 /// # Errors
 ///
-/// What is wrong with one of them, or with the whole.
+/// When a tensor or the whole pickle is invalid.
 pub(super) fn contents(pickle: &Pickle, storages: &Arc<Storages>) -> Result<Contents, String> {
     let mut walk =
         Walk { pickle, storages, found: Contents::default(), barren: HashSet::new(), visits: 0 };
@@ -58,13 +59,13 @@ struct Walk<'p> {
     pickle: &'p Pickle,
     storages: &'p Arc<Storages>,
     found: Contents,
-    /// Values that no tensor is in.
+    /// Values without tensors.
     barren: HashSet<Id>,
     visits: usize,
 }
 
 impl Walk<'_> {
-    /// Looks at a value; `path` are the steps that lead to it.
+    /// Visits a value; `path` are the segments that lead to it.
     fn value(&mut self, id: Id, path: &mut Vec<String>) -> Result<(), String> {
         self.visits += 1;
         if self.visits > MOST_VISITS || self.found.tensors.len() > MOST_TENSORS {
@@ -98,7 +99,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Looks at what is in a value that is no tensor.
+    /// Visits the contents of a value that is not a tensor.
     fn children(&mut self, id: Id, path: &mut Vec<String>) -> Result<(), String> {
         let pickle = self.pickle;
         if let Some(entries) = pickle.entries(id) {
@@ -133,7 +134,7 @@ impl Walk<'_> {
                 let entries: Vec<_> = pairs.iter().filter_map(pair).collect();
                 self.entries(&entries, path)?;
             }
-            // A tuple with names, for example.
+            // For example, a named tuple.
             arguments => self.items(arguments, path)?,
         }
         match state.and_then(|state| pickle.entries(state)) {
@@ -172,7 +173,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Lists what `torch.nn.Module.state_dict` would.
+    /// Lists the tensors of `torch.nn.Module.state_dict`.
     fn module(&mut self, state: Id, path: &mut Vec<String>) -> Result<(), String> {
         let pickle = self.pickle;
         let names = |name: &str| -> HashSet<&str> {
@@ -205,7 +206,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Notes what an entry says about the network.
+    /// Keeps the facts of an entry about the network.
     fn note(&mut self, key: &str, value: Id) {
         let pickle = self.pickle;
         match key {
@@ -232,7 +233,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The names of classes in order: a list of them, or a dictionary between them and their numbers.
+    /// Returns the names of classes in order: a list, or a dictionary between names and numbers.
     fn names(&self, value: Id) -> Option<Vec<String>> {
         let pickle = self.pickle;
         let text = |id: Id| pickle.text(id).map(ToString::to_string);
@@ -256,7 +257,7 @@ impl Walk<'_> {
         (!names.is_empty()).then_some(names)
     }
 
-    /// The tensor that an object stands for; `None` if it stands for something else.
+    /// Returns the tensor that an object rebuilds, or `None` if it rebuilds something else.
     fn tensor(&self, object: &Object) -> Result<Option<Rebuilt>, String> {
         let arguments = self.pickle.sequence(object.arguments).unwrap_or_default();
         self.rebuilt(object.callable, arguments, object.state)
@@ -318,7 +319,7 @@ impl Walk<'_> {
         Ok(Some(rebuilt))
     }
 
-    /// A tensor as a view of a storage.
+    /// Returns a tensor that is a view of a storage.
     fn view(
         &self,
         storage: Id,
@@ -345,7 +346,7 @@ impl Walk<'_> {
             pickle.sequence(id)?.iter().map(|id| number(*id)).collect()
         };
         let claim = || -> Option<_> {
-            // Old files say of a storage that it is a part of another one.
+            // In old files a storage may be a part of another one.
             let start = match view.first().and_then(|view| pickle.sequence(*view)) {
                 Some([_, start, _]) => number(*start)?,
                 _ => 0,
@@ -357,7 +358,7 @@ impl Walk<'_> {
             claim().ok_or("a tensor's shape is of no numbers, or of negative ones")?;
         let length = self.storages.length(&key).ok_or_else(|| format!("it lacks storage {key}"))?;
         let width = dtype.size() as u64;
-        // A storage without a type is counted in bytes.
+        // The size of a storage without a type is in bytes.
         let is_typed = pickle.global(kind).is_some_and(|name| !name.ends_with("UntypedStorage"));
         let count = if is_typed { count } else { count / width };
         let view = View::new(offset, &shape, &strides, count.min(length / width));
@@ -367,7 +368,7 @@ impl Walk<'_> {
         Ok(Rebuilt::Tensor(view.tensor(dtype, key, self.storages.clone())))
     }
 
-    /// An array of NumPy's, from the state `(version, shape, dtype, is_fortran, bytes)`.
+    /// Returns an array of NumPy, from the state `(version, shape, dtype, is_fortran, bytes)`.
     fn array(&self, state: Id) -> Option<Rebuilt> {
         let &[_, shape, dtype, is_fortran, bytes] = self.pickle.sequence(state)? else {
             return None;
@@ -382,7 +383,7 @@ impl Walk<'_> {
         let shape = pickle.sequence(shape)?.iter();
         let shape: Vec<u64> =
             shape.map(|id| u64::try_from(pickle.int(*id)?).ok()).collect::<Option<_>>()?;
-        // In the older protocols bytes are Latin-1 text that is to be encoded.
+        // In the older protocols bytes are Latin-1 text that must be encoded.
         let text = |id: Id| {
             let object = pickle.object(id)?;
             let is_encoded = pickle.global(object.callable) == Some("_codecs.encode");
@@ -419,7 +420,7 @@ impl Walk<'_> {
         Some(Rebuilt::Tensor(view.tensor_of(dtype, move || Ok(source.bytes()))))
     }
 
-    /// The type of an array's numbers: `dtype("f4")` with the byte order in its state.
+    /// Returns the type of an array's numbers: `dtype("f4")` with the byte order in its state.
     fn numpy_dtype(&self, id: Id) -> Option<DType> {
         let object = self.pickle.object(id)?;
         let name = self.pickle.text(*self.pickle.sequence(object.arguments)?.first()?)?;
@@ -443,15 +444,15 @@ impl Walk<'_> {
     }
 }
 
-/// What became of an object that stands for a tensor.
+/// The result of rebuilding a tensor.
 enum Rebuilt {
     Tensor(Tensor),
     Unsupported(Unsupported),
-    /// It has no values.
+    /// A tensor without values.
     Nothing,
 }
 
-/// The name of a storage, which may be a number.
+/// Returns the name of a storage, which may be a number.
 pub(super) fn key_of(pickle: &Pickle, id: Id) -> Option<String> {
     match pickle.get(id) {
         Value::Text(text) => Some(text.to_string()),
@@ -460,11 +461,12 @@ pub(super) fn key_of(pickle: &Pickle, id: Id) -> Option<String> {
     }
 }
 
-/// The type of the numbers of a storage's class, such as `torch.FloatStorage`, or of a `torch.dtype`.
+/// Returns the type of the numbers of a storage's class, such as `torch.FloatStorage`, or of a
+/// `torch.dtype`.
 ///
 /// # Errors
 ///
-/// The kind that is not read; none where the numbers are of no interest.
+/// The kind that is not supported, or `None` if the numbers are not needed.
 pub(super) fn dtype_of(name: &str) -> Result<DType, Option<Unsupported>> {
     let name = name.rsplit('.').next().unwrap_or(name);
     Ok(match name.strip_suffix("Storage").unwrap_or(name) {
@@ -489,7 +491,7 @@ pub(super) fn dtype_of(name: &str) -> Result<DType, Option<Unsupported>> {
     })
 }
 
-/// Names by their numbers, if these are 0, 1, 2, ….
+/// Returns names by their numbers, if these are 0, 1, 2, ….
 fn in_order(mut numbered: Vec<(i64, String)>) -> Option<Vec<String>> {
     numbered.sort();
     let is_counted = (0..).zip(&numbered).all(|(index, (number, _))| index == *number);
@@ -497,9 +499,9 @@ fn in_order(mut numbered: Vec<(i64, String)>) -> Option<Vec<String>> {
     (is_counted && !names.is_empty()).then_some(names)
 }
 
-/// Elements of a storage in the order of a tensor.
+/// The elements of a storage in the order of a tensor.
 pub(super) struct View {
-    /// The first element that counts, and how many from there on do.
+    /// The index of the first element, and the number of elements from there on.
     offset: u64,
     extent: u64,
     shape: Vec<usize>,
@@ -507,7 +509,8 @@ pub(super) struct View {
 }
 
 impl View {
-    /// A view, if all of its elements are among the first `count` ones and there are not more of them than a tensor can have.
+    /// Returns a view, if its elements are among the first `count` ones and it does not have more
+    /// elements than a tensor can have.
     pub(super) fn new(offset: u64, shape: &[u64], strides: &[u64], count: u64) -> Option<Self> {
         if shape.len() != strides.len() {
             return None;
@@ -527,7 +530,7 @@ impl View {
         Some(Self { offset, extent, shape: sizes(shape)?, strides: sizes(strides)? })
     }
 
-    /// The tensor, whose bytes are read when they are asked for.
+    /// Returns the tensor. Its bytes are read lazily.
     pub(super) fn tensor(self, dtype: DType, key: String, storages: Arc<Storages>) -> Tensor {
         let width = dtype.size();
         let (start, length) = (self.offset * width as u64, self.extent as usize * width);
@@ -543,7 +546,7 @@ impl View {
         })
     }
 
-    /// The tensor of bytes that begin where the view does.
+    /// Returns the tensor of bytes that begin at the view's first element.
     fn tensor_of(
         self,
         dtype: DType,
@@ -560,7 +563,7 @@ impl View {
         })
     }
 
-    /// Bytes in the order of the tensor, row-major.
+    /// Returns the bytes in the order of the tensor, row-major.
     fn gathered(&self, bytes: Vec<u8>, width: usize) -> Vec<u8> {
         let mut step = 1;
         let is_contiguous = self.shape.iter().zip(&self.strides).rev().all(|(&dim, &stride)| {
@@ -573,18 +576,18 @@ impl View {
             return bytes;
         }
         let mut gathered = Vec::with_capacity(elements * width);
-        let mut place = vec![0; self.shape.len()];
+        let mut position = vec![0; self.shape.len()];
         let mut at = 0;
         for _ in 0..elements {
             gathered.extend_from_slice(&bytes[at * width..(at + 1) * width]);
-            for axis in (0..place.len()).rev() {
-                place[axis] += 1;
+            for axis in (0..position.len()).rev() {
+                position[axis] += 1;
                 at += self.strides[axis];
-                if place[axis] < self.shape[axis] {
+                if position[axis] < self.shape[axis] {
                     break;
                 }
                 at -= self.strides[axis] * self.shape[axis];
-                place[axis] = 0;
+                position[axis] = 0;
             }
         }
         gathered
@@ -594,7 +597,7 @@ impl View {
 /// The bytes of an array.
 enum Source {
     Bytes(Arc<[u8]>),
-    /// A letter for each byte.
+    /// Text with a letter for each byte.
     Latin1(Arc<str>),
 }
 

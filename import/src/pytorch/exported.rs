@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::contents::View;
 use super::storages::{Archive, Storages};
 
-/// The entry that tells which weight is where.
+/// The entry that lists the files of the weights.
 pub(crate) const WEIGHTS: &str = "data/weights/model_weights_config.json";
 
 #[derive(Deserialize)]

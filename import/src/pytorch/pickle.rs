@@ -1,23 +1,24 @@
-//! A pickle as data: what Python would build, without building it.
+//! A pickle as data: the values that Python would build, without building them.
 //!
-//! The stack machine is CPython's (`Lib/pickle.py`, protocols 0 to 5). A class that is not known is no error: an object
-//! keeps the name of what would have been called, with which arguments, and what was put into it afterwards.
+//! The stack machine is CPython's (`Lib/pickle.py`, protocols 0 to 5). An unknown class is not an
+//! error: an object keeps the name of the callable, its arguments, and the items that were added
+//! afterwards.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-/// The place of a value in its [`Pickle`].
+/// The index of a value in its [`Pickle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Id(u32);
 
-/// A value of a pickle. Whatever it holds is named by its place, so that a value may occur several times.
+/// A value of a pickle. It refers to other values by index, so a value may occur several times.
 #[derive(Debug)]
 pub(super) enum Value {
     None,
     Bool(bool),
     Int(i64),
-    /// A number with a fraction, which is of no interest.
+    /// A number with a fraction, which is not needed.
     Float,
     Text(Arc<str>),
     Bytes(Arc<[u8]>),
@@ -26,21 +27,21 @@ pub(super) enum Value {
     Dict(Vec<(Id, Id)>),
     /// A class or a function, as `module.name`.
     Global(Arc<str>),
-    /// What the file keeps outside of the pickle.
+    /// A reference to an object outside the pickle.
     Persistent(Id),
     Object(Box<Object>),
-    /// A number that does not fit, or what an extension registry stands for.
+    /// A number that is too large, or an object of an extension registry.
     Other,
 }
 
-/// What a call of a class or a function would have made.
+/// An object that a call of a class or a function would have created.
 #[derive(Debug)]
 pub(super) struct Object {
-    /// What would have been called.
+    /// The class or the function.
     pub callable: Id,
     /// Its arguments, a sequence.
     pub arguments: Id,
-    /// What `__setstate__` would have been given.
+    /// The argument of `__setstate__`.
     pub state: Option<Id>,
     /// Entries that were set as in a dictionary.
     pub entries: Vec<(Id, Id)>,
@@ -55,30 +56,30 @@ pub(super) struct Pickle {
     root: Id,
 }
 
-/// The most values that a pickle may have: 32 bytes each.
+/// The largest number of values of a pickle, of 32 bytes each.
 const MOST: usize = 1 << 23;
 
-/// Bytes that are set aside for a string before they have been read.
+/// Number of bytes that are allocated for a string before they are read.
 const AHEAD: usize = 1 << 16;
 
 impl Pickle {
-    /// Reads one pickle and leaves the reader behind it.
+    /// Reads one pickle. The reader is then after its end.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// When the pickle is invalid.
     pub(super) fn read(reader: &mut impl BufRead) -> Result<Self, String> {
         let mut machine = Machine::new(reader);
         let root = machine.run()?;
         Ok(Self { values: machine.values, root })
     }
 
-    /// The value that the pickle is of.
+    /// Returns the pickled value.
     pub(super) fn root(&self) -> Id {
         self.root
     }
 
-    /// All values, in the order in which they are made.
+    /// Returns all values, in the order of their creation.
     pub(super) fn values(&self) -> &[Value] {
         &self.values
     }
@@ -116,7 +117,7 @@ impl Pickle {
         }
     }
 
-    /// The name of a class or a function.
+    /// Returns the name of a class or a function.
     pub(super) fn global(&self, id: Id) -> Option<&str> {
         match self.get(id) {
             Value::Global(name) => Some(name),
@@ -124,7 +125,8 @@ impl Pickle {
         }
     }
 
-    /// The entries of a dictionary or of an object that is used as one, a subclass of `dict` for example.
+    /// Returns the entries of a dictionary, or of an object that is used as one, for example of a
+    /// subclass of `dict`.
     pub(super) fn entries(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.get(id) {
             Value::Dict(entries) => Some(entries),
@@ -133,7 +135,7 @@ impl Pickle {
         }
     }
 
-    /// The value of an entry with a name.
+    /// Returns the value of an entry with this name.
     pub(super) fn entry(&self, id: Id, name: &str) -> Option<Id> {
         let entries = self.entries(id)?;
         let found =
@@ -141,7 +143,7 @@ impl Pickle {
         found.map(|(_, value)| *value)
     }
 
-    /// The class of a value in Python's words.
+    /// Returns the name of a value's class in Python.
     pub(super) fn class(&self, id: Id) -> String {
         let name = match self.get(id) {
             Value::None => "None",
@@ -161,17 +163,17 @@ impl Pickle {
     }
 }
 
-/// The stack machine while it runs.
+/// The state of the stack machine.
 struct Machine<'r, R> {
     reader: &'r mut R,
     values: Vec<Value>,
     stack: Vec<Id>,
-    /// The heights of the stack at the open marks.
+    /// The heights of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
 
-/// Values that are so frequent that all their occurrences are one.
+/// Frequent values, which all occurrences share.
 const NONE: Id = Id(0);
 const FALSE: Id = Id(1);
 const TRUE: Id = Id(2);
@@ -332,12 +334,12 @@ impl<'r, R: BufRead> Machine<'r, R> {
                     self.recall(line.parse().map_err(|_| format!("`{line}` is no place"))?)?;
                 }
                 b'h' => {
-                    let place = self.byte()?;
-                    self.recall(place.into())?;
+                    let index = self.byte()?;
+                    self.recall(index.into())?;
                 }
                 b'j' => {
-                    let place = u32::from_le_bytes(self.array()?);
-                    self.recall(place)?;
+                    let index = u32::from_le_bytes(self.array()?);
+                    self.recall(index)?;
                 }
                 // PUT, BINPUT, LONG_BINPUT, MEMOIZE
                 b'p' => {
@@ -345,12 +347,12 @@ impl<'r, R: BufRead> Machine<'r, R> {
                     self.remember(line.parse().map_err(|_| format!("`{line}` is no place"))?)?;
                 }
                 b'q' => {
-                    let place = self.byte()?;
-                    self.remember(place.into())?;
+                    let index = self.byte()?;
+                    self.remember(index.into())?;
                 }
                 b'r' => {
-                    let place = u32::from_le_bytes(self.array()?);
-                    self.remember(place)?;
+                    let index = u32::from_le_bytes(self.array()?);
+                    self.remember(index)?;
                 }
                 0x94 => self.remember(self.memo.len() as u32)?,
                 // GLOBAL, STACK_GLOBAL
@@ -445,7 +447,7 @@ impl<'r, R: BufRead> Machine<'r, R> {
         self.push(line.parse().map_or(Value::Other, Value::Int))
     }
 
-    /// A whole number of so many bytes, little-endian.
+    /// Pushes an integer of `length` bytes, little-endian.
     fn push_long(&mut self, length: u64) -> Result<(), String> {
         let bytes = self.bytes(length)?;
         let sign = if bytes.last().is_some_and(|byte| *byte >= 0x80) { 0xff } else { 0 };
@@ -463,7 +465,7 @@ impl<'r, R: BufRead> Machine<'r, R> {
     fn push_text(&mut self, length: u64) -> Result<(), String> {
         let text = match String::from_utf8(self.bytes(length)?) {
             Ok(text) => text,
-            // Python writes halves of surrogate pairs, which are no characters.
+            // Python writes halves of surrogate pairs, which are not characters.
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         };
         self.push(Value::Text(text.into()))
@@ -519,15 +521,15 @@ impl<'r, R: BufRead> Machine<'r, R> {
         Ok(())
     }
 
-    fn recall(&mut self, place: u32) -> Result<(), String> {
-        let id = self.memo.get(&place).ok_or_else(|| format!("its pickle has no value {place}"))?;
+    fn recall(&mut self, index: u32) -> Result<(), String> {
+        let id = self.memo.get(&index).ok_or_else(|| format!("its pickle has no value {index}"))?;
         self.stack.push(*id);
         Ok(())
     }
 
-    fn remember(&mut self, place: u32) -> Result<(), String> {
+    fn remember(&mut self, index: u32) -> Result<(), String> {
         let top = self.top()?;
-        self.memo.insert(place, top);
+        self.memo.insert(index, top);
         Ok(())
     }
 
@@ -541,14 +543,14 @@ impl<'r, R: BufRead> Machine<'r, R> {
         Ok(bytes)
     }
 
-    /// A length of so many bytes, little-endian.
+    /// Reads a length of `N` bytes, little-endian.
     fn length<const N: usize>(&mut self) -> Result<u64, String> {
         let mut bytes = [0; 8];
         bytes[..N].copy_from_slice(&self.array::<N>()?);
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// So many bytes; a length that is longer than the file costs nothing.
+    /// Reads `length` bytes. A length beyond the end of the file allocates no memory.
     fn bytes(&mut self, length: u64) -> Result<Vec<u8>, String> {
         let ahead = usize::try_from(length).unwrap_or(AHEAD).min(AHEAD);
         let mut bytes = Vec::with_capacity(ahead);
@@ -559,7 +561,7 @@ impl<'r, R: BufRead> Machine<'r, R> {
         }
     }
 
-    /// The rest of a line.
+    /// Reads the rest of a line.
     fn line(&mut self) -> Result<String, String> {
         let mut bytes = Vec::new();
         self.reader.by_ref().take(AHEAD as u64).read_until(b'\n', &mut bytes).map_err(said)?;
@@ -579,7 +581,7 @@ fn said(error: io::Error) -> String {
     }
 }
 
-/// Keys and values, which follow each other. A key without a value is left out.
+/// Returns pairs of keys and values, which alternate. A key without a value is left out.
 fn pairs(items: &[Id]) -> Vec<(Id, Id)> {
     items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
@@ -602,8 +604,8 @@ mod tests {
     }
 
     #[test]
-    fn doubling_a_list_again_and_again_costs_nothing() {
-        // l = [l, l] a hundred times: 2^100 leaves for whoever walks along all paths.
+    fn doubling_a_list_repeatedly_takes_no_memory() {
+        // l = [l, l] a hundred times: 2^100 leaves along all paths.
         let mut bytes = b"\x80\x02]q\x00".to_vec();
         for _ in 0..100 {
             bytes.extend(b"0h\x00h\x00\x86q\x00");
@@ -636,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_are_explained() {
         for (bytes, reason) in [
             (&b"\x80\x02"[..], "ends"),
             (b"X\xff\xff\xff\xffabc", "ends"),

@@ -1,4 +1,4 @@
-//! The bytes of a PyTorch file's tensors, which are beside its pickle.
+//! The bytes of a PyTorch file's tensors, which are outside its pickle.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,19 +9,19 @@ use std::sync::{Mutex, PoisonError};
 use zip::read::ArchiveOffset;
 use zip::{CompressionMethod, ZipArchive};
 
-/// Where tensors get their bytes from.
+/// The source of the tensors' bytes.
 #[derive(Debug)]
 pub(super) enum Storages {
-    /// A zip archive, as PyTorch has written it since 1.6.
+    /// A zip archive, the format since PyTorch 1.6.
     Archive(Archive),
-    /// A stream of pickles with the storages behind them, as before 1.6.
+    /// A stream of pickles followed by the storages, the format before 1.6.
     Stream(Stream),
     /// A pickle that has no storages.
     Nothing,
 }
 
 impl Storages {
-    /// Bytes of a storage from a place in it on.
+    /// Reads bytes of a storage, from byte `start`.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Storages {
         }
     }
 
-    /// The length of a storage in bytes, if the file has it.
+    /// Returns the length of a storage in bytes, if the file has it.
     pub(super) fn length(&self, key: &str) -> Option<u64> {
         match self {
             Self::Archive(archive) => archive.storages.get(key).map(|storage| storage.length),
@@ -58,16 +58,16 @@ struct Entry {
     length: u64,
 }
 
-/// The most bytes of a pickle that is compressed, which may be of any size.
+/// The largest size in bytes of a compressed pickle.
 const MOST_COMPRESSED: u64 = 100 << 20;
 
 impl Archive {
-    /// Opens an archive. Returns the entry that tells about the storages, such as `data.pkl`, too; they are in the folder
-    /// `storages` beside it.
+    /// Opens an archive. Also returns the entry that describes the storages, such as `data.pkl`;
+    /// they are in the folder `storages` beside it.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// When the archive is invalid.
     pub(super) fn open(
         path: &Path,
         index: &str,
@@ -106,9 +106,9 @@ impl Archive {
         let mut storages = HashMap::new();
         for name in &names {
             let key = name.strip_prefix(&inside);
-            if let (Some(key), Some(place)) = (key, archive.index_for_name(name)) {
-                let entry = archive.by_index_raw(place).map_err(|error| text(&error))?;
-                storages.insert(key.to_owned(), Entry { index: place, length: entry.size() });
+            if let (Some(key), Some(number)) = (key, archive.index_for_name(name)) {
+                let entry = archive.by_index_raw(number).map_err(|error| text(&error))?;
+                storages.insert(key.to_owned(), Entry { index: number, length: entry.size() });
             }
         }
         Ok((Self { archive: Mutex::new(archive), storages }, index))
@@ -127,7 +127,7 @@ impl Archive {
             return exactly(entry, length);
         }
         drop(entry);
-        // Whatever is read to its end is compared with its checksum.
+        // An entry that is read to its end is compared with its checksum.
         let mut entry = archive.by_index(*index).map_err(io::Error::other)?;
         io::copy(&mut entry.by_ref().take(start), &mut io::sink())?;
         let bytes = exactly(&mut entry, length)?;
@@ -141,24 +141,24 @@ impl Archive {
     }
 }
 
-/// A file whose storages lie one after the other.
+/// A file with consecutive storages.
 #[derive(Debug)]
 pub(super) struct Stream {
     file: Mutex<File>,
-    /// Where each begins, and its length in bytes.
+    /// The offset and the length of each storage, in bytes.
     storages: HashMap<String, (u64, u64)>,
 }
 
 impl Stream {
-    /// Finds the storages that begin at a place of a file, in the order of `keys`. Each is its number of elements and
-    /// these, whose width in bytes `widths` tells.
+    /// Finds the storages that begin at an offset of a file, in the order of `keys`. Each consists
+    /// of its number of elements and the elements, whose width in bytes is in `widths`.
     ///
     /// # Errors
     ///
-    /// When the file has not that many bytes.
+    /// When the file is too short.
     pub(super) fn new(
         mut file: File,
-        mut place: u64,
+        mut start: u64,
         keys: &[String],
         widths: &HashMap<String, u64>,
     ) -> Result<Self, String> {
@@ -166,16 +166,16 @@ impl Stream {
         let mut storages = HashMap::new();
         for key in keys {
             let mut count = [0; 8];
-            file.seek(SeekFrom::Start(place))
+            file.seek(SeekFrom::Start(start))
                 .and_then(|_| file.read_exact(&mut count))
                 .map_err(|_| format!("the file ends before storage {key}"))?;
             let width = widths.get(key).ok_or_else(|| format!("storage {key} has no type"))?;
             let length = u64::from_le_bytes(count).checked_mul(*width);
-            let end = length.and_then(|length| (place + 8).checked_add(length));
+            let end = length.and_then(|length| (start + 8).checked_add(length));
             match (length, end) {
                 (Some(length), Some(end)) if end <= size => {
-                    storages.insert(key.clone(), (place + 8, length));
-                    place = end;
+                    storages.insert(key.clone(), (start + 8, length));
+                    start = end;
                 }
                 _ => return Err(format!("the file ends within storage {key}")),
             }
@@ -184,20 +184,20 @@ impl Stream {
     }
 
     fn read(&self, key: &str, start: u64, length: usize) -> io::Result<Vec<u8>> {
-        let (place, whole) =
+        let (offset, whole) =
             self.storages.get(key).ok_or_else(|| damaged("the file lacks its storage"))?;
         if start + length as u64 > *whole {
             return Err(damaged("its storage is too short"));
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(place + start))?;
+        file.seek(SeekFrom::Start(offset + start))?;
         exactly(&mut *file, length)
     }
 }
 
 pub(super) const BIG_ENDIAN: &str = "its numbers are big-endian, which is not read";
 
-/// So many bytes. A length that is longer than the file costs nothing.
+/// Reads exactly `length` bytes. A length beyond the end of the file allocates no memory.
 fn exactly(reader: impl Read, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length.min(1 << 24));
     reader.take(length as u64).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! Mixup and CutMix: images of a batch become parts of each other, and so do their targets.
+//! Mixup and CutMix, which combine images of a batch and their targets.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -40,10 +40,10 @@ pub(crate) fn mix(
             for channel in 0..channels {
                 for row in rows.clone() {
                     let start = channel * plane + row * side;
-                    let place = start + columns.start..start + columns.end;
+                    let span = start + columns.start..start + columns.end;
                     let source = other(index) * image;
-                    pixels[index * image..][place.clone()]
-                        .copy_from_slice(&original[source..][place]);
+                    pixels[index * image..][span.clone()]
+                        .copy_from_slice(&original[source..][span]);
                 }
             }
         }
@@ -56,7 +56,7 @@ pub(crate) fn mix(
     blend(targets, classes, own);
 }
 
-/// Blends each row with the next one.
+/// Mixes each row with the next one.
 fn blend(values: &mut [f32], row: usize, own: f64) {
     let original = values.to_vec();
     let shifted = original[row..].iter().chain(&original[..row]);
@@ -72,11 +72,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_say_how_much_of_an_image_is_whose() {
+    fn targets_are_the_shares_of_the_mixed_images() {
         for (mixup, cutmix) in [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)] {
             let augment = Augment { mixup, cutmix, ..Augment::none() };
             for seed in 0..20 {
-                // Image i is of value i and class i, so its mean says what it is made of.
+                // Image i has value i and class i, so its mean shows its composition.
                 let mut pixels: Vec<f32> = (0..3).flat_map(|i| vec![i as f32; 2 * 64]).collect();
                 let mut targets = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
                 let mut rng = StdRng::seed_from_u64(seed);

@@ -1,11 +1,11 @@
-//! Operations on 8-bit pixels, with the meaning they have in PIL and torchvision.
+//! Operations on 8-bit pixels, as defined in PIL and torchvision.
 
 use image::{Rgb, RgbImage};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// Applies one operation that RandAugment draws, with a strength in `[0, 1]`:
-/// [Cubuk et al., 2019](https://arxiv.org/abs/1909.13719), the space of torchvision.
+/// Applies a random operation of RandAugment, with a strength in `[0, 1]`: [Cubuk et al.,
+/// 2019](https://arxiv.org/abs/1909.13719), with torchvision's set of operations.
 pub(crate) fn random(image: &RgbImage, strength: f64, fill: Rgb<u8>, rng: &mut StdRng) -> RgbImage {
     let signed = if rng.random_bool(0.5) { strength } else { -strength };
     let factor = 1.0 + 0.9 * signed as f32;
@@ -92,13 +92,13 @@ fn sharpness(image: &mut RgbImage, factor: f32) {
 
 const IDENTITY: [f64; 4] = [1.0, 0.0, 0.0, 1.0];
 
-/// Turns an image about its center, by degrees.
+/// Rotates an image about its center by this number of degrees.
 pub(crate) fn rotate(image: &RgbImage, degrees: f64, fill: Rgb<u8>) -> RgbImage {
     let (sin, cos) = degrees.to_radians().sin_cos();
     affine(image, [cos, sin, -sin, cos], [0.0, 0.0], fill)
 }
 
-/// For each pixel, takes the source's color at `matrix · place + shift`, seen from the center.
+/// Takes for each pixel the source's color at `matrix · position + shift`, relative to the center.
 fn affine(image: &RgbImage, matrix: [f64; 4], shift: [f64; 2], fill: Rgb<u8>) -> RgbImage {
     let (width, height) = image.dimensions();
     let center = [f64::from(width) / 2.0, f64::from(height) / 2.0];
@@ -138,7 +138,7 @@ fn map(image: &mut RgbImage, f: impl Fn(u8) -> u8) {
     image.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
 }
 
-/// Maps each channel by a table made of its histogram.
+/// Maps each channel with a table that is computed from its histogram.
 fn stretch(image: &mut RgbImage, table: impl Fn(&[usize; 256]) -> [u8; 256]) {
     for channel in 0..3 {
         let mut histogram = [0; 256];
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_by_nothing_changes_nothing_and_by_90_degrees_moves_corners() {
+    fn rotation_by_0_degrees_changes_nothing_and_by_90_degrees_moves_corners() {
         let image = picture();
         assert_eq!(rotate(&image, 0.0, Rgb([0; 3])), image);
         let turned = rotate(&image, 90.0, Rgb([0; 3]));

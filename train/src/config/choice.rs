@@ -1,4 +1,4 @@
-//! Settings that are one of a few words.
+//! Settings whose value is one of a few words.
 
 use std::str::FromStr;
 
@@ -6,23 +6,23 @@ use toml::Value;
 
 use super::setting::{Kind, SettingType, shown};
 
-/// One of the words that a setting may be.
+/// A word that a setting allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     /// The word.
     pub name: &'static str,
-    /// What it stands for, as a sentence.
+    /// Its meaning, as a sentence.
     pub(super) doc: &'static str,
 }
 
 impl Choice {
-    /// What it stands for, as a sentence.
+    /// Its meaning, as a sentence.
     pub fn doc(&self) -> &'static str {
         self.doc.trim()
     }
 }
 
-/// A word that a setting can't be.
+/// The error for a word that a setting does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no {what} is called {name}; there are {known}")]
 pub struct UnknownChoice {
@@ -38,8 +38,8 @@ impl UnknownChoice {
     }
 }
 
-/// Declares an enum whose variants are words: they are read from text, printed as text, and described
-/// by their documentation.
+/// Declares an enum whose variants are words. They are parsed from text and printed as text; their
+/// documentation describes them.
 macro_rules! choices {
     (
         $(#[doc = $doc:literal])+
@@ -54,7 +54,7 @@ macro_rules! choices {
         }
 
         impl $name {
-            /// All of them, in the order of their declaration.
+            /// All variants, in the order of their declaration.
             pub const ALL: &[Self] = &[$( Self::$variant ),+];
 
             const CHOICES: &[Choice] =
@@ -95,31 +95,31 @@ macro_rules! choices {
 choices! {
     /// A set of good values for all settings.
     pub enum Preset, "preset" {
-        /// A new classifier on features that stay as they are.
+        /// Trains a new classifier on frozen features.
         Linear = "linear",
-        /// All layers, starting from published weights. BatchNorm stays as it is.
+        /// Trains all layers, starting from published weights. BatchNorm is frozen.
         Fine = "fine",
-        /// All layers, starting from nothing.
+        /// Trains all layers from scratch.
         Scratch = "scratch",
-        /// A network that tells the pixels of an image apart, starting from nothing.
+        /// Trains a network for semantic segmentation from scratch.
         Segment = "segment",
     }
 }
 
 choices! {
-    /// What a network learns.
+    /// The task that a network learns.
     pub enum TaskKind, "task" {
-        /// What is in an image.
+        /// The class of an image.
         Classify = "classify",
-        /// What each pixel of an image is.
+        /// The class of each pixel of an image.
         Segment = "segment",
     }
 }
 
 choices! {
-    /// What is done where some classes have more images than others.
+    /// The treatment of classes with different numbers of images.
     pub enum Balance, "way to balance classes" {
-        /// Nothing.
+        /// No treatment.
         None = "none",
         /// Images of rare classes weigh more in the loss.
         Weights = "weights",
@@ -129,7 +129,7 @@ choices! {
 }
 
 choices! {
-    /// What turns gradients into steps.
+    /// The optimizer that updates the weights.
     pub enum OptimizerKind, "optimizer" {
         /// Stochastic gradient descent with Nesterov's momentum.
         Sgd = "sgd",
@@ -143,23 +143,23 @@ choices! {
 }
 
 choices! {
-    /// How the learning rate goes on after warming up.
+    /// The course of the learning rate after the warmup.
     pub enum Schedule, "schedule" {
         /// Falls to 0 along half a cosine.
         Cosine = "cosine",
         /// Falls to a tenth every `recipe.step_epochs`.
         Step = "step",
-        /// Stays.
+        /// Does not change.
         Constant = "constant",
     }
 }
 
 choices! {
-    /// What BatchNorm does when all layers are trained.
+    /// The mode of BatchNorm when all layers are trained.
     pub enum BatchNormMode, "mode of BatchNorm" {
-        /// Normalizes by the batch and learns.
+        /// Normalizes by the batch, and is trained.
         Train = "train",
-        /// Stays as it is, statistics and factors.
+        /// Is frozen, with its statistics and weights.
         Frozen = "frozen",
     }
 }

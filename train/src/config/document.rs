@@ -27,13 +27,13 @@ impl Config {
     }
 }
 
-/// What a section is about.
+/// Returns the documentation of a section.
 fn about(section: &str) -> &'static str {
     let found = SECTIONS.iter().find(|(name, _)| *name == section);
     found.map_or("", |(_, doc)| doc.trim())
 }
 
-/// What a setting means and which values it takes.
+/// Returns the documentation of a setting and its allowed values.
 fn described(setting: &Setting) -> String {
     let values = match (setting.kind, setting.range()) {
         (Kind::Choice(choices), _) => {
@@ -49,12 +49,12 @@ fn described(setting: &Setting) -> String {
     format!("{}{values}", joined(setting.doc()))
 }
 
-/// Text of several lines in one.
+/// Joins several lines into one.
 fn joined(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Text as the lines of a comment.
+/// Wraps text as the lines of a comment.
 fn comment(text: &str) -> String {
     let mut lines = vec![String::from("#")];
     for word in text.split_whitespace() {
@@ -69,16 +69,16 @@ fn comment(text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// All settings as a Markdown document.
+/// Returns the reference of all settings as a Markdown document.
 pub fn reference() -> String {
     let mut text = String::from(
         "# Settings of a training run\n\n\
          Generated from `train/src/config/settings.rs`: `UPDATE_DOCS=1 cargo test -p zoo-tests \
          --test docs`.\n\n\
-         `zoo finetune --set KEY=VALUE` gives a setting a value; those with an option of their own \
-         can be given by that, too. A run writes all of them to `config.toml`, which `--config` takes. \
-         A setting that may be `none` is not set then.\n\n\
-         The default is that of the preset `linear`; presets that have another value are named behind \
+         `zoo finetune --set KEY=VALUE` gives a setting a value; some settings also have their own \
+         option. A run writes all settings to `config.toml`, which `--config` reads. \
+         The value `none` means that a setting is not set.\n\n\
+         The default is that of the preset `linear`; presets that have another value are listed after \
          it.\n",
     );
     let mut last = None;
@@ -119,7 +119,7 @@ pub fn reference() -> String {
     text
 }
 
-/// Which values a setting takes, in a cell of a table.
+/// Returns the allowed values of a setting, for a cell of a table.
 fn values(setting: &Setting) -> String {
     let values = match setting.kind {
         Kind::Switch => "true or false".to_owned(),
@@ -136,7 +136,7 @@ fn values(setting: &Setting) -> String {
     format!("{values}{range}{}", if setting.is_optional { ", or `none`" } else { "" })
 }
 
-/// The default of a setting, and what presets have in its place.
+/// Returns the default of a setting, and the presets that have another value.
 fn defaults(setting: &Setting) -> String {
     let usual = setting.value(&Config::default());
     let mut text = format!("`{}`", shown(&usual));

@@ -1,5 +1,5 @@
-//! What zoo 0.1.0 wrote: by the text of a configuration, where a setting that is not set was -1, 0 or
-//! nothing, it told runs apart.
+//! The run identities of zoo 0.1.0. They are based on the text of a configuration, in which a
+//! setting that is not set was -1, 0 or empty.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use zoo_record::{ModelCard, Origin};
 
 use super::{Config, Setting};
 
-/// The settings of that program, in their order, and the values of those that were not set. Those that
-/// may change in a run that goes on are 0.
+/// The settings of zoo 0.1.0 in their order, each with its value if it was not set. Settings that
+/// may change in a resumed run are 0.
 const SETTINGS: [(&str, &[(&str, Unset)]); 4] = [
     (
         "data",
@@ -79,22 +79,22 @@ const SETTINGS: [(&str, &[(&str, Unset)]); 4] = [
     ),
 ];
 
-/// What stood for a value that is not set.
+/// The value that stood for a setting that is not set.
 #[derive(Clone, Copy)]
 enum Unset {
-    /// It is always set.
+    /// The setting always has a value.
     Never,
-    /// 0, whatever it is set to.
+    /// 0, whatever the value is.
     Always,
     Whole,
     Number(f64),
     Text,
 }
 
-/// The identities that zoo 0.1.0 may have given to a run: with the images where they are, and with
-/// them below `root`, where they were.
+/// Returns the identities that zoo 0.1.0 may have given to a run: with the images in their current
+/// folder, and with them in `root`, their earlier folder.
 ///
-/// `images` are the names of the images' files and their classes.
+/// `images` are the names of the image files and their classes.
 pub(crate) fn identities(
     config: &Config,
     card: &ModelCard,
@@ -119,7 +119,7 @@ pub(crate) fn identities(
         .collect()
 }
 
-/// The text of the file that the program made of a configuration.
+/// Returns the text of the file that zoo 0.1.0 wrote for a configuration.
 fn to_toml(config: &Config) -> String {
     let value = |section: &str, key: &str, unset: Unset| {
         let path = format!("{section}.{key}");
@@ -144,7 +144,7 @@ fn to_toml(config: &Config) -> String {
     toml::to_string_pretty(&InOrder(top)).expect("it is a table of plain values")
 }
 
-/// A table whose entries are written in their order.
+/// A table that keeps the order of its entries.
 struct InOrder(Vec<(&'static str, Entry)>);
 
 enum Entry {
@@ -165,7 +165,7 @@ impl Serialize for InOrder {
     }
 }
 
-/// A card as that program printed it.
+/// A card in the format of zoo 0.1.0.
 struct Card<'a>(&'a ModelCard);
 
 impl fmt::Display for Card<'_> {

@@ -1,10 +1,10 @@
-//! Settings that change nothing, and those that don't go together.
+//! Settings without effect, and settings that do not fit together.
 
 use super::{BatchNormMode, Config, OptimizerKind, Preset, Schedule, Setting, TaskKind};
 
 impl Config {
-    /// A sentence, with what to do, about each setting that was given and changes nothing, and about
-    /// settings that don't go together.
+    /// Returns a sentence with a hint about each given setting without effect, and about settings
+    /// that do not fit together.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let usual = Self::preset(self.preset);
         let is_given = |path: &str| {
@@ -41,7 +41,7 @@ impl Config {
         warnings
     }
 
-    /// Settings that would change nothing.
+    /// Returns the settings that would have no effect.
     fn idle(&self) -> Vec<Idle> {
         let Self { recipe, augment, .. } = self;
         let segments = self.data.task == TaskKind::Segment;
@@ -143,7 +143,7 @@ impl Config {
     }
 }
 
-/// A setting that changes nothing.
+/// A setting without effect.
 struct Idle {
     setting: &'static str,
     why: &'static str,

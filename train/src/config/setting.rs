@@ -1,4 +1,4 @@
-//! What is known about a setting: its name, its values and what they mean.
+//! The properties of a setting: name, values and meaning.
 
 use toml::{Table, Value};
 use zoo_core::Background;
@@ -11,13 +11,13 @@ use crate::Error;
 pub struct Setting {
     /// Its name in `config.toml`, with its section: `recipe.lr`.
     pub path: &'static str,
-    /// What values look like.
+    /// The type of its values.
     pub kind: Kind,
     /// Whether it may be `none`.
     pub is_optional: bool,
     /// Its option on a command line, if it has one of its own.
     pub flag: Option<Flag>,
-    /// Whether a run that goes on may have another value than it began with.
+    /// Whether a resumed run may have another value than it began with.
     pub is_resumable: bool,
     doc: &'static str,
     low: Option<Bound>,
@@ -28,7 +28,7 @@ pub struct Setting {
     set: fn(&mut Config, &Value) -> Result<(), String>,
 }
 
-/// What the values of a setting look like.
+/// The type of the values of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`.
@@ -48,11 +48,11 @@ pub enum Kind {
 /// An option on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag {
-    /// Its name without hyphens in front: `batch-size`.
+    /// Its name without leading hyphens: `batch-size`.
     pub name: &'static str,
-    /// What its value is called in a help text.
+    /// The name of its value in a help text.
     pub value_name: &'static str,
-    /// Its name of one letter.
+    /// Its one-letter name.
     pub short: Option<char>,
     /// Another name.
     pub alias: Option<&'static str>,
@@ -88,37 +88,37 @@ impl Setting {
         }
     }
 
-    /// Numbers are larger than this.
+    /// Allows only numbers larger than this.
     pub(super) const fn above(mut self, value: f64) -> Self {
         self.low = Some(Bound { value, is_inside: false });
         self
     }
 
-    /// Numbers are this or larger.
+    /// Allows only this number and larger ones.
     pub(super) const fn at_least(mut self, value: f64) -> Self {
         self.low = Some(Bound { value, is_inside: true });
         self
     }
 
-    /// Numbers are smaller than this.
+    /// Allows only numbers smaller than this.
     pub(super) const fn below(mut self, value: f64) -> Self {
         self.high = Some(Bound { value, is_inside: false });
         self
     }
 
-    /// Numbers are this or smaller.
+    /// Allows only this number and smaller ones.
     pub(super) const fn at_most(mut self, value: f64) -> Self {
         self.high = Some(Bound { value, is_inside: true });
         self
     }
 
-    /// It has an option of its own on the command line.
+    /// Adds an option on the command line.
     pub(super) const fn flag(mut self, name: &'static str, value_name: &'static str) -> Self {
         self.flag = Some(Flag { name, value_name, short: None, alias: None });
         self
     }
 
-    /// The option may also be given by one letter.
+    /// Adds a one-letter name of the option.
     pub(super) const fn short(mut self, letter: char) -> Self {
         if let Some(flag) = &mut self.flag {
             flag.short = Some(letter);
@@ -126,7 +126,7 @@ impl Setting {
         self
     }
 
-    /// The option has another name, too.
+    /// Adds another name of the option.
     pub(super) const fn flag_alias(mut self, name: &'static str) -> Self {
         if let Some(flag) = &mut self.flag {
             flag.alias = Some(name);
@@ -134,46 +134,46 @@ impl Setting {
         self
     }
 
-    /// A run that goes on may have another value than it began with.
+    /// Allows another value in a resumed run.
     pub(super) const fn resumable(mut self) -> Self {
         self.is_resumable = true;
         self
     }
 
-    /// Files of an earlier program have this path for it.
+    /// Adds the path that files of an earlier version have for this setting.
     pub(super) const fn alias(mut self, path: &'static str) -> Self {
         self.alias = Some(path);
         self
     }
 
-    /// Such a value, too, stands for `none`, as in files of an earlier program.
+    /// Adds a condition for values that mean `none`, as in files of an earlier version.
     pub(super) const fn none_if(mut self, is_none: fn(&Value) -> bool) -> Self {
         self.none_if = Some(is_none);
         self
     }
 
-    /// The setting of this name. An earlier program's names are understood.
+    /// Finds a setting by name. The names of earlier versions are known, too.
     pub fn find(path: &str) -> Option<&'static Self> {
         super::SETTINGS.iter().find(|setting| setting.path == path || setting.alias == Some(path))
     }
 
-    /// Its section in `config.toml`, empty for the top, and its key there.
+    /// Its section in `config.toml` and its key there. The section is empty at the top of the file.
     pub fn section_and_key(&self) -> (&'static str, &'static str) {
         self.path.split_once('.').unwrap_or(("", self.path))
     }
 
-    /// What it means, in one or more sentences.
+    /// Its meaning, in one or more sentences.
     pub fn doc(&self) -> &'static str {
         self.doc.trim()
     }
 
-    /// Its value in a configuration, `none` where it is not set.
+    /// Its value in a configuration, or `none` if it is not set.
     pub fn value(&self, config: &Config) -> Value {
         (self.get)(config)
     }
 
-    /// What text from a command line stands for. Whether the setting can be that is told by
-    /// [`Config::from_layers`].
+    /// Parses text from a command line. [`Config::from_layers`] checks whether the setting allows
+    /// this value.
     pub fn parse(&self, text: &str) -> Value {
         let parsed = format!("value = {text}").parse::<Table>();
         let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
@@ -184,7 +184,8 @@ impl Setting {
         }
     }
 
-    /// Which numbers it may be: `above 0 and at most 1`; none where all are allowed or it is no number.
+    /// The range of its numbers: `above 0 and at most 1`. `None` if all numbers are allowed or it
+    /// is not a number.
     pub fn range(&self) -> Option<String> {
         let low = |low: Bound| match low.is_inside {
             true => format!("at least {}", low.value),
@@ -205,7 +206,7 @@ impl Setting {
         }
     }
 
-    /// Gives it a value.
+    /// Sets its value in a configuration.
     pub(super) fn assign(&self, config: &mut Config, value: &Value) -> Result<(), Error> {
         let none = Value::String(NONE.to_owned());
         let is_none = self.is_optional
@@ -221,7 +222,7 @@ impl Setting {
         })
     }
 
-    /// Says what a number must be, where it is not.
+    /// Checks a number. The error is the required range.
     fn check(&self, number: f64) -> Result<(), String> {
         let is_right_of = |low: Bound| number > low.value || low.is_inside && number == low.value;
         let is_left_of =
@@ -236,28 +237,28 @@ impl Setting {
     }
 }
 
-/// The value of a setting that is not set.
+/// The value of an optional setting that is not set.
 const NONE: &str = "none";
 
-/// A type that a setting can have.
+/// The type of a setting's value.
 pub(crate) trait SettingType: Sized {
-    /// What its values look like.
+    /// The type of its values in files.
     const KIND: Kind;
     /// Whether it may be `none`.
     const IS_OPTIONAL: bool = false;
 
-    /// The value as TOML has it.
+    /// Converts the value to TOML.
     fn to_value(&self) -> Value;
 
-    /// The value that TOML or a command line has.
+    /// Converts a value of TOML or of a command line.
     ///
     /// # Errors
     ///
-    /// What it has to be: `must be a number, not x`; of a choice, a sentence.
+    /// The required type and the actual value: `must be a number, not x`. For a choice, a sentence.
     fn from_value(value: &Value) -> Result<Self, String>;
 }
 
-/// A value as a user writes it: text without quotes.
+/// Shows a value as a user writes it: text without quotes.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -265,7 +266,7 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-/// The number that a value is, or that its text is: TOML does not take `.5` for one.
+/// Returns the number in a value or in its text. TOML does not accept `.5` as a number.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(number) => Some(*number as f64),
@@ -305,13 +306,13 @@ impl SettingType for usize {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         let number = whole(value)?;
-        // The product of two of them then fits into 64 bits.
+        // The product of two of these numbers fits into 64 bits.
         let whole = u32::try_from(number).ok().and_then(|number| Self::try_from(number).ok());
         whole.ok_or_else(|| format!("must be from 0 to {}, not {number}", u32::MAX))
     }
 }
 
-/// What is above TOML's largest whole number is written as text.
+/// Numbers above TOML's largest whole number are written as text.
 impl SettingType for u64 {
     const KIND: Kind = Kind::Whole;
 

@@ -1,4 +1,4 @@
-//! All settings. What the struct, the files, the command line and the documents have comes from here.
+//! All settings. The struct, the files, the command line and the documents are generated from this.
 
 use toml::Value;
 use zoo_core::Background;
@@ -6,10 +6,10 @@ use zoo_core::Background;
 use super::setting::{Setting, SettingType, number};
 use super::{Balance, BatchNormMode, OptimizerKind, Preset, Schedule, TaskKind};
 
-/// Declares sections of settings: `name: type = default, what else is known of it;`.
+/// Declares sections of settings: `name: type = default, properties;`.
 ///
-/// What else is known are methods of [`Setting`]. The documentation of a setting is that of its field,
-/// the comment in `config.toml`, and the help of its option, so it is plain text.
+/// The properties are methods of [`Setting`]. The documentation of a field is also the comment in
+/// `config.toml` and the help of the option, so it is plain text.
 macro_rules! settings {
     (
         $(#[doc = $top_doc:literal])+
@@ -89,12 +89,12 @@ macro_rules! settings {
             )+ )+
         ];
 
-        /// What each section is about.
+        /// The documentation of each section.
         pub(super) const SECTIONS: &[(&str, &str)] =
             &[$( (stringify!($section), concat!($($section_doc),+)) ),+];
 
         pastey::paste! {
-            /// A method for each setting.
+            /// A builder method for each setting.
             impl $top {
                 $(
                     #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
@@ -118,29 +118,29 @@ macro_rules! settings {
 }
 
 settings! {
-    /// All that a run is told.
+    /// The configuration of a run.
     struct Config {
-        /// What the other settings start from.
+        /// The preset that gives the other settings their defaults.
         preset: Preset = Preset::Linear, flag("preset", "NAME");
 
-        /// What all random numbers come from.
+        /// The seed of all random numbers.
         seed: u64 = 0, flag("seed", "N");
     }
 
-    /// Which images, and how they are read.
+    /// The images and how they are read.
     struct DataConfig in data {
-        /// What is learned: what is in an image, or what each of its pixels is.
+        /// The task: the class of an image, or the class of each of its pixels.
         task: TaskKind = TaskKind::Classify, flag("task", "NAME");
 
         /// The images: a folder of folders, a list (.csv, .jsonl), or fashion-mnist:FOLDER; for
         /// segmentation a folder with the folders images and masks.
         path: Option<String> = None, none_if(is_empty);
 
-        /// Share of the images of each class that is kept for validation where the data does not
-        /// say.
+        /// Share of the images of each class that is kept for validation, if the data has no split
+        /// of its own.
         val_fraction: f64 = 0.2, at_least(0.0), below(1.0), flag("val-fraction", "SHARE");
 
-        /// What makes up for classes with different numbers of images.
+        /// The treatment of classes with different numbers of images.
         balance: Balance = Balance::None, flag("balance", "HOW");
 
         /// Memory for decoded images, in MiB.
@@ -149,16 +149,15 @@ settings! {
         /// Threads that decode, resize and augment images; none for one per core.
         workers: Option<usize> = None, at_least(1.0), none_if(is_zero), resumable();
 
-        /// What transparent images are laid over, here and by users of the record: white, black,
-        /// gray or a color such as #f0f0ff. With none it is what the network was trained with, or
-        /// else transparency is dropped.
+        /// The color that transparent images are drawn on, here and by users of the record: white,
+        /// black, gray or a color such as #f0f0ff. None is the color that the network was trained
+        /// with; if it has none, transparency is dropped.
         background: Background = Background::None, flag("background", "COLOR");
     }
 
-    /// Which network.
+    /// The network.
     struct ModelConfig in model {
-        /// The network by name, with a tag where several weights are published:
-        /// resnet50.imagenet1k_v2.
+        /// Name of the model, with a tag if several weights are published: resnet50.imagenet1k_v2.
         name: Option<String> = None, none_if(is_empty), flag("model", "VARIANT[.TAG]"), short('m'),
             flag_alias("variant");
 
@@ -169,31 +168,31 @@ settings! {
         /// Whether the network starts from trained weights.
         pretrained: bool = true;
 
-        /// Side of the images in pixels; none for what the network was made for.
+        /// Side of the images in pixels; none for the size that the network was designed for.
         image_size: Option<usize> = None, at_least(1.0), at_most(4096.0), none_if(is_zero),
             flag("size", "PIXELS");
     }
 
-    /// How the network is trained.
+    /// The recipe of the training.
     struct Recipe in recipe {
         /// Whether all layers are trained, or only a new classifier on frozen features.
         do_fine_tuning: bool = false, flag("do-fine-tuning", "true|false"),
             flag_alias("do_fine_tuning");
 
-        /// Epochs of training a new classifier alone before all layers are trained, on features that
-        /// are computed once. From a classifier that knows nothing, the first steps spoil pretrained
+        /// Epochs in which only a new classifier is trained, before all layers are, on features
+        /// that are computed once. With a random classifier, the first updates damage pretrained
         /// layers (Kumar et al., arXiv:2202.10054).
         linear_epochs: usize = 0, at_least(0.0);
 
-        /// Passes over the training images. With all layers, the classifier is trained alone first.
-        /// A run that goes on for more epochs has the learning rates of a run with that many from its
-        /// start.
+        /// Passes over the training images. The linear_epochs come before them.
+        /// A run that is resumed with more epochs has the learning rates of a run that had this
+        /// many from the start.
         epochs: usize = 30, at_least(1.0), flag("epochs", "N"), resumable();
 
         /// Images in a batch.
         batch_size: usize = 32, at_least(1.0), flag("batch-size", "N");
 
-        /// What turns gradients into steps.
+        /// The optimizer that updates the weights.
         optimizer: OptimizerKind = OptimizerKind::AdamW, flag("optimizer", "NAME");
 
         /// The highest learning rate.
@@ -202,13 +201,13 @@ settings! {
         /// The learning rate of pretrained layers as a multiple of the classifier's.
         backbone_lr_scale: f64 = 1.0, above(0.0), flag("backbone-lr-scale", "FACTOR");
 
-        /// How the learning rate goes on after warming up.
+        /// The course of the learning rate after the warmup.
         schedule: Schedule = Schedule::Cosine;
 
-        /// Epochs in which the learning rate rises to its highest value.
+        /// Epochs in which the learning rate rises to its maximum.
         warmup_epochs: f64 = 1.0, at_least(0.0);
 
-        /// Epochs between two steps of the schedule step.
+        /// Epochs between two drops of the schedule step.
         step_epochs: f64 = 10.0, above(0.0);
 
         /// The momentum of SGD and RMSprop.
@@ -217,68 +216,68 @@ settings! {
         /// Pulls weights to zero, except those of norms and biases.
         weight_decay: f64 = 1e-2, at_least(0.0);
 
-        /// Share of the target that goes to all classes alike.
+        /// Share of the target that is spread over all classes.
         label_smoothing: f64 = 0.1, at_least(0.0), below(1.0);
 
         /// Probability of dropping a feature before the classifier; none for the network's own
         /// dropout, which a frozen backbone does not have.
         dropout: Option<f64> = None, at_least(0.0), below(1.0), none_if(is_negative);
 
-        /// Whether residual branches are dropped at random, where the architecture does that.
+        /// Whether residual branches are dropped at random, if the architecture does that.
         stochastic_depth: bool = true;
 
-        /// The largest norm of all gradients together; none for any.
+        /// The largest norm of all gradients together; none for no limit.
         clip: Option<f64> = None, above(0.0), none_if(is_zero);
 
-        /// Batches whose gradients are added up for one step.
+        /// Batches whose gradients are added up for one update.
         accumulate: usize = 1, at_least(1.0);
 
-        /// Decay of a moving average of the weights, which is kept in place of them; none for no
-        /// average.
+        /// Decay of a moving average of the weights, which is kept instead of the weights; none for
+        /// no average.
         ema: Option<f64> = None, above(0.0), below(1.0), none_if(is_zero);
 
-        /// Epochs without a better result after which the run stops; none for never.
+        /// Epochs without a better result after which the run stops; none if it never stops early.
         early_stopping: Option<usize> = None, at_least(1.0), none_if(is_zero);
 
-        /// The last part of the network that stays as it is, with all parts before it: stem,
-        /// stages.3; none if all parts are trained.
+        /// The last module that is frozen, with all modules before it: stem, stages.3; none if all
+        /// modules are trained.
         freeze_until: Option<String> = None, none_if(is_empty), flag("freeze-until", "PART");
 
-        /// What BatchNorm does when all layers are trained.
+        /// The mode of BatchNorm when all layers are trained.
         batch_norm: BatchNormMode = BatchNormMode::Train;
 
-        /// Views of each image that a frozen backbone computes features of; the first one is not
+        /// Views of each image for which a frozen backbone computes features; the first one is not
         /// augmented.
         views: usize = 2, at_least(1.0), at_most(1000.0);
 
-        /// Steps between checkpoints within an epoch; none for one checkpoint at the end of each
-        /// epoch.
+        /// Updates between two checkpoints within an epoch; none for one checkpoint at the end of
+        /// each epoch.
         checkpoint_steps: Option<usize> = None, at_least(1.0), none_if(is_zero), resumable();
     }
 
-    /// How training images are changed at random.
+    /// The random augmentation of training images.
     struct Augment in augment {
         /// The smallest share of an image that a random crop covers, stretched by up to 4/3 in either
         /// direction; 1 takes the plain view.
         crop_scale: f64 = 0.5, above(0.0), at_most(1.0);
 
-        /// Where crop_scale is 1: black border around the plain view from which a random square of
-        /// the view's size is cut, as a share of its side.
+        /// Black border around the plain view, as a share of its side, from which a random square
+        /// of the view's size is cut. Only with crop_scale 1.
         crop_padding: f64 = 0.0, at_least(0.0), at_most(1.0);
 
-        /// Probability of a mirror image.
+        /// Probability of mirroring an image.
         flip: f64 = 0.5, at_least(0.0), at_most(1.0);
 
         /// The largest change of brightness, contrast and saturation, as a share.
         color: f64 = 0.2, at_least(0.0), at_most(1.0), alias("augment.colour");
 
-        /// The largest turn, in degrees.
+        /// The largest rotation, in degrees.
         rotation: f64 = 0.0, at_least(0.0), at_most(180.0);
 
         /// Number of operations that RandAugment draws for each image.
         rand_augment: usize = 0, at_least(0.0);
 
-        /// How strong the operations of RandAugment are.
+        /// Strength of the operations of RandAugment.
         rand_magnitude: f64 = 9.0, at_least(0.0), at_most(30.0);
 
         /// Probability that a rectangle is erased.
@@ -287,7 +286,8 @@ settings! {
         /// The α of Mixup; 0 turns it off.
         mixup: f64 = 0.0, at_least(0.0);
 
-        /// The α of CutMix; 0 turns it off. Where Mixup is on, too, each batch draws one of them.
+        /// The α of CutMix; 0 turns it off. If Mixup is also on, each batch uses one of them at
+        /// random.
         cutmix: f64 = 0.0, at_least(0.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What image files have in them, to the byte.
+//! Comparison of image files by their bytes.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use zoo_core::Background;
 use zoo_core::decode::is_drawn_in_transparency;
 use zoo_record::{Fingerprint, TrainingImages};
 
-use super::{Dataset, Label, Part, Sample, Source, images};
+use super::{Dataset, Label, Sample, Source, Split, images};
 use crate::images::{decoded, prefetch};
 use crate::{Event, Observer};
 
 impl<L: Label> Dataset<L> {
-    /// Reads all files once and fills [`training_images`](Self::training_images). Warnings are about images that are
-    /// validated with although they are trained on, too, or were, for the weights to start from
-    /// (`before`), about copies in two classes, and about drawings that are not seen unless a
-    /// `background` is laid under them.
+    /// Reads all files once and fills [`training_images`](Self::training_images). Adds warnings
+    /// about validation images that are also trained on, or that the initial weights were trained
+    /// on (`before`); about copies in two classes; and about drawings that are invisible without a
+    /// `background`.
     pub fn compare(
         &mut self,
         before: &TrainingImages,
@@ -99,8 +99,8 @@ impl<L: Label> Dataset<L> {
         }
     }
 
-    /// Takes what a network was trained on out of the images to evaluate it on, where the data does
-    /// not name these; says how many there are.
+    /// Removes the images that a network was trained on from the images to evaluate on, unless the
+    /// data names a split for evaluation. Adds a warning with their number.
     pub fn leave_out(
         &mut self,
         training_images: &TrainingImages,
@@ -116,16 +116,16 @@ impl<L: Label> Dataset<L> {
             .map(|read| read.is_some_and(|read| training_images.contains(read.fingerprint)))
             .collect();
         let (count, all) = (known.iter().filter(|known| **known).count(), known.len());
-        let warning = match (count, self.part) {
+        let warning = match (count, self.split) {
             (0, _) => return,
             _ if count == all => format!(
                 "the model was trained on all {}: what it says about these says little about others",
                 images(all)
             ),
-            (_, Some(part)) => format!(
+            (_, Some(split)) => format!(
                 "the model was trained on {count} of the {} of the part `{}`; they count",
                 images(all),
-                if part == Part::Test { "test" } else { "val" },
+                if split == Split::Test { "test" } else { "val" },
             ),
             (_, None) => {
                 let mut known = known.iter();
@@ -138,14 +138,14 @@ impl<L: Label> Dataset<L> {
     }
 }
 
-/// What is known of an image's bytes.
+/// The fingerprint of an image's bytes, and a check of its transparency.
 struct Contents {
     fingerprint: Fingerprint,
-    /// Whether little of it is seen where transparency is dropped.
+    /// Whether little of the image is visible without its transparency.
     is_lost: bool,
 }
 
-/// Reads each image; none where it can't be read, which is said when it is to be decoded.
+/// Reads each image. `None` if it can't be read; decoding it reports the error later.
 fn contents<L: Label>(
     samples: &[&Sample<L>],
     is_lost: impl Fn(&[u8]) -> bool + Sync,
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::Silent;
 
-    /// Writes these files, each with what is in it.
+    /// Writes files with these names and contents.
     fn write(folder: &Path, files: &[(&str, &str)]) {
         for (file, content) in files {
             let path = folder.join(file);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_in_both_parts_and_under_two_classes_are_told_of() {
+    fn copies_in_both_splits_and_under_two_classes_are_reported() {
         let folder = TempDir::new().unwrap();
         let root = folder.path();
         write(root, &[("train/a/1.png", "1"), ("train/a/2.png", "2"), ("train/b/3.png", "3")]);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_trained_on_is_left_out_where_no_part_is_named() {
+    fn training_images_are_left_out_if_no_split_is_named() {
         let folder = TempDir::new().unwrap();
         let root = folder.path();
         let files: Vec<_> = (0..8).map(|n| (format!("{}/{n}.png", ["a", "b"][n % 2]), n)).collect();
@@ -243,11 +243,11 @@ mod tests {
         assert_eq!(names(&val), names(&dataset.val));
         assert!(text.contains("4 of 8 images are left out"), "{text}");
 
-        // A list that names the parts is believed; where nothing else is there, all count.
-        dataset.write_list(&root.join("parts.csv")).unwrap();
-        let (val, text) = evaluated(&root.join("parts.csv"));
+        // A split that the list names is kept. If all images were trained on, all are evaluated.
+        dataset.write_list(&root.join("splits.csv")).unwrap();
+        let (val, text) = evaluated(&root.join("splits.csv"));
         assert_eq!((val.len(), text.as_str()), (4, ""));
-        let list = std::fs::read_to_string(root.join("parts.csv")).unwrap();
+        let list = std::fs::read_to_string(root.join("splits.csv")).unwrap();
         std::fs::write(root.join("swapped.csv"), list.replacen(",train", ",val", 1)).unwrap();
         let (val, text) = evaluated(&root.join("swapped.csv"));
         assert_eq!(val.len(), 5);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_weights_have_seen_is_no_validation() {
+    fn validation_images_that_the_weights_were_trained_on_are_reported() {
         let folder = TempDir::new().unwrap();
         let root = folder.path();
         write(root, &[("train/a/1.png", "1"), ("train/b/2.png", "2")]);

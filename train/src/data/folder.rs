@@ -1,27 +1,27 @@
-//! A folder for each class.
+//! Datasets with a folder for each class.
 
 use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Listed, Listing, Part, Source, is_leftover};
+use super::{Listed, Listing, Source, Split, is_leftover};
 use crate::Error;
 
 pub(super) fn list(root: &Path) -> Result<Listing, Error> {
     let mut listing = Listing::default();
     let folders = folders(root)?;
-    let part = |entry: &DirEntry| Part::named(&name(entry));
-    let parts: Vec<_> = folders.iter().filter_map(|entry| Some((entry, part(entry)?))).collect();
-    let has = |wanted: Part| parts.iter().any(|(_, part)| *part == wanted);
-    // A class may be called `train`, but not beside another part.
-    let is_divided = has(Part::Val) || has(Part::Test) || parts.len() == folders.len();
-    if has(Part::Train) && is_divided {
-        for other in folders.iter().filter(|entry| part(entry).is_none()) {
+    let split = |entry: &DirEntry| Split::named(&name(entry));
+    let splits: Vec<_> = folders.iter().filter_map(|entry| Some((entry, split(entry)?))).collect();
+    let has = |wanted: Split| splits.iter().any(|(_, split)| *split == wanted);
+    // A class may be called `train`, but not beside another split.
+    let is_divided = has(Split::Val) || has(Split::Test) || splits.len() == folders.len();
+    if has(Split::Train) && is_divided {
+        for other in folders.iter().filter(|entry| split(entry).is_none()) {
             let path = other.path().display();
             listing.warnings.push(format!("{path} is left out: the others are parts, it is none"));
         }
-        for (folder, part) in parts {
-            classes(folder.path(), Some(part), &mut listing)?;
+        for (folder, split) in splits {
+            classes(folder.path(), Some(split), &mut listing)?;
         }
     } else {
         classes(root, None, &mut listing)?;
@@ -36,12 +36,12 @@ pub(super) fn list(root: &Path) -> Result<Listing, Error> {
     Ok(listing)
 }
 
-/// Whether there are several folders in a folder, which may be the classes.
+/// Whether a folder contains several folders, which may be the classes.
 pub(super) fn has_folders(folder: &Path) -> bool {
     folders(folder).is_ok_and(|folders| folders.len() > 1)
 }
 
-fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(), Error> {
+fn classes(root: &Path, split: Option<Split>, listing: &mut Listing) -> Result<(), Error> {
     let classes = folders(root)?;
     let names: Vec<String> = classes.iter().map(name).collect();
     for class in &classes {
@@ -54,7 +54,7 @@ fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(),
             let is_image = image::ImageFormat::from_path(entry.path()).is_ok();
             if is_image && entry.file_type().is_file() {
                 let source = Source::File(entry.into_path());
-                listing.images.push(Listed { source, label: label.clone(), part });
+                listing.images.push(Listed { source, label: label.clone(), split });
             }
         }
         let is_empty = listing.images.len() == before;
@@ -69,10 +69,10 @@ fn classes(root: &Path, part: Option<Part>, listing: &mut Listing) -> Result<(),
     Ok(())
 }
 
-/// How the folder of images is called in data sets that have something else for each image.
+/// Names of the folder of images in datasets with masks or boxes.
 const IMAGES: [&str; 5] = ["images", "image", "imgs", "img", "jpegimages"];
 
-/// How the folder of what there is for each image is called.
+/// Names of the folder of masks or boxes.
 const TARGETS: [&str; 14] = [
     "masks",
     "mask",
@@ -90,8 +90,7 @@ const TARGETS: [&str; 14] = [
     "gt",
 ];
 
-/// What a data set looks like that has not classes in its folders, but images and what there is for
-/// each of them: masks, boxes.
+/// Describes a dataset whose folders are not classes, but hold images and their masks or boxes.
 fn doubt(root: &Path, names: &[String], target: &str, is_empty: bool) -> Option<String> {
     let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
     let of = |known: &[&str], name: &str| known.contains(&name);
@@ -152,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with these files.
+    /// Creates a folder with these files.
     fn folder(files: &[&str]) -> TempDir {
         let folder = TempDir::new().unwrap();
         for file in files {
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_computers_leave_behind_is_no_image() {
+    fn leftovers_are_not_images() {
         let folder = folder(&[
             "a/1.png",
             "a/._1.png",
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn images_with_masks_or_boxes_are_no_classes() {
+    fn images_with_masks_or_boxes_are_not_classes() {
         for (files, expected) in [
             (&["images/1.jpg", "masks/1.png"][..], "a data set for segmentation"),
             (&["Images/1.jpg", "labels/1.png"], "data.task=segment learns from"),
@@ -215,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn folders_beside_the_parts_are_no_classes() {
+    fn folders_beside_the_splits_are_not_classes() {
         let files = ["train/a/1.png", "train/b/1.png", "valid/a/2.png", "raw/a/1.png"];
         let Listing { images, warnings, .. } = list(folder(&files).path()).unwrap();
-        assert!(images.iter().all(|image| image.part.is_some()) && images.len() == 3);
+        assert!(images.iter().all(|image| image.split.is_some()) && images.len() == 3);
         assert!(warnings[0].contains("raw is left out"), "{warnings:?}");
-        // Vehicles.
+        // Vehicle classes, not splits.
         let images = list(folder(&["train/1.png", "bus/1.png"]).path()).unwrap().images;
         let labels: Vec<_> = images.iter().map(|image| image.label.as_str()).collect();
         assert_eq!(labels, ["bus", "train"]);

@@ -1,4 +1,4 @@
-//! The files that MNIST and Fashion-MNIST are published in.
+//! The file format of MNIST and Fashion-MNIST.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 
-use super::{Listed, Listing, Packed, Part, Source};
+use super::{Listed, Listing, Packed, Source, Split};
 use crate::Error;
 
-/// The classes of a data set that is published in such files.
+/// Returns the classes of a dataset that is published in this format.
 pub(super) fn classes(scheme: &str) -> Option<[&'static str; 10]> {
     match scheme {
         "fashion-mnist" => Some([
@@ -32,7 +32,7 @@ pub(super) fn classes(scheme: &str) -> Option<[&'static str; 10]> {
 
 pub(super) fn list(folder: &Path, classes: [&str; 10]) -> Result<Listing, Error> {
     let mut images = Vec::new();
-    for (prefix, part) in [("train", Part::Train), ("t10k", Part::Val)] {
+    for (prefix, split) in [("train", Split::Train), ("t10k", Split::Val)] {
         let path = find(folder, &format!("{prefix}-images-idx3-ubyte"))?;
         let ([count, height, width], pixels) = read::<3>(&path)?;
         let labels_path = find(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
@@ -50,7 +50,7 @@ pub(super) fn list(folder: &Path, classes: [&str; 10]) -> Result<Listing, Error>
                 .get(usize::from(label))
                 .ok_or_else(|| broken(&labels_path, "it has labels above 9"))?;
             let source = Source::Packed { images: Arc::clone(&packed), index };
-            images.push(Listed { source, label: (*label).to_owned(), part: Some(part) });
+            images.push(Listed { source, label: (*label).to_owned(), split: Some(split) });
         }
     }
     let classes = Some(classes.map(str::to_owned).to_vec());
@@ -65,7 +65,7 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     })
 }
 
-/// The sizes and bytes of an array: magic number, sizes as big-endian numbers, bytes.
+/// Reads the sizes and bytes of an array: magic number, sizes as big-endian numbers, bytes.
 fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), Error> {
     let file = File::open(path).map_err(|error| Error::read(path, error))?;
     let is_packed = path.extension().is_some_and(|extension| extension == "gz");
@@ -74,8 +74,8 @@ fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), Error> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
     let number = |index: usize| {
-        let place = bytes.get(4 * index..4 * index + 4)?;
-        Some(u32::from_be_bytes(place.try_into().expect("four bytes")))
+        let number = bytes.get(4 * index..4 * index + 4)?;
+        Some(u32::from_be_bytes(number.try_into().expect("four bytes")))
     };
     let sizes: Option<Vec<u32>> = (1..=D).map(number).collect();
     let sizes = sizes.filter(|_| number(0) == Some(0x0800 + D as u32));

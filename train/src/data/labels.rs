@@ -1,14 +1,14 @@
-//! Labels that are no classes.
+//! Labels that are not classes.
 
 use std::collections::HashMap;
 
 use super::Dataset;
 
-/// With fewer labels than this, nothing is made of there being few images of each.
+/// With fewer labels than this, few images of each are not suspicious.
 const MANY: usize = 6;
 
-/// What labels look like that are no classes but measurements of images, or their names; none
-/// where they are classes.
+/// Describes labels that are not classes but measurements of images, or their names. `None` if they
+/// are classes.
 pub(super) fn doubt(dataset: &Dataset, path: &str, val_fraction: f64) -> Option<String> {
     let mut counts: HashMap<usize, usize> = HashMap::new();
     let samples = dataset.train.iter().chain(&dataset.val);
@@ -54,7 +54,7 @@ pub(super) fn doubt(dataset: &Dataset, path: &str, val_fraction: f64) -> Option<
     None
 }
 
-/// A label that is a number, whatever separates its decimals.
+/// Parses a label as a number, with a point or a comma before the decimals.
 fn number(label: &str) -> Option<f64> {
     let begins = |character: char| character.is_ascii_digit() || "+-.,".contains(character);
     let number = label.replacen(',', ".", 1).parse::<f64>().ok()?;
@@ -66,7 +66,7 @@ mod tests {
     use super::super::{Sample, Source};
     use super::*;
 
-    /// Images with these labels.
+    /// Checks images with these labels.
     fn doubts(labels: impl Iterator<Item = String>, val_fraction: f64) -> Option<String> {
         let labels: Vec<String> = labels.collect();
         let mut classes = labels.clone();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn measurements_are_no_classes() {
+    fn measurements_are_not_classes() {
         let text = doubts((0..20).map(|n| format!("{:.3}", f64::from(n) / 7.0)), 0.2).unwrap();
         assert!(text.contains("20 different numbers from 0.000 to 2.714 for 20 images"), "{text}");
         for text in [
@@ -88,7 +88,7 @@ mod tests {
             doubts((0..7).map(|n| format!("{n}.5")), 0.0),
             doubts((0..200).map(|n| format!("{:.1}", f64::from(n % 50) / 3.0)), 0.2),
             doubts((0..5000).map(|n| format!("{:e}", f64::from(n % 100) / 10.0)), 0.2),
-            // Ages, nearly each once.
+            // Ages, most of them once.
             doubts((0..60).map(|n| ((n * 37) % 45).to_string()), 0.2),
         ] {
             assert!(text.unwrap().contains("look like measurements"));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_images_are_no_classes() {
+    fn names_of_images_are_not_classes() {
         for text in [
             doubts((0..8).map(|n| format!("img_{n}")), 0.2),
             doubts((0..8).map(|n| n.to_string()), 0.2),
@@ -113,12 +113,12 @@ mod tests {
             assert_eq!(doubts((0..count).map(|n| (n % classes).to_string()), 0.2), None);
             assert_eq!(doubts((0..count).map(|n| format!("c{}", n % classes)), 0.2), None);
         }
-        // Stars, and shoe sizes.
+        // Ratings in half steps, and shoe sizes.
         assert_eq!(doubts((0..60).map(|n| (f64::from(n % 9) / 2.0).to_string()), 0.2), None);
         assert_eq!(doubts((0..500).map(|n| (f64::from(n % 25) / 2.0).to_string()), 0.2), None);
-        // One image of each, where nothing is to be kept for validation.
+        // One image of each class is fine without validation.
         assert_eq!(doubts((0..8).map(|n| format!("img_{n}")), 0.0), None);
-        // Words that a computer may take for numbers.
+        // Words that Rust parses as numbers.
         assert_eq!(number("nan").or(number("inf")).or(number("infinity")), None);
     }
 }

@@ -1,8 +1,8 @@
-//! What computers leave in folders of images.
+//! Files that operating systems and servers leave in folders of images.
 
 use std::ffi::OsStr;
 
-/// Names, in lower case, of files and folders that no user has put there.
+/// Names, in lower case, of files and folders that no user has created.
 const LEFTOVERS: [&str; 10] = [
     "__macosx",
     "thumbs.db",
@@ -16,8 +16,8 @@ const LEFTOVERS: [&str; 10] = [
     "lost+found",
 ];
 
-/// Whether a file or folder in a folder of images is none of them: hidden, as `._a.jpg`,
-/// `.DS_Store` and `.ipynb_checkpoints` are, or left there by a system or a file server, as
+/// Whether a file or folder in a folder of images is not a user's: hidden, such as `._a.jpg`,
+/// `.DS_Store` and `.ipynb_checkpoints`, or left by an operating system or a file server, such as
 /// `__MACOSX`, `Thumbs.db`, `@eaDir` and `$RECYCLE.BIN`.
 pub fn is_leftover(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_lowercase();
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_has_put_there_is_told_by_its_name() {
+    fn leftovers_are_recognized_by_their_names() {
         for name in [".DS_Store", "._a.jpg", ".ipynb_checkpoints", "Thumbs.db", "@eaDir", "@EADIR"]
         {
             assert!(is_leftover(OsStr::new(name)), "{name}");

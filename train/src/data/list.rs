@@ -1,20 +1,20 @@
-//! A list of paths and labels.
+//! Lists of paths and labels.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Listed, Listing, Part, Source};
+use super::{Listed, Listing, Source, Split};
 use crate::Error;
 
-/// What a column, or a key in a line of JSON, may be called: without blanks, `_` and `-`, in lower
-/// case. Where several are there, the first of these is taken.
+/// Names of columns and JSON keys, in lower case and without blanks, `_` and `-`. If a list has
+/// several of them, the first one here is used.
 const PATH: [&str; 6] = ["path", "file", "filename", "filepath", "image", "imagepath"];
 const LABEL: [&str; 4] = ["label", "class", "classname", "category"];
 const SPLIT: [&str; 4] = ["split", "set", "subset", "part"];
 
-/// What separates the columns of a table.
+/// The separators of the columns of a table.
 const SEPARATORS: [(u8, &str); 3] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs")];
 
 /// A line of a list, with its number in the file.
@@ -46,9 +46,9 @@ pub(super) fn list(path: &Path) -> Result<Listing, Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut images = Vec::new();
     for Line { number, path: file, label, split } in lines {
-        let part = match split.trim() {
+        let split = match split.trim() {
             "" => None,
-            name => Some(Part::named(name).ok_or_else(|| {
+            name => Some(Split::named(name).ok_or_else(|| {
                 wrong(path, number, &format!("`{name}` is none of train, val and test"))
             })?),
         };
@@ -62,7 +62,7 @@ pub(super) fn list(path: &Path) -> Result<Listing, Error> {
             return Err(wrong(path, number, "a quotation mark is not closed"));
         }
         let source = Source::File(find(folder, &file));
-        images.push(Listed { source, label: label.trim().to_owned(), part });
+        images.push(Listed { source, label: label.trim().to_owned(), split });
     }
     if images.is_empty() {
         return Err(Error::Data(format!("there are no images in {}", path.display())));
@@ -71,8 +71,8 @@ pub(super) fn list(path: &Path) -> Result<Listing, Error> {
     Ok(Listing { images, ..Listing::default() })
 }
 
-/// The file that a line means. Where there is none of that name, blanks around it are not part of
-/// it, and `\` separates folders, as on Windows.
+/// Returns the file of a line. If no file has exactly this name, blanks around it are removed, and
+/// `\` separates folders, as on Windows.
 fn find(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
     if path.exists() {
@@ -84,7 +84,7 @@ fn find(folder: &Path, name: &str) -> PathBuf {
     if slashed.exists() { slashed } else { trimmed }
 }
 
-/// Refuses a list that names nothing that is there: the cause is one for all, and not the images.
+/// Checks that at least one listed file exists. If none does, the list itself is wrong.
 fn check_some_exist(list: &Path, images: &[Listed]) -> Result<(), Error> {
     let files = images.iter().filter_map(|image| match &image.source {
         Source::File(path) => Some(path),
@@ -103,7 +103,7 @@ fn check_some_exist(list: &Path, images: &[Listed]) -> Result<(), Error> {
     )))
 }
 
-/// The text of a list: UTF-8, or UTF-16 where the byte order mark says so, as spreadsheets write it.
+/// Reads the text of a list: UTF-8, or UTF-16 with a byte order mark, as spreadsheets write it.
 fn read(path: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(path).map_err(|error| Error::read(path, error))?;
     let utf16 = |bytes: &[u8], number: fn([u8; 2]) -> u16| {
@@ -127,9 +127,9 @@ fn read(path: &Path) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The lines of a table whose first line names the columns.
+/// Reads the lines of a table whose first line names the columns.
 fn separated(path: &Path, text: &str) -> Result<Vec<Line>, Error> {
-    // Spreadsheets can be told the separator by a line in front of the table.
+    // Spreadsheets read the separator from a line before the table.
     let first = text.split(['\r', '\n']).next().unwrap_or_default();
     let (text, skipped) = match first.trim_end().to_lowercase().strip_prefix("sep=") {
         Some(separator) if separator.len() == 1 => {
@@ -147,8 +147,8 @@ fn separated(path: &Path, text: &str) -> Result<Vec<Line>, Error> {
     };
     let found = SEPARATORS.iter().find_map(|&(separator, _)| {
         let columns = header(separator);
-        let place = |names: &[&str]| columns_of(&columns, names);
-        Some((separator, place(&PATH)?, place(&LABEL)?, place(&SPLIT), columns.len()))
+        let column = |names: &[&str]| columns_of(&columns, names);
+        Some((separator, column(&PATH)?, column(&LABEL)?, column(&SPLIT), columns.len()))
     });
     let Some((separator, file, label, split, width)) = found else {
         return Err(without_columns(path, header));
@@ -161,7 +161,7 @@ fn separated(path: &Path, text: &str) -> Result<Vec<Line>, Error> {
             continue;
         }
         let is_longer = record.iter().skip(width).any(|field| !field.trim().is_empty());
-        let field = |place: usize| record.get(place).filter(|_| !is_longer).map(str::to_owned);
+        let field = |column: usize| record.get(column).filter(|_| !is_longer).map(str::to_owned);
         let (Some(path), Some(label)) = (field(file), field(label)) else {
             let reason = format!(
                 "it has {} fields and the first line has {width}\nhint: a field with a separator in \
@@ -176,18 +176,19 @@ fn separated(path: &Path, text: &str) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
-/// The place of the first of these names among the columns.
+/// Returns the index of the first of these names among the columns.
 fn columns_of(columns: &[String], names: &[&str]) -> Option<usize> {
     let columns: Vec<String> = columns.iter().map(|name| plain(name)).collect();
     names.iter().find_map(|name| columns.iter().position(|column| column == name))
 }
 
-/// A column's name as it is compared.
+/// Normalizes a column's name for comparison.
 fn plain(name: &str) -> String {
     name.to_lowercase().replace([' ', '_', '-'], "").trim().to_owned()
 }
 
-/// Why a table is no list: what its first line says, whatever separates its columns.
+/// Returns the error for a table without the necessary columns. It shows the first line, split at
+/// the most likely separator.
 fn without_columns(path: &Path, header: impl Fn(u8) -> Vec<String>) -> Error {
     let headers = SEPARATORS.map(|(separator, name)| (header(separator), name));
     let longest = headers.into_iter().rev().max_by_key(|(columns, _)| columns.len());
@@ -218,7 +219,7 @@ fn without_columns(path: &Path, header: impl Fn(u8) -> Vec<String>) -> Error {
     ))
 }
 
-/// The objects of a file that has one on each line.
+/// Reads a file with a JSON object on each line.
 fn json(path: &Path, text: &str) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -257,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with the files `a.png`, `b b.png` and `c/d.png`.
+    /// Creates a folder with the files `a.png`, `b b.png` and `c/d.png`.
     fn folder() -> TempDir {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("c")).unwrap();
@@ -267,15 +268,19 @@ mod tests {
         folder
     }
 
-    /// What is listed: file, label, part.
-    fn listed(folder: &TempDir, name: &str, content: &[u8]) -> Vec<(String, String, Option<Part>)> {
+    /// Returns what a list holds: file, label, split.
+    fn listed(
+        folder: &TempDir,
+        name: &str,
+        content: &[u8],
+    ) -> Vec<(String, String, Option<Split>)> {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         let images = list(&path).unwrap_or_else(|error| panic!("{error}")).images;
         let row = |image: Listed| {
             let Source::File(path) = image.source else { panic!("a file") };
             let path = path.strip_prefix(folder.path()).unwrap().to_string_lossy().into_owned();
-            (path, image.label, image.part)
+            (path, image.label, image.split)
         };
         images.into_iter().map(row).collect()
     }
@@ -289,8 +294,8 @@ mod tests {
     #[test]
     fn tables_are_read_as_spreadsheets_write_them() {
         let folder = folder();
-        let rows = |part| {
-            let row = |path: &str, label: &str| (path.to_owned(), label.to_owned(), part);
+        let rows = |split| {
+            let row = |path: &str, label: &str| (path.to_owned(), label.to_owned(), split);
             vec![row("a.png", "grüner Frosch"), row("b b.png", "x, y"), row("c/d.png", "3")]
         };
         let text = "path,label\na.png,grüner Frosch\nb b.png,\"x, y\"\nc/d.png,3\n";
@@ -327,14 +332,14 @@ mod tests {
         }
         let split = "image_path\tlabel\tSubset\na.png\tgrüner Frosch\tVAL\nb b.png\tx, y\t valid\n\
                      c/d.png\t3\tvalidation\n";
-        assert_eq!(listed(&folder, "list.tsv", split.as_bytes()), rows(Some(Part::Val)));
+        assert_eq!(listed(&folder, "list.tsv", split.as_bytes()), rows(Some(Split::Val)));
         let absolute = folder.path().join("a.png");
         let content = format!("path,label\n{},x\n", absolute.display());
         assert_eq!(listed(&folder, "absolute.csv", content.as_bytes())[0].0, "a.png");
     }
 
     #[test]
-    fn what_is_wrong_with_a_list_is_said() {
+    fn errors_in_a_list_are_explained() {
         let folder = folder();
         for (name, content, expected) in [
             ("l.csv", &b"file;kind\na.png;x\n"[..], "has the columns file, kind, with semicolons"),

@@ -1,4 +1,4 @@
-//! Images with masks, which say what each of their pixels is.
+//! Images with masks, which hold the class of each pixel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use image::{GrayImage, RgbImage};
 use rand::seq::SliceRandom;
 
-use super::{Dataset, Label, Part, Sample, Source, folder, is_leftover, listed};
+use super::{Dataset, Label, Sample, Source, Split, folder, is_leftover, listed};
 use crate::Error;
 use crate::images::decoded;
 use crate::random::{Purpose, stream};
@@ -21,12 +21,12 @@ pub struct Mask {
     pub values: Arc<[u8]>,
 }
 
-/// An image and the class of each of its pixels, both of the network's size.
+/// An image and the class of each pixel, both of the network's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Masked {
     /// The image.
     pub image: RgbImage,
-    /// The number of the class at each place.
+    /// The index of the class at each pixel.
     pub classes: GrayImage,
 }
 
@@ -42,24 +42,24 @@ impl Label for Mask {
     }
 }
 
-/// More values than this are no classes but a photograph.
+/// An image with more gray values than this is not a mask.
 const MOST_CLASSES: usize = 64;
 
 impl Dataset<Mask> {
-    /// Finds the images in `images` and the masks of the same names in `masks`, in the folder itself
-    /// or in its parts `train` and `val`. The classes are the gray values in the masks.
+    /// Finds the images in `images` and the masks of the same names in `masks`, in the folder
+    /// itself or in its splits `train` and `val`. The classes are the gray values in the masks.
     ///
-    /// Where there is no part `val`, `val_fraction` of the images is drawn for validation. Images of
-    /// the part `test` are left out.
+    /// Without a split `val`, `val_fraction` of the images is drawn for validation. Images of the
+    /// split `test` are left out.
     ///
     /// # Errors
     ///
     /// When a folder or a mask can't be read, or there is nothing to learn from.
     pub fn open_masks(root: &str, val_fraction: f64, seed: u64) -> Result<Self, Error> {
         let root = Path::new(root);
-        let mut found = Found::in_folder(root, &[Part::Train, Part::Val])?;
+        let mut found = Found::in_folder(root, &[Split::Train, Split::Val])?;
         let (mut val, mut train): (Vec<_>, Vec<_>) =
-            found.pairs.drain(..).partition(|pair| pair.part == Some(Part::Val));
+            found.pairs.drain(..).partition(|pair| pair.split == Some(Split::Val));
         if train.is_empty() {
             return Err(nothing(root));
         }
@@ -88,11 +88,12 @@ impl Dataset<Mask> {
         })
     }
 
-    /// Finds images to evaluate a network on that knows these classes: those of the part `val` where
-    /// the folder has one, those of the part `test` where it has that, all otherwise.
+    /// Finds images for the evaluation of a network with these classes: those of the split `val` if
+    /// the folder has it, otherwise those of the split `test`, otherwise all.
     ///
-    /// Classes that are called by numbers have these gray values. Others have 0, 1, … or, where the
-    /// masks have as many values as there are classes, these in ascending order.
+    /// If all classes have numbers as names, these are their gray values. Otherwise the gray values
+    /// are 0, 1, … or, if the masks have as many values as there are classes, these values in
+    /// ascending order.
     ///
     /// # Errors
     ///
@@ -101,10 +102,10 @@ impl Dataset<Mask> {
     pub fn open_masks_for(root: &str, classes: &[String]) -> Result<Self, Error> {
         let root = Path::new(root);
         let Found { mut pairs, warnings } =
-            Found::in_folder(root, &[Part::Train, Part::Val, Part::Test])?;
-        let has = |part: &Part| pairs.iter().any(|pair| pair.part == Some(*part));
-        let wanted = [Part::Val, Part::Test].into_iter().find(has);
-        pairs.retain(|pair| wanted.is_none() || pair.part == wanted);
+            Found::in_folder(root, &[Split::Train, Split::Val, Split::Test])?;
+        let has = |split: &Split| pairs.iter().any(|pair| pair.split == Some(*split));
+        let wanted = [Split::Val, Split::Test].into_iter().find(has);
+        pairs.retain(|pair| wanted.is_none() || pair.split == wanted);
         let named: Option<BTreeSet<u8>> = classes.iter().map(|name| name.parse().ok()).collect();
         let named = named.filter(|named| named.len() == classes.len());
         let numbered = || (0..=u8::MAX).take(classes.len()).collect();
@@ -124,18 +125,18 @@ impl Dataset<Mask> {
             )));
         };
         let (classes, val) = (classes.to_vec(), samples(pairs, &values));
-        Ok(Self { classes, val, warnings, part: wanted, ..Self::default() })
+        Ok(Self { classes, val, warnings, split: wanted, ..Self::default() })
     }
 }
 
-/// An image's file, its mask's, and the part that both belong to.
+/// The files of an image and of its mask, and their split.
 struct Pair {
     image: PathBuf,
     mask: PathBuf,
-    part: Option<Part>,
+    split: Option<Split>,
 }
 
-/// What is in a folder.
+/// The images with masks in a folder.
 #[derive(Default)]
 struct Found {
     pairs: Vec<Pair>,
@@ -143,18 +144,18 @@ struct Found {
 }
 
 impl Found {
-    /// The images of these parts, or of the folder itself where it has no part to train on.
-    fn in_folder(root: &Path, wanted: &[Part]) -> Result<Self, Error> {
+    /// Finds the images of these splits, or of the folder itself if it has no split to train on.
+    fn in_folder(root: &Path, wanted: &[Split]) -> Result<Self, Error> {
         if !root.is_dir() {
             return Err(Error::read(root, "there is no such folder"));
         }
         let mut found = Self::default();
         let mut is_divided = false;
         for folder in folder::folders(root)? {
-            let Some(part) = Part::named(&folder::name(&folder)) else { continue };
-            is_divided |= part == Part::Train;
-            if wanted.contains(&part) {
-                found.add(folder.path(), Some(part))?;
+            let Some(split) = Split::named(&folder::name(&folder)) else { continue };
+            is_divided |= split == Split::Train;
+            if wanted.contains(&split) {
+                found.add(folder.path(), Some(split))?;
             } else {
                 let path = folder.path().display();
                 found.warnings.push(format!("{path} is left out of training and validation"));
@@ -166,12 +167,12 @@ impl Found {
         Ok(found)
     }
 
-    fn add(&mut self, folder: &Path, part: Option<Part>) -> Result<(), Error> {
+    fn add(&mut self, folder: &Path, split: Option<Split>) -> Result<(), Error> {
         let (images, mut masks) = (files(&folder.join("images"))?, files(&folder.join("masks"))?);
         let before = self.pairs.len();
         for (stem, image) in images {
             match masks.remove(&stem) {
-                Some(mask) => self.pairs.push(Pair { image, mask, part }),
+                Some(mask) => self.pairs.push(Pair { image, mask, split }),
                 None => self.warnings.push(format!("{} has no mask", image.display())),
             }
         }
@@ -188,7 +189,7 @@ fn nothing(folder: &Path) -> Error {
     ))
 }
 
-/// The image files in a folder by their names without endings.
+/// Returns the image files in a folder, by their names without extensions.
 fn files(folder: &Path) -> Result<BTreeMap<std::ffi::OsString, PathBuf>, Error> {
     let failed = |error: std::io::Error| Error::read(folder, error);
     let mut files = BTreeMap::new();
@@ -213,7 +214,7 @@ fn samples(pairs: Vec<Pair>, values: &Arc<[u8]>) -> Vec<Sample<Mask>> {
     pairs.into_iter().map(sample).collect()
 }
 
-/// The gray values in masks.
+/// Returns the gray values in masks.
 fn values<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Result<BTreeSet<u8>, Error> {
     let mut values = BTreeSet::new();
     for pair in pairs {
@@ -242,15 +243,16 @@ mod tests {
 
     use super::*;
 
-    /// A folder of images whose masks have these values in their pixels.
+    /// Creates a folder of images whose masks have these values in their pixels.
     fn folder(masks: &[(&str, [u8; 2])]) -> TempDir {
         let folder = TempDir::new().unwrap();
         for (name, [left, right]) in masks {
-            let (part, name) = name.rsplit_once('/').unwrap_or(("", name));
+            let (split, name) = name.rsplit_once('/').unwrap_or(("", name));
             for kind in ["images", "masks"] {
-                std::fs::create_dir_all(folder.path().join(part).join(kind)).unwrap();
+                std::fs::create_dir_all(folder.path().join(split).join(kind)).unwrap();
             }
-            let file = |kind: &str| folder.path().join(part).join(kind).join(format!("{name}.png"));
+            let file =
+                |kind: &str| folder.path().join(split).join(kind).join(format!("{name}.png"));
             RgbImage::new(2, 1).save(file("images")).unwrap();
             let value = |x, _| Luma([if x == 0 { *left } else { *right }]);
             GrayImage::from_fn(2, 1, value).save(file("masks")).unwrap();
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_trained_on_validated_with_and_left_out() {
+    fn splits_are_trained_on_validated_on_and_left_out() {
         let folder = folder(&[("train/1", [0, 9]), ("valid/2", [0, 9]), ("test/3", [0, 9])]);
         let root = folder.path().to_str().unwrap();
         let dataset = Dataset::open_masks(root, 0.5, 0).unwrap();

@@ -11,7 +11,7 @@ const BORDER: [f64; 4] = [46.0, 12.0, 10.0, 30.0];
 /// A value for each of some epochs.
 type Series = Vec<(usize, f64)>;
 
-/// Loss and accuracy over the epochs, and the mean IoU where there is one.
+/// Draws loss and accuracy over the epochs, and the mean IoU if there is one.
 pub(super) fn curves(history: &[EpochRow]) -> String {
     let series = |value: fn(&EpochRow) -> Option<f64>| -> Series {
         history.iter().filter_map(|row| Some((row.epoch, value(row)?))).collect()
@@ -30,7 +30,7 @@ pub(super) fn curves(history: &[EpochRow]) -> String {
     charts
 }
 
-/// A chart of training and validation from 0 to at least `highest`.
+/// Draws a chart of training and validation from 0 to at least `highest`.
 fn chart(title: &str, series: &[Series; 2], highest: f64) -> String {
     let [width, height] = SIZE;
     let [left, right, top, bottom] = BORDER;
@@ -90,7 +90,7 @@ fn chart(title: &str, series: &[Series; 2], highest: f64) -> String {
     svg + "</svg></figure>"
 }
 
-/// Round numbers from 0 to `highest` or a little above, about so many steps apart.
+/// Returns round numbers from 0 to `highest` or a little above, with about `steps` steps.
 fn ticks(highest: f64, steps: usize) -> Vec<f64> {
     let highest = if highest.is_finite() && highest > 0.0 { highest } else { 1.0 };
     let step = round_step(highest / steps as f64);
@@ -98,14 +98,14 @@ fn ticks(highest: f64, steps: usize) -> Vec<f64> {
     (0..=count).map(|tick| tick as f64 * step).collect()
 }
 
-/// The smallest of 1, 2, 2.5 and 5 times a power of ten that is not below a number.
+/// Returns the smallest of 1, 2, 2.5 and 5 times a power of ten that is at least `least`.
 fn round_step(least: f64) -> f64 {
     let power = 10.0_f64.powf(least.log10().floor());
     let round = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * power);
     round.into_iter().find(|step| *step >= least * (1.0 - 1e-9)).unwrap_or(10.0 * power)
 }
 
-/// How many digits behind the point a step takes.
+/// Returns the number of digits after the point that a step needs.
 fn digits(step: f64) -> usize {
     (0..12)
         .find(|&digits| {
@@ -115,7 +115,8 @@ fn digits(step: f64) -> usize {
         .map_or(12, |digits| digits as usize)
 }
 
-/// The epochs that are named below a chart: the first, the last and round ones between them.
+/// Returns the epochs that are named below a chart: the first, the last and round ones between
+/// them.
 fn epoch_ticks(last: usize) -> Vec<usize> {
     let step = (round_step((last as f64 / 6.0).max(1.0)).round() as usize).max(1);
     let between = (1..).map(|tick| tick * step).take_while(|&epoch| epoch + step / 2 < last);

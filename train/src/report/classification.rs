@@ -1,4 +1,4 @@
-//! What a report shows of a network that tells what is in images.
+//! The part of a report that shows an image classification.
 
 use std::fmt::Write;
 
@@ -6,10 +6,10 @@ use super::{confusion, escape, file_names, jpeg};
 use crate::observer::percent;
 use crate::{Answer, ClassificationEvaluation, Images};
 
-/// How many mistakes are shown.
+/// Number of mistakes that are shown.
 const MISTAKES: usize = 24;
 
-/// Results for each class, the confusion matrix and the most confident mistakes.
+/// Shows the results of each class, the confusion matrix and the most confident mistakes.
 pub(crate) fn classification(evaluation: &ClassificationEvaluation, images: &Images) -> String {
     let names = evaluation.classes.iter().map(|class| &class.name);
     classes(evaluation) + &confusion(names, &evaluation.confusion) + &mistakes(evaluation, images)
@@ -34,7 +34,7 @@ fn classes(evaluation: &ClassificationEvaluation) -> String {
     html + "</tbody></table>"
 }
 
-/// The most confident of the wrong answers, with their pictures.
+/// Shows the most confident of the wrong answers, with their images.
 fn mistakes(evaluation: &ClassificationEvaluation, images: &Images) -> String {
     let mistakes = evaluation.mistakes();
     if mistakes.is_empty() {

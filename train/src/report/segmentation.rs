@@ -1,4 +1,4 @@
-//! What a report shows of a network that tells the pixels of images apart.
+//! The part of a report that shows a segmentation.
 
 use std::fmt::Write;
 
@@ -8,10 +8,11 @@ use super::{confusion, escape, file_names, jpeg, png};
 use crate::observer::percent;
 use crate::{Example, Images, Mask, SegmentationEvaluation};
 
-/// The largest side of a picture, in pixels.
+/// The largest side of an image in the report, in pixels.
 const SIDE: u32 = 200;
 
-/// Results for each class, images with their true and predicted masks, and the confusion matrix.
+/// Shows the results of each class, images with their true and predicted masks, and the confusion
+/// matrix.
 pub(crate) fn segmentation(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> String {
     let names = evaluation.classes.iter().map(|class| &class.name);
     classes(evaluation)
@@ -38,7 +39,7 @@ fn classes(evaluation: &SegmentationEvaluation) -> String {
     html + "</tbody></table>"
 }
 
-/// Images with their true and predicted masks side by side.
+/// Shows images with their true and predicted masks side by side.
 fn examples(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> String {
     let mut html = "<h2>Validation images, the least accurate first</h2><table id=\"examples\"><thead>\
                     <tr><th>image</th><th>true mask</th><th>predicted mask</th><th></th></tr></thead>\
@@ -68,14 +69,14 @@ fn row(Example { answer, predicted }: &Example, images: &Images<Mask>) -> Option
     ))
 }
 
-/// A mask in the colors of its classes.
+/// Draws a mask in the colors of its classes.
 fn drawn(classes: &GrayImage) -> RgbImage {
     let pixel = |x, y| image::Rgb(color(usize::from(classes.get_pixel(x, y)[0])));
     RgbImage::from_fn(classes.width(), classes.height(), pixel)
 }
 
-/// The color of a class: dark for the first, which is the ground as a rule, and others far from each
-/// other.
+/// Returns the color of a class: dark for the first, which is usually the background, and well
+/// separated colors for the others.
 fn color(class: usize) -> [u8; 3] {
     const COLORS: [[u8; 3]; 10] = [
         [38, 42, 51],
@@ -92,7 +93,7 @@ fn color(class: usize) -> [u8; 3] {
     match class {
         0 => COLORS[0],
         class => {
-            // After nine classes, the same colors come again, each time darker.
+            // After nine classes, the colors repeat, each time darker.
             let darker = ((class - 1) / 9) as u32;
             COLORS[1 + (class - 1) % 9]
                 .map(|value| (f64::from(value) * 0.7_f64.powi(darker as i32)) as u8)

@@ -1,4 +1,4 @@
-//! How images are changed at random together with their masks.
+//! Random augmentation of images together with their masks.
 
 use image::imageops;
 use rand::RngExt;
@@ -8,7 +8,7 @@ use zoo_core::decode::resize;
 
 use crate::{Augment, Masked};
 
-/// A random square of an image, mirrored by chance, with its classes.
+/// Returns a random square of an image with its classes, randomly mirrored.
 pub(super) fn augment(masked: &Masked, augment: &Augment, rng: &mut StdRng) -> Masked {
     let (side, _) = masked.image.dimensions();
     let smallest = augment.crop_scale.sqrt() * f64::from(side);
@@ -49,7 +49,7 @@ mod tests {
         for seed in 0..20 {
             let view = augment(&masked, &changes, &mut StdRng::seed_from_u64(seed));
             let pixels = view.image.pixels().zip(view.classes.pixels());
-            // At an edge, the image is between both.
+            // At an edge, the values of the image are between both.
             let differ = pixels.filter(|(pixel, class)| (pixel[0] > 127) != (class[0] == 1));
             assert!(differ.count() < 80, "{seed}");
             views.push(view);

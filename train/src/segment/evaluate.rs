@@ -1,4 +1,4 @@
-//! How good a network is at telling the pixels of images apart.
+//! Evaluation of segmenters.
 
 use burn::tensor::{Device, Tensor};
 use image::GrayImage;
@@ -13,67 +13,67 @@ use crate::summary::SegmentedImage;
 use crate::task::Evaluation;
 use crate::{Batching, Error, Event, Images, Mask, Observer, Score};
 
-/// How many images are kept with what the network makes of them.
+/// Number of images that are kept with their predictions.
 const EXAMPLES: usize = 8;
 
-/// What a network makes of images with masks, and how much of it is right.
+/// The result of the evaluation of a segmenter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SegmentationEvaluation {
     /// Number of images that were evaluated.
     pub images: usize,
     /// Number of images that could not be read, or whose mask could not.
     pub unreadable: usize,
-    /// The mean over the classes of intersection over union. Classes that are nowhere and were seen
-    /// nowhere don't count.
+    /// The mean intersection over union of the classes. Classes without true or predicted pixels
+    /// don't count.
     pub mean_iou: f64,
-    /// The share of the pixels that is right.
+    /// The share of correct pixels.
     pub pixel_accuracy: f64,
     /// The mean loss.
     pub loss: f64,
-    /// How many pixels of a class (row) were taken for a class (column).
+    /// The confusion matrix, in pixels: rows are true classes, columns predicted ones.
     pub confusion: Vec<Vec<usize>>,
-    /// What is known about each class.
+    /// The results of each class.
     pub classes: Vec<PixelClass>,
-    /// What is known about each image.
+    /// The results of each image.
     #[serde(skip)]
     pub answers: Vec<PixelAnswer>,
-    /// The images of which the smallest share of pixels is right, this one first.
+    /// The images with the smallest shares of correct pixels, the worst first.
     #[serde(skip)]
     pub examples: Vec<Example>,
 }
 
-/// How well the pixels of a class are found.
+/// The results of a class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PixelClass {
     /// Its name.
     pub name: String,
     /// Number of its pixels.
     pub pixels: usize,
-    /// Intersection over union; none where it is nowhere and was seen nowhere.
+    /// Intersection over union; `None` if the class has no true and no predicted pixels.
     pub iou: Option<f64>,
 }
 
-/// How much of an image is right.
+/// The results of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PixelAnswer {
-    /// Which image.
+    /// Index of the image.
     pub index: usize,
-    /// The share of its pixels that is right.
+    /// The share of correct pixels.
     pub pixel_accuracy: f64,
-    /// The mean over the classes of intersection over union in it.
+    /// The mean intersection over union of the classes in the image.
     pub mean_iou: f64,
 }
 
-/// What a network makes of an image.
+/// An image with its prediction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// Which image, and how much of it is right.
+    /// The image and its results.
     pub answer: PixelAnswer,
-    /// The class that each pixel was taken for.
+    /// The predicted class of each pixel.
     pub predicted: GrayImage,
 }
 
-/// Compares what a network in validation mode makes of images with their masks.
+/// Compares the predictions of a network in validation mode with the masks of images.
 pub(super) fn evaluate<M: ImageSegmenter>(
     model: &M,
     images: &Images<Mask>,
@@ -105,7 +105,7 @@ pub(super) fn evaluate<M: ImageSegmenter>(
             }
             let shape = shape_of(masked.len(), images);
             let logits = match session.run_tensor("logits", values, shape, M::forward) {
-                // One logit alone is the second class's, beside 0 for the first.
+                // A single logit belongs to the second class; that of the first class is 0.
                 logits if logits.dims()[1] == 1 => {
                     Tensor::cat(vec![logits.zeros_like(), logits], 1)
                 }
@@ -127,7 +127,7 @@ pub(super) fn evaluate<M: ImageSegmenter>(
     sums.evaluation(count, names)
 }
 
-/// What is known of the images so far.
+/// The counts over the images so far.
 struct Sums {
     confusion: Vec<Vec<usize>>,
     loss: f64,
@@ -187,13 +187,14 @@ impl Sums {
     }
 }
 
-/// The share of all pixels that is right.
+/// Returns the share of all pixels that is right.
 fn accuracy(confusion: &[Vec<usize>]) -> f64 {
     let right: usize = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
     right as f64 / confusion.iter().flatten().sum::<usize>().max(1) as f64
 }
 
-/// Intersection over union of each class; none where it is nowhere and was seen nowhere.
+/// Returns the intersection over union of each class; `None` if it has no true and no predicted
+/// pixels.
 fn ious(confusion: &[Vec<usize>]) -> Vec<Option<f64>> {
     let iou = |class: usize| {
         let both = confusion[class][class];
@@ -205,7 +206,7 @@ fn ious(confusion: &[Vec<usize>]) -> Vec<Option<f64>> {
     (0..confusion.len()).map(iou).collect()
 }
 
-/// The mean of what there is.
+/// Returns the mean of the values that are not `None`.
 fn mean(values: &[Option<f64>]) -> f64 {
     let count = values.iter().flatten().count().max(1);
     values.iter().flatten().sum::<f64>() / count as f64
@@ -265,7 +266,7 @@ mod tests {
         let evaluation = sums.evaluation(3, &names).unwrap();
         assert_eq!(evaluation.confusion, [[6, 1, 0], [0, 1, 0], [0, 0, 0]]);
         let ious: Vec<_> = evaluation.classes.iter().map(|class| class.iou).collect();
-        // A class that is nowhere does not count.
+        // A class without pixels does not count.
         assert_eq!(ious, [Some(6.0 / 7.0), Some(0.5), None]);
         assert_eq!(evaluation.mean_iou, (6.0 / 7.0 + 0.5) / 2.0);
         assert_eq!((evaluation.pixel_accuracy, evaluation.unreadable), (7.0 / 8.0, 1));

@@ -1,10 +1,11 @@
-//! What training makes smaller.
+//! The loss of segmentation.
 
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Int, Tensor};
 
-/// The mean cross-entropy of the pixels plus one minus the mean Dice coefficient of the classes:
-/// [Milletari et al., 2016](https://arxiv.org/abs/1606.04797), §3, with more than one class.
+/// Computes the mean cross-entropy of the pixels plus one minus the mean Dice coefficient of the
+/// classes: [Milletari et al., 2016](https://arxiv.org/abs/1606.04797), §3, with more than one
+/// class.
 ///
 /// # Shapes
 ///

@@ -1,4 +1,4 @@
-//! Matrices, means and what is done to each channel.
+//! Matrix products, means and operations on each channel.
 
 use burn::tensor::{Tensor, activation};
 

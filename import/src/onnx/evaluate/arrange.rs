@@ -1,4 +1,4 @@
-//! Operators that put numbers elsewhere and leave them as they are.
+//! Operators that move numbers without changing them.
 
 use burn::tensor::{Int, Slice, Tensor, TensorData};
 
@@ -106,7 +106,7 @@ impl Run<'_> {
         let count = list.len();
         let list = Tensor::<1, Int>::from_data(TensorData::new(list, [count]), &self.device);
         let mut dims = x.dims.clone();
-        // One index takes the dimension away.
+        // A scalar index removes the dimension.
         dims.splice(axis..=axis, indices.dims.iter().copied());
         check(&dims)?;
         let tensor = x.ranked::<RANK>()?.select(axis + RANK - x.dims.len(), list);
@@ -128,7 +128,7 @@ impl Run<'_> {
             let size = x.dims[axis] as i64;
             let from_start = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
             if step == -1.0 {
-                // The same elements forwards, to be turned round.
+                // The same elements in ascending order, to be reversed.
                 let (first, last) = (from_start(end).clamp(-1, size), from_start(start));
                 ranges[axis] = ((first + 1) as usize, (last.clamp(-1, size - 1) + 1) as usize, 1);
                 backwards.push((axis + RANK - x.dims.len()) as isize);
@@ -184,12 +184,12 @@ impl Run<'_> {
         if pads.len() != 2 * axes.len() {
             return Err(format!("{} paddings for {} dimensions", pads.len(), axes.len()));
         }
-        // What is negative is cut off.
+        // Negative padding crops.
         let mut ranges: Vec<_> = x.dims.iter().map(|&dim| (0, dim, 1)).collect();
         for (index, &axis) in axes.iter().enumerate() {
             let cut = |pad: i64| usize::try_from(pad.saturating_neg()).unwrap_or(0);
-            let (before, behind) = (cut(pads[index]), cut(pads[axes.len() + index]));
-            ranges[axis] = (before, x.dims[axis].saturating_sub(behind), 1);
+            let (before, after) = (cut(pads[index]), cut(pads[axes.len() + index]));
+            ranges[axis] = (before, x.dims[axis].saturating_sub(after), 1);
         }
         let cut = sliced(&x, &ranges)?;
         let mut tensor = cut.ranked::<RANK>()?;
@@ -214,7 +214,7 @@ impl Run<'_> {
     }
 }
 
-/// From, to and step in each dimension.
+/// Slices each dimension by start, end and step.
 fn sliced(x: &Value, ranges: &[(usize, usize, usize)]) -> Result<Value, Fault> {
     let shift = RANK - x.dims.len().min(RANK);
     let mut slices = [Slice::new(0, None, 1); RANK];

@@ -1,17 +1,17 @@
-//! What goes from node to node, and arithmetic with it.
+//! The values between nodes, and arithmetic with them.
 
 use burn::tensor::Tensor;
 
 use super::Fault;
 use crate::onnx::graph;
 
-/// Dimensions that a value has at most.
+/// The largest number of dimensions of a value.
 pub(super) const RANK: usize = 6;
 
-/// Elements that a value has at most: a gigabyte.
+/// The largest number of elements of a value: a gigabyte.
 pub(super) const LARGEST: usize = 1 << 28;
 
-/// A value of the graph: its elements in a row, and how they are arranged.
+/// A value of the graph: its elements, row-major, and its dimensions.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     pub(super) flat: Tensor<1>,
@@ -32,7 +32,7 @@ impl Value {
         Self { is_integer, ..self }
     }
 
-    /// With dimensions of size 1 in front, as many as are missing.
+    /// Converts to a tensor of rank `D`, with dimensions of size 1 added in front.
     pub(super) fn ranked<const D: usize>(&self) -> Result<Tensor<D>, Fault> {
         let missing = D.checked_sub(self.dims.len());
         let missing = missing.ok_or_else(|| format!("it has {} dimensions", self.dims.len()))?;
@@ -57,7 +57,7 @@ impl Value {
     }
 }
 
-/// The value of a tensor of four dimensions.
+/// Returns the value of a tensor of four dimensions.
 pub(super) fn image(tensor: Tensor<4>) -> Result<Value, Fault> {
     let dims = tensor.dims().to_vec();
     Value::of(tensor, dims)
@@ -76,7 +76,7 @@ pub(super) fn axis(index: i64, rank: usize) -> Result<usize, Fault> {
     axis.ok_or_else(|| format!("the dimension {index} of {rank}"))
 }
 
-/// The dimensions that two values have together.
+/// Returns the broadcast dimensions of two values.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
     let rank = a.len().max(b.len());
     let dim = |dims: &[usize], index: usize| {
@@ -96,7 +96,7 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
 pub(super) fn arithmetic(operator: &str, a: &Value, b: &Value) -> Result<Value, Fault> {
     let dims = broadcast(&a.dims, &b.dims)?;
     let is_integer = a.is_integer && b.is_integer;
-    // Four dimensions are what backends are made for.
+    // Backends are optimized for four dimensions.
     let value = if dims.len() <= 4 {
         Value::of(combine(operator, a.ranked::<4>()?, b.ranked::<4>()?), dims)?
     } else {
@@ -119,7 +119,7 @@ fn combine<const D: usize>(operator: &str, a: Tensor<D>, b: Tensor<D>) -> Tensor
     }
 }
 
-/// The numbers of `a` where `condition` is not 0, those of `b` elsewhere.
+/// Returns the numbers of `a` where `condition` is not 0, and those of `b` elsewhere.
 pub(super) fn choose(condition: &Value, a: &Value, b: &Value) -> Result<Value, Fault> {
     let dims = broadcast(&broadcast(&condition.dims, &a.dims)?, &b.dims)?;
     let mut shape = [1; RANK];

@@ -1,4 +1,4 @@
-//! Operators that move a window over an image, and those that make one larger or smaller.
+//! Operators that move a window over an image, and those that resize it.
 
 use burn::tensor::Tensor;
 use burn::tensor::module::{avg_pool2d, conv_transpose2d, conv2d, interpolate, max_pool2d};
@@ -92,7 +92,7 @@ impl Run<'_> {
         ))
     }
 
-    /// Krizhevsky et al., 2012, §3.3, as ONNX defines it.
+    /// Local response normalization: Krizhevsky et al., 2012, §3.3, as ONNX defines it.
     pub(super) fn local_response(&self, node: &Node) -> Result<Value, Fault> {
         let x = self.value(node, 0)?.image()?;
         let size = usize::try_from(node.int("size", 5)).unwrap_or(0);
@@ -160,7 +160,7 @@ impl Run<'_> {
     }
 }
 
-/// How a kernel moves over an image.
+/// The movement of a kernel over an image.
 struct Window {
     stride: [usize; 2],
     dilation: [usize; 2],
@@ -195,8 +195,8 @@ impl Window {
         };
         let mut outputs = [0; 2];
         for axis in 0..2 {
-            let (before, behind) = padding[axis];
-            let padded = size[axis].saturating_add(before).saturating_add(behind);
+            let (before, after) = padding[axis];
+            let padded = size[axis].saturating_add(before).saturating_add(after);
             if reach[axis] > padded {
                 return Err(format!("its window is larger than the {size:?} pixels"));
             }
@@ -207,7 +207,7 @@ impl Window {
     }
 }
 
-/// Top, left, bottom, right.
+/// Returns the padding: top, left, bottom, right.
 fn pads(node: &Node) -> Result<[usize; 4], Fault> {
     match node.ints("pads") {
         None => Ok([0; 4]),

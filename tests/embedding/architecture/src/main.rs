@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let logits = model.forward(images); // [1, 1000]
     println!("features {:?}, logits {:?}", features.dims(), logits.dims());
 
-    // For your own classes: the same network with a fresh classifier.
+    // For your own classes: the same network with a new classifier.
     model.reset_classifier(5, &device);
     Ok(())
 }

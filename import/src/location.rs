@@ -1,4 +1,4 @@
-//! Where in a checkpoint the tensors of a network may be.
+//! Locations of a network's tensors in a checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,20 +7,20 @@ use zoo_core::{KeyLayout, Parameter};
 
 use crate::load::{has_shape, keys_of, pytorch_shape};
 
-/// A place in a checkpoint: what the keys of a network begin with there.
+/// The location of a network in a checkpoint: the prefix of its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// What comes before the network's keys, with a dot, or nothing.
+pub(crate) struct Location {
+    /// The prefix before the network's keys, with a dot at the end, or nothing.
     pub prefix: String,
     /// The checkpoint's key of the network's first tensor.
     pub stem: String,
-    /// The numbers that stand for the names of the network's modules, where it was put into `nn.Sequential` module by
-    /// module.
+    /// The numbers that replace the names of the network's modules, if these were put into an
+    /// `nn.Sequential`.
     numbered: BTreeMap<String, String>,
 }
 
-impl Place {
-    /// The tensors at the place, by the network's keys, and all others by their own.
+impl Location {
+    /// Returns the tensors at this location by the network's keys, and all others by their own.
     pub(crate) fn split(
         &self,
         tensors: &BTreeMap<String, Tensor>,
@@ -40,7 +40,7 @@ impl Place {
         (inside, outside)
     }
 
-    /// The tensors of the modules beside the network, among those that are not at the place.
+    /// Returns the tensors of the modules beside the network, from those outside its location.
     pub(crate) fn siblings(&self, outside: &BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
         let network = self.prefix.trim_end_matches('.');
         let parent = network.rfind('.').map_or("", |end| &network[..=end]);
@@ -52,12 +52,12 @@ impl Place {
     }
 }
 
-/// The keys of a checkpoint, prepared for looking for networks.
+/// The keys of a checkpoint, indexed for the search for networks.
 pub(crate) struct Index<'t> {
     tensors: &'t BTreeMap<String, Tensor>,
-    /// The keys by their last steps.
+    /// The keys by their last segments.
     ends: HashMap<&'t str, Vec<&'t str>>,
-    /// The modules all of whose children are numbers, with these in order.
+    /// The modules whose children all have numbers, with these numbers in order.
     numbered: BTreeMap<&'t str, BTreeSet<usize>>,
 }
 
@@ -84,7 +84,7 @@ impl<'t> Index<'t> {
         Self { tensors, ends, numbered: numbered.collect() }
     }
 
-    /// What comes before a key wherever it is.
+    /// Returns the prefixes of a key in the checkpoint.
     fn prefixes(&self, key: &str) -> impl Iterator<Item = &'t str> {
         let found = self.ends.get(end(key)).map_or(&[][..], Vec::as_slice).iter();
         found
@@ -92,8 +92,8 @@ impl<'t> Index<'t> {
             .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
     }
 
-    /// The places where all names of a network are, apart from those of the classifier.
-    pub(crate) fn places(&self, layout: &KeyLayout, parameters: &[Parameter]) -> Vec<Place> {
+    /// Returns the locations that have all names of a network, except those of the classifier.
+    pub(crate) fn locations(&self, layout: &KeyLayout, parameters: &[Parameter]) -> Vec<Location> {
         let Some(stem) = parameters.first() else { return Vec::new() };
         let anchors = layout.keys(std::slice::from_ref(stem));
         let Some(Some(anchor)) = anchors.first() else { return Vec::new() };
@@ -101,28 +101,33 @@ impl<'t> Index<'t> {
             return Vec::new();
         }
         let shape = pytorch_shape(stem);
-        let mut places = Vec::new();
+        let mut locations = Vec::new();
         for prefix in self.prefixes(anchor) {
             if is_like(&self.tensors[&format!("{prefix}{anchor}")], &shape) {
                 let stem = format!("{prefix}{anchor}");
-                places.push(Place { prefix: prefix.to_owned(), stem, numbered: BTreeMap::new() });
+                locations.push(Location {
+                    prefix: prefix.to_owned(),
+                    stem,
+                    numbered: BTreeMap::new(),
+                });
             }
         }
-        places.extend(self.numbered_places(layout, parameters, anchor, &shape));
-        places
+        locations.extend(self.numbered_locations(layout, parameters, anchor, &shape));
+        locations
     }
 
-    /// The places where the modules of a network have numbers instead of names, in the same order.
-    fn numbered_places(
+    /// Returns the locations that have numbers instead of the names of a network's modules, in the
+    /// same order.
+    fn numbered_locations(
         &self,
         layout: &KeyLayout,
         parameters: &[Parameter],
         anchor: &str,
         shape: &[usize],
-    ) -> Vec<Place> {
+    ) -> Vec<Location> {
         let rest = &anchor[first(anchor).len()..];
         let mut modules: Option<Vec<String>> = None;
-        let mut places = Vec::new();
+        let mut locations = Vec::new();
         for (prefix, numbers) in &self.numbered {
             let Some(lowest) = numbers.first() else { continue };
             let stem = format!("{prefix}{lowest}{rest}");
@@ -143,14 +148,14 @@ impl<'t> Index<'t> {
             if numbers.len() == modules.len() || numbers.len() + 1 == modules.len() {
                 let numbered = numbers.iter().map(ToString::to_string).zip(modules.iter().cloned());
                 let (prefix, numbered) = ((*prefix).to_owned(), numbered.collect());
-                places.push(Place { prefix, stem, numbered });
+                locations.push(Location { prefix, stem, numbered });
             }
         }
-        places
+        locations
     }
 
-    /// The prefixes under which most of some keys are, for a network that is not wholly there.
-    pub(crate) fn likely(&self, keys: &[String]) -> Option<Place> {
+    /// Returns the prefix that has most of some keys, for a network that is incomplete.
+    pub(crate) fn likely(&self, keys: &[String]) -> Option<Location> {
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         for prefix in keys.iter().flat_map(|key| self.prefixes(key)) {
             *known.entry(prefix).or_default() += 1;
@@ -158,25 +163,25 @@ impl<'t> Index<'t> {
         let (prefix, _) =
             known.into_iter().max_by_key(|(prefix, count)| (*count, usize::MAX - prefix.len()))?;
         let stem = String::new();
-        Some(Place { prefix: prefix.to_owned(), stem, numbered: BTreeMap::new() })
+        Some(Location { prefix: prefix.to_owned(), stem, numbered: BTreeMap::new() })
     }
 }
 
-/// The first step of a key.
+/// Returns the first segment of a key.
 pub(crate) fn first(key: &str) -> &str {
     key.split('.').next().unwrap_or_default()
 }
 
-/// The last steps of a key, by which it is looked up.
+/// Returns the last two segments of a key, which index it.
 fn end(key: &str) -> &str {
     let mut dots = key.rmatch_indices('.');
     dots.nth(1).map_or(key, |(at, _)| &key[at + 1..])
 }
 
-/// The most parameters that a classifier has, which a checkpoint may lack.
+/// The largest number of classifier parameters, which a checkpoint may lack.
 const CLASSIFIER: usize = 8;
 
-/// Whether a tensor can be a network's first kernel, for images of any number of channels.
+/// Whether a tensor can be a network's first kernel, with any number of input channels.
 fn is_like(tensor: &Tensor, shape: &[usize]) -> bool {
     match (&tensor.shape[..], shape) {
         ([outputs, _, height, width], [expected, _, rows, columns]) => {
