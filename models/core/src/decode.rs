@@ -8,7 +8,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 
-use crate::{Background, Filter};
+use crate::{Background, Interpolation};
 
 /// Why the bytes of a file are not a usable image.
 #[derive(Debug, thiserror::Error)]
@@ -179,23 +179,23 @@ fn lay_over(image: &RgbaImage, color: [u8; 3]) -> RgbImage {
 /// Two passes, each rounded to 8 bits; the filter widens when the image shrinks. Rows come first, but
 /// where the height loses more than twice what the width does, columns do. The weights have 22
 /// fractional bits, so that every conforming implementation comes to the same pixels.
-pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
+pub fn resize(image: &RgbImage, width: u32, height: u32, interpolation: Interpolation) -> RgbImage {
     let loss = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let (less_width, less_height) = (loss(image.width(), width), loss(image.height(), height));
     if less_height > 0 && less_height > 2 * less_width {
-        resize_rows(&resize_columns(image, height, filter), width, filter)
+        resize_rows(&resize_columns(image, height, interpolation), width, interpolation)
     } else {
-        resize_columns(&resize_rows(image, width, filter), height, filter)
+        resize_columns(&resize_rows(image, width, interpolation), height, interpolation)
     }
 }
 
 /// Gives an image another width.
-fn resize_rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
+fn resize_rows(image: &RgbImage, width: u32, interpolation: Interpolation) -> RgbImage {
     let (source_width, height) = image.dimensions();
     if width == source_width {
         return image.clone();
     }
-    let taps = Taps::new(source_width, width, filter);
+    let taps = Taps::new(source_width, width, interpolation);
     let mut output = Vec::with_capacity(width as usize * height as usize * 3);
     for row in image.as_raw().chunks_exact(source_width as usize * 3) {
         for (start, weights) in taps.iter() {
@@ -212,12 +212,12 @@ fn resize_rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
 }
 
 /// Gives an image another height.
-fn resize_columns(image: &RgbImage, height: u32, filter: Filter) -> RgbImage {
+fn resize_columns(image: &RgbImage, height: u32, interpolation: Interpolation) -> RgbImage {
     let (width, source_height) = image.dimensions();
     if height == source_height {
         return image.clone();
     }
-    let taps = Taps::new(source_height, height, filter);
+    let taps = Taps::new(source_height, height, interpolation);
     let stride = width as usize * 3;
     let mut output = Vec::with_capacity(stride * height as usize);
     let mut sums = vec![HALF; stride];
@@ -249,12 +249,12 @@ struct Taps {
 }
 
 impl Taps {
-    fn new(source: u32, target: u32, filter: Filter) -> Self {
+    fn new(source: u32, target: u32, interpolation: Interpolation) -> Self {
         let scale = f64::from(source) / f64::from(target);
         let stretch = scale.max(1.0);
         // Multiplied by, since dividing rounds otherwise.
         let shrink = 1.0 / stretch;
-        let support = filter.support() * stretch;
+        let support = interpolation.support() * stretch;
         let stride = support.ceil() as usize * 2 + 1;
         let mut taps = Self {
             starts: Vec::with_capacity(target as usize),
@@ -266,8 +266,9 @@ impl Taps {
             let center = (position as f64 + 0.5) * scale;
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(source as usize);
-            let values: Vec<f64> =
-                (start..end).map(|x| filter.weight((x as f64 - center + 0.5) * shrink)).collect();
+            let values: Vec<f64> = (start..end)
+                .map(|x| interpolation.weight((x as f64 - center + 0.5) * shrink))
+                .collect();
             let total: f64 = values.iter().sum();
             for (weight, value) in weights.iter_mut().zip(&values) {
                 *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;
@@ -286,7 +287,7 @@ impl Taps {
     }
 }
 
-impl Filter {
+impl Interpolation {
     /// How far the filter reaches, in output pixels.
     fn support(self) -> f64 {
         match self {

@@ -15,7 +15,7 @@ mod stochastic_depth;
 
 pub use activation::Activation;
 pub use bias::{conv_with_bias, linear_with_bias};
-pub use branches::{Branches, BranchesConfig, Step};
+pub use branches::{BranchLayer, Branches, BranchesConfig};
 pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadOrder};
 pub use compute::{
     Apply, add, batch_norm, cat, channel_shuffle, fork, global_avg_pool2d, relu, tanh,

@@ -33,8 +33,10 @@ pub use parameters::{
     LayerKind, Parameter, count_trainable, fill_with_noise, initialize_parameters, parameters,
     root_prefix,
 };
-pub use preprocess::{Background, Color, Filter, Preprocess, UnknownBackground, with_margin};
-pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
+pub use preprocess::{
+    Background, Color, Interpolation, Preprocess, UnknownBackground, with_margin,
+};
+pub use pyramid::{FeatureMaps, PyramidBuilder, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Implementation, Labels, Paper, StemKind, Variant, Weights, parse_number, parse_width,

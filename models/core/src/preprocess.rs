@@ -15,7 +15,8 @@ pub struct Preprocess {
     /// Side of the square that is cut out of the middle, in pixels; at most `resize`.
     pub crop: u32,
     /// How resizing weighs the source's pixels.
-    pub filter: Filter,
+    #[serde(rename = "filter", alias = "interpolation")]
+    pub interpolation: Interpolation,
     /// What the network's channels mean.
     #[serde(alias = "colour")]
     pub color: Color,
@@ -31,7 +32,7 @@ pub struct Preprocess {
 /// How resizing weighs the source's pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Filter {
+pub enum Interpolation {
     /// A triangle, one output pixel to each side.
     Bilinear,
     /// The cubic with a = -0.5, two output pixels to each side.
@@ -160,7 +161,7 @@ impl Preprocess {
     pub const IMAGENET: Self = Self {
         resize: 256,
         crop: 224,
-        filter: Filter::Bilinear,
+        interpolation: Interpolation::Bilinear,
         color: Color::Rgb,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
@@ -185,7 +186,7 @@ impl Preprocess {
 
     /// The same recipe with bicubic resizing.
     pub const fn bicubic(self) -> Self {
-        Self { filter: Filter::Bicubic, ..self }
+        Self { interpolation: Interpolation::Bicubic, ..self }
     }
 
     /// Number of channels of the network's input.
@@ -208,7 +209,7 @@ mod pixels {
         /// The part of an image that the network sees, as 8-bit pixels `crop × crop`.
         pub fn crop(&self, image: &RgbImage) -> RgbImage {
             let (width, height) = self.resized(image.dimensions());
-            let resized = resize(image, width, height, self.filter);
+            let resized = resize(image, width, height, self.interpolation);
             let crop = self.crop.min(width).min(height);
             let (left, top) = (center(width - crop), center(height - crop));
             imageops::crop_imm(&resized, left, top, crop, crop).to_image()

@@ -26,11 +26,11 @@ impl PyramidLevel {
 /// The levels of a network whose channels or strides depend on its configuration, as they are met
 /// while it is built.
 #[derive(Debug, Clone, Default)]
-pub struct Pyramid {
+pub struct PyramidBuilder {
     levels: Vec<PyramidLevel>,
 }
 
-impl Pyramid {
+impl PyramidBuilder {
     /// Adds what comes out of a module, in place of an earlier map of the same stride.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, channels: usize, stride: usize) {
         self.levels.pop_if(|last| last.stride == stride);

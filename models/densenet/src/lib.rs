@@ -28,7 +28,7 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, batch_norm, cat, fork,
     torch_default_uniform,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
@@ -70,7 +70,7 @@ pub struct DenseNet {
     classifier: ClassifierHead,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// Layers on maps of one size, and what leads to the next, smaller one.
@@ -126,7 +126,7 @@ impl DenseNetConfig {
             StemKind::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
         };
 
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 1;
         if pool.is_some() {
             pyramid.push("stem_norm", channels, 2);

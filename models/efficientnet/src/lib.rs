@@ -34,7 +34,7 @@ use zoo_core::layers::{
     InvertedResidual, InvertedResidualConfig, Padding, SqueezeExciteConfig,
     kaiming_normal_by_group, make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::STANDARD as DEFAULT;
@@ -100,7 +100,7 @@ pub struct EfficientNet {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One row of table 1.
@@ -139,7 +139,7 @@ impl EfficientNetConfig {
         let mut channels = stem_channels;
         let mut built = 0;
         let mut stages = Vec::with_capacity(STAGES.len());
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         for (index, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
             let mut blocks = Vec::with_capacity(depth);

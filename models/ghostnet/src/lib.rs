@@ -26,7 +26,7 @@ use zoo_core::layers::{
     Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, fork, global_avg_pool2d,
     make_divisible, relu,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod implementation;
 mod pretrained;
@@ -67,7 +67,7 @@ pub struct GhostNet {
     #[module(skip)]
     implementation: Implementation,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// Two ghost modules, one that widens and one that narrows (figure 3).
@@ -98,30 +98,30 @@ enum Classifier {
 /// One row of table 1, whose columns are: kernel, `#exp`, `#out`, `SE`, stride.
 struct Block {
     kernel_size: usize,
-    hidden: usize,
+    expanded: usize,
     channels: usize,
-    squeezes: bool,
+    squeeze_excite: bool,
     stride: usize,
 }
 
 #[rustfmt::skip]
 const BLOCKS: [Block; 16] = [
-    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden:  48, channels:  24, squeezes: false, stride: 2 },
-    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, stride: 1 },
-    Block { kernel_size: 5, hidden:  72, channels:  40, squeezes: true,  stride: 2 },
-    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  stride: 1 },
-    Block { kernel_size: 3, hidden: 240, channels:  80, squeezes: false, stride: 2 },
-    Block { kernel_size: 3, hidden: 200, channels:  80, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden: 480, channels: 112, squeezes: true,  stride: 1 },
-    Block { kernel_size: 3, hidden: 672, channels: 112, squeezes: true,  stride: 1 },
-    Block { kernel_size: 5, hidden: 672, channels: 160, squeezes: true,  stride: 2 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: false, stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: false, stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  stride: 1 },
+    Block { kernel_size: 3, expanded:  16, channels:  16, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded:  48, channels:  24, squeeze_excite: false, stride: 2 },
+    Block { kernel_size: 3, expanded:  72, channels:  24, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 5, expanded:  72, channels:  40, squeeze_excite: true,  stride: 2 },
+    Block { kernel_size: 5, expanded: 120, channels:  40, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 3, expanded: 240, channels:  80, squeeze_excite: false, stride: 2 },
+    Block { kernel_size: 3, expanded: 200, channels:  80, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded: 480, channels: 112, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 3, expanded: 672, channels: 112, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 5, expanded: 672, channels: 160, squeeze_excite: true,  stride: 2 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  stride: 1 },
 ];
 
 const STEM_CHANNELS: usize = 16;
@@ -136,7 +136,7 @@ impl GhostNetConfig {
         let num_features = self.wide(HEAD_CHANNELS);
         let (hidden, hidden_norm) = implementation.hidden(num_features, device);
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         pyramid.push("stem", channels, map_stride);
         let mut table = BLOCKS.iter();
@@ -177,20 +177,21 @@ impl GhostNetConfig {
 
     fn block(&self, block: &Block, channels: usize, device: &Device) -> GhostBottleneck {
         let implementation = self.implementation;
-        let [hidden, out_channels] = [block.hidden, block.channels].map(|width| self.wide(width));
+        let [expanded, out_channels] =
+            [block.expanded, block.channels].map(|width| self.wide(width));
         let depthwise = implementation
-            .depthwise(hidden, block.kernel_size)
+            .depthwise(expanded, block.kernel_size)
             .with_stride(block.stride)
             .with_activation(Activation::Identity);
         let keeps_shape = block.stride == 1 && channels == out_channels;
         GhostBottleneck {
-            expand: implementation.ghost_module([channels, hidden], Activation::Relu, device),
+            expand: implementation.ghost_module([channels, expanded], Activation::Relu, device),
             depthwise: (block.stride > 1).then(|| depthwise.init(device)),
             squeeze_excite: block
-                .squeezes
-                .then(|| implementation.squeeze_excite(hidden).init(device)),
+                .squeeze_excite
+                .then(|| implementation.squeeze_excite(expanded).init(device)),
             project: implementation.ghost_module(
-                [hidden, out_channels],
+                [expanded, out_channels],
                 Activation::Identity,
                 device,
             ),

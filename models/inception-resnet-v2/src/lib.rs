@@ -24,7 +24,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
+use zoo_core::layers::BranchLayer::{self, AvgPool, Conv, MaxPool, StridedConv, ValidConv};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
     ConvNormActConfig, add, fork, torch_default_uniform,
@@ -78,20 +78,20 @@ struct ResidualBlock {
 
 /// What a [`Stage`] is made of.
 struct StageRow {
-    entry: Vec<Vec<Step>>,
-    block: Vec<Vec<Step>>,
+    entry: Vec<Vec<BranchLayer>>,
+    block: Vec<Vec<BranchLayer>>,
     repeats: usize,
     scale: f64,
 }
 
 /// A single branch.
-const STEM: [Step; 7] = [
-    Halve(32),
-    Valid([3, 3], 32),
+const STEM: [BranchLayer; 7] = [
+    StridedConv(32),
+    ValidConv([3, 3], 32),
     Conv([3, 3], 64),
     MaxPool,
     Conv([1, 1], 80),
-    Valid([3, 3], 192),
+    ValidConv([3, 3], 192),
     MaxPool,
 ];
 
@@ -117,8 +117,8 @@ fn stages() -> [StageRow; 3] {
         },
         StageRow {
             entry: vec![
-                vec![Halve(384)],
-                vec![Conv([1, 1], 256), Conv([3, 3], 256), Halve(384)],
+                vec![StridedConv(384)],
+                vec![Conv([1, 1], 256), Conv([3, 3], 256), StridedConv(384)],
                 vec![MaxPool],
             ],
             block: vec![
@@ -130,9 +130,9 @@ fn stages() -> [StageRow; 3] {
         },
         StageRow {
             entry: vec![
-                vec![Conv([1, 1], 256), Halve(384)],
-                vec![Conv([1, 1], 256), Halve(288)],
-                vec![Conv([1, 1], 256), Conv([3, 3], 288), Halve(320)],
+                vec![Conv([1, 1], 256), StridedConv(384)],
+                vec![Conv([1, 1], 256), StridedConv(288)],
+                vec![Conv([1, 1], 256), Conv([3, 3], 288), StridedConv(320)],
                 vec![MaxPool],
             ],
             block: vec![
@@ -193,7 +193,7 @@ impl InceptionResNetV2Config {
     }
 }
 
-fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+fn inception(channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
         .with_initializer(Some(torch_default_uniform()))
         .with_epsilon(EPSILON)

@@ -27,7 +27,9 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
+use zoo_core::layers::BranchLayer::{
+    self, AvgPool, Conv, MaxPool, PaddedAvgPool, SplitConv, StridedConv, ValidConv,
+};
 use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
     ConvNormActConfig, Padding, torch_default_uniform,
@@ -90,13 +92,13 @@ enum Kind {
 }
 
 /// A single branch.
-const STEM: [Step; 7] = [
-    Halve(32),
-    Valid([3, 3], 32),
+const STEM: [BranchLayer; 7] = [
+    StridedConv(32),
+    ValidConv([3, 3], 32),
     Conv([3, 3], 64),
     MaxPool,
     Conv([1, 1], 80),
-    Valid([3, 3], 192),
+    ValidConv([3, 3], 192),
     MaxPool,
 ];
 
@@ -109,7 +111,7 @@ const STAGES: [&[Kind]; 3] = [
 
 impl Kind {
     #[rustfmt::skip]
-    fn branches(self, implementation: Implementation) -> Vec<Vec<Step>> {
+    fn branches(self, implementation: Implementation) -> Vec<Vec<BranchLayer>> {
         let average = match implementation {
             Implementation::PyTorch => PaddedAvgPool,
             Implementation::Keras => AvgPool,
@@ -122,8 +124,8 @@ impl Kind {
                 vec![average, Conv([1, 1], pooled)],
             ],
             Self::ReductionA => vec![
-                vec![Halve(384)],
-                vec![Conv([1, 1], 64), Conv([3, 3], 96), Halve(96)],
+                vec![StridedConv(384)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96), StridedConv(96)],
                 vec![MaxPool],
             ],
             Self::B { inner } => vec![
@@ -137,14 +139,14 @@ impl Kind {
                 vec![average, Conv([1, 1], 192)],
             ],
             Self::ReductionB => vec![
-                vec![Conv([1, 1], 192), Halve(320)],
-                vec![Conv([1, 1], 192), Conv([1, 7], 192), Conv([7, 1], 192), Halve(192)],
+                vec![Conv([1, 1], 192), StridedConv(320)],
+                vec![Conv([1, 1], 192), Conv([1, 7], 192), Conv([7, 1], 192), StridedConv(192)],
                 vec![MaxPool],
             ],
             Self::C => vec![
                 vec![Conv([1, 1], 320)],
-                vec![Conv([1, 1], 384), Fork(384)],
-                vec![Conv([1, 1], 448), Conv([3, 3], 384), Fork(384)],
+                vec![Conv([1, 1], 384), SplitConv(384)],
+                vec![Conv([1, 1], 448), Conv([3, 3], 384), SplitConv(384)],
                 vec![average, Conv([1, 1], 192)],
             ],
         }
@@ -200,7 +202,7 @@ impl InceptionV3Config {
         }
     }
 
-    fn inception(&self, channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+    fn inception(&self, channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
         BranchesConfig::new(channels, branches)
             .with_initializer(Some(INITIALIZER))
             .with_epsilon(EPSILON)

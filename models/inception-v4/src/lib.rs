@@ -18,7 +18,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
+use zoo_core::layers::BranchLayer::{
+    self, AvgPool, Conv, MaxPool, SplitConv, StridedConv, ValidConv,
+};
 use zoo_core::layers::{
     Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_default_uniform,
 };
@@ -64,7 +66,7 @@ enum Kind {
 }
 
 /// A single branch.
-const STEM: [Step; 3] = [Halve(32), Valid([3, 3], 32), Conv([3, 3], 64)];
+const STEM: [BranchLayer; 3] = [StridedConv(32), ValidConv([3, 3], 32), Conv([3, 3], 64)];
 
 /// The modules of each stage and how often they follow one another.
 #[rustfmt::skip]
@@ -78,18 +80,18 @@ const STAGES: [&[(Kind, usize)]; 4] = [
 impl Kind {
     /// Figures 3 to 8, with table 1's numbers for Reduction-A.
     #[rustfmt::skip]
-    fn branches(self) -> Vec<Vec<Step>> {
+    fn branches(self) -> Vec<Vec<BranchLayer>> {
         match self {
             Self::Stem1 => vec![
                 vec![MaxPool],
-                vec![Halve(96)],
+                vec![StridedConv(96)],
             ],
             Self::Stem2 => vec![
-                vec![Conv([1, 1], 64), Valid([3, 3], 96)],
-                vec![Conv([1, 1], 64), Conv([1, 7], 64), Conv([7, 1], 64), Valid([3, 3], 96)],
+                vec![Conv([1, 1], 64), ValidConv([3, 3], 96)],
+                vec![Conv([1, 1], 64), Conv([1, 7], 64), Conv([7, 1], 64), ValidConv([3, 3], 96)],
             ],
             Self::Stem3 => vec![
-                vec![Halve(192)],
+                vec![StridedConv(192)],
                 vec![MaxPool],
             ],
             Self::A => vec![
@@ -99,8 +101,8 @@ impl Kind {
                 vec![AvgPool, Conv([1, 1], 96)],
             ],
             Self::ReductionA => vec![
-                vec![Halve(384)],
-                vec![Conv([1, 1], 192), Conv([3, 3], 224), Halve(256)],
+                vec![StridedConv(384)],
+                vec![Conv([1, 1], 192), Conv([3, 3], 224), StridedConv(256)],
                 vec![MaxPool],
             ],
             Self::B => vec![
@@ -114,14 +116,14 @@ impl Kind {
                 vec![AvgPool, Conv([1, 1], 128)],
             ],
             Self::ReductionB => vec![
-                vec![Conv([1, 1], 192), Halve(192)],
-                vec![Conv([1, 1], 256), Conv([1, 7], 256), Conv([7, 1], 320), Halve(320)],
+                vec![Conv([1, 1], 192), StridedConv(192)],
+                vec![Conv([1, 1], 256), Conv([1, 7], 256), Conv([7, 1], 320), StridedConv(320)],
                 vec![MaxPool],
             ],
             Self::C => vec![
                 vec![Conv([1, 1], 256)],
-                vec![Conv([1, 1], 384), Fork(256)],
-                vec![Conv([1, 1], 384), Conv([3, 1], 448), Conv([1, 3], 512), Fork(256)],
+                vec![Conv([1, 1], 384), SplitConv(256)],
+                vec![Conv([1, 1], 384), Conv([3, 1], 448), Conv([1, 3], 512), SplitConv(256)],
                 vec![AvgPool, Conv([1, 1], 256)],
             ],
         }
@@ -169,7 +171,7 @@ impl InceptionV4Config {
 }
 
 /// With TensorFlow's BatchNorm, and kernels drawn as PyTorch does by itself.
-fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+fn inception(channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
         .with_epsilon(1e-3)
         .with_initializer(Some(torch_default_uniform()))

@@ -31,7 +31,7 @@ use zoo_core::layers::{
     ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, InvertedResidual,
     InvertedResidualConfig, SqueezeExciteConfig, kaiming_normal_by_group, make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::B1 as DEFAULT;
@@ -76,7 +76,7 @@ pub struct MnasNet {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One block of the search space: layers that are alike.
@@ -86,29 +86,29 @@ struct Stage {
     stride: usize,
     channels: usize,
     repeats: usize,
-    squeezes: bool,
+    squeeze_excite: bool,
 }
 
 #[rustfmt::skip]
 const A1: [Stage; 7] = [
-    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2, squeezes: false },
-    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeezes: true  },
-    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 4, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 112, repeats: 2, squeezes: true  },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 160, repeats: 3, squeezes: true  },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeezes: false },
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2, squeeze_excite: false },
+    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeeze_excite: true  },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 4, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 112, repeats: 2, squeeze_excite: true  },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 160, repeats: 3, squeeze_excite: true  },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeeze_excite: false },
 ];
 
 #[rustfmt::skip]
 const B1: [Stage; 7] = [
-    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeezes: false },
-    Stage { expansion: 3, kernel_size: 3, stride: 2, channels:  24, repeats: 3, squeezes: false },
-    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeezes: false },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  80, repeats: 3, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels:  96, repeats: 2, squeezes: false },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeezes: false },
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeeze_excite: false },
+    Stage { expansion: 3, kernel_size: 3, stride: 2, channels:  24, repeats: 3, squeeze_excite: false },
+    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  80, repeats: 3, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels:  96, repeats: 2, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeeze_excite: false },
 ];
 
 const STEM_CHANNELS: usize = 32;
@@ -147,7 +147,7 @@ impl MnasNetConfig {
         let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         let mut stages = Vec::with_capacity(table.len());
         for (index, stage) in table.iter().enumerate() {
@@ -192,7 +192,7 @@ impl MnasNetConfig {
         let block = InvertedResidualConfig::new([channels, hidden, out_channels])
             .with_kernel_size(stage.kernel_size)
             .with_stride(stride)
-            .with_squeeze_excite(stage.squeezes.then_some(squeeze_excite))
+            .with_squeeze_excite(stage.squeeze_excite.then_some(squeeze_excite))
             // A SepConv has no skip, even in a network so narrow that its ends agree.
             .with_has_shortcut(stage.expansion > 1);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)

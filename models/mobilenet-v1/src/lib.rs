@@ -27,7 +27,7 @@ use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
     kaiming_normal_by_group,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
@@ -69,7 +69,7 @@ pub struct MobileNetV1 {
     classifier: ClassifierHead,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// A filter for each channel, then a mixture of the channels (figure 3).
@@ -104,7 +104,7 @@ impl MobileNetV1Config {
             StemKind::Cifar => 1,
         };
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = stem_stride;
         let mut stages = Vec::with_capacity(STAGES.len());
         for (index, stage) in STAGES.iter().enumerate() {

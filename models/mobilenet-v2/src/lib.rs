@@ -19,7 +19,7 @@ use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     InvertedResidual, InvertedResidualConfig, Padding, make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
@@ -57,7 +57,7 @@ pub struct MobileNetV2 {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One row of table 2: `t`, `c`, `n`, `s` in the paper.
@@ -91,7 +91,7 @@ impl MobileNetV2Config {
             StemKind::Cifar => [1, 1],
         };
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = stem_stride;
         let mut blocks = Vec::new();
         for (number, stage) in STAGES.iter().enumerate() {

@@ -30,7 +30,7 @@ use zoo_core::layers::{
     SqueezeExciteConfig, global_avg_pool2d, kaiming_normal_by_group, linear_with_bias,
     make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::LARGE as DEFAULT;
@@ -92,15 +92,15 @@ pub struct MobileNetV3 {
     dropout: Dropout,
     classifier: Linear,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One row of table 1 or 2, whose columns are: kernel, `exp size`, `#out`, `SE`, `NL`, `s`.
 struct Block {
     kernel_size: usize,
-    hidden: usize,
+    expanded: usize,
     channels: usize,
-    squeezes: bool,
+    squeeze_excite: bool,
     activation: Activation,
     stride: usize,
 }
@@ -109,36 +109,36 @@ const STEM_CHANNELS: usize = 16;
 
 #[rustfmt::skip]
 const LARGE: [Block; 15] = [
-    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: false, activation: Relu,      stride: 1 },
-    Block { kernel_size: 3, hidden:  64, channels:  24, squeezes: false, activation: Relu,      stride: 2 },
-    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, activation: Relu,      stride: 1 },
-    Block { kernel_size: 5, hidden:  72, channels:  40, squeezes: true,  activation: Relu,      stride: 2 },
-    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  activation: Relu,      stride: 1 },
-    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  activation: Relu,      stride: 1 },
-    Block { kernel_size: 3, hidden: 240, channels:  80, squeezes: false, activation: HardSwish, stride: 2 },
-    Block { kernel_size: 3, hidden: 200, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 480, channels: 112, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 672, channels: 112, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 672, channels: 160, squeezes: true,  activation: HardSwish, stride: 2 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded:  16, channels:  16, squeeze_excite: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 3, expanded:  64, channels:  24, squeeze_excite: false, activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, expanded:  72, channels:  24, squeeze_excite: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, expanded:  72, channels:  40, squeeze_excite: true,  activation: Relu,      stride: 2 },
+    Block { kernel_size: 5, expanded: 120, channels:  40, squeeze_excite: true,  activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, expanded: 120, channels:  40, squeeze_excite: true,  activation: Relu,      stride: 1 },
+    Block { kernel_size: 3, expanded: 240, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 2 },
+    Block { kernel_size: 3, expanded: 200, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 480, channels: 112, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 672, channels: 112, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 672, channels: 160, squeeze_excite: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  activation: HardSwish, stride: 1 },
 ];
 
 #[rustfmt::skip]
 const SMALL: [Block; 11] = [
-    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: true,  activation: Relu,      stride: 2 },
-    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, activation: Relu,      stride: 2 },
-    Block { kernel_size: 3, hidden:  88, channels:  24, squeezes: false, activation: Relu,      stride: 1 },
-    Block { kernel_size: 5, hidden:  96, channels:  40, squeezes: true,  activation: HardSwish, stride: 2 },
-    Block { kernel_size: 5, hidden: 240, channels:  40, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 240, channels:  40, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 120, channels:  48, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 144, channels:  48, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 288, channels:  96, squeezes: true,  activation: HardSwish, stride: 2 },
-    Block { kernel_size: 5, hidden: 576, channels:  96, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 576, channels:  96, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded:  16, channels:  16, squeeze_excite: true,  activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, expanded:  72, channels:  24, squeeze_excite: false, activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, expanded:  88, channels:  24, squeeze_excite: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, expanded:  96, channels:  40, squeeze_excite: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, expanded: 240, channels:  40, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 240, channels:  40, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 120, channels:  48, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 144, channels:  48, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 288, channels:  96, squeeze_excite: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, expanded: 576, channels:  96, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 576, channels:  96, squeeze_excite: true,  activation: HardSwish, stride: 1 },
 ];
 
 impl Size {
@@ -162,19 +162,19 @@ impl MobileNetV3Config {
             }
         };
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         pyramid.push("stem", channels, map_stride);
         let mut unscaled = STEM_CHANNELS;
         let mut blocks = Vec::with_capacity(table.len());
         for (index, block) in table.iter().enumerate() {
-            let hidden = match self.implementation {
-                Implementation::Torchvision => self.wide(block.hidden),
+            let expanded = match self.implementation {
+                Implementation::Torchvision => self.wide(block.expanded),
                 Implementation::Timm | Implementation::TensorFlow => {
-                    make_divisible((channels * block.hidden) as f64 / unscaled as f64, 8)
+                    make_divisible((channels * block.expanded) as f64 / unscaled as f64, 8)
                 }
             };
-            blocks.push(self.block(block, [channels, hidden], device));
+            blocks.push(self.block(block, [channels, expanded], device));
             channels = self.wide(block.channels);
             unscaled = block.channels;
             map_stride *= block.stride;
@@ -202,19 +202,19 @@ impl MobileNetV3Config {
     fn block(
         &self,
         block: &Block,
-        [channels, hidden]: [usize; 2],
+        [channels, expanded]: [usize; 2],
         device: &Device,
     ) -> InvertedResidual {
         let &Block { kernel_size, activation, stride, .. } = block;
         let out_channels = self.wide(block.channels);
         let squeeze_excite =
-            SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
+            SqueezeExciteConfig::new(expanded, make_divisible((expanded / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
                 .with_initializer(Some(kaiming_normal_by_group()));
-        let block = InvertedResidualConfig::new([channels, hidden, out_channels])
+        let block = InvertedResidualConfig::new([channels, expanded, out_channels])
             .with_kernel_size(kernel_size)
             .with_stride(stride)
-            .with_squeeze_excite(block.squeezes.then_some(squeeze_excite));
+            .with_squeeze_excite(block.squeeze_excite.then_some(squeeze_excite));
         block.init(|channels, kernel_size| self.conv(channels, kernel_size, activation), device)
     }
 

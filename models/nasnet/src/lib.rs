@@ -32,7 +32,7 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, Padding, relu,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod cell;
 mod pretrained;
@@ -103,7 +103,7 @@ pub struct NASNet {
     #[module(skip)]
     implementation: Implementation,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// The features hold six hidden states of the last stage, which is four times as wide as the
@@ -128,7 +128,7 @@ impl NASNetConfig {
         };
         let stem_cells = [width / 4, width / 2]
             .map(|width| stack(&REDUCTION_CELL, width, EarlierInput::Nearest));
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", self.stem_channels, 2);
         let reduced = REDUCTION_CELL.out_channels(width / 4);
         pyramid.push("stem_cells.0", reduced, 4);

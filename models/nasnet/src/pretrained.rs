@@ -1,6 +1,6 @@
 //! The networks that have names, and the checkpoints that exist for them.
 
-use zoo_core::{Family, Filter, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, Interpolation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{EarlierInput, Implementation, NASNetConfig};
 
@@ -115,7 +115,7 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
         config: MOBILE,
         size: 224, params: Some(5_289_978), gmacs: Some(0.564), layouts: CADENE,
         weights: &[
-            imagenet("http://data.lip6.fr/cadene/pretrainedmodels/nasnetamobile-7e03cead.pth", "7e03cead", 256, 224, Filter::Bilinear, [74.08, 91.74], "NOASSERTION"),
+            imagenet("http://data.lip6.fr/cadene/pretrainedmodels/nasnetamobile-7e03cead.pth", "7e03cead", 256, 224, Interpolation::Bilinear, [74.08, 91.74], "NOASSERTION"),
         ],
     },
     Variant {
@@ -123,7 +123,7 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
         config: LARGE,
         size: 331, params: Some(88_753_150), gmacs: Some(23.783), layouts: CADENE,
         weights: &[
-            imagenet("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth", "dc4a7b8b", 363, 331, Filter::Bicubic, [82.64, 96.07], "Apache-2.0"),
+            imagenet("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth", "dc4a7b8b", 363, 331, Interpolation::Bicubic, [82.64, 96.07], "Apache-2.0"),
         ],
     },
     Variant {
@@ -150,7 +150,7 @@ const fn imagenet(
     sha256: &'static str,
     resize: u32,
     crop: u32,
-    filter: Filter,
+    interpolation: Interpolation,
     accuracy: [f64; 2],
     license: &'static str,
 ) -> Weights {
@@ -160,7 +160,7 @@ const fn imagenet(
         sha256,
         labels: Labels::ImageNet1k,
         preprocess: Preprocess {
-            filter,
+            interpolation,
             mean: [0.5; 3],
             std: [0.5; 3],
             ..Preprocess::IMAGENET.sized(resize, crop)

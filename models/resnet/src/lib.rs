@@ -38,7 +38,7 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation};
 
 mod anti_alias;
@@ -154,7 +154,7 @@ pub struct ResNet {
     classifier: ClassifierHead,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// A few convolutions and a shortcut around them; the activation comes after their sum.
@@ -203,7 +203,7 @@ impl ResNetConfig {
         // A stem without pooling does not halve its map either.
         let [stem_stride, first_stride] = if has_pool { [2, 4] } else { [1, 1] };
         let mut channels = stem.channels[1];
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", channels, stem_stride);
         let mut stages = Vec::new();
         let depths = self.depths.into_iter().take_while(|depth| *depth > 0);

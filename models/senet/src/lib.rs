@@ -64,7 +64,7 @@ use zoo_core::layers::{
     fork, kaiming_normal_by_group, torch_default_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::BASIC as DEFAULT;
@@ -114,7 +114,7 @@ pub struct SENet {
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// A few convolutions whose output is weighed by channel, and a shortcut around them; the
@@ -189,7 +189,7 @@ impl SENetConfig {
     pub fn init(&self, device: &Device) -> SENet {
         let stem = self.block.stem(self.in_channels);
         let mut channels = out_channels(&stem);
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", channels, 2);
         let mut stages = Vec::with_capacity(self.depths.len());
         for (stage, depth) in self.depths.into_iter().enumerate() {

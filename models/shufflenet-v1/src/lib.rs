@@ -27,7 +27,7 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
     cat, channel_shuffle, fork, relu,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::GROUPS_1 as DEFAULT;
@@ -54,7 +54,7 @@ pub struct ShuffleNetV1 {
     stages: Vec<Vec<ShuffleUnit>>,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// A bottleneck with a depthwise convolution (figure 2). Where it halves the image, the shortcut
@@ -105,7 +105,7 @@ impl ShuffleNetV1Config {
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
 
         let mut channels = STEM_CHANNELS;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", channels, 2);
         pyramid.push("pool", channels, 4);
         let mut stages = Vec::with_capacity(DEPTHS.len());

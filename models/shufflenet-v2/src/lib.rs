@@ -25,7 +25,7 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
     channel_shuffle, fork, torch_default_uniform,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, StemKind};
 
 mod pretrained;
@@ -60,7 +60,7 @@ pub struct ShuffleNetV2 {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// Three convolutions of the same width for half of the channels (figure 3).
@@ -98,7 +98,7 @@ impl ShuffleNetV2Config {
         let stem = conv([self.in_channels, STEM_CHANNELS], 3).with_stride(stem_stride);
 
         let mut channels = STEM_CHANNELS;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = stem_stride;
         pyramid.push("stem", channels, map_stride);
         if pool.is_some() {

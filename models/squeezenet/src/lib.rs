@@ -26,7 +26,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, cat, conv_with_bias, fork, global_avg_pool2d, relu};
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::V1_0 as DEFAULT;
@@ -67,7 +67,7 @@ pub struct SqueezeNet {
     classifier: Conv2d,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// Squeeze by 1×1, expand by 1×1 and 3×3 side by side (figure 1).
@@ -106,7 +106,7 @@ impl SqueezeNetConfig {
     pub fn init(&self, device: &Device) -> SqueezeNet {
         let (mut channels, kernel_size, pooled) = self.version.stem();
         let stem = conv([self.in_channels, channels], kernel_size).with_stride([2, 2]);
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut stride = 2;
         pyramid.push("stem", channels, stride);
         let mut fires = Vec::with_capacity(SQUEEZED.len());

@@ -32,7 +32,7 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork,
     kaiming_normal, relu, torch_default_uniform,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::BASIC as DEFAULT;
@@ -99,7 +99,7 @@ pub struct WideResNet {
     features: Features,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// A few convolutions of the same width, the first of which has the stride, and a shortcut
@@ -139,7 +139,7 @@ impl WideResNetConfig {
     /// Builds the network with fresh weights.
     pub fn init(&self, device: &Device) -> WideResNet {
         let mut channels = STEM_CHANNELS;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut stages = Vec::with_capacity(CHANNELS.len());
         for (stage, narrow) in CHANNELS.into_iter().enumerate() {
             let mut blocks = Vec::with_capacity(self.depth);

@@ -184,7 +184,11 @@ fn text(described: &Described) -> anyhow::Result<()> {
         writeln!(
             out,
             "    input     resize {} ({:?}), crop {}, mean {:.3?}, std {:.3?}",
-            preprocess.resize, preprocess.filter, preprocess.crop, preprocess.mean, preprocess.std
+            preprocess.resize,
+            preprocess.interpolation,
+            preprocess.crop,
+            preprocess.mean,
+            preprocess.std
         )?;
         writeln!(out, "    from      {}", weights.url)?;
         writeln!(out, "    sha256    {}…", weights.sha256)?;

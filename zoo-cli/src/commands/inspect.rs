@@ -111,10 +111,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// A record's card as a phrase, and how its images are prepared.
 fn describe_card(card: &ModelCard) -> String {
-    let Preprocess { resize, crop, filter, mean, std, .. } = card.preprocess;
+    let Preprocess { resize, crop, interpolation, mean, std, .. } = card.preprocess;
     format!(
         "a record of {}, {}, {}, from {}\n  {} names of classes\n  \
-         images: resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}",
+         images: resize {resize} ({interpolation:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}",
         card.variant,
         classes(card.num_classes),
         channels(card.in_channels),

@@ -11,15 +11,15 @@ use super::{Apply, ConvNormAct, ConvNormActConfig, Padding, cat, fork};
 ///
 /// The last number is the channels of a convolution's output; poolings keep those of their input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
+pub enum BranchLayer {
     /// A convolution by a kernel of some height and width, which keeps the size.
     Conv([usize; 2], usize),
     /// The same without padding, so that a border is lost.
-    Valid([usize; 2], usize),
+    ValidConv([usize; 2], usize),
     /// A 3×3 convolution of stride 2 without padding.
-    Halve(usize),
+    StridedConv(usize),
     /// A 1×3 and a 3×1 convolution of the same input, each with so many channels.
-    Fork(usize),
+    SplitConv(usize),
     /// 3×3 average pooling over the pixels inside the image, which keeps the size.
     AvgPool,
     /// The same, with zeros beyond the border that count as pixels.
@@ -34,7 +34,7 @@ pub struct BranchesConfig {
     /// Channels of the input.
     pub channels: usize,
     /// The steps of each branch.
-    pub branches: Vec<Vec<Step>>,
+    pub branches: Vec<Vec<BranchLayer>>,
     /// How kernels are drawn; see [`ConvNormActConfig`].
     pub initializer: Option<Initializer>,
     /// Added to the variance by BatchNorm.
@@ -54,7 +54,7 @@ pub struct Branches {
     branches: Vec<Vec<Layer>>,
 }
 
-/// A [`Step`] with its weights.
+/// A [`BranchLayer`] with its weights.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are convolutions")]
 enum Layer {
@@ -70,11 +70,13 @@ struct Fork {
     tall: ConvNormAct,
 }
 
-impl Step {
+impl BranchLayer {
     fn out_channels(self, channels: usize) -> usize {
         match self {
-            Self::Conv(_, channels) | Self::Valid(_, channels) | Self::Halve(channels) => channels,
-            Self::Fork(each) => 2 * each,
+            Self::Conv(_, channels)
+            | Self::ValidConv(_, channels)
+            | Self::StridedConv(channels) => channels,
+            Self::SplitConv(each) => 2 * each,
             Self::AvgPool | Self::PaddedAvgPool | Self::MaxPool => channels,
         }
     }
@@ -83,7 +85,7 @@ impl Step {
 impl BranchesConfig {
     /// Channels of the output, those of all branches.
     pub fn out_channels(&self) -> usize {
-        let end = |steps: &Vec<Step>| {
+        let end = |steps: &Vec<BranchLayer>| {
             steps.iter().fold(self.channels, |channels, step| step.out_channels(channels))
         };
         self.branches.iter().map(end).sum()
@@ -104,7 +106,7 @@ impl BranchesConfig {
         Branches { branches }
     }
 
-    fn layer(&self, step: Step, channels: usize, device: &Device) -> Layer {
+    fn layer(&self, step: BranchLayer, channels: usize, device: &Device) -> Layer {
         let conv = |kernel_size, out_channels| {
             ConvNormActConfig::new([channels, out_channels], kernel_size)
                 .with_initializer(self.initializer.clone())
@@ -115,24 +117,24 @@ impl BranchesConfig {
             .with_strides([1, 1])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
         match step {
-            Step::Conv(kernel_size, out_channels) => {
+            BranchLayer::Conv(kernel_size, out_channels) => {
                 Layer::Conv(conv(kernel_size, out_channels).init(device))
             }
-            Step::Valid(kernel_size, out_channels) => {
+            BranchLayer::ValidConv(kernel_size, out_channels) => {
                 let conv = conv(kernel_size, out_channels).with_padding(Padding::Valid);
                 Layer::Conv(conv.init(device))
             }
-            Step::Halve(out_channels) => {
+            BranchLayer::StridedConv(out_channels) => {
                 let conv = conv([3, 3], out_channels).with_padding(Padding::Valid);
                 Layer::Conv(conv.with_stride(2).init(device))
             }
-            Step::Fork(each) => Layer::Fork(Fork {
+            BranchLayer::SplitConv(each) => Layer::Fork(Fork {
                 wide: conv([1, 3], each).init(device),
                 tall: conv([3, 1], each).init(device),
             }),
-            Step::AvgPool => Layer::AvgPool(average.with_count_include_pad(false).init()),
-            Step::PaddedAvgPool => Layer::AvgPool(average.init()),
-            Step::MaxPool => {
+            BranchLayer::AvgPool => Layer::AvgPool(average.with_count_include_pad(false).init()),
+            BranchLayer::PaddedAvgPool => Layer::AvgPool(average.init()),
+            BranchLayer::MaxPool => {
                 Layer::MaxPool(MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).init())
             }
         }

@@ -68,15 +68,15 @@ impl InvertedResidualConfig {
         conv: impl Fn([usize; 2], usize) -> ConvNormActConfig,
         device: &Device,
     ) -> InvertedResidual {
-        let [channels, hidden, out_channels] = self.channels;
+        let [channels, expanded, out_channels] = self.channels;
         let blur_pool = self.blur_pool && self.stride > 1;
-        let depthwise = conv([hidden, hidden], self.kernel_size)
+        let depthwise = conv([expanded, expanded], self.kernel_size)
             .with_stride(if blur_pool { 1 } else { self.stride })
-            .with_groups(hidden);
-        let project = conv([hidden, out_channels], 1).with_activation(Activation::Identity);
+            .with_groups(expanded);
+        let project = conv([expanded, out_channels], 1).with_activation(Activation::Identity);
         let has_shortcut = self.has_shortcut && self.stride == 1 && channels == out_channels;
         InvertedResidual {
-            expand: (hidden != channels).then(|| conv([channels, hidden], 1).init(device)),
+            expand: (expanded != channels).then(|| conv([channels, expanded], 1).init(device)),
             depthwise: depthwise.init(device),
             blur: blur_pool.then(ZeroPaddedBlur::new),
             squeeze_excite: self.squeeze_excite.as_ref().map(|config| config.init(device)),
