@@ -3,7 +3,7 @@
 //! Krizhevsky et al., 2012: [ImageNet Classification with Deep Convolutional Neural Networks](https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html);
 //! Krizhevsky, 2014: [One weird trick for parallelizing convolutional neural networks](https://arxiv.org/abs/1404.5997).
 //!
-//! LeNet's plan made large enough for photographs, and possible to train by ReLU, dropout and
+//! LeNet's plan made large enough for images, and possible to train by ReLU, dropout and
 //! graphics cards.
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, §3.5                |
@@ -35,7 +35,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`AlexNet`].
+/// Configuration of an [`AlexNet`].
 #[derive(Config, Debug)]
 pub struct AlexNetConfig {
     /// Probability of dropping a feature before each hidden layer while training.
@@ -44,7 +44,7 @@ pub struct AlexNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -105,7 +105,7 @@ const PYRAMID: [PyramidLevel; 4] = [
 const MIN_SIZE: usize = 63;
 
 impl AlexNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> AlexNet {
         let mut channels = self.in_channels;
         let mut stages = Vec::with_capacity(STAGES.len());

@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::AlexNetConfig;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "alexnet",
     title: "AlexNet",
@@ -69,7 +69,7 @@ pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<AlexNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

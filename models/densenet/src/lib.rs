@@ -35,7 +35,7 @@ mod pretrained;
 use pretrained::GROWTH_32 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`DenseNet`].
+/// Configuration of a [`DenseNet`].
 #[derive(Config, Debug)]
 pub struct DenseNetConfig {
     /// Channels that a layer adds: `k` in the paper.
@@ -48,13 +48,13 @@ pub struct DenseNetConfig {
     /// Probability of dropping a feature that a layer adds while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
+    /// The implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -106,7 +106,7 @@ struct NormActConv {
 const EXPANSION: usize = 4;
 
 impl DenseNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> DenseNet {
         let depths: Vec<usize> = self.depths.into_iter().take_while(|depth| *depth > 0).collect();
         // Between two blocks a map is halved, and one pixel must be left.

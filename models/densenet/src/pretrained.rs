@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant, Weights};
 
 use crate::DenseNetConfig;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "densenet",
     title: "DenseNet",
@@ -193,7 +193,7 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `densenet_bc_<depth>_k<growth>` for CIFAR,
+/// Returns the variant with this name: a row of [`VARIANTS`], or `densenet_bc_<depth>_k<growth>` for CIFAR,
 /// whose depth is 6n + 4, such as `densenet_bc_40_k36`.
 pub fn variant(name: &str) -> Option<Variant<DenseNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {

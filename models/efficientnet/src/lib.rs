@@ -40,7 +40,7 @@ mod pretrained;
 use pretrained::STANDARD as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`EfficientNet`].
+/// Configuration of an [`EfficientNet`].
 #[derive(Config, Debug)]
 pub struct EfficientNetConfig {
     /// The standard networks, or those for small devices.
@@ -69,7 +69,7 @@ pub struct EfficientNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -127,7 +127,7 @@ const STEM_CHANNELS: usize = 32;
 const HEAD_CHANNELS: usize = 1280;
 
 impl EfficientNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> EfficientNet {
         let depths: Vec<usize> = (0..STAGES.len()).map(|stage| self.depth(stage)).collect();
         let total: usize = depths.iter().sum();

@@ -1,11 +1,11 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::layers::Padding;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{Downsampling, EfficientNetConfig, Kind};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "efficientnet",
     title: "EfficientNet",
@@ -378,7 +378,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<EfficientNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

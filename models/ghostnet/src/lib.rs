@@ -34,7 +34,7 @@ pub use implementation::Implementation;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`GhostNet`].
+/// Configuration of a [`GhostNet`].
 #[derive(Config, Debug)]
 pub struct GhostNetConfig {
     /// Whose implementation of the paper.
@@ -49,7 +49,7 @@ pub struct GhostNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -129,7 +129,7 @@ const HEAD_CHANNELS: usize = 960;
 const HIDDEN_CHANNELS: usize = 1280;
 
 impl GhostNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> GhostNet {
         let implementation = self.implementation;
         let stem_channels = self.wide(STEM_CHANNELS);

@@ -38,7 +38,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`GoogLeNet`].
+/// Configuration of a [`GoogLeNet`].
 #[derive(Config, Debug)]
 pub struct GoogLeNetConfig {
     /// Probability of dropping a feature before the classifier while training.
@@ -47,7 +47,7 @@ pub struct GoogLeNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -142,7 +142,7 @@ const PYRAMID: [PyramidLevel; 5] = [
 const MIN_SIZE: usize = 15;
 
 impl GoogLeNetConfig {
-    /// Builds the network with fresh weights, without auxiliary classifiers.
+    /// Builds the network with random weights, without auxiliary classifiers.
     pub fn init(&self, device: &Device) -> GoogLeNet {
         let mut channels = 192;
         let mut stages = Vec::with_capacity(STAGES.len());
@@ -267,7 +267,7 @@ impl ImageClassifier for GoogLeNet {
             auxiliary.extend(head.map(|head| (AUXILIARY_WEIGHT, head.forward(x.clone()))));
         };
         let features = self.forward_stages(images, &mut FeatureMaps::none(), see);
-        let features = features.expect("nothing ends a pass of which no map is wanted");
+        let features = features.expect("no map was requested, so the forward does not stop early");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 

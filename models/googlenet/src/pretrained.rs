@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::GoogLeNetConfig;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "googlenet",
     title: "GoogLeNet",
@@ -54,7 +54,7 @@ pub const VARIANTS: &[Variant<GoogLeNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<GoogLeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

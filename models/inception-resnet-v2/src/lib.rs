@@ -35,7 +35,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionResNetV2`].
+/// Configuration of an [`InceptionResNetV2`].
 #[derive(Config, Debug)]
 pub struct InceptionResNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
@@ -44,7 +44,7 @@ pub struct InceptionResNetV2Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -157,13 +157,13 @@ const PYRAMID: [PyramidLevel; 5] = [
 
 /// Channels of the convolution before the classifier.
 const HEAD_CHANNELS: usize = 1536;
-/// What the layers without padding need.
+/// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
 /// TensorFlow's choice for BatchNorm.
 const EPSILON: f64 = 1e-3;
 
 impl InceptionResNetV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionResNetV2 {
         let stem = inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();

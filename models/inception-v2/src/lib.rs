@@ -37,7 +37,7 @@ mod pretrained;
 use pretrained::PLAIN as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionV2`].
+/// Configuration of an [`InceptionV2`].
 #[derive(Config, Debug)]
 pub struct InceptionV2Config {
     /// Squeeze-and-excitation after each module, by this reduction of the channels; none by
@@ -46,7 +46,7 @@ pub struct InceptionV2Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -151,7 +151,7 @@ impl Row {
 }
 
 impl InceptionV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionV2 {
         let mut channels = 192;
         let mut stages = Vec::with_capacity(STAGES.len());

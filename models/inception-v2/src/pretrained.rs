@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Color, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV2Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_v2",
     title: "Inception v2",
@@ -74,7 +74,7 @@ const CAFFE: Preprocess = Preprocess {
     ..Preprocess::IMAGENET
 };
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionV2Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

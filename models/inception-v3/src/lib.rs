@@ -41,19 +41,19 @@ mod pretrained;
 use pretrained::WITH_DROPOUT as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionV3`].
+/// Configuration of an [`InceptionV3`].
 #[derive(Config, Debug)]
 pub struct InceptionV3Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -163,7 +163,7 @@ const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stages.2",          2048, 32),
 ];
 
-/// What the layers without padding need.
+/// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
 /// What the auxiliary classifier's layers without padding need.
 const AUXILIARY_MIN_SIZE: usize = 299;
@@ -176,7 +176,7 @@ const EPSILON: f64 = 1e-3;
 const INITIALIZER: Initializer = Initializer::Normal { mean: 0.0, std: 0.1 };
 
 impl InceptionV3Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionV3 {
         let stem = self.inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();
@@ -246,7 +246,7 @@ impl ImageClassifier for InceptionV3 {
         let middle = self.forward_middle(images, maps);
         let auxiliary = middle.iter().map(|x| (AUXILIARY_WEIGHT, aux.forward(x.clone()))).collect();
         let features = middle.and_then(|x| self.forward_stages(AUXILIARY_STAGE.., x, maps));
-        let features = features.expect("nothing ends a pass of which no map is wanted");
+        let features = features.expect("no map was requested, so the forward does not stop early");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 

@@ -4,7 +4,7 @@ use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Var
 
 use crate::InceptionV3Config;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_v3",
     title: "Inception v3",
@@ -59,7 +59,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
 /// The names of the layers in `keras.applications`: numbers, in the order in which they are made.
@@ -116,7 +116,7 @@ pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionV3Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -30,7 +30,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionV4`].
+/// Configuration of an [`InceptionV4`].
 #[derive(Config, Debug)]
 pub struct InceptionV4Config {
     /// Probability of dropping a feature before the classifier while training.
@@ -39,7 +39,7 @@ pub struct InceptionV4Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -140,11 +140,11 @@ const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stages.3.3", 1536, 32),
 ];
 
-/// What the layers without padding need.
+/// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
 
 impl InceptionV4Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionV4 {
         let stem = inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();

@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV4Config;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_v4",
     title: "Inception-v4",
@@ -74,7 +74,7 @@ pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionV4Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -35,7 +35,7 @@ mod pretrained;
 use pretrained::PAPER as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`LeNet`].
+/// Configuration of a [`LeNet`].
 #[derive(Config, Debug)]
 pub struct LeNetConfig {
     /// Follows each layer but the last.
@@ -51,7 +51,7 @@ pub struct LeNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -100,7 +100,7 @@ const PYRAMID: [PyramidLevel; 3] = [
 const MIN_SIZE: usize = 16;
 
 impl LeNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> LeNet {
         let pool = match self.pool {
             PoolKind::Average => {

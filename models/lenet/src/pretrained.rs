@@ -5,7 +5,7 @@ use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{LeNetConfig, PoolKind};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "lenet",
     title: "LeNet",
@@ -93,7 +93,7 @@ pub const VARIANTS: &[Variant<LeNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<LeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -37,7 +37,7 @@ mod pretrained;
 use pretrained::B1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MnasNet`].
+/// Configuration of a [`MnasNet`].
 #[derive(Config, Debug)]
 pub struct MnasNetConfig {
     /// Which of the networks that were found.
@@ -54,7 +54,7 @@ pub struct MnasNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -142,7 +142,7 @@ impl Version {
 }
 
 impl MnasNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MnasNet {
         let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);

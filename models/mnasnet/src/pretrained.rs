@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{MnasNetConfig, Version};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mnasnet",
     title: "MnasNet",
@@ -157,7 +157,7 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or one of another width with an underscore for the
+/// Returns the variant with this name: a row of [`VARIANTS`], or one of another width with an underscore for the
 /// decimal point: B1 as `mnasnet<width>`, such as `mnasnet0_35`, A1 as `mnasnet_a1_w<width>`.
 pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {

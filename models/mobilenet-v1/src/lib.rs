@@ -34,7 +34,7 @@ mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MobileNetV1`].
+/// Configuration of a [`MobileNetV1`].
 #[derive(Config, Debug)]
 pub struct MobileNetV1Config {
     /// Multiplies the channels of every layer, `α` in §3.3.
@@ -46,17 +46,17 @@ pub struct MobileNetV1Config {
     /// Follows each BatchNorm.
     #[config(default = "DEFAULT.activation")]
     pub activation: Activation,
-    /// Whose implementation to follow. In Keras's a map is extended at the bottom and right before
+    /// The implementation to follow. In Keras's a map is extended at the bottom and right before
     /// it is halved, and BatchNorm adds 1e-3 to the variance.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// Which images it is for. For CIFAR, the stem does not halve its map.
+    /// The images that it is designed for. For CIFAR, the stem does not halve its map.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -96,7 +96,7 @@ const STAGES: [Stage; 5] = [
 ];
 
 impl MobileNetV1Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MobileNetV1 {
         let stem_channels = self.wide(32);
         let stem_stride = match self.stem {

@@ -1,11 +1,11 @@
-//! The networks that have names, and the spellings of their checkpoints.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::layers::Activation;
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant};
 
 use crate::MobileNetV1Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mobilenet_v1",
     title: "MobileNet",
@@ -193,7 +193,7 @@ pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an underscore
+/// Returns the variant with this name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an underscore
 /// for the decimal point, such as `mobilenet_v1_0_35`, and behind it `_keras` for
 /// Keras's or `_timm` for timm's.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {

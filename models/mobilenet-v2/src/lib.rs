@@ -26,7 +26,7 @@ mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MobileNetV2`].
+/// Configuration of a [`MobileNetV2`].
 #[derive(Config, Debug)]
 pub struct MobileNetV2Config {
     /// Multiplies the channels of every layer; the head's only if it makes them more (§4).
@@ -35,16 +35,16 @@ pub struct MobileNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
+    /// The implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
+    /// The images that it is designed for. For CIFAR, the stem and the second stage do not halve their maps.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -80,7 +80,7 @@ const STAGES: [Stage; 7] = [
 ];
 
 impl MobileNetV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MobileNetV2 {
         let wide = |channels: usize| make_divisible(channels as f64 * self.width_mult, 8);
         let stem_channels = wide(32);

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant, Weights};
 
 use crate::MobileNetV2Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mobilenet_v2",
     title: "MobileNetV2",
@@ -196,7 +196,7 @@ pub const VARIANTS: &[Variant<MobileNetV2Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v2_w<width>` with an
+/// Returns the variant with this name: a row of [`VARIANTS`], or `mobilenet_v2_w<width>` with an
 /// underscore for the decimal point, such as `mobilenet_v2_w0_35`, and behind it `_keras` for
 /// Keras's or `_cifar` for the one for CIFAR.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {

@@ -36,7 +36,7 @@ mod pretrained;
 use pretrained::LARGE as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MobileNetV3`].
+/// Configuration of a [`MobileNetV3`].
 #[derive(Config, Debug)]
 pub struct MobileNetV3Config {
     /// Which of the authors' two networks.
@@ -44,7 +44,7 @@ pub struct MobileNetV3Config {
     /// Multiplies the channels of every layer.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Probability of dropping a feature before the classifier while training.
@@ -53,7 +53,7 @@ pub struct MobileNetV3Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -152,7 +152,7 @@ impl Size {
 }
 
 impl MobileNetV3Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MobileNetV3 {
         let (table, hidden) = self.size.table();
         let (stem_channels, hidden) = match self.implementation {

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{Implementation, MobileNetV3Config, Size};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mobilenet_v3",
     title: "MobileNetV3",
@@ -206,7 +206,7 @@ pub const VARIANTS: &[Variant<MobileNetV3Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or one with `_w<width>` behind the network's size
+/// Returns the variant with this name: a row of [`VARIANTS`], or one with `_w<width>` behind the network's size
 /// and an underscore for the decimal point, such as `mobilenet_v3_large_w0_75` or
 /// `mobilenet_v3_small_w0_5_timm`.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV3Config>> {

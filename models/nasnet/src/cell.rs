@@ -94,7 +94,7 @@ impl<T> Inputs<T> {
     }
 }
 
-/// How to build a [`Cell`].
+/// Configuration of a [`Cell`].
 pub(crate) struct CellConfig {
     pub(crate) plan: &'static CellPlan,
     /// Channels of the inputs.

@@ -40,7 +40,7 @@ use cell::{Cell, CellConfig, CellPlan, Inputs, NORMAL_CELL, REDUCTION_CELL};
 use pretrained::MOBILE as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`NASNet`].
+/// Configuration of a [`NASNet`].
 #[derive(Config, Debug)]
 pub struct NASNetConfig {
     /// Normal cells in each of three stages (`N` in figure 2).
@@ -61,7 +61,7 @@ pub struct NASNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -114,7 +114,7 @@ const EXPANSION: usize = 24;
 const MIN_SIZE: usize = 3;
 
 impl NASNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> NASNet {
         let width = self.num_features / EXPANSION;
         let mut inputs = Inputs { earlier: self.stem_channels, later: self.stem_channels };

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Interpolation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{EarlierInput, Implementation, NASNetConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "nasnet",
     title: "NASNet",
@@ -140,7 +140,7 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<NASNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

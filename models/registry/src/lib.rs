@@ -85,7 +85,7 @@ macro_rules! architectures {
         }
 
         impl Config {
-            /// Builds the network with fresh weights, which are drawn when they are first used.
+            /// Builds the network with random weights, which are drawn when they are first used.
             pub fn init(&self, device: &Device) -> Network {
                 match self {
                     $(Self::$model(config) => {
@@ -117,7 +117,7 @@ macro_rules! architectures {
                 }
             }
 
-            /// Number of classes to tell apart.
+            /// Number of classes.
             pub fn num_classes(&self) -> usize {
                 match self {
                     $(Self::$model(config) => config.num_classes,)*

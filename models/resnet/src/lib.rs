@@ -47,7 +47,7 @@ use anti_alias::{AntiAlias, BlurPool2d, avg_pool_2x2_ceil};
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`ResNet`].
+/// Configuration of a [`ResNet`].
 #[derive(Config, Debug)]
 pub struct ResNetConfig {
     /// What every stage is made of.
@@ -78,13 +78,13 @@ pub struct ResNetConfig {
     /// Channels of one of these groups in the first stage; Wide ResNet doubles it.
     #[config(default = "DEFAULT.width_per_group")]
     pub width_per_group: usize,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -195,7 +195,7 @@ struct Padded {
 const EXPANSION: usize = 4;
 
 impl ResNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> ResNet {
         let (mut deep_stem, pool) = self.stem();
         let stem = deep_stem.pop().expect("a stem has a convolution");

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, Downsampling, ResNetConfig, ShortcutKind, Stem, StrideOn};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "resnet",
     title: "ResNet",
@@ -173,7 +173,7 @@ const WEIAICUNZAI: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
 /// pytorchcv's ResNets with bottlenecks have the same keys whether the first convolution strides, as in
@@ -541,7 +541,7 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`]; `resnet<6n+2>_cifar` for any n, and `_b` behind it
+/// Returns the variant with this name: a row of [`VARIANTS`]; `resnet<6n+2>_cifar` for any n, and `_b` behind it
 /// for shortcuts of option B; or what timm calls a network of these parts, such as `seresnext26d_32x4d`.
 pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {

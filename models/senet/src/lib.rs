@@ -70,7 +70,7 @@ mod pretrained;
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`SENet`].
+/// Configuration of an [`SENet`].
 #[derive(Config, Debug)]
 pub struct SENetConfig {
     /// What every stage is made of.
@@ -86,7 +86,7 @@ pub struct SENetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -185,7 +185,7 @@ impl BlockKind {
 }
 
 impl SENetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> SENet {
         let stem = self.block.stem(self.in_channels);
         let mut channels = out_channels(&stem);

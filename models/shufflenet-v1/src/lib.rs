@@ -33,7 +33,7 @@ mod pretrained;
 use pretrained::GROUPS_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`ShuffleNetV1`].
+/// Configuration of a [`ShuffleNetV1`].
 #[derive(Config, Debug)]
 pub struct ShuffleNetV1Config {
     /// Groups of the 1×1 convolutions: 1, 2, 3, 4 or 8.
@@ -41,7 +41,7 @@ pub struct ShuffleNetV1Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -90,7 +90,7 @@ const STEM_CHANNELS: usize = 24;
 const DEPTHS: [usize; 3] = [4, 8, 4];
 
 impl ShuffleNetV1Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     ///
     /// # Panics
     ///

@@ -1,10 +1,10 @@
-//! The networks that have names, and their checkpoints' keys.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::ShuffleNetV1Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "shufflenet_v1",
     title: "ShuffleNet",
@@ -62,7 +62,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV1Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<ShuffleNetV1Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

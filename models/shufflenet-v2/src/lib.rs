@@ -32,7 +32,7 @@ mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`ShuffleNetV2`].
+/// Configuration of a [`ShuffleNetV2`].
 #[derive(Config, Debug)]
 pub struct ShuffleNetV2Config {
     /// Channels of stage 2, 3 and 4; even numbers.
@@ -40,13 +40,13 @@ pub struct ShuffleNetV2Config {
     /// Channels of the features.
     #[config(default = "DEFAULT.head_channels")]
     pub head_channels: usize,
-    /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
+    /// The images that it is designed for. For CIFAR, the stem does not halve its map, and no pooling follows it.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -85,7 +85,7 @@ const STEM_CHANNELS: usize = 24;
 const DEPTHS: [usize; 3] = [4, 8, 4];
 
 impl ShuffleNetV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> ShuffleNetV2 {
         let pool = MaxPool2dConfig::new([3, 3])
             .with_strides([2, 2])

@@ -32,7 +32,7 @@ mod pretrained;
 use pretrained::V1_0 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`SqueezeNet`].
+/// Configuration of a [`SqueezeNet`].
 #[derive(Config, Debug)]
 pub struct SqueezeNetConfig {
     /// Which of the authors' two networks.
@@ -43,7 +43,7 @@ pub struct SqueezeNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -102,7 +102,7 @@ impl Version {
 }
 
 impl SqueezeNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> SqueezeNet {
         let (mut channels, kernel_size, pooled) = self.version.stem();
         let stem = conv([self.in_channels, channels], kernel_size).with_stride([2, 2]);

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{SqueezeNetConfig, Version};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "squeezenet",
     title: "SqueezeNet",
@@ -50,7 +50,7 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: &[(&str, &str)] = &[("classifier.1", "last_conv")];
 
 /// pytorchcv counts the modules between two pools.
@@ -88,7 +88,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<SqueezeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -36,7 +36,7 @@ mod pretrained;
 use pretrained::TRANSPOSED as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`UNet`].
+/// Configuration of a [`UNet`].
 #[derive(Config, Debug)]
 pub struct UNetConfig {
     /// How a map becomes twice as large on the way up.
@@ -45,7 +45,7 @@ pub struct UNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -91,7 +91,7 @@ const CHANNELS: [usize; 5] = [64, 128, 256, 512, 1024];
 const MIN_SIZE: usize = 16;
 
 impl UNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> UNet {
         let [top, .., bottom] = CHANNELS;
         // Interpolation keeps the number of channels, so each map it enlarges has half as many.

@@ -42,7 +42,7 @@ mod pretrained;
 use pretrained::PLAIN as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`Vgg`].
+/// Configuration of a [`Vgg`].
 #[derive(Config, Debug)]
 pub struct VggConfig {
     /// Convolutions in each stage: a column of table 1.
@@ -57,13 +57,13 @@ pub struct VggConfig {
     /// Outputs of each of the two hidden layers; 0 for a network without them.
     #[config(default = "DEFAULT.hidden")]
     pub hidden: usize,
-    /// Probability of dropping a feature behind each hidden layer while training.
+    /// Probability of dropping a feature after each hidden layer while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -116,7 +116,7 @@ const PYRAMID: [PyramidLevel; 6] = [
 const MIN_SIZE: usize = 32;
 
 impl VggConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> Vgg {
         let mut channels = self.in_channels;
         let mut stages = Vec::with_capacity(CHANNELS.len());

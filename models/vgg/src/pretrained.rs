@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{Normalization, VggConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "vgg",
     title: "VGG",
@@ -85,7 +85,7 @@ const CHENGYANGFU: &[(&str, &str)] =
     &[("classifier.0", "classifier.1"), ("classifier.3", "classifier.4")];
 const KUANGLIU: &[(&str, &str)] = &[("classifier.6", "classifier")];
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: &[(&str, &str)] = &[
     ("features", "_features"),
     ("classifier.0", "linear0"),
@@ -240,7 +240,7 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or one of the first eight for CIFAR: `_cifar` behind
+/// Returns the variant with this name: a row of [`VARIANTS`], or one of the first eight for CIFAR: `_cifar` behind
 /// its name has two hidden layers of 512 outputs, `_cifar_4096` of 4,096, `_cifar_linear` none.
 pub fn variant(name: &str) -> Option<Variant<VggConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {

@@ -38,7 +38,7 @@ mod pretrained;
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`WideResNet`].
+/// Configuration of a [`WideResNet`].
 #[derive(Config, Debug)]
 pub struct WideResNetConfig {
     /// Blocks in each of the three stages: `N` in the paper.
@@ -58,7 +58,7 @@ pub struct WideResNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -136,7 +136,7 @@ impl BlockKind {
 }
 
 impl WideResNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> WideResNet {
         let mut channels = STEM_CHANNELS;
         let mut pyramid = PyramidBuilder::default();

@@ -1,10 +1,10 @@
-//! The networks that have names, and their checkpoints' keys.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{BlockKind, Features, WideResNetConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "wide_resnet",
     title: "Wide ResNet",
@@ -121,7 +121,7 @@ pub const VARIANTS: &[Variant<WideResNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `wrn_<6N+4>_<k>` for any `N` and `k`, with
+/// Returns the variant with this name: a row of [`VARIANTS`], or `wrn_<6N+4>_<k>` for any `N` and `k`, with
 /// the block type behind it if that is not B(3,3): `wrn_52_1`, `wrn_40_4_b131`.
 pub fn variant(name: &str) -> Option<Variant<WideResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {

@@ -36,19 +36,19 @@ mod pretrained;
 use pretrained::WITH_DROPOUT as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`Xception`].
+/// Configuration of an [`Xception`].
 #[derive(Config, Debug)]
 pub struct XceptionConfig {
     /// Probability of dropping a feature before the classifier while training (§4.3).
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -112,7 +112,7 @@ const PYRAMID: [PyramidLevel; 5] = [
 const MIN_SIZE: usize = 7;
 
 impl XceptionConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> Xception {
         let [narrow, mut channels] = STEM_CHANNELS;
         let stem = [

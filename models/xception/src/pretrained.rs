@@ -4,7 +4,7 @@ use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Var
 
 use crate::XceptionConfig;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "xception",
     title: "Xception",
@@ -126,7 +126,7 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<XceptionConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }
