@@ -19,7 +19,7 @@ pub const FAMILY: Family = Family {
 pub(crate) const DEFAULT: AlexNetConfig =
     AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 };
 
-/// torchvision counts activations, poolings and dropout too.
+/// torchvision's keys. They also count activations, poolings and dropout.
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
@@ -55,7 +55,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The only variant, its size and weights as torchvision states them
+/// The only variant, with its size and weights as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<AlexNetConfig>] = &[

@@ -20,9 +20,9 @@ pub struct Preprocess {
     /// The color channels of the network's input.
     #[serde(alias = "colour")]
     pub color: Color,
-    /// Subtracted from each of the network's channels after scaling to `[0, 1]`.
+    /// Mean of each of the network's channels, subtracted after scaling to `[0, 1]`.
     pub mean: [f32; 3],
-    /// Divides each channel after that.
+    /// Standard deviation of each channel, the divisor after that.
     pub std: [f32; 3],
     /// The background of transparent pixels.
     #[serde(default, skip_serializing_if = "Background::is_none")]

@@ -2,9 +2,8 @@
 //!
 //! Han et al., 2019: [More Features from Cheap Operations](https://arxiv.org/abs/1911.11907).
 //!
-//! Many feature maps of a trained network look like copies of one another. A ghost module
-//! computes only half of its maps by a convolution and draws the others, their ghosts, from
-//! these by a small filter on each.
+//! Many feature maps of a trained network are similar. A ghost module computes only half of its maps
+//! by a convolution. It derives the others, the ghosts, from these by a cheap depthwise filter.
 //!
 //! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 1        |
 //! |--------------|------------------------------------------|-----------------------|
@@ -14,7 +13,7 @@
 //! | `hidden`     | `[N, 1280, 1, 1]`                        | avgpool, conv2d 1×1   |
 //! | `classifier` | `[N, num_classes]`                       | fc                    |
 //!
-//! Two readings of the paper have published weights; [`Implementation`] says how they differ.
+//! Two implementations of the paper have published weights; [`Implementation`] lists the differences.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -37,10 +36,10 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 /// Configuration of a [`GhostNet`].
 #[derive(Config, Debug)]
 pub struct GhostNetConfig {
-    /// Whose implementation of the paper.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// Multiplies the channels of every layer but `hidden`.
+    /// Factor of the channels of all layers except `hidden`.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
@@ -70,25 +69,25 @@ pub struct GhostNet {
     pyramid: PyramidBuilder,
 }
 
-/// Two ghost modules, one that widens and one that narrows (figure 3).
+/// A block of two ghost modules: the first expands the channels, the second projects them (figure 3).
 #[derive(Module, Debug)]
 struct GhostBottleneck {
     expand: GhostModule,
     depthwise: Option<ConvNormAct>,
     squeeze_excite: Option<SqueezeExcite>,
     project: GhostModule,
-    /// A depthwise and a pointwise convolution, where the input's size is not the output's.
+    /// A depthwise and a 1×1 convolution, if the input and the output have different shapes.
     shortcut: Option<[ConvNormAct; 2]>,
 }
 
-/// Feature maps and their ghosts (figure 2b).
+/// A ghost module: feature maps and their ghosts (figure 2b).
 #[derive(Module, Debug)]
 struct GhostModule {
     primary: ConvNormAct,
     cheap: ConvNormAct,
 }
 
-/// The last layer, as one or the other kind of tensor in a checkpoint.
+/// The last layer: a fully connected layer or a 1×1 convolution, as in the checkpoint.
 #[derive(Module, Debug)]
 enum Classifier {
     FullyConnected(Linear),
@@ -146,7 +145,7 @@ impl GhostNetConfig {
             for (index, block) in table.by_ref().take(depth).enumerate() {
                 blocks.push(self.block(block, channels, device));
                 channels = self.wide(block.channels);
-                // As in timm, the first map of a size, not the last one.
+                // As in timm, the first map of each size, not the last one.
                 if block.stride > 1 {
                     map_stride *= block.stride;
                     pyramid.push(format!("stages.{stage}.{index}"), channels, map_stride);
@@ -170,7 +169,7 @@ impl GhostNetConfig {
         }
     }
 
-    /// A multiple of four, so that half of the channels is a whole number.
+    /// Scales a number of channels to a multiple of four, so that half of it is a whole number.
     fn wide(&self, channels: usize) -> usize {
         make_divisible(channels as f64 * self.width_mult, 4)
     }

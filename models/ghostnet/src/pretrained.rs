@@ -24,7 +24,7 @@ pub(crate) const WIDTH_1: GhostNetConfig = GhostNetConfig {
     num_classes: 1000,
 };
 
-/// timm keeps the authors' names, and their stages, which end before and behind each stride.
+/// timm's keys: the authors' names and stages. Stages end before and after each block with stride 2.
 #[rustfmt::skip]
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
@@ -46,7 +46,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// pytorchcv counts stages and units from 1.
+/// pytorchcv's keys. They count stages and units from 1.
 #[rustfmt::skip]
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     name: "pytorchcv",

@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2016: [Inception-v4, Inception-ResNet](https://arxiv.org/abs/1602.07261).
 //!
-//! Inception's branches as the residual of a block: what they compute is brought to the width of
-//! the input, made small and added to it, so that much deeper networks train, and faster.
+//! A residual block whose branch is an Inception module. A 1×1 convolution gives the branch the width
+//! of the input, and a factor scales it down. The shortcut makes training faster.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, figure 15                      |
 //! |--------------|-------------------------------|---------------------------------------|
@@ -14,8 +14,8 @@
 //! | `head_conv`  | `[N, 1536, 8, 8]`             |                                       |
 //! | `classifier` | `[N, num_classes]`            | average pooling, dropout, softmax     |
 //!
-//! Weights were published for TensorFlow's form of the network, which timm follows: the stem is
-//! Inception v3's with one more module, stages are twice as deep as in the paper and a little
+//! The published weights belong to TensorFlow's version of the network, which timm follows: the stem is
+//! Inception v3's with one more module, stages are twice as deep as in the paper and slightly
 //! narrower, the last block has neither scale nor activation, and a 1×1 convolution comes before
 //! the classifier.
 
@@ -58,15 +58,15 @@ pub struct InceptionResNetV2 {
     classifier: ClassifierHead,
 }
 
-/// One module that changes the shape, then residual blocks that keep it.
+/// A module that changes the shape, then residual blocks that keep it.
 #[derive(Module, Debug)]
 struct Stage {
     entry: Branches,
     blocks: Vec<ResidualBlock>,
 }
 
-/// Branches, a 1×1 convolution to the width of the input, and the sum, scaled for stability
-/// (§3.3).
+/// A residual block: an Inception module, a 1×1 convolution to the width of the input, and a scaled
+/// sum for stability (§3.3).
 #[derive(Module, Debug)]
 struct ResidualBlock {
     inception: Branches,
@@ -76,7 +76,7 @@ struct ResidualBlock {
     activation: Activation,
 }
 
-/// What a [`Stage`] is made of.
+/// The settings of a [`Stage`].
 struct StageRow {
     entry: Vec<Vec<BranchLayer>>,
     block: Vec<Vec<BranchLayer>>,
@@ -84,7 +84,7 @@ struct StageRow {
     scale: f64,
 }
 
-/// A single branch.
+/// The stem, a single branch.
 const STEM: [BranchLayer; 7] = [
     StridedConv(32),
     ValidConv([3, 3], 32),
@@ -95,8 +95,8 @@ const STEM: [BranchLayer; 7] = [
     MaxPool,
 ];
 
-/// Figures 16, 17 and 19, each behind what makes its grid: a last module of the stem, figure 7
-/// with table 1's numbers, and figure 18.
+/// Returns the stages: the blocks of figures 16, 17 and 19, each after the module that makes its grid:
+/// the last module of the stem, figure 7 with table 1's numbers, and figure 18.
 #[rustfmt::skip]
 fn stages() -> [StageRow; 3] {
     [
@@ -145,7 +145,7 @@ fn stages() -> [StageRow; 3] {
     ]
 }
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem.branches.0.2",   64,  2),
@@ -159,7 +159,7 @@ const PYRAMID: [PyramidLevel; 5] = [
 const HEAD_CHANNELS: usize = 1536;
 /// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
-/// TensorFlow's choice for BatchNorm.
+/// TensorFlow's setting of BatchNorm.
 const EPSILON: f64 = 1e-3;
 
 impl InceptionResNetV2Config {

@@ -19,7 +19,7 @@ pub const FAMILY: Family = Family {
 pub(crate) const PLAIN: InceptionV2Config =
     InceptionV2Config { squeeze_reduction: None, in_channels: 3, num_classes: 1000 };
 
-/// The file of `pretrainedmodels` spells Caffe's names; modules count from 3a.
+/// The keys in the file of `pretrainedmodels`: Caffe's names, with modules from 3a on.
 #[rustfmt::skip]
 const CADENE: &[KeyLayout] = &[KeyLayout {
     name: "Cadene",
@@ -66,7 +66,8 @@ pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
     },
 ];
 
-/// Levels from 0 to 255 less the mean of each channel, blue first.
+/// Preprocessing in Caffe: values from 0 to 255 minus the mean of each channel, in the order blue,
+/// green, red.
 const CAFFE: Preprocess = Preprocess {
     color: Color::Bgr,
     mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],

@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2015: [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567).
 //!
-//! Large filters are factorised into small ones that see as much: 5×5 into two 3×3, n×n into 1×n
-//! and n×1.
+//! Large filters are factorized into small ones with the same receptive field: 5×5 into two 3×3, n×n
+//! into 1×n and n×1.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, table 1                  |
 //! |--------------|-------------------------------|---------------------------------|
@@ -13,13 +13,13 @@
 //! | `stages.2`   | `[N, 2048, 8, 8]`             | 2 × Inception, figure 7         |
 //! | `classifier` | `[N, num_classes]`            | pool, linear                    |
 //!
-//! While the network is trained, an auxiliary classifier looks at what `stages.1` computes
-//! (figure 8). Its convolutions need the 17×17 grid of images of 299 pixels and more.
+//! In training, an auxiliary classifier takes the output of `stages.1` (figure 8). Its convolutions
+//! need a grid of 17×17, which images of 299 pixels and more have.
 //!
-//! Weights were published for TensorFlow's form of the network, which torchvision follows. Its
-//! stem ends in a 1×1 and a 3×3 convolution and a pooling, where table 1 has three 3×3
-//! convolutions; its first modules keep a 5×5 convolution. In torchvision, average pooling also
-//! counts the zeros beyond the border, which it does not in Keras.
+//! The published weights belong to TensorFlow's version of the network, which torchvision follows. Its
+//! stem ends in a 1×1 and a 3×3 convolution and a pooling, but table 1 has three 3×3 convolutions; its
+//! first modules keep a 5×5 convolution. In torchvision, average pooling also counts padding; in
+//! Keras it does not.
 
 use std::ops::RangeBounds;
 
@@ -67,8 +67,8 @@ pub struct InceptionV3 {
     classifier: ClassifierHead,
 }
 
-/// Classifies by the features in the middle of the network while it is trained; a regulariser,
-/// the paper says (§4).
+/// An auxiliary classifier on the features in the middle of the network, for training. The paper
+/// calls it a regularizer (§4).
 #[derive(Module, Debug)]
 struct AuxiliaryHead {
     pool: AvgPool2d,
@@ -76,22 +76,22 @@ struct AuxiliaryHead {
     classifier: ClassifierHead,
 }
 
-/// The modules, under the names that Inception-v4's paper gave them.
+/// The modules, with their names in the paper of Inception-v4.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Figure 5, with the channels of its pooling branch.
+    /// Figure 5. `pooled` are the channels of its pooling branch.
     A { pooled: usize },
-    /// Figure 10: half the size.
+    /// Figure 10: halves the size.
     ReductionA,
-    /// Figure 6 with n = 7, with the channels of the inner convolutions.
+    /// Figure 6 with n = 7. `inner` are the channels of the inner convolutions.
     B { inner: usize },
-    /// Half the size again, one branch factorised as in figure 6.
+    /// Halves the size again; one branch is factorized as in figure 6.
     ReductionB,
-    /// Figure 7: the last convolutions side by side, for many features of few places.
+    /// Figure 7: the last convolutions are parallel, for many features at few positions.
     C,
 }
 
-/// A single branch.
+/// The stem, a single branch.
 const STEM: [BranchLayer; 7] = [
     StridedConv(32),
     ValidConv([3, 3], 32),
@@ -153,7 +153,7 @@ impl Kind {
     }
 }
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem.branches.0.2",   64,  2),
@@ -165,13 +165,13 @@ const PYRAMID: [PyramidLevel; 5] = [
 
 /// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
-/// What the auxiliary classifier's layers without padding need.
+/// The auxiliary classifier's layers without padding need images of this size.
 const AUXILIARY_MIN_SIZE: usize = 299;
-/// The stages before the auxiliary classifier, and the factor of its loss.
+/// Number of stages before the auxiliary classifier, and the factor of its loss.
 const AUXILIARY_STAGE: usize = 2;
 const AUXILIARY_WEIGHT: f64 = 0.4;
 
-/// TensorFlow's choices for BatchNorm and for kernels; torchvision leaves biases to PyTorch.
+/// TensorFlow's settings of BatchNorm and of kernels; biases have PyTorch's default in torchvision.
 const EPSILON: f64 = 1e-3;
 const INITIALIZER: Initializer = Initializer::Normal { mean: 0.0, std: 0.1 };
 
@@ -271,7 +271,7 @@ impl ImageClassifier for InceptionV3 {
 }
 
 impl InceptionV3 {
-    /// Up to the 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
+    /// Computes the layers up to the 17×17 grid that the auxiliary classifier takes, `[N, 768, h, w]`.
     fn forward_middle(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let x = self.stem.forward_steps(images, |step, x| {
             maps.keep(format_args!("stem.branches.0.{step}"), x)

@@ -16,8 +16,8 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// torchvision names modules after the grid's number and a letter, the first grid's from `b`,
-/// and branches after their kernels.
+/// torchvision's keys name modules by the grid's number and a letter, which starts with `b` in the
+/// first grid, and branches by their kernels.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -62,7 +62,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
 /// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
-/// The names of the layers in `keras.applications`: numbers, in the order in which they are made.
+/// The names of the layers in `keras.applications`: numbers, in the order of their creation.
 #[rustfmt::skip]
 const KERAS: &[KeyLayout] = &[KeyLayout {
     name: "Keras",
@@ -86,8 +86,8 @@ pub(crate) const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {
 
 /// The variants' size and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>). Its 27,161,264 parameters include the
-/// auxiliary classifier's 3,326,696. The weights expect what TensorFlow's were trained with,
-/// which torchvision's own network makes of its usual input (`transform_input`).
+/// auxiliary classifier's 3,326,696. The weights expect TensorFlow's preprocessing; torchvision's
+/// network converts its usual input to it (`transform_input`).
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     Variant {

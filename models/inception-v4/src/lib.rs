@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2016: [Inception-v4, Inception-ResNet](https://arxiv.org/abs/1602.07261).
 //!
-//! Inception v3 deeper and made regular: one kind of module for each size of the grid, and
-//! reductions in between that only make the grid smaller.
+//! A deeper and more regular Inception v3: one kind of module for each size of the grid, and
+//! reduction modules between them that only downsample.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, figure 9                      |
 //! |--------------|-------------------------------|--------------------------------------|
@@ -52,7 +52,7 @@ pub struct InceptionV4 {
     classifier: ClassifierHead,
 }
 
-/// The paper's modules; the stem's three are numbered from the input.
+/// The paper's modules; the three of the stem are numbered from the input.
 #[derive(Clone, Copy)]
 enum Kind {
     Stem1,
@@ -65,10 +65,10 @@ enum Kind {
     C,
 }
 
-/// A single branch.
+/// The first part of the stem, a single branch.
 const STEM: [BranchLayer; 3] = [StridedConv(32), ValidConv([3, 3], 32), Conv([3, 3], 64)];
 
-/// The modules of each stage and how often they follow one another.
+/// The modules of each stage and their repetitions.
 #[rustfmt::skip]
 const STAGES: [&[(Kind, usize)]; 4] = [
     &[(Kind::Stem1, 1), (Kind::Stem2, 1), (Kind::Stem3, 1)],
@@ -78,7 +78,7 @@ const STAGES: [&[(Kind, usize)]; 4] = [
 ];
 
 impl Kind {
-    /// Figures 3 to 8, with table 1's numbers for Reduction-A.
+    /// Returns the branches of figures 3 to 8, with table 1's numbers for Reduction-A.
     #[rustfmt::skip]
     fn branches(self) -> Vec<Vec<BranchLayer>> {
         match self {
@@ -130,7 +130,7 @@ impl Kind {
     }
 }
 
-/// As in timm, the stem's first fork and not its second one, which has no padding.
+/// As in timm, the map after the stem's first fork and not after its second one, which has no padding.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem",         64,  2),
@@ -170,7 +170,7 @@ impl InceptionV4Config {
     }
 }
 
-/// With TensorFlow's BatchNorm, and kernels drawn as PyTorch does by itself.
+/// Returns a module with TensorFlow's BatchNorm and PyTorch's default initialization.
 fn inception(channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
         .with_epsilon(1e-3)

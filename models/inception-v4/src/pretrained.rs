@@ -19,9 +19,9 @@ pub const FAMILY: Family = Family {
 pub(crate) const DEFAULT: InceptionV4Config =
     InceptionV4Config { dropout: 0.2, in_channels: 3, num_classes: 1000 };
 
-/// timm has one list of modules and a number for every step of a branch, unless the branch has
-/// only one; in Inception-C it numbers branches with underscores. `pretrainedmodels` spells the
-/// same keys.
+/// timm's keys: one list of modules, and a number for each layer of a branch, unless the branch has
+/// only one layer; in Inception-C, underscores separate the numbers of branches. `pretrainedmodels`
+/// has the same keys.
 #[rustfmt::skip]
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
@@ -51,7 +51,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
 
 /// The variant's size and weights, as `pretrainedmodels` states them
 /// (<https://github.com/Cadene/pretrained-models.pytorch>). Its file has TensorFlow's class 0,
-/// the background, before the thousand others.
+/// the background, before the 1,000 other classes.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
     Variant {

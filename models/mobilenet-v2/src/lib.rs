@@ -2,8 +2,8 @@
 //!
 //! Sandler et al., 2018: [Inverted Residuals and Linear Bottlenecks](https://arxiv.org/abs/1801.04381).
 //!
-//! A residual block turned inside out: the skip joins two *narrow* tensors, a *wide* depthwise
-//! convolution works between them, and the block ends without an activation.
+//! An inverted residual block: the shortcut joins two *narrow* tensors, a *wide* depthwise
+//! convolution is between them, and the last layer has no activation.
 //!
 //! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 2          |
 //! |--------------|------------------------------------------|-------------------------|
@@ -29,16 +29,16 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 /// Configuration of a [`MobileNetV2`].
 #[derive(Config, Debug)]
 pub struct MobileNetV2Config {
-    /// Multiplies the channels of every layer; the head's only if it makes them more (§4).
+    /// Factor of the channels of all layers; of the head only if it is above 1 (§4).
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// The implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
+    /// The implementation to follow. Keras's has TensorFlow's padding and BatchNorm.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// The images that it is designed for. For CIFAR, the stem and the second stage do not halve their maps.
+    /// The image size that it is designed for. For CIFAR, the stem and the second stage have stride 1.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.

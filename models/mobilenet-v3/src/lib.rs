@@ -2,9 +2,8 @@
 //!
 //! Howard et al., 2019: [Searching for MobileNetV3](https://arxiv.org/abs/1905.02244).
 //!
-//! MobileNetV2's blocks in an order that a search has found, with squeeze-and-excitation and an
-//! activation that costs no exponential. The last layers, the most expensive ones, work on
-//! pooled features, where there is only one place to compute for.
+//! MobileNetV2's blocks, arranged by an architecture search, with squeeze-and-excitation and
+//! hard-swish. The last layers work on pooled features, which makes them cheap (§5.1).
 //!
 //! | part         | Large, `[N, 3, 224, 224]` | Small               | paper, tables 1 and 2       |
 //! |--------------|---------------------------|---------------------|-----------------------------|
@@ -14,8 +13,8 @@
 //! | `hidden`     | `[N, 1280]`               | `[N, 1024]`         | pool 7×7, conv2d 1×1, NBN   |
 //! | `classifier` | `[N, num_classes]`        | `[N, num_classes]`  | conv2d 1×1, NBN             |
 //!
-//! The table of the small network has squeeze-and-excitation behind `head_conv` too; torchvision
-//! does without. The squeezed channels are a quarter of the wide ones (§5.3), rounded to a
+//! The table of the small network has squeeze-and-excitation after `head_conv`, too; torchvision
+//! omits it. The squeezed channels are a quarter of the expanded ones (§5.3), rounded to a
 //! multiple of eight.
 
 use burn::config::Config;
@@ -39,9 +38,9 @@ pub use pretrained::{FAMILY, VARIANTS, variant};
 /// Configuration of a [`MobileNetV3`].
 #[derive(Config, Debug)]
 pub struct MobileNetV3Config {
-    /// Which of the authors' two networks.
+    /// The size of the network.
     pub size: Size,
-    /// Multiplies the channels of every layer.
+    /// Factor of the channels of all layers.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// The implementation to follow.
@@ -58,27 +57,27 @@ pub struct MobileNetV3Config {
     pub num_classes: usize,
 }
 
-/// Which of the authors' two networks.
+/// The size of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Size {
-    /// For phones that can afford it (table 1).
+    /// MobileNetV3-Large (table 1).
     Large,
-    /// For those that can't (table 2).
+    /// MobileNetV3-Small (table 2).
     Small,
 }
 
-/// Whose implementation a network follows.
+/// The implementation that a network follows.
 ///
-/// They agree in the tables' layers, of width 1.0. timm widens a block by the table's ratio, torchvision
-/// to the table's channels, and timm never narrows the hidden layer, nor the stem to less than 16
-/// channels.
+/// At width 1.0 all have the layers of the tables. At other widths timm keeps the table's expansion
+/// ratio, torchvision scales the table's expanded channels. timm never scales the layer before the
+/// classifier, and keeps at least 16 channels in the stem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Implementation {
     /// torchvision, with TensorFlow's BatchNorm.
     Torchvision,
     /// timm, with PyTorch's BatchNorm.
     Timm,
-    /// What timm took over from TensorFlow, with its borders and BatchNorm.
+    /// timm's port of TensorFlow's weights (`tf_`), with SAME padding and TensorFlow's BatchNorm.
     TensorFlow,
 }
 
@@ -142,7 +141,7 @@ const SMALL: [Block; 11] = [
 ];
 
 impl Size {
-    /// The blocks, and the channels of the layer before the classifier.
+    /// Returns the blocks, and the channels of the layer before the classifier.
     fn table(self) -> (&'static [Block], usize) {
         match self {
             Self::Large => (&LARGE, 1280),
@@ -198,7 +197,7 @@ impl MobileNetV3Config {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
-    /// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
+    /// Builds MobileNetV2's block, with squeeze-and-excitation on the expanded channels (figure 4).
     fn block(
         &self,
         block: &Block,

@@ -35,8 +35,8 @@ const LARGE: NASNetConfig = NASNetConfig {
     ..MOBILE
 };
 
-/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A stage begins at the
-/// number that it has in the large network.
+/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. The cells are numbered as in
+/// the large network, so a stage starts at the same number in both.
 #[rustfmt::skip]
 const CADENE: &[KeyLayout] = &[KeyLayout {
     name: "Cadene",
@@ -59,8 +59,8 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// The names of the layers in `keras.applications`, by the kind of the cell, the name of the last block,
-/// which a reduction cell counts as the fourth, and what all names of the cell end in.
+/// The names of the layers in `keras.applications`, by the kind of the cell, the name of the last
+/// block (a reduction cell calls it the fourth), and the suffix of all names of the cell.
 #[rustfmt::skip]
 const KERAS: KeyLayout = KeyLayout {
     name: "Keras",
@@ -106,8 +106,8 @@ const KERAS_LARGE: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Files and preparation of the small network are Cadene's, of the large one timm's; the
-/// weights came from TensorFlow.
+/// Files and preprocessing of the small network are Cadene's, of the large one timm's; the weights
+/// are from TensorFlow.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<NASNetConfig>] = &[
     Variant {

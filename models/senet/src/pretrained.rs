@@ -45,7 +45,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Files, preparation and license are timm's; multiply-accumulates are counted as for the other
+/// Files, preprocessing and license are timm's; multiply-accumulates are counted as for the other
 /// networks.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<SENetConfig>] = &[

@@ -31,7 +31,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// The variants' names and sizes: the columns of the paper's table 1, which rounds their
+/// The variants' names and sizes: the columns of the paper's table 1. The paper rounds their
 /// multiply-accumulates to 143, 140, 137, 133 and 137 million.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<ShuffleNetV1Config>] = &[

@@ -30,10 +30,11 @@ const CIFAR: ShuffleNetV2Config =
 
 const LAYOUTS: &[KeyLayout] = &[TORCHVISION, OPENMMLAB];
 
-/// Its keys and shapes are those for ImageNet; its files have names such as `cifar10_shufflenetv2_x1_0`.
+/// The network for CIFAR has the keys and shapes of the one for ImageNet; its files have names such as
+/// `cifar10_shufflenetv2_x1_0`.
 const CIFAR_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "cifar", ..TORCHVISION }];
 
-/// torchvision numbers a branch's layers, activations too.
+/// torchvision's keys number a branch's layers, including activations.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -50,7 +51,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// OpenMMLab's networks are a backbone, whose last stage is the head's convolution, and a head.
+/// OpenMMLab's keys begin with `backbone.` or `head.`; the last stage of the backbone is `head_conv`.
 #[rustfmt::skip]
 const OPENMMLAB: KeyLayout = KeyLayout {
     name: "OpenMMLab",

@@ -20,7 +20,7 @@ pub(crate) const V1_0: SqueezeNetConfig =
     SqueezeNetConfig { version: Version::V1_0, dropout: 0.5, in_channels: 3, num_classes: 1000 };
 const V1_1: SqueezeNetConfig = SqueezeNetConfig { version: Version::V1_1, ..V1_0 };
 
-/// torchvision counts activations and poolings too, so the gaps lie where the pools are.
+/// torchvision's keys also count activations and poolings; the gaps in the numbers are poolings.
 #[rustfmt::skip]
 const TORCHVISION_1_0: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -53,7 +53,7 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
 /// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: &[(&str, &str)] = &[("classifier.1", "last_conv")];
 
-/// pytorchcv counts the modules between two pools.
+/// pytorchcv's keys number the modules between two poolings.
 const PYTORCHCV_1_0: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &[

@@ -37,10 +37,10 @@ pub struct BranchesConfig {
     pub branches: Vec<Vec<BranchLayer>>,
     /// Initializer of the kernels; see [`ConvNormActConfig`].
     pub initializer: Option<Initializer>,
-    /// Added to the variance by BatchNorm.
+    /// Number that BatchNorm adds to the variance.
     #[config(default = "1e-5")]
     pub epsilon: f64,
-    /// Share of a batch's statistics in the running ones.
+    /// Weight of a batch's statistics in BatchNorm's running averages.
     #[config(default = "0.1")]
     pub momentum: f64,
 }

@@ -60,10 +60,10 @@ pub struct ConvNormActConfig {
     /// Initializer of the kernel; by default as in
     /// [He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, backward case.
     pub initializer: Option<Initializer>,
-    /// Added to the variance by BatchNorm.
+    /// Number that BatchNorm adds to the variance.
     #[config(default = "1e-5")]
     pub epsilon: f64,
-    /// Share of a batch's statistics in the running ones.
+    /// Weight of a batch's statistics in BatchNorm's running averages.
     #[config(default = "0.1")]
     pub momentum: f64,
     /// Activation after BatchNorm.
