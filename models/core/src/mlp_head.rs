@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::layers::{Activation, HeadOrder};
 use crate::{FeatureMaps, Head, ImageClassifier, PyramidLevel, TrainingOutput};
 
-/// A hidden layer of a classifier that is a multi-layer perceptron.
+/// A hidden layer of an MLP head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HiddenLayer {
     /// Outputs of the fully connected layer.

@@ -1,4 +1,4 @@
-//! The network's names, and the checkpoints that exist for it.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 

@@ -1,4 +1,4 @@
-//! The network's name and its checkpoints' keys.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::layers::Activation;
 use zoo_core::{Family, KeyLayout, Paper, Variant};

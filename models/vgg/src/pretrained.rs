@@ -247,14 +247,14 @@ pub fn variant(name: &str) -> Option<Variant<VggConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let (trunk, hidden) = name.split_once("_cifar")?;
+    let (base, hidden) = name.split_once("_cifar")?;
     let hidden = match hidden {
         "" => 512,
         "_4096" => 4096,
         "_linear" => 0,
         _ => return None,
     };
-    let trunk = VARIANTS.iter().find(|variant| variant.name == trunk)?;
-    let config = VggConfig { hidden, map_size: 1, num_classes: 10, ..trunk.config.clone() };
-    Some(Variant::unlisted(name, config, 32, trunk.layouts))
+    let row = VARIANTS.iter().find(|variant| variant.name == base)?;
+    let config = VggConfig { hidden, map_size: 1, num_classes: 10, ..row.config.clone() };
+    Some(Variant::unlisted(name, config, 32, row.layouts))
 }
