@@ -92,7 +92,7 @@ impl FeatureMaps {
         &mut self,
         name: impl Display,
         x: Tensor<4>,
-        stored: impl FnOnce(Tensor<4>) -> Tensor<4>,
+        activate: impl FnOnce(Tensor<4>) -> Tensor<4>,
     ) -> Option<Tensor<4>> {
         if self.requested.is_empty() {
             return Some(x);
@@ -103,11 +103,11 @@ impl FeatureMaps {
         };
         self.requested.remove(index);
         if self.requested.is_empty() {
-            self.stored.push(stored(x));
+            self.stored.push(activate(x));
             return None;
         }
         let [map, x] = fork(x);
-        self.stored.push(stored(map));
+        self.stored.push(activate(map));
         Some(x)
     }
 }
