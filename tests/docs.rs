@@ -107,7 +107,7 @@ fn models() -> String {
                     weights.url,
                     preprocess.resize,
                     preprocess.crop,
-                    format!("{:?}", preprocess.filter).to_lowercase(),
+                    format!("{:?}", preprocess.interpolation).to_lowercase(),
                     weights.license
                 )
                 .unwrap();

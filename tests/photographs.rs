@@ -24,7 +24,7 @@ fn probabilities(model: &Model, name: &str, long_side: LongSide, device: &Device
     if long_side == LongSide::Rounded {
         let (width, height) = image.dimensions();
         let width = f64::from(width * preprocess.resize) / f64::from(height);
-        image = resize(&image, width.round() as u32, preprocess.resize, preprocess.filter);
+        image = resize(&image, width.round() as u32, preprocess.resize, preprocess.interpolation);
     }
     let pixels = preprocess.pixels(&image);
     let side = preprocess.crop as usize;

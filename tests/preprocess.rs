@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zoo_core::decode::{decode, decode_over, is_drawn_in_transparency, resize};
-use zoo_core::{Background, Color, Filter, Preprocess};
+use zoo_core::{Background, Color, Interpolation, Preprocess};
 use zoo_tests::fixture::decode_floats;
 use zoo_tests::{local, workspace};
 
@@ -13,7 +13,7 @@ use zoo_tests::{local, workspace};
 struct Golden {
     image: String,
     resize: u32,
-    interpolation: Filter,
+    interpolation: Interpolation,
     crop: u32,
     norm_mean: [f32; 3],
     norm_std: [f32; 3],
@@ -41,7 +41,7 @@ fn check(path: &Path) {
     let preprocess = Preprocess {
         resize: golden.resize,
         crop: golden.crop,
-        filter: golden.interpolation,
+        interpolation: golden.interpolation,
         color: Color::Rgb,
         mean: golden.norm_mean,
         std: golden.norm_std,
@@ -112,7 +112,7 @@ fn resizing_is_pillows_for_every_shape() {
     let mut checked = 0;
     for line in goldens.lines().filter(|line| !line.starts_with('#')) {
         let cells: Vec<_> = line.split(',').collect();
-        let &[.., filter, expected] = &cells[..] else { panic!("{line}") };
+        let &[.., interpolation, expected] = &cells[..] else { panic!("{line}") };
         let size = |cell: usize| cells[cell].parse::<u32>().unwrap();
         let (width, height) = (size(0), size(1));
         let mut state = width * 65536 + height;
@@ -122,8 +122,12 @@ fn resizing_is_pillows_for_every_shape() {
                 (state >> 24) as u8
             }))
         });
-        let filter = if filter == "bilinear" { Filter::Bilinear } else { Filter::Bicubic };
-        let resized = resize(&image, size(2), size(3), filter);
+        let interpolation = if interpolation == "bilinear" {
+            Interpolation::Bilinear
+        } else {
+            Interpolation::Bicubic
+        };
+        let resized = resize(&image, size(2), size(3), interpolation);
         assert_eq!(sha256(resized.as_raw())[..16], *expected, "{line}");
         checked += 1;
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use zoo_core::{Filter, Preprocess};
+use zoo_core::{Interpolation, Preprocess};
 
 /// Information about a checkpoint's network that is not in its tensors.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -117,13 +117,13 @@ fn enlarged(crop: u32, share: f64) -> Option<u32> {
 fn timm_preprocess(config: &Value) -> Option<Preprocess> {
     let crop = u32::try_from(config.get("input_size")?.as_array()?.get(1)?.as_u64()?).ok()?;
     let share = config.get("crop_pct").and_then(Value::as_f64).unwrap_or(0.875);
-    let filter = match config.get("interpolation").and_then(Value::as_str) {
-        Some("bicubic") => Filter::Bicubic,
-        _ => Filter::Bilinear,
+    let interpolation = match config.get("interpolation").and_then(Value::as_str) {
+        Some("bicubic") => Interpolation::Bicubic,
+        _ => Interpolation::Bilinear,
     };
     let (mean, std) = (triple(config.get("mean"))?, triple(config.get("std"))?);
     let usual = Preprocess::IMAGENET.sized(enlarged(crop, share)?, crop);
-    checked(Preprocess { filter, mean, std, ..usual })
+    checked(Preprocess { interpolation, mean, std, ..usual })
 }
 
 /// Reads the settings of transformers' image processors.
@@ -141,13 +141,13 @@ fn transformers_preprocess(config: &Value) -> Option<Preprocess> {
             _ => (size, size),
         },
     };
-    let filter = match config.get("resample").and_then(Value::as_u64) {
+    let interpolation = match config.get("resample").and_then(Value::as_u64) {
         // `PIL.Image.BICUBIC`
-        Some(3) => Filter::Bicubic,
-        _ => Filter::Bilinear,
+        Some(3) => Interpolation::Bicubic,
+        _ => Interpolation::Bilinear,
     };
     let (mean, std) = (triple(config.get("image_mean"))?, triple(config.get("image_std"))?);
-    checked(Preprocess { filter, mean, std, ..Preprocess::IMAGENET.sized(resize, crop) })
+    checked(Preprocess { interpolation, mean, std, ..Preprocess::IMAGENET.sized(resize, crop) })
 }
 
 /// Returns the preprocessing, if its values are possible.
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(facts.names(2).unwrap(), ["tench, Tinca", "n02"]);
         let preprocess = facts.preprocess.unwrap();
         assert_eq!((preprocess.resize, preprocess.crop), (256, 224));
-        assert_eq!((preprocess.filter, preprocess.mean), (Filter::Bicubic, [0.5; 3]));
+        assert_eq!((preprocess.interpolation, preprocess.mean), (Interpolation::Bicubic, [0.5; 3]));
     }
 
     #[test]

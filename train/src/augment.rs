@@ -103,7 +103,7 @@ fn random_resized_crop(
             let left = rng.random_range(0..=width - w);
             let top = rng.random_range(0..=height - h);
             let part = imageops::crop_imm(image, left, top, w, h).to_image();
-            return resize(&part, side, side, preprocess.filter);
+            return resize(&part, side, side, preprocess.interpolation);
         }
     }
     preprocess.crop(image)

@@ -153,7 +153,7 @@ impl Images<Mask> {
     /// Returns an image and the classes of its pixels, both resized to the network's size.
     pub fn masked(&self, index: usize) -> Option<Arc<Masked>> {
         self.load(index, |image, mask| {
-            let Preprocess { crop: side, filter, .. } = self.preprocess;
+            let Preprocess { crop: side, interpolation, .. } = self.preprocess;
             let mut classes = read_mask(&mask.path).map_err(|error| error.to_string())?;
             if classes.dimensions() != image.dimensions() {
                 return Err("its mask is of another size".to_owned());
@@ -163,7 +163,7 @@ impl Images<Mask> {
                 let class = mask.values.binary_search(value);
                 *value = class.map_err(|_| "its mask has unknown values".to_owned())? as u8;
             }
-            Ok(Masked { image: resize(&image, side, side, filter), classes })
+            Ok(Masked { image: resize(&image, side, side, interpolation), classes })
         })
     }
 }
@@ -200,7 +200,7 @@ fn shrink(image: RgbImage, largest: u32, preprocess: &Preprocess) -> RgbImage {
         let side = u64::from(side) * u64::from(largest) / u64::from(shorter);
         u32::try_from(side).expect("it is smaller than the image's")
     };
-    resize(&image, scaled(width), scaled(height), preprocess.filter)
+    resize(&image, scaled(width), scaled(height), preprocess.interpolation)
 }
 
 /// Runs jobs `0..jobs` in worker threads and returns the results in order.

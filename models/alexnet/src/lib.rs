@@ -3,8 +3,8 @@
 //! Krizhevsky et al., 2012: [ImageNet Classification with Deep Convolutional Neural Networks](https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html);
 //! Krizhevsky, 2014: [One weird trick for parallelizing convolutional neural networks](https://arxiv.org/abs/1404.5997).
 //!
-//! LeNet's plan made large enough for photographs, and possible to train by ReLU, dropout and
-//! graphics cards.
+//! A larger LeNet for images of ImageNet. ReLU, dropout and training on GPUs made this size
+//! possible.
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, §3.5                |
 //! |--------------|-------------------------------|----------------------------|
@@ -16,9 +16,9 @@
 //! | `hidden.1`   | `[N, 4096]`                   | layer 7                    |
 //! | `classifier` | `[N, num_classes]`            | layer 8                    |
 //!
-//! As in torchvision and much as in the later report, the paper's two halves, each on a card of
-//! its own, are one network with fewer filters, and responses are not normalized. Images of
-//! other sizes are averaged to the same 6×6 places.
+//! As in torchvision and similar to the later report, the paper's two halves (one per GPU) are one
+//! network with fewer filters, and there is no response normalization. Feature maps of images of other
+//! sizes are average-pooled to 6×6 positions.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -35,7 +35,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`AlexNet`].
+/// Configuration of an [`AlexNet`].
 #[derive(Config, Debug)]
 pub struct AlexNetConfig {
     /// Probability of dropping a feature before each hidden layer while training.
@@ -44,7 +44,7 @@ pub struct AlexNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -59,7 +59,7 @@ pub struct AlexNet {
     classifier: Linear,
 }
 
-/// A convolution, which ReLU follows.
+/// A convolution with ReLU after it.
 struct Conv {
     channels: usize,
     kernel_size: usize,
@@ -67,7 +67,7 @@ struct Conv {
     padding: usize,
 }
 
-/// The convolutions, up to each pooling.
+/// The convolutions of each stage. A pooling follows each stage.
 #[rustfmt::skip]
 const STAGES: [&[Conv]; 3] = [
     &[
@@ -86,13 +86,14 @@ const STAGES: [&[Conv]; 3] = [
 /// Channels of the last convolution.
 const NUM_FEATURES: usize = 256;
 
-/// Side of the last feature map for 224×224 images; other sizes are averaged to it.
+/// Height and width of the last feature map for 224×224 images. For other images it is average-pooled
+/// to this size.
 const MAP_SIZE: usize = 6;
 
 /// Outputs of a hidden layer.
 const HIDDEN: usize = 4096;
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 4] = [
     PyramidLevel::new("stages.0",  64,  4),
@@ -101,11 +102,11 @@ const PYRAMID: [PyramidLevel; 4] = [
     PyramidLevel::new("pool",     256, 32),
 ];
 
-/// The first convolution and three poolings leave one pixel.
+/// After the first convolution and three poolings, one pixel is left.
 const MIN_SIZE: usize = 63;
 
 impl AlexNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> AlexNet {
         let mut channels = self.in_channels;
         let mut stages = Vec::with_capacity(STAGES.len());

@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::AlexNetConfig;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "alexnet",
     title: "AlexNet",
@@ -19,7 +19,7 @@ pub const FAMILY: Family = Family {
 pub(crate) const DEFAULT: AlexNetConfig =
     AlexNetConfig { dropout: 0.5, in_channels: 3, num_classes: 1000 };
 
-/// torchvision counts activations, poolings and dropout too.
+/// torchvision's keys. They also count activations, poolings and dropout.
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
@@ -55,7 +55,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The only variant, its size and weights as torchvision states them
+/// The only variant, with its size and weights as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
@@ -69,7 +69,7 @@ pub const VARIANTS: &[Variant<AlexNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<AlexNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -5,36 +5,41 @@ use burn::tensor::{Device, PrimitiveConversionError, Tensor};
 
 use crate::{FeatureMaps, Head, PyramidLevel};
 
-/// A network that turns images into class scores.
+/// A network that classifies images.
 ///
 /// A Burn tensor carries its backend in its device, so the same compiled model runs on every
-/// backend. [`forward_on`](Self::forward_on) is the entry for code that is generic over
+/// backend. Use [`forward_on`](Self::forward_on) in code that is generic over
 /// Burn's [`Backend`] trait.
 pub trait ImageClassifier: Module {
-    /// Runs the layers before the head, and hands the maps of the [`pyramid`](Self::pyramid) to
-    /// `maps` on the way to the features. `None` where `maps` ended the pass before it came there.
+    /// Runs the layers before the head and passes each map of the [`pyramid`](Self::pyramid) to
+    /// `maps`. Returns the features, or `None` if `maps` stopped the forward before them.
     ///
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → features `[N, num_features, h, w]`
     fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>>;
 
-    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can give, the finest first: one for
-    /// each stride that the network has, the same as timm's `features_only` gives.
+    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can compute, the finest first: one for
+    /// each stride of the network, the same as timm's `features_only`.
     fn pyramid(&self) -> Vec<PyramidLevel>;
 
-    /// Computes the unpooled features, the last feature map of the network.
+    /// Computes the features: the last feature map, before pooling. Networks whose head starts with an
+    /// activation (DenseNet) return them without that activation; torchvision does the same, timm
+    /// applies it.
+    ///
+    /// An image smaller than [`min_size`](Self::min_size) panics in Burn, without a clear message.
     ///
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → features `[N, num_features, h, w]`
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
         let features = self.forward_maps(images, &mut FeatureMaps::none());
-        features.expect("nothing ends a pass of which no map is wanted")
+        features.expect("no map was requested, so the forward does not stop early")
     }
 
-    /// Computes some maps of the [`pyramid`](Self::pyramid), by their places in it, the finest
-    /// first, and no layer behind the last of them.
+    /// Computes the maps of the [`pyramid`](Self::pyramid) with these indices (0 is the finest), and no
+    /// layer after the last of them. The maps are in the order of the network, whatever the order of
+    /// `levels`; an index that occurs twice gives one map.
     ///
     /// # Shapes
     ///
@@ -43,34 +48,38 @@ pub trait ImageClassifier: Module {
     ///
     /// # Panics
     ///
-    /// When the pyramid has no such level, or an image is smaller than
+    /// When an index is not below the number of levels, or an image is smaller than
     /// [`min_size`](Self::min_size).
     fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
         check_size(&images, self.min_size());
         let pyramid = self.pyramid();
         let is_there = |level: &usize| *level < pyramid.len();
-        assert!(levels.iter().all(is_there), "of {} levels, {levels:?} are wanted", pyramid.len());
-        let wanted = pyramid.into_iter().enumerate().filter(|(level, _)| levels.contains(level));
-        let mut maps = FeatureMaps::of(wanted.map(|(_, level)| level).collect());
+        assert!(
+            levels.iter().all(is_there),
+            "the pyramid has {} levels, but levels {levels:?} were requested",
+            pyramid.len()
+        );
+        let requested = pyramid.into_iter().enumerate().filter(|(level, _)| levels.contains(level));
+        let mut maps = FeatureMaps::of(requested.map(|(_, level)| level).collect());
         if !levels.is_empty() {
             self.forward_maps(images, &mut maps);
         }
         maps.into_tensors()
     }
 
-    /// The layers behind the features.
+    /// The layers that compute the logits from the features.
     fn head(&self) -> &dyn Head;
 
-    /// [`head`](Self::head), to be changed.
+    /// The [`head`](Self::head), mutable.
     fn head_mut(&mut self) -> &mut dyn Head;
 
     /// The paths of the modules whose parameters
-    /// [`reset_classifier`](Self::reset_classifier) replaces; `classifier` alone in most networks.
+    /// [`reset_classifier`](Self::reset_classifier) replaces; only `classifier` in most networks.
     fn classifier_paths(&self) -> Vec<&'static str> {
         vec!["classifier"]
     }
 
-    /// Classifies features.
+    /// Computes the logits from the features.
     ///
     /// # Shapes
     ///
@@ -93,9 +102,8 @@ pub trait ImageClassifier: Module {
         self.forward_head(self.forward_features(images))
     }
 
-    /// [`forward`](Self::forward) with what else the loss is computed from: the logits of
-    /// auxiliary classifiers, where the architecture has them and
-    /// [`attach_auxiliary`](Self::attach_auxiliary) was called.
+    /// Computes all logits that the training loss needs: those of [`forward`](Self::forward), and those
+    /// of the auxiliary classifiers if [`attach_auxiliary`](Self::attach_auxiliary) has added any.
     ///
     /// # Shapes
     ///
@@ -116,7 +124,7 @@ pub trait ImageClassifier: Module {
     ///
     /// # Errors
     ///
-    /// When the model lives on another backend than `B`, so that its logits are not `B`'s.
+    /// When the model is on another backend than `B`.
     fn forward_on<B: Backend>(
         &self,
         images: FloatTensor<B>,
@@ -127,8 +135,8 @@ pub trait ImageClassifier: Module {
         self.forward(Tensor::from_primitive::<B>(images)).try_into_primitive::<B>()
     }
 
-    /// Scores of each class at each place, whose average the logits are, where the head ends
-    /// in an average: class activation maps.
+    /// Class activation maps: a score for each class at each position. Their mean over all positions
+    /// is the logits. `None` if no such maps exist: the head has more than one layer.
     ///
     /// # Shapes
     ///
@@ -137,12 +145,12 @@ pub trait ImageClassifier: Module {
         self.head().class_maps(features)
     }
 
-    /// Side of the smallest square image that the network can take, in pixels.
+    /// Smallest height and width of an image that the network can take, in pixels.
     fn min_size(&self) -> usize {
         1
     }
 
-    /// Side of the smallest square image that
+    /// Smallest height and width of an image that
     /// [`forward_training`](Self::forward_training) can take, in pixels.
     fn min_training_size(&self) -> usize {
         self.min_size()
@@ -153,20 +161,21 @@ pub trait ImageClassifier: Module {
         self.head().num_features()
     }
 
-    /// Replaces the classifier by a fresh one for `num_classes` classes, for transfer learning,
-    /// and so the auxiliary classifiers' last layers, where there are any.
+    /// Replaces the classifier by a randomly initialized one for `num_classes` classes. The hidden
+    /// layers of a [`WithMlpHead`](crate::WithMlpHead) network are removed. The last layers of auxiliary
+    /// classifiers are replaced, too.
     fn reset_classifier(&mut self, num_classes: usize, device: &Device) {
         self.head_mut().reset(num_classes, device);
     }
 
-    /// Adds the fresh auxiliary classifiers that the architecture is trained with, where it has
-    /// any. Inference has no use for them.
+    /// Adds the auxiliary classifiers of the architecture, if it has any, randomly initialized. Only
+    /// training uses them.
     fn attach_auxiliary(&mut self, device: &Device) {
         let _ = device;
     }
 }
 
-/// What a network computes while it is trained.
+/// The logits that a network computes in training.
 #[derive(Debug, Clone)]
 pub struct TrainingOutput {
     /// The classifier's logits, `[N, num_classes]`.
@@ -175,11 +184,11 @@ pub struct TrainingOutput {
     pub auxiliary: Vec<(f64, Tensor<2>)>,
 }
 
-/// Panics when images are smaller than a network can take, naming the smallest size.
+/// Checks that images are not smaller than a network can take.
 ///
 /// # Panics
 ///
-/// When height or width is below `min_size`.
+/// When height or width is below `min_size`; the message names the smallest size.
 pub fn check_size(images: &Tensor<4>, min_size: usize) {
     let [_, _, height, width] = images.dims();
     assert!(

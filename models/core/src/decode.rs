@@ -1,4 +1,4 @@
-//! From the bytes of an image file to upright 8-bit RGB pixels, and to another size.
+//! Decodes image files to upright 8-bit RGB pixels, and resizes images.
 
 mod jpeg;
 mod unread;
@@ -8,29 +8,29 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 
-use crate::{Background, Filter};
+use crate::{Background, Interpolation};
 
-/// Why the bytes of a file are not a usable image.
+/// The error for bytes that are not a usable image.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// There are no bytes.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// The bytes are of no format that this build reads.
+    /// The bytes have no format that this build reads.
     #[error(
         "not an image\nhint: PNG, JPEG, WebP, GIF, BMP and TIFF are read; convert others first"
     )]
     UnknownFormat,
-    /// The bytes are something else that a camera, a phone or a drawing program writes.
+    /// The bytes have a known format of a camera, a phone or a drawing program that is not supported.
     #[error("{0} is not read\nhint: convert it to JPEG or PNG first")]
     UnreadFormat(String),
-    /// The bytes are an image of a known format, but of a kind that is not read.
+    /// The bytes are an image of a supported format, but of a kind that is not supported.
     #[error("{0}\nhint: convert it to PNG first")]
     UnknownKind(String),
-    /// The bytes claim to be an image, but something in them is broken, missing or too large.
+    /// The image is damaged, incomplete or too large.
     #[error("not a readable image: {0}")]
     Broken(String),
-    /// The image is so long and thin that resizing it makes no sense, or has no pixels.
+    /// The image has no pixels, or one side is too long relative to the other.
     #[error(
         "an image of {0}x{1} pixels is too thin\nhint: crop it; one side may be {MAX_ASPECT} times \
          the other at most"
@@ -56,13 +56,13 @@ impl From<image::ImageError> for DecodeError {
     }
 }
 
-/// The longest side relative to the shortest that is still taken for a photograph.
+/// Largest ratio of the longer side to the shorter.
 const MAX_ASPECT: u32 = 200;
 
 /// Decodes an image file.
 ///
 /// Grayscale is repeated over the channels, transparency is dropped, 16 bits are rounded to 8,
-/// palettes and CMYK are resolved, and the orientation that a camera noted in EXIF is applied.
+/// palettes and CMYK are converted, and the orientation in EXIF is applied.
 ///
 /// # Errors
 ///
@@ -71,9 +71,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     decode_over(bytes, Background::None)
 }
 
-/// Decodes an image file as [`decode`] does, and lays what is transparent in it over a background.
+/// Decodes an image file as [`decode`] does, and blends transparent pixels with a background.
 ///
-/// A color is mixed in as PIL's `Image.paste` with the image as its own mask does, bit for bit.
+/// The result is, bit for bit, that of PIL's `Image.paste` with the image as its own mask.
 ///
 /// # Errors
 ///
@@ -88,14 +88,14 @@ pub fn decode_over(bytes: &[u8], background: Background) -> Result<RgbImage, Dec
     }
 }
 
-/// Whether most of what is seen of an image is its transparency, so that [`decode`] loses it.
+/// Whether an image is drawn mostly in its transparency, so that [`decode`] loses it.
 ///
-/// So it is with a black drawing whose transparent pixels are black, too: without transparency
-/// nothing is left. Then [`decode_over`] a color shows what a viewer does. Where neighbors
+/// An example is a black drawing whose transparent pixels are black, too: without transparency
+/// it is all black. [`decode_over`] a color then shows it as a viewer does. Where neighbors
 /// differ more in opacity than in color, the difference would be lost; where they differ in
 /// color, it is kept. The image is drawn in its transparency if more is lost than kept.
 ///
-/// An image of a kind without transparency costs no more than its header.
+/// For an image without an alpha channel only the header is read.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ pub fn is_drawn_in_transparency(bytes: &[u8]) -> Result<bool, DecodeError> {
     Ok(lost > kept)
 }
 
-/// Reads an image's header, and refuses what is too large.
+/// Reads an image's header, and refuses an image that is too large.
 fn open(bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
@@ -147,21 +147,21 @@ fn open(bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, DecodeError> {
     if short == 0 || long / short > MAX_ASPECT {
         return Err(DecodeError::Size(width, height));
     }
-    // Not all decoders ask before they allocate.
+    // Not all decoders check the limits before they allocate.
     Limits::default().reserve(decoder.total_bytes())?;
     Ok(decoder)
 }
 
-/// Decodes an image and turns it as EXIF says.
+/// Decodes an image and applies the orientation in EXIF.
 fn upright(mut decoder: Box<dyn ImageDecoder + '_>) -> Result<DynamicImage, DecodeError> {
-    // An EXIF block that can't be read leaves a picture that can.
+    // A damaged EXIF block does not make the image unreadable.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
     Ok(image)
 }
 
-/// Mixes each pixel with a color in proportion to its opacity.
+/// Blends each pixel with a color in proportion to its opacity.
 fn lay_over(image: &RgbaImage, color: [u8; 3]) -> RgbImage {
     RgbImage::from_fn(image.width(), image.height(), |x, y| {
         let [pixel @ .., alpha] = image.get_pixel(x, y).0;
@@ -176,26 +176,26 @@ fn lay_over(image: &RgbaImage, color: [u8; 3]) -> RgbImage {
 
 /// Resizes an image as Pillow 13's `Image.resize` does, bit for bit.
 ///
-/// Two passes, each rounded to 8 bits; the filter widens when the image shrinks. Rows come first, but
-/// where the height loses more than twice what the width does, columns do. The weights have 22
-/// fractional bits, so that every conforming implementation comes to the same pixels.
-pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
+/// The two passes are each rounded to 8 bits; the filter is wider if the image shrinks. The rows are
+/// resized first, except if the height shrinks by more than twice as many pixels as the width. The
+/// weights have 22 fractional bits, so that every conforming implementation gives the same pixels.
+pub fn resize(image: &RgbImage, width: u32, height: u32, interpolation: Interpolation) -> RgbImage {
     let loss = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let (less_width, less_height) = (loss(image.width(), width), loss(image.height(), height));
     if less_height > 0 && less_height > 2 * less_width {
-        resize_rows(&resize_columns(image, height, filter), width, filter)
+        resize_rows(&resize_columns(image, height, interpolation), width, interpolation)
     } else {
-        resize_columns(&resize_rows(image, width, filter), height, filter)
+        resize_columns(&resize_rows(image, width, interpolation), height, interpolation)
     }
 }
 
-/// Gives an image another width.
-fn resize_rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
+/// Resizes an image to another width.
+fn resize_rows(image: &RgbImage, width: u32, interpolation: Interpolation) -> RgbImage {
     let (source_width, height) = image.dimensions();
     if width == source_width {
         return image.clone();
     }
-    let taps = Taps::new(source_width, width, filter);
+    let taps = Taps::new(source_width, width, interpolation);
     let mut output = Vec::with_capacity(width as usize * height as usize * 3);
     for row in image.as_raw().chunks_exact(source_width as usize * 3) {
         for (start, weights) in taps.iter() {
@@ -211,13 +211,13 @@ fn resize_rows(image: &RgbImage, width: u32, filter: Filter) -> RgbImage {
     RgbImage::from_raw(width, height, output).expect("a value for each pixel")
 }
 
-/// Gives an image another height.
-fn resize_columns(image: &RgbImage, height: u32, filter: Filter) -> RgbImage {
+/// Resizes an image to another height.
+fn resize_columns(image: &RgbImage, height: u32, interpolation: Interpolation) -> RgbImage {
     let (width, source_height) = image.dimensions();
     if height == source_height {
         return image.clone();
     }
-    let taps = Taps::new(source_height, height, filter);
+    let taps = Taps::new(source_height, height, interpolation);
     let stride = width as usize * 3;
     let mut output = Vec::with_capacity(stride * height as usize);
     let mut sums = vec![HALF; stride];
@@ -240,7 +240,7 @@ fn round(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
-/// For each output position, the source positions that count and their weights.
+/// The source positions and their weights for each output position.
 struct Taps {
     starts: Vec<usize>,
     lengths: Vec<usize>,
@@ -249,12 +249,12 @@ struct Taps {
 }
 
 impl Taps {
-    fn new(source: u32, target: u32, filter: Filter) -> Self {
+    fn new(source: u32, target: u32, interpolation: Interpolation) -> Self {
         let scale = f64::from(source) / f64::from(target);
         let stretch = scale.max(1.0);
-        // Multiplied by, since dividing rounds otherwise.
+        // Pillow multiplies by the inverse, which rounds differently from a division.
         let shrink = 1.0 / stretch;
-        let support = filter.support() * stretch;
+        let support = interpolation.support() * stretch;
         let stride = support.ceil() as usize * 2 + 1;
         let mut taps = Self {
             starts: Vec::with_capacity(target as usize),
@@ -266,8 +266,9 @@ impl Taps {
             let center = (position as f64 + 0.5) * scale;
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(source as usize);
-            let values: Vec<f64> =
-                (start..end).map(|x| filter.weight((x as f64 - center + 0.5) * shrink)).collect();
+            let values: Vec<f64> = (start..end)
+                .map(|x| interpolation.weight((x as f64 - center + 0.5) * shrink))
+                .collect();
             let total: f64 = values.iter().sum();
             for (weight, value) in weights.iter_mut().zip(&values) {
                 *weight = (value / total * f64::from(1 << FRACTION_BITS)).round() as i32;
@@ -286,8 +287,8 @@ impl Taps {
     }
 }
 
-impl Filter {
-    /// How far the filter reaches, in output pixels.
+impl Interpolation {
+    /// Radius of the filter, in output pixels.
     fn support(self) -> f64 {
         match self {
             Self::Bilinear => 1.0,

@@ -2,20 +2,20 @@ use burn::tensor::{Device, Tensor};
 
 use crate::layers::HeadOrder;
 
-/// The end of a network that classifies images: it turns features into class scores.
+/// The end of a network that classifies images: it computes the logits from the features.
 ///
-/// Most networks have a [`ClassifierHead`](crate::layers::ClassifierHead). A network whose last
-/// layers are fields of its own implements the trait itself.
+/// Most networks have a [`ClassifierHead`](crate::layers::ClassifierHead). Other networks implement
+/// this trait themselves.
 pub trait Head {
-    /// Classifies features.
+    /// Computes the logits from the features.
     ///
     /// # Shapes
     ///
     /// features `[N, num_features, h, w]` → logits `[N, num_classes]`
     fn forward(&self, features: Tensor<4>) -> Tensor<2>;
 
-    /// Scores of each class at each place, whose average the logits are, where the head ends
-    /// in an average: class activation maps.
+    /// Class activation maps: a score for each class at each position. Their mean over all positions
+    /// is the logits. `None` if no such maps exist: the head has more than one layer.
     ///
     /// # Shapes
     ///
@@ -25,8 +25,8 @@ pub trait Head {
         None
     }
 
-    /// Whether the features' average over all places, `[N, num_features, 1, 1]`, has the same
-    /// logits as the features.
+    /// Whether the head gives the same logits for pooled features, `[N, num_features, 1, 1]`, as for
+    /// the features themselves. Training on cached features relies on it.
     fn accepts_pooled_features(&self) -> bool;
 
     /// Number of channels of the features.
@@ -35,13 +35,13 @@ pub trait Head {
     /// Number of classes.
     fn num_classes(&self) -> usize;
 
-    /// Replaces the last layer by a fresh one for `num_classes` classes.
+    /// Replaces the last layer by a randomly initialized one for `num_classes` classes. The hidden
+    /// layers of a [`WithMlpHead`](crate::WithMlpHead) network are removed.
     fn reset(&mut self, num_classes: usize, device: &Device);
 
-    /// Chooses what the head does first, and says whether it has that choice: a
-    /// [`ClassifierHead`](crate::layers::ClassifierHead) has.
-    fn set_order(&mut self, kind: HeadOrder) -> bool {
-        let _ = kind;
+    /// Sets the order of pooling and classification. Returns false if this head has only one.
+    fn set_order(&mut self, order: HeadOrder) -> bool {
+        let _ = order;
         false
     }
 }

@@ -4,26 +4,26 @@ use std::collections::HashMap;
 use crate::mlp_head::TAIL;
 use crate::{LayerKind, Parameter, Preprocess};
 
-/// How a family of checkpoints spells the parameters of an architecture.
+/// The rules that turn an architecture's paths into the keys of a kind of checkpoint.
 ///
-/// Each rule is a pair of a path pattern and a key template. A pattern is matched on whole
-/// segments, from the front; the segments behind it are carried over. The first rule that
-/// matches wins. In a pattern `{b}` captures one segment. In a template
+/// Each rule is a pair of a path pattern and a key template. A pattern matches whole segments, from
+/// the front; the remaining segments are copied. The first rule that matches wins. In a pattern `{b}`
+/// captures one segment. In a template
 ///
-/// - `{b}` puts it back. `{b+1}` adds to a number that was captured, and `{b+a}` makes it a letter,
-///   `a` for 0. `{2b+s}` is twice the one and once the other.
-/// - `{#}` counts: 0 for the first combination of captures met in module order, then 1, …; it
+/// - `{b}` inserts it. `{b+1}` adds to a captured number, and `{b+a}` makes it a letter, `a` for 0.
+///   `{2b+s}` is twice the first plus the second.
+/// - `{#}` counts: 0 for the first combination of captures in module order, then 1, …; it
 ///   flattens stages of blocks into one list, and is a number in `{#+1}` or `{2#+s}`.
-/// - `{b:s}` and `{b:i}` go the other way: the stage that block `b` of a list is in, and its place
-///   there, by the [`depths`](Self::depths) of the stages.
-/// - `[conv|bn]` is for a convolution with BatchNorm behind it, one rule for both: the pattern is
-///   that of the whole layer, and the first is put in for `conv`, the second for `norm`.
-/// - `<unit>` is what [`modules`](Self::modules) has for the module that `@` stands for at the
+/// - `{b:s}` and `{b:i}` do the reverse: the stage of block `b` of a list, and its index in that
+///   stage, by the [`depths`](Self::depths) of the stages.
+/// - `[conv|bn]` makes one rule for a convolution and its BatchNorm: the pattern matches the whole
+///   layer; the first text replaces `conv`, the second `norm`.
+/// - `<unit>` is the text of [`modules`](Self::modules) for the module that `@` matches at the
 ///   beginning of the pattern.
 ///
-/// The layers that a [`WithMlpHead`](crate::WithMlpHead) network has behind its own keep their paths.
+/// The hidden layers of a [`WithMlpHead`](crate::WithMlpHead) network keep their paths.
 ///
-/// PyTorch's names for BatchNorm's scale and shift (`weight`, `bias`) are put in by themselves.
+/// PyTorch's names for BatchNorm's scale and shift (`weight`, `bias`) are inserted automatically.
 ///
 /// ```
 /// # use zoo_core::KeyLayout;
@@ -38,25 +38,24 @@ use crate::{LayerKind, Parameter, Preprocess};
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct KeyLayout {
-    /// Who spells the keys this way, for messages: `torchvision`.
+    /// Its name, for messages: `torchvision`.
     pub name: &'static str,
     /// Path pattern → key template.
     pub rules: &'static [(&'static str, &'static str)],
-    /// Blocks of each stage, where keys count them by stage and the network does not.
+    /// Number of blocks in each stage, if keys count them by stage and the network does not.
     pub depths: &'static [usize],
-    /// Modules that are spelled alike inside: the pattern of each, and the texts for its rules'
-    /// templates by name.
+    /// Modules with the same inner rules: the pattern of each, and the texts for the templates of its
+    /// rules by name.
     pub modules: &'static [(&'static str, Texts)],
-    /// Beginnings of keys, in whole segments, and what stands in their place: for those who
-    /// took a spelling over and changed little.
+    /// Prefixes of keys to replace, in whole segments: (from, to).
     pub renamed: &'static [(&'static str, &'static str)],
-    /// First segments of keys that a model may do without: auxiliary heads.
+    /// First segments of the keys that a model does not need: auxiliary heads.
     pub optional: &'static [&'static str],
-    /// How those who spell keys this way prepare the images of ImageNet, for files that are not
-    /// among a variant's weights. The size is the variant's.
+    /// The preprocessing of ImageNet by the authors of these checkpoints, for files that are not among
+    /// a variant's weights. The size is the variant's.
     pub preprocess: Option<Preprocess>,
-    /// How a word begins that the names of these files have, where another network has the same keys and
-    /// shapes: timm's `tf_`. Empty for the network that is meant without that.
+    /// Prefix of a word in the file name, if another network has the same keys and shapes: timm's `tf_`.
+    /// Empty for the network that is assumed otherwise.
     pub file_prefix: &'static str,
 }
 
@@ -64,7 +63,7 @@ pub struct KeyLayout {
 pub type Texts = &'static [(&'static str, &'static str)];
 
 impl KeyLayout {
-    /// No rules; layouts start from it with `..KeyLayout::EMPTY`.
+    /// A layout without rules; other layouts start from it with `..KeyLayout::EMPTY`.
     pub const EMPTY: Self = Self {
         name: "",
         rules: &[],
@@ -76,7 +75,7 @@ impl KeyLayout {
         file_prefix: "",
     };
 
-    /// The keys that somebody else made of these.
+    /// Returns this layout with some prefixes of keys replaced.
     #[must_use]
     pub const fn renamed(
         self,
@@ -86,14 +85,14 @@ impl KeyLayout {
         Self { name, renamed, ..self }
     }
 
-    /// The checkpoint's key for each of a module's parameters, in the same order; `None` where
-    /// no rule speaks of one.
+    /// Returns the checkpoint's key for each of a module's parameters, in the same order; `None` if no
+    /// rule matches.
     pub fn keys(&self, parameters: &[Parameter]) -> Vec<Option<String>> {
         let mut ordinals = HashMap::new();
         parameters.iter().map(|parameter| self.key(parameter, &mut ordinals)).collect()
     }
 
-    /// Whether a key of a checkpoint belongs to a part that a model may do without.
+    /// Whether a key of a checkpoint belongs to a module that a model does not need.
     pub fn is_optional(&self, key: &str) -> bool {
         key.split('.').next().is_some_and(|first| self.optional.contains(&first))
     }
@@ -128,7 +127,7 @@ impl KeyLayout {
         Some(self.rename(key))
     }
 
-    /// A rule on a path, if it speaks of it.
+    /// Applies a rule to a path, if it matches.
     fn apply<'a, 'p>(
         &self,
         pattern: &'static str,
@@ -153,7 +152,7 @@ impl KeyLayout {
         let Some((before, choice)) = template.split_once('[') else {
             return Some(Match { captures, rest, template });
         };
-        let (conv, choice) = choice.split_once('|').expect("there is a choice between two");
+        let (conv, choice) = choice.split_once('|').expect("a bracket has two alternatives");
         let (norm, after) = choice.split_once(']').expect("a bracket is closed");
         let (chosen, rest) = match rest.split_first()? {
             (&"conv", rest) => (conv, rest),
@@ -172,7 +171,7 @@ impl KeyLayout {
     }
 }
 
-/// What a rule makes of a path: the segments that it captured, those that it left, and the template.
+/// The result of a matching rule: the captured segments, the remaining segments, and the template.
 struct Match<'a, 'p> {
     captures: Captures<'p>,
     rest: &'a [&'p str],
@@ -181,7 +180,8 @@ struct Match<'a, 'p> {
 
 type Captures<'a> = Vec<(&'static str, &'a str)>;
 
-/// Matches a pattern against the first segments of a path: the captures and the segments left.
+/// Matches a pattern against the first segments of a path. Returns the captures and the remaining
+/// segments.
 fn match_prefix<'a, 'p>(
     pattern: &'static str,
     path: &'a [&'p str],
@@ -208,7 +208,7 @@ fn capture_name(segment: &'static str) -> Option<&'static str> {
 ///
 /// # Panics
 ///
-/// When the template names a capture that its pattern does not have: a mistake in the table.
+/// When the template names a capture that its pattern does not have: an error in the table.
 fn fill(
     template: &str,
     captures: &[(&str, &str)],
@@ -227,11 +227,11 @@ fn fill(
     key
 }
 
-/// The sum in a template's braces.
+/// Computes the sum in a template's braces.
 ///
 /// # Panics
 ///
-/// When a term is neither a number nor a capture nor a letter, or the alphabet ends: a mistake in the
+/// When a term is neither a number nor a capture nor a letter, or the alphabet ends: an error in the
 /// table.
 fn evaluate(
     expression: &str,
@@ -269,11 +269,11 @@ fn evaluate(
     (letter..='z').nth(sum).expect("there are enough letters").to_string()
 }
 
-/// The stage of a block in a list of them, and its place there.
+/// Returns the stage of a block in a list of blocks, and its index in that stage.
 ///
 /// # Panics
 ///
-/// When the stages have fewer blocks: a mistake in the table.
+/// When the stages have fewer blocks: an error in the table.
 fn in_stage(block: usize, depths: &[usize]) -> [usize; 2] {
     let mut before = 0;
     for (stage, depth) in depths.iter().enumerate() {
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_speaks_of_a_convolution_and_its_norm() {
+    fn one_rule_matches_a_convolution_and_its_norm() {
         let layout = KeyLayout {
             rules: &[("stem", "[conv|bn]1"), ("blocks.{b}.{part}", "b{2b+1}_{part}[|_BN]")],
             ..KeyLayout::EMPTY
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_are_spelled_alike_inside() {
+    fn modules_share_rules() {
         let layout = KeyLayout {
             modules: &[
                 ("stages.0.{b}", &[("unit", "first{b}"), ("kind", "x")]),
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn beginnings_of_keys_are_renamed() {
+    fn prefixes_of_keys_are_replaced() {
         let layout =
             LAYOUT.renamed("other", &[("layer2", "stage2"), ("conv", "c"), ("bn1", "n.1")]);
         let parameters = [

@@ -1,11 +1,11 @@
 //! Layers that three architectures or more share, or that have a training kernel of their own.
 
-#[expect(clippy::disallowed_methods, reason = "here Burn computes what no kernel does")]
+#[expect(clippy::disallowed_methods, reason = "Burn's layers run if there is no kernel")]
 mod activation;
 mod bias;
 mod branches;
 mod classifier_head;
-#[expect(clippy::disallowed_methods, reason = "here Burn computes what no kernel does")]
+#[expect(clippy::disallowed_methods, reason = "Burn's layers run if there is no kernel")]
 mod compute;
 mod conv_norm_act;
 mod inverted_residual;
@@ -15,7 +15,7 @@ mod stochastic_depth;
 
 pub use activation::Activation;
 pub use bias::{conv_with_bias, linear_with_bias};
-pub use branches::{Branches, BranchesConfig, Step};
+pub use branches::{BranchLayer, Branches, BranchesConfig};
 pub use classifier_head::{ClassifierHead, ClassifierHeadConfig, HeadOrder};
 pub use compute::{
     Apply, add, batch_norm, cat, channel_shuffle, fork, global_avg_pool2d, relu, tanh,
@@ -28,10 +28,10 @@ pub use inverted_residual::{InvertedResidual, InvertedResidualConfig};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
 pub use stochastic_depth::StochasticDepth;
 
-/// Rounds a number of channels to a multiple of `divisor`, never below it and never more than
-/// a tenth below `channels`.
+/// Rounds a number of channels to a multiple of `divisor`, at least to `divisor`. The result is at
+/// most a tenth below `channels`.
 ///
-/// The rule of TensorFlow's MobileNet code, which torchvision and timm follow.
+/// This is the rule of TensorFlow's MobileNet code, which torchvision and timm follow.
 ///
 /// ```
 /// # use zoo_core::layers::make_divisible;

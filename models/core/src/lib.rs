@@ -1,13 +1,13 @@
-//! The contract and the parts that every architecture of the zoo shares.
+//! The traits and layers that the architectures share.
 //!
-//! - [`ImageClassifier`] with its [`Head`], [`ImageSegmenter`]: what a network can be asked to do.
-//! - [`layers`]: the blocks that three architectures or more are built of, or that have a training
-//!   kernel of their own.
-//! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: what is known about a network, as data.
+//! - [`ImageClassifier`] with its [`Head`], [`ImageSegmenter`]: the traits of networks.
+//! - [`layers`]: the layers that three or more architectures share, or that have their own training
+//!   kernel.
+//! - [`Variant`], [`Weights`], [`Preprocess`], [`KeyLayout`]: facts about a network, as data.
 //! - [`parameters`]: the names and shapes of a module's parameters, without their values.
 //!
-//! This crate names no architecture, does no input or output, and asks for no backend, but for its
-//! feature `cpu-training`.
+//! This crate depends on no architecture and does no I/O. Only its feature `cpu-training` depends on
+//! a backend.
 
 mod classifier;
 mod head;
@@ -34,8 +34,10 @@ pub use parameters::{
     LayerKind, Parameter, count_trainable, fill_with_noise, initialize_parameters, parameters,
     root_prefix,
 };
-pub use preprocess::{Background, Color, Filter, Preprocess, UnknownBackground, with_margin};
-pub use pyramid::{FeatureMaps, Pyramid, PyramidLevel};
+pub use preprocess::{
+    Background, Color, Interpolation, Preprocess, UnknownBackground, with_margin,
+};
+pub use pyramid::{FeatureMaps, PyramidBuilder, PyramidLevel};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Implementation, Labels, Paper, StemKind, Variant, Weights, parse_number, parse_width,

@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 use crate::layers::{Activation, HeadOrder};
 use crate::{FeatureMaps, Head, ImageClassifier, PyramidLevel, TrainingOutput};
 
-/// A hidden layer of a classifier that is a multi-layer perceptron.
+/// A hidden layer of an MLP head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HiddenLayer {
     /// Outputs of the fully connected layer.
     pub width: usize,
-    /// What follows it.
+    /// The activation after it.
     pub activation: Activation,
 }
 
-/// A network whose classifier may be a multi-layer perceptron.
+/// A network whose classifier can have hidden layers (an MLP head).
 ///
-/// The network's own classifier is the perceptron's first layer, the others follow it. Without others it is the network
-/// alone, with the same parameters at the same paths.
+/// The network's own classifier is the first layer of the MLP. Without hidden layers this type has
+/// the parameters and paths of the network.
 #[derive(Debug, Clone)]
 pub struct WithMlpHead<M> {
     network: M,
     tail: Vec<TailLayer>,
 }
 
-/// An activation and the fully connected layer behind it.
+/// An activation and the fully connected layer after it.
 #[derive(Module, Debug)]
 struct TailLayer {
     #[module(skip)]
@@ -35,16 +35,17 @@ struct TailLayer {
     linear: Linear,
 }
 
-/// What the paths of the layers behind the network begin with.
+/// First segment of the paths of the layers after the network.
 pub(crate) const TAIL: &str = "tail";
 
 impl<M> WithMlpHead<M> {
-    /// The network alone.
+    /// Wraps a network, without hidden layers.
     pub fn new(network: M) -> Self {
         Self { network, tail: Vec::new() }
     }
 
-    /// Puts fresh layers behind the network, whose classifier has as many outputs as the first hidden layer.
+    /// Adds randomly initialized layers after the network. Its classifier must have as many outputs as
+    /// the first hidden layer.
     #[must_use]
     pub fn with_hidden(self, hidden: &[HiddenLayer], num_classes: usize, device: &Device) -> Self {
         let outputs = hidden.iter().skip(1).map(|layer| layer.width).chain([num_classes]);
@@ -55,7 +56,7 @@ impl<M> WithMlpHead<M> {
         Self { tail: hidden.iter().zip(outputs).map(layer).collect(), ..self }
     }
 
-    /// The network without the layers behind it.
+    /// The network without the added layers.
     pub fn network(&self) -> &M {
         &self.network
     }
@@ -162,7 +163,7 @@ impl<M: ImageClassifier> ImageClassifier for WithMlpHead<M> {
     }
 
     fn attach_auxiliary(&mut self, device: &Device) {
-        // Auxiliary classifiers tell the same classes apart as the network's own, which here is a hidden layer.
+        // Auxiliary classifiers have the outputs of the network's classifier, which is a hidden layer here.
         if self.tail.is_empty() {
             self.network.attach_auxiliary(device);
         }
@@ -201,7 +202,7 @@ impl<M: ImageClassifier> Head for WithMlpHead<M> {
         self.tail.clear();
     }
 
-    fn set_order(&mut self, kind: HeadOrder) -> bool {
-        self.network.head_mut().set_order(kind)
+    fn set_order(&mut self, order: HeadOrder) -> bool {
+        self.network.head_mut().set_order(order)
     }
 }

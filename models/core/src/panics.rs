@@ -2,26 +2,24 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a panic said that was caught.
+/// The message of a caught panic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CaughtPanic(pub String);
 
-/// How many calls of [`catch_panic`] are running.
+/// Number of running calls of [`catch_panic`].
 static CATCHING: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether a call of [`catch_panic`] is running, so that a panic would become an error: for panic hooks
-/// that print nothing then.
+/// Whether [`catch_panic`] is running in any thread. A panic hook can then stay silent.
 pub fn is_catching_panic() -> bool {
     CATCHING.load(Ordering::Relaxed) > 0
 }
 
-/// Runs something that may panic on unusual input, such as an image decoder or a network, and makes
-/// the panic an error.
+/// Runs `run` and turns a panic into an error. Decoders and networks may panic on unusual input.
 ///
 /// # Errors
 ///
-/// What the panic said.
+/// When `run` panics, with the message of the panic.
 pub fn catch_panic<T>(run: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     let message = |payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -4,9 +4,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// The name and the shape of one parameter tensor, without its values.
 #[derive(Debug, Clone)]
 pub struct Parameter {
-    /// What Burn tells it from all others by, in this process.
+    /// Burn's identifier of it, unique in this process.
     pub id: ParamId,
-    /// Where it sits in the module, in Burn's spelling: `stem.norm.gamma`.
+    /// Its path in the module, with Burn's names: `stem.norm.gamma`.
     pub path: String,
     /// Its shape in Burn's layout.
     pub shape: Vec<usize>,
@@ -14,7 +14,7 @@ pub struct Parameter {
     pub layer: LayerKind,
 }
 
-/// A kind of layer that has parameters.
+/// The kind of a layer that has parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayerKind {
     /// A convolution.
@@ -30,8 +30,8 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// The kind of a module by the type that Burn tells visitors: `Struct:Linear`. `None` for what is
-    /// no struct, such as a list.
+    /// Returns the kind of a module from the type name that Burn passes to visitors: `Struct:Linear`.
+    /// `None` if the module is not a struct, such as a list.
     pub fn of(container_type: &str) -> Option<Self> {
         Some(match container_type.strip_prefix("Struct:")? {
             "Conv2d" => Self::Conv2d,
@@ -42,7 +42,7 @@ impl LayerKind {
         })
     }
 
-    /// The type that Burn tells visitors.
+    /// Returns the type name that Burn passes to visitors: `Struct:Linear`.
     pub fn container_type(&self) -> String {
         let name = match self {
             Self::Conv2d => "Conv2d",
@@ -73,28 +73,28 @@ impl Parameter {
     }
 }
 
-/// Lists a module's parameters in module order, without computing any that is still lazy.
+/// Lists a module's parameters in module order, without initializing lazy ones.
 ///
-/// A module that is an enum is a choice of network, not a part of one: its own segment, and that
-/// of an enum inside it, is left out of the paths, so that they are those of the network.
+/// If the module is an enum, the paths omit the names of its variant and of the variants of enums
+/// directly inside it, so that they are the paths of the network.
 pub fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut list = Lister::default();
     module.visit(&mut list);
     list.parameters
 }
 
-/// What Burn puts before every path of a module that is an enum, and [`parameters`] leaves out:
-/// the names of its variants, each with a dot.
+/// Returns the prefix of Burn's paths in a module that is an enum: the names of its variants, each
+/// followed by a dot. [`parameters`] omits it.
 pub fn root_prefix<M: Module>(module: &M) -> String {
     let mut list = Lister::default();
     module.visit(&mut list);
     list.root.iter().map(|segment| format!("{segment}.")).collect()
 }
 
-/// Number of trainable scalars in a module.
+/// Counts the trainable scalars of a module.
 ///
-/// [`Module::num_params`] counts BatchNorm's running statistics too; papers and other libraries
-/// don't.
+/// [`Module::num_params`] also counts BatchNorm's running statistics; papers and other libraries
+/// do not.
 pub fn count_trainable<M: Module>(module: &M) -> usize {
     parameters(module)
         .iter()
@@ -103,8 +103,8 @@ pub fn count_trainable<M: Module>(module: &M) -> usize {
         .sum()
 }
 
-/// Draws a module's random parameters, which else are drawn when they are first used, in the
-/// order of the module.
+/// Initializes all lazy parameters of a module now, in module order. Burn otherwise initializes each
+/// at its first use, in the order of use.
 pub fn initialize_parameters<M: Module>(module: &M) {
     struct Draw;
     impl ModuleVisitor for Draw {
@@ -115,8 +115,8 @@ pub fn initialize_parameters<M: Module>(module: &M) {
     module.visit(&mut Draw);
 }
 
-/// Fills a module's kernels and matrices with noise of the size that He et al. ask for
-/// (arXiv:1502.01852, equation 10), in a moment and always the same: enough to measure speed with.
+/// Replaces all weights of two or more dimensions by deterministic noise, uniform within the bound of
+/// He et al. (arXiv:1502.01852, equation 10). Meant for benchmarks.
 pub fn fill_with_noise<M: Module>(module: M, device: &Device) -> M {
     struct Noise<'a>(&'a Device);
     impl ModuleMapper for Noise<'_> {
@@ -135,10 +135,10 @@ pub fn fill_with_noise<M: Module>(module: M, device: &Device) -> M {
     module.map(&mut Noise(device))
 }
 
-/// Numbers between `-bound` and `bound`, in no order.
+/// Returns pseudo-random numbers between `-bound` and `bound`.
 fn noise(count: usize, bound: f32) -> Vec<f32> {
     let number = |i: u32| {
-        // Neighbors differ in all bits, as in the finaliser of MurmurHash3.
+        // The finalizer of MurmurHash3: neighbors differ in all bits.
         let i = (i ^ i >> 16).wrapping_mul(0x85eb_ca6b);
         let i = (i ^ i >> 13).wrapping_mul(0xc2b2_ae35);
         bound / 2_147_483_648.0 * (i ^ i >> 16).cast_signed() as f32

@@ -3,42 +3,43 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How a photograph becomes a network's input.
+/// The preprocessing of an image: resize, crop, normalize.
 ///
-/// The recipe of torchvision on a PIL image: resize the shorter side with antialiasing, crop
+/// The steps are torchvision's for a PIL image: resize the shorter side with antialiasing, crop
 /// the center, scale to `[0, 1]`, subtract the mean, divide by the standard deviation. With
-/// the feature `image`, [`pixels`](Self::pixels) carries it out, to the same 8-bit values.
+/// the feature `image`, [`pixels`](Self::pixels) runs them and gives the same 8-bit values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// Length of the shorter side after resizing, in pixels.
     pub resize: u32,
-    /// Side of the square that is cut out of the middle, in pixels; at most `resize`.
+    /// Height and width of the central crop, in pixels; at most `resize`.
     pub crop: u32,
-    /// How resizing weighs the source's pixels.
-    pub filter: Filter,
-    /// What the network's channels mean.
+    /// The interpolation of the resize.
+    #[serde(rename = "filter", alias = "interpolation")]
+    pub interpolation: Interpolation,
+    /// The color channels of the network's input.
     #[serde(alias = "colour")]
     pub color: Color,
-    /// Subtracted from each of the network's channels after scaling to `[0, 1]`.
+    /// Mean of each of the network's channels, subtracted after scaling to `[0, 1]`.
     pub mean: [f32; 3],
-    /// Divides each channel after that.
+    /// Standard deviation of each channel, the divisor after that.
     pub std: [f32; 3],
-    /// What is seen where an image is transparent.
+    /// The background of transparent pixels.
     #[serde(default, skip_serializing_if = "Background::is_none")]
     pub background: Background,
 }
 
-/// How resizing weighs the source's pixels.
+/// The interpolation of the resize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// A triangle, one output pixel to each side.
+pub enum Interpolation {
+    /// A triangle filter that reaches one output pixel to each side.
     Bilinear,
-    /// The cubic with a = -0.5, two output pixels to each side.
+    /// The cubic filter with a = -0.5, which reaches two output pixels to each side.
     Bicubic,
 }
 
-/// What a network's channels mean.
+/// The color channels of a network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Color {
@@ -51,16 +52,18 @@ pub enum Color {
     Gray,
 }
 
-/// What is seen where an image is transparent.
+/// The background of transparent pixels.
 ///
-/// Its text is `none`, `white`, `black`, `gray` or a color such as `#f0f0ff`, on a command line and in a file.
+/// On a command line and in a file it is `none`, `white`, `black`, `gray` or a color such as
+/// `#f0f0ff`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Background {
-    /// The colors that the file has there: transparency is dropped, as PIL's `convert("RGB")` does.
+    /// No background: transparency is dropped and the file's colors remain, as in PIL's
+    /// `convert("RGB")`.
     #[default]
     None,
-    /// One color, over which the image is laid.
+    /// A color, as red, green and blue.
     Color([u8; 3]),
 }
 
@@ -71,17 +74,17 @@ impl Background {
         *self == Self::None
     }
 
-    /// Red, green and blue at their most.
+    /// White.
     pub const WHITE: Self = Self::Color([255; 3]);
 
-    /// Red, green and blue at their least.
+    /// Black.
     pub const BLACK: Self = Self::Color([0; 3]);
 
-    /// Between both.
+    /// Gray: 128 of 255 in each channel.
     pub const GRAY: Self = Self::Color([128; 3]);
 }
 
-/// A text is no [`Background`].
+/// The error for a text that is not a [`Background`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no background\nhint: write none, white, black, gray or a color such as #f0f0ff")]
 pub struct UnknownBackground(String);
@@ -137,15 +140,15 @@ impl From<Background> for String {
     }
 }
 
-/// The shorter side of images that squares are cut out of: the common margin for photographs, none
-/// for thumbnails.
+/// Returns the length of the shorter side after resizing for a crop of this size: 256/224 of it, or
+/// the size itself for thumbnails below 64 pixels.
 pub fn with_margin(crop: u32) -> u32 {
     if crop < 64 { crop } else { crop * 256 / 224 }
 }
 
 impl Preprocess {
-    /// What to do with images for a network of this size, in pixels, and with so many channels, where
-    /// nobody says.
+    /// Returns the default preprocessing of a network for images of `size` × `size` pixels: gray for
+    /// one input channel, RGB otherwise.
     pub fn usual(size: usize, in_channels: usize) -> Self {
         let crop = u32::try_from(size).unwrap_or(224);
         let preprocess = Self::IMAGENET.sized(with_margin(crop), crop);
@@ -156,21 +159,21 @@ impl Preprocess {
         preprocess
     }
 
-    /// The common recipe for ImageNet: 256 → 224, bilinear, the data set's mean and deviation.
+    /// The common preprocessing for ImageNet: 256 → 224, bilinear, the dataset's mean and deviation.
     pub const IMAGENET: Self = Self {
         resize: 256,
         crop: 224,
-        filter: Filter::Bilinear,
+        interpolation: Interpolation::Bilinear,
         color: Color::Rgb,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         background: Background::None,
     };
 
-    /// TensorFlow's: values from -1 to 1. The mode `tf` of Keras.
+    /// TensorFlow's preprocessing: values from -1 to 1. The mode `tf` of Keras.
     pub const TENSORFLOW: Self = Self { mean: [0.5; 3], std: [0.5; 3], ..Self::IMAGENET };
 
-    /// Caffe's: blue, green, red from 0 to 255 without the mean. The mode `caffe` of Keras.
+    /// Caffe's preprocessing: blue, green, red from 0 to 255, minus the mean. The mode `caffe` of Keras.
     pub const CAFFE: Self = Self {
         color: Color::Bgr,
         mean: [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0],
@@ -178,17 +181,17 @@ impl Preprocess {
         ..Self::IMAGENET
     };
 
-    /// The same recipe for another size.
+    /// Returns this preprocessing with another `resize` and `crop`.
     pub const fn sized(self, resize: u32, crop: u32) -> Self {
         Self { resize, crop, ..self }
     }
 
-    /// The same recipe with bicubic resizing.
+    /// Returns this preprocessing with bicubic interpolation.
     pub const fn bicubic(self) -> Self {
-        Self { filter: Filter::Bicubic, ..self }
+        Self { interpolation: Interpolation::Bicubic, ..self }
     }
 
-    /// Number of channels of the network's input.
+    /// Number of channels of the network's input: 3 or 1.
     pub const fn channels(&self) -> usize {
         match self.color {
             Color::Rgb | Color::Bgr => 3,
@@ -200,8 +203,8 @@ impl Preprocess {
 /// The numbers of the preprocessing, as a phrase.
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resize, crop, filter, mean, std, .. } = self;
-        write!(f, "resize {resize} ({filter:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}")
+        let Self { resize, crop, interpolation, mean, std, .. } = self;
+        write!(f, "resize {resize} ({interpolation:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}")
     }
 }
 
@@ -213,16 +216,16 @@ mod pixels {
     use crate::decode::resize;
 
     impl Preprocess {
-        /// The part of an image that the network sees, as 8-bit pixels `crop × crop`.
+        /// Resizes and crops an image, to 8-bit pixels `crop × crop`.
         pub fn crop(&self, image: &RgbImage) -> RgbImage {
             let (width, height) = self.resized(image.dimensions());
-            let resized = resize(image, width, height, self.filter);
+            let resized = resize(image, width, height, self.interpolation);
             let crop = self.crop.min(width).min(height);
             let (left, top) = (center(width - crop), center(height - crop));
             imageops::crop_imm(&resized, left, top, crop, crop).to_image()
         }
 
-        /// The network's input for one image: `[channels, crop, crop]`, row-major.
+        /// Computes the network's input for one image: `[channels, crop, crop]`, row-major.
         pub fn pixels(&self, image: &RgbImage) -> Vec<f32> {
             let cropped = self.crop(image);
             let planes = |channels: [usize; 3]| {
@@ -257,7 +260,7 @@ mod pixels {
         }
     }
 
-    /// Half of a margin, a half rounded to the even neighbor as Python's `round` does.
+    /// Returns half of a margin; a half is rounded to the even neighbor, as in Python's `round`.
     fn center(margin: u32) -> u32 {
         let half = margin / 2;
         half + (margin % 2) * (half % 2)

@@ -5,33 +5,33 @@ use burn::tensor::Tensor;
 
 use crate::layers::{fork, relu};
 
-/// A feature map that a network has on the way to its features, for detectors and segmenters.
+/// A feature map inside a network, for detectors and segmenters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PyramidLevel {
-    /// The module that it comes out of, by its path in the network: `stages.1`.
+    /// Path of the module that computes it: `stages.1`.
     pub name: Cow<'static, str>,
     /// Number of channels.
     pub channels: usize,
-    /// How many pixels of the image there are to a place of the map, in each direction.
+    /// Stride: pixels of the image per position of the map, in each direction (timm: `reduction`).
     pub stride: usize,
 }
 
 impl PyramidLevel {
-    /// A level with these values.
+    /// Creates a level.
     pub const fn new(name: &'static str, channels: usize, stride: usize) -> Self {
         Self { name: Cow::Borrowed(name), channels, stride }
     }
 }
 
-/// The levels of a network whose channels or strides depend on its configuration, as they are met
-/// while it is built.
+/// Collects the levels of a network while it is built, if their channels or strides depend on its
+/// configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Pyramid {
+pub struct PyramidBuilder {
     levels: Vec<PyramidLevel>,
 }
 
-impl Pyramid {
-    /// Adds what comes out of a module, in place of an earlier map of the same stride.
+impl PyramidBuilder {
+    /// Adds the output of a module. It replaces an earlier map of the same stride.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, channels: usize, stride: usize) {
         self.levels.pop_if(|last| last.stride == stride);
         self.levels.push(PyramidLevel { name: name.into(), channels, stride });
@@ -43,33 +43,33 @@ impl Pyramid {
     }
 }
 
-/// The maps of the pyramid that are wanted of a forward pass, which ends behind the last of them.
+/// Collects the requested feature maps of a forward. The forward stops after the last of them.
 #[derive(Debug, Default)]
 pub struct FeatureMaps {
-    /// Names of those that are still to come.
-    wanted: Vec<Cow<'static, str>>,
-    kept: Vec<Tensor<4>>,
+    /// Names of the maps that are not computed yet.
+    requested: Vec<Cow<'static, str>>,
+    stored: Vec<Tensor<4>>,
 }
 
 impl FeatureMaps {
-    /// No map is wanted, only the features.
+    /// Requests no map, only the features.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// These levels are wanted.
+    /// Requests these levels.
     pub(crate) fn of(levels: Vec<PyramidLevel>) -> Self {
-        Self { wanted: levels.into_iter().map(|level| level.name).collect(), kept: Vec::new() }
+        Self { requested: levels.into_iter().map(|level| level.name).collect(), stored: Vec::new() }
     }
 
-    /// Those that were wanted, in the order of the network.
+    /// The requested maps, in the order of the network.
     pub(crate) fn into_tensors(self) -> Vec<Tensor<4>> {
-        assert!(self.wanted.is_empty(), "the network has no maps behind {:?}", self.wanted);
-        self.kept
+        assert!(self.requested.is_empty(), "the network has no maps after {:?}", self.requested);
+        self.stored
     }
 
-    /// Keeps what comes out of a module, if it is wanted, and hands it on to the next one; `None`
-    /// where nothing is wanted of that, so that `?` ends the pass.
+    /// Stores the output of module `name` if it was requested. Returns it for the next module, or `None`
+    /// if no later map was requested, so that `?` ends the forward.
     ///
     /// # Shapes
     ///
@@ -78,7 +78,8 @@ impl FeatureMaps {
         self.keep_as(name, x, |x| x)
     }
 
-    /// [`keep`](Self::keep) for a module whose activation comes later: what is kept has it already.
+    /// [`keep`](Self::keep) for a network that applies ReLU later: the stored map has the ReLU applied,
+    /// the returned one does not.
     ///
     /// # Shapes
     ///
@@ -91,22 +92,22 @@ impl FeatureMaps {
         &mut self,
         name: impl Display,
         x: Tensor<4>,
-        kept: impl FnOnce(Tensor<4>) -> Tensor<4>,
+        activate: impl FnOnce(Tensor<4>) -> Tensor<4>,
     ) -> Option<Tensor<4>> {
-        if self.wanted.is_empty() {
+        if self.requested.is_empty() {
             return Some(x);
         }
         let name = name.to_string();
-        let Some(place) = self.wanted.iter().position(|wanted| *wanted == name) else {
+        let Some(index) = self.requested.iter().position(|requested| *requested == name) else {
             return Some(x);
         };
-        self.wanted.remove(place);
-        if self.wanted.is_empty() {
-            self.kept.push(kept(x));
+        self.requested.remove(index);
+        if self.requested.is_empty() {
+            self.stored.push(activate(x));
             return None;
         }
         let [map, x] = fork(x);
-        self.kept.push(kept(map));
+        self.stored.push(activate(map));
         Some(x)
     }
 }

@@ -3,16 +3,16 @@ use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::module::Module;
 use burn::tensor::{Device, PrimitiveConversionError, Tensor};
 
-/// A network that gives a class score to each pixel of an image.
+/// A network that classifies each pixel of an image.
 pub trait ImageSegmenter: Module {
-    /// Computes the features that the pixels are classified by.
+    /// Computes the features of each pixel.
     ///
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4>;
 
-    /// Classifies features.
+    /// Computes the logits from the features.
     ///
     /// # Shapes
     ///
@@ -41,7 +41,7 @@ pub trait ImageSegmenter: Module {
     ///
     /// # Errors
     ///
-    /// When the model lives on another backend than `B`, so that its logits are not `B`'s.
+    /// When the model is on another backend than `B`.
     fn forward_on<B: Backend>(
         &self,
         images: FloatTensor<B>,
@@ -52,7 +52,7 @@ pub trait ImageSegmenter: Module {
         self.forward(Tensor::from_primitive::<B>(images)).try_into_primitive::<B>()
     }
 
-    /// Side of the smallest square image that the network can take, in pixels.
+    /// Smallest height and width of an image that the network can take, in pixels.
     fn min_size(&self) -> usize {
         1
     }
@@ -66,6 +66,6 @@ pub trait ImageSegmenter: Module {
         vec!["classifier"]
     }
 
-    /// Replaces the last layer by a fresh one for `num_classes` classes.
+    /// Replaces the last layer by a randomly initialized one for `num_classes` classes.
     fn reset_classifier(&mut self, num_classes: usize, device: &Device);
 }

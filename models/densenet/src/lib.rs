@@ -2,8 +2,8 @@
 //!
 //! Huang et al., 2016: [Densely Connected Convolutional Networks](https://arxiv.org/abs/1608.06993).
 //!
-//! A layer sees what all layers before it found and adds a little of its own, so that nothing
-//! has to be found twice and a layer needs only a few filters.
+//! Each layer takes the outputs of all earlier layers of its block and adds `growth_rate` channels.
+//! Features are reused, so a layer needs few filters.
 //!
 //! | part         | DenseNet-121, `[N, 3, 224, 224]` | paper, table 1                                        |
 //! |--------------|----------------------------------|-------------------------------------------------------|
@@ -14,9 +14,9 @@
 //! | `blocks.3`   | `[N, 1024, 7, 7]`                | dense block (4)                                       |
 //! | `classifier` | `[N, num_classes]`               | average pool 7×7, fully connected                     |
 //!
-//! All are of the paper's type BC, with bottlenecks and with half the channels after a block.
-//! Those for CIFAR (§3) have a plain 3×3 convolution for a stem and three blocks of the same
-//! depth. The features are those before the last activation, which belongs to the head.
+//! All variants are the paper's type BC: with bottlenecks, and with half the channels after a block.
+//! The variants for CIFAR (§3) have a plain 3×3 convolution as the stem and three blocks of the same
+//! depth. The features are those before the last ReLU; the head applies it.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -28,33 +28,33 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, batch_norm, cat, fork,
     torch_default_uniform,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
 use pretrained::GROWTH_32 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`DenseNet`].
+/// Configuration of a [`DenseNet`].
 #[derive(Config, Debug)]
 pub struct DenseNetConfig {
-    /// Channels that a layer adds: `k` in the paper.
+    /// Number of channels that a layer adds: `k` in the paper.
     pub growth_rate: usize,
-    /// Layers in each block; the network ends before the first block of 0 layers.
+    /// Number of layers in each block; the network ends before the first block with 0 layers.
     pub depths: [usize; 4],
-    /// The images the network was designed for.
+    /// The image size that it is designed for.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
-    /// Probability of dropping a feature that a layer adds while training.
+    /// Probability of dropping an added feature while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
+    /// The implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -70,17 +70,17 @@ pub struct DenseNet {
     classifier: ClassifierHead,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// Layers on maps of one size, and what leads to the next, smaller one.
+/// Dense layers at one resolution, then a transition to half of it.
 #[derive(Module, Debug)]
 struct DenseBlock {
     layers: Vec<DenseLayer>,
     transition: Option<Transition>,
 }
 
-/// `k` new features, by way of a bottleneck of `4k`.
+/// A layer that adds `k` channels, with a bottleneck of `4k` channels.
 #[derive(Module, Debug)]
 struct DenseLayer {
     bottleneck: NormActConv,
@@ -88,7 +88,7 @@ struct DenseLayer {
     dropout: Dropout,
 }
 
-/// Halves the channels, and the sides of the map.
+/// A transition: halves the channels, the height and the width.
 #[derive(Module, Debug)]
 struct Transition {
     compress: NormActConv,
@@ -106,10 +106,10 @@ struct NormActConv {
 const EXPANSION: usize = 4;
 
 impl DenseNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> DenseNet {
         let depths: Vec<usize> = self.depths.into_iter().take_while(|depth| *depth > 0).collect();
-        // Between two blocks a map is halved, and one pixel must be left.
+        // Each transition halves the map, and the last block needs at least one pixel.
         let smallest_stem = 1 << depths.len().saturating_sub(1);
 
         let mut channels = 2 * self.growth_rate;
@@ -126,7 +126,7 @@ impl DenseNetConfig {
             StemKind::Cifar => (conv(stem_channels, 3), None, None, smallest_stem),
         };
 
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 1;
         if pool.is_some() {
             pyramid.push("stem_norm", channels, 2);
@@ -201,8 +201,8 @@ impl DenseNetConfig {
     }
 }
 
-/// A convolution without bias, drawn as in [He et al., 2015](https://arxiv.org/abs/1502.01852),
-/// §2.2, forward case.
+/// Returns a convolution without bias, with Kaiming normal initialization
+/// ([He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, forward case).
 fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
     let gain = std::f64::consts::SQRT_2;
     Conv2dConfig::new(channels, [kernel_size; 2])
@@ -247,7 +247,7 @@ impl ImageClassifier for DenseNet {
 }
 
 impl DenseBlock {
-    /// What all layers have found.
+    /// Computes the block's input and the outputs of all its layers, concatenated.
     fn grow(&self, x: Tensor<4>) -> Tensor<4> {
         self.layers.iter().fold(x, |x, layer| {
             let [seen, x] = fork(x);

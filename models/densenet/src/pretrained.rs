@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant, Weights};
 
 use crate::DenseNetConfig;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "densenet",
     title: "DenseNet",
@@ -45,7 +45,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The spelling of torchvision's files, which are older than its code.
+/// The keys in torchvision's files, which differ from those of its code.
 #[rustfmt::skip]
 const TORCHVISION_FILES: KeyLayout = KeyLayout {
     name: "torchvision's files",
@@ -63,7 +63,7 @@ const TORCHVISION_FILES: KeyLayout = KeyLayout {
 
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("classifier", "last_linear")]);
 
-/// Of networks for ImageNet, whose stem has a norm, and of those for CIFAR.
+/// pytorchcv's keys: of networks for ImageNet, whose stem has a norm, and of networks for CIFAR.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &pytorchcv("features.init_block.conv"),
@@ -72,7 +72,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
 const PYTORCHCV_CIFAR: KeyLayout =
     KeyLayout { rules: &pytorchcv("features.init_block"), ..PYTORCHCV };
 
-/// pytorchcv puts a transition in front of a block, not behind the one before.
+/// In pytorchcv a transition belongs to the block after it, not to the block before it.
 #[rustfmt::skip]
 const fn pytorchcv(stem: &'static str) -> [(&'static str, &'static str); 7] {
     [
@@ -86,7 +86,7 @@ const fn pytorchcv(stem: &'static str) -> [(&'static str, &'static str); 7] {
     ]
 }
 
-/// OpenMMLab's networks are a backbone and a head; the last BatchNorm is the last transition.
+/// OpenMMLab's keys begin with `backbone.` or `head.`; the last BatchNorm is the last transition.
 #[rustfmt::skip]
 const OPENMMLAB: KeyLayout = KeyLayout {
     name: "OpenMMLab",
@@ -125,7 +125,7 @@ const CIFAR_LAYOUTS: &[KeyLayout] = &[TORCHVISION, PYTORCHCV_CIFAR];
 
 /// The variants' names, sizes and weights.
 ///
-/// Those for ImageNet are as torchvision states them
+/// The variants for ImageNet are as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>), those for CIFAR follow table 2.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
@@ -193,8 +193,8 @@ pub const VARIANTS: &[Variant<DenseNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `densenet_bc_<depth>_k<growth>` for CIFAR,
-/// whose depth is 6n + 4, such as `densenet_bc_40_k36`.
+/// Returns the variant with this name: a row of [`VARIANTS`], or `densenet_bc_<depth>_k<growth>` for
+/// CIFAR with a depth of 6n + 4, such as `densenet_bc_40_k36`.
 pub fn variant(name: &str) -> Option<Variant<DenseNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());

@@ -2,8 +2,8 @@
 //!
 //! Tan & Le, 2019: [Rethinking Model Scaling for Convolutional Neural Networks](https://arxiv.org/abs/1905.11946).
 //!
-//! One small network found by search, B0, and one rule that makes it larger in depth, width and
-//! resolution at once.
+//! A small network found by an architecture search (B0), and one rule that scales its depth, width
+//! and resolution together.
 //!
 //! | part         | B0, `[N, 3, 224, 224]` | paper, table 1         |
 //! |--------------|------------------------|------------------------|
@@ -19,9 +19,9 @@
 //! | `classifier` | `[N, num_classes]`     | stage 9, pooling, fc   |
 //!
 //! The [Lite](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite)
-//! networks leave out squeeze-and-excitation, clip with ReLU6 so that they quantize well, and
-//! scale neither stem, head nor the depth of the first and last stage. One of timm's networks blur_pool maps
-//! where it halves them (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
+//! networks have no squeeze-and-excitation, use ReLU6 so that they quantize well, and do not scale
+//! the stem, the head and the depth of the first and last stage. One of timm's networks downsamples
+//! with blur pooling (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
 //! Again](https://arxiv.org/abs/1904.11486)).
 
 use burn::config::Config;
@@ -34,47 +34,47 @@ use zoo_core::layers::{
     InvertedResidual, InvertedResidualConfig, Padding, SqueezeExciteConfig,
     kaiming_normal_by_group, make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::STANDARD as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`EfficientNet`].
+/// Configuration of an [`EfficientNet`].
 #[derive(Config, Debug)]
 pub struct EfficientNetConfig {
-    /// The standard networks, or those for small devices.
+    /// The standard or the Lite networks.
     pub kind: Kind,
-    /// Multiplies the channels.
+    /// Factor of the channels.
     pub width_mult: f64,
-    /// Multiplies the number of blocks in a stage.
+    /// Factor of the number of blocks in a stage.
     pub depth_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
     pub dropout: f64,
     /// Probability of dropping the last block while training; earlier ones in proportion.
     #[config(default = "DEFAULT.stochastic_depth")]
     pub stochastic_depth: f64,
-    /// Which borders the weights were trained with.
+    /// The padding that the weights were trained with.
     #[config(default = "DEFAULT.padding")]
     pub padding: Padding,
-    /// How a block halves its map.
+    /// The downsampling of a block with stride 2.
     #[config(default = "DEFAULT.downsampling")]
     pub downsampling: Downsampling,
-    /// Added to the variance by BatchNorm.
+    /// Number that BatchNorm adds to the variance.
     #[config(default = "DEFAULT.epsilon")]
     pub epsilon: f64,
-    /// Share of a batch's statistics in BatchNorm's running ones.
+    /// Weight of a batch's statistics in BatchNorm's running averages.
     #[config(default = "DEFAULT.momentum")]
     pub momentum: f64,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// The standard networks, or those for small devices.
+/// The standard networks, or the Lite networks for small devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// B0 to B7: SiLU, squeeze-and-excitation.
@@ -83,12 +83,12 @@ pub enum Kind {
     Lite,
 }
 
-/// How a block halves its map.
+/// The downsampling of a block with stride 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Downsampling {
     /// By the stride of its depthwise convolution.
     Strided,
-    /// By a 3×3 binomial filter behind it.
+    /// By a 3×3 binomial filter after the depthwise convolution.
     BlurPool,
 }
 
@@ -100,7 +100,7 @@ pub struct EfficientNet {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One row of table 1.
@@ -127,7 +127,7 @@ const STEM_CHANNELS: usize = 32;
 const HEAD_CHANNELS: usize = 1280;
 
 impl EfficientNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> EfficientNet {
         let depths: Vec<usize> = (0..STAGES.len()).map(|stage| self.depth(stage)).collect();
         let total: usize = depths.iter().sum();
@@ -139,7 +139,7 @@ impl EfficientNetConfig {
         let mut channels = stem_channels;
         let mut built = 0;
         let mut stages = Vec::with_capacity(STAGES.len());
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         for (index, (stage, depth)) in STAGES.iter().zip(depths).enumerate() {
             let mut blocks = Vec::with_capacity(depth);
@@ -216,7 +216,7 @@ impl EfficientNetConfig {
     }
 }
 
-/// Uniform in `±1/sqrt(outputs)`.
+/// Returns a uniform distribution in `±1/sqrt(outputs)`.
 fn uniform_by_outputs() -> Initializer {
     Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: true }
 }

@@ -1,11 +1,11 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::layers::Padding;
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{Downsampling, EfficientNetConfig, Kind};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "efficientnet",
     title: "EfficientNet",
@@ -35,22 +35,22 @@ pub(crate) const STANDARD: EfficientNetConfig = EfficientNetConfig {
 const TENSORFLOW_NORM: EfficientNetConfig =
     EfficientNetConfig { epsilon: 1e-3, momentum: 0.01, ..STANDARD };
 
-/// Networks of `keras.applications`: TensorFlow's borders as well.
+/// Networks of `keras.applications`, with TensorFlow's BatchNorm and padding.
 const KERAS_PORT: EfficientNetConfig =
     EfficientNetConfig { padding: Padding::Same, ..TENSORFLOW_NORM };
 
-/// Lite networks with PyTorch's borders, as timm trains them.
+/// Lite networks with PyTorch's padding, as timm trains them.
 const LITE_TIMM: EfficientNetConfig = EfficientNetConfig { kind: Kind::Lite, ..STANDARD };
 
-/// Lite networks as Google trained them, with TensorFlow's borders and BatchNorm.
+/// Lite networks as Google trained them, with TensorFlow's padding and BatchNorm.
 const LITE: EfficientNetConfig =
     EfficientNetConfig { padding: Padding::Same, kind: Kind::Lite, ..TENSORFLOW_NORM };
 
-/// timm has these networks with PyTorch's borders and BatchNorm, torchvision up to B4.
+/// Layouts of the networks with PyTorch's padding and BatchNorm: timm's, and torchvision's up to B4.
 const STANDARD_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM];
 const TENSORFLOW_NORM_LAYOUTS: &[KeyLayout] = &[TORCHVISION];
 const TIMM_LAYOUTS: &[KeyLayout] = &[TIMM];
-/// With TensorFlow's borders and BatchNorm, whoever took the weights over.
+/// Layouts of the networks with TensorFlow's padding and BatchNorm.
 const KERAS_LAYOUTS: &[KeyLayout] = &[
     KERAS,
     TRANSFORMERS,
@@ -62,14 +62,15 @@ const LITE_LAYOUTS: &[KeyLayout] = &[
     KeyLayout { preprocess: Some(LITE_PREPROCESS), ..TIMM_TF },
 ];
 
-/// Google's Lite networks, which are meant to be quantized, take bytes from -127 to 128.
+/// Preprocessing of Google's Lite networks, which are made for quantization: a byte `x` becomes
+/// `(x - 127) / 128`.
 const LITE_PREPROCESS: Preprocess = Preprocess {
     mean: [127.0 / 255.0; 3],
     std: [128.0 / 255.0; 3],
     ..Preprocess::IMAGENET.bicubic()
 };
 
-/// torchvision numbers a block's layers, and the first stage has no expansion.
+/// torchvision's keys number a block's layers; the first stage has no expansion.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -90,7 +91,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// timm calls the projection `pwl`, and the first stage's `pw`.
+/// timm's keys. The projection is `pwl`, in the first stage `pw`.
 #[rustfmt::skip]
 const TIMM: KeyLayout = KeyLayout {
     name: "timm",
@@ -111,15 +112,15 @@ const TIMM: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// So has timm's network that blur_pool.
+/// timm's network with blur pooling has the same keys.
 const BLURRED_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "efficientnet_blur", ..TIMM }];
 
-/// What timm took over from TensorFlow, `tf_efficientnet_b0` and so on, has the keys of timm's own
-/// networks.
+/// Networks that timm ported from TensorFlow, such as `tf_efficientnet_b0`. They have the keys of
+/// timm's own networks.
 const TIMM_TF: KeyLayout = KeyLayout { name: "timm, tf_", file_prefix: "tf_", ..TIMM };
 
-/// `lukemelas/EfficientNet-PyTorch` numbers the blocks through, and BatchNorm by use: a block
-/// without expansion has no `_bn0`.
+/// The keys of `lukemelas/EfficientNet-PyTorch` number all blocks in one list, and BatchNorm by use: a
+/// block without expansion has no `_bn0`.
 #[rustfmt::skip]
 const LUKEMELAS: KeyLayout = KeyLayout {
     name: "lukemelas",
@@ -153,7 +154,8 @@ const KERAS: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The keys of `transformers`, which took the networks over from Keras and numbers the blocks through.
+/// The keys of `transformers`, which ported the networks from Keras and numbers all blocks in one
+/// list.
 #[rustfmt::skip]
 const TRANSFORMERS: KeyLayout = KeyLayout {
     name: "transformers",
@@ -173,10 +175,10 @@ const TRANSFORMERS: KeyLayout = KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// B0 to B7 as torchvision states them (<https://docs.pytorch.org/vision/stable/models.html>);
-/// Lite after
-/// <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>, with
-/// multiply-accumulates counted as for the others.
+/// B0 to B7 are as torchvision states them (<https://docs.pytorch.org/vision/stable/models.html>).
+/// Lite follows
+/// <https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite>; its
+/// multiply-accumulates are counted as for the others.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     Variant {
@@ -378,7 +380,7 @@ pub const VARIANTS: &[Variant<EfficientNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<EfficientNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }
@@ -401,7 +403,7 @@ const fn imagenet(
     }
 }
 
-/// Google's weights in PyTorch's format. The published preparation crops a margin of 32 pixels.
+/// Google's weights in PyTorch's format. The published preprocessing crops a margin of 32 pixels.
 const fn lite(url: &'static str, sha256: &'static str, crop: u32) -> Weights {
     Weights {
         tag: "imagenet1k",

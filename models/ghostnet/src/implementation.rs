@@ -1,4 +1,4 @@
-//! Two readings of the paper, whose weights need different networks.
+//! Two implementations of the paper, whose weights need different networks.
 
 use burn::module::Initializer;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -12,7 +12,7 @@ use zoo_core::layers::{
 
 use crate::{Block, Classifier, GhostModule, HIDDEN_CHANNELS};
 
-/// Whose implementation of the paper.
+/// The implementation of the paper that a network follows.
 ///
 /// |                     | the authors' code, timm        | pytorchcv                       |
 /// |---------------------|--------------------------------|---------------------------------|
@@ -23,14 +23,14 @@ use crate::{Block, Classifier, GhostModule, HIDDEN_CHANNELS};
 /// | `hidden`            | bias, no BatchNorm             | BatchNorm, no bias              |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Implementation {
-    /// The authors' own, which timm follows.
+    /// The authors' implementation, which timm follows.
     Authors,
-    /// pytorchcv's, of width 1.0.
+    /// pytorchcv's implementation, with width 1.0.
     Pytorchcv,
 }
 
 impl Implementation {
-    /// How many blocks each stage has, which only shows in the names of parameters.
+    /// Returns the number of blocks in each stage, which only changes the paths of parameters.
     pub(crate) fn depths(self) -> &'static [usize] {
         match self {
             Self::Authors => &[1, 1, 1, 1, 1, 1, 5, 1, 4],
@@ -38,7 +38,8 @@ impl Implementation {
         }
     }
 
-    /// The authors keep PyTorch's own distribution, pytorchcv takes that of He et al.
+    /// Returns a convolution with PyTorch's default initialization (authors) or Kaiming normal
+    /// (pytorchcv).
     pub(crate) fn conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         ConvNormActConfig::new(channels, [kernel_size; 2]).with_initializer(match self {
             Self::Authors => Some(torch_default_uniform()),

@@ -2,9 +2,8 @@
 //!
 //! Han et al., 2019: [More Features from Cheap Operations](https://arxiv.org/abs/1911.11907).
 //!
-//! Many feature maps of a trained network look like copies of one another. A ghost module
-//! computes only half of its maps by a convolution and draws the others, their ghosts, from
-//! these by a small filter on each.
+//! Many feature maps of a trained network are similar. A ghost module computes only half of its maps
+//! by a convolution. It derives the others, the ghosts, from these by a cheap depthwise filter.
 //!
 //! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 1        |
 //! |--------------|------------------------------------------|-----------------------|
@@ -14,7 +13,7 @@
 //! | `hidden`     | `[N, 1280, 1, 1]`                        | avgpool, conv2d 1×1   |
 //! | `classifier` | `[N, num_classes]`                       | fc                    |
 //!
-//! Two readings of the paper have published weights; [`Implementation`] says how they differ.
+//! Two implementations of the paper have published weights; [`Implementation`] lists the differences.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -26,7 +25,7 @@ use zoo_core::layers::{
     Activation, Apply, ConvNormAct, SqueezeExcite, add, cat, fork, global_avg_pool2d,
     make_divisible, relu,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod implementation;
 mod pretrained;
@@ -34,13 +33,13 @@ pub use implementation::Implementation;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`GhostNet`].
+/// Configuration of a [`GhostNet`].
 #[derive(Config, Debug)]
 pub struct GhostNetConfig {
-    /// Whose implementation of the paper.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// Multiplies the channels of every layer but `hidden`.
+    /// Factor of the channels of all layers except `hidden`.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
@@ -49,7 +48,7 @@ pub struct GhostNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -67,28 +66,28 @@ pub struct GhostNet {
     #[module(skip)]
     implementation: Implementation,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// Two ghost modules, one that widens and one that narrows (figure 3).
+/// A block of two ghost modules: the first expands the channels, the second projects them (figure 3).
 #[derive(Module, Debug)]
 struct GhostBottleneck {
     expand: GhostModule,
     depthwise: Option<ConvNormAct>,
     squeeze_excite: Option<SqueezeExcite>,
     project: GhostModule,
-    /// A depthwise and a pointwise convolution, where the input's size is not the output's.
+    /// A depthwise and a 1×1 convolution, if the input and the output have different shapes.
     shortcut: Option<[ConvNormAct; 2]>,
 }
 
-/// Feature maps and their ghosts (figure 2b).
+/// A ghost module: feature maps and their ghosts (figure 2b).
 #[derive(Module, Debug)]
 struct GhostModule {
     primary: ConvNormAct,
     cheap: ConvNormAct,
 }
 
-/// The last layer, as one or the other kind of tensor in a checkpoint.
+/// The last layer: a fully connected layer or a 1×1 convolution, as in the checkpoint.
 #[derive(Module, Debug)]
 enum Classifier {
     FullyConnected(Linear),
@@ -98,30 +97,30 @@ enum Classifier {
 /// One row of table 1, whose columns are: kernel, `#exp`, `#out`, `SE`, stride.
 struct Block {
     kernel_size: usize,
-    hidden: usize,
+    expanded: usize,
     channels: usize,
-    squeezes: bool,
+    squeeze_excite: bool,
     stride: usize,
 }
 
 #[rustfmt::skip]
 const BLOCKS: [Block; 16] = [
-    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden:  48, channels:  24, squeezes: false, stride: 2 },
-    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, stride: 1 },
-    Block { kernel_size: 5, hidden:  72, channels:  40, squeezes: true,  stride: 2 },
-    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  stride: 1 },
-    Block { kernel_size: 3, hidden: 240, channels:  80, squeezes: false, stride: 2 },
-    Block { kernel_size: 3, hidden: 200, channels:  80, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, stride: 1 },
-    Block { kernel_size: 3, hidden: 480, channels: 112, squeezes: true,  stride: 1 },
-    Block { kernel_size: 3, hidden: 672, channels: 112, squeezes: true,  stride: 1 },
-    Block { kernel_size: 5, hidden: 672, channels: 160, squeezes: true,  stride: 2 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: false, stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: false, stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  stride: 1 },
+    Block { kernel_size: 3, expanded:  16, channels:  16, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded:  48, channels:  24, squeeze_excite: false, stride: 2 },
+    Block { kernel_size: 3, expanded:  72, channels:  24, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 5, expanded:  72, channels:  40, squeeze_excite: true,  stride: 2 },
+    Block { kernel_size: 5, expanded: 120, channels:  40, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 3, expanded: 240, channels:  80, squeeze_excite: false, stride: 2 },
+    Block { kernel_size: 3, expanded: 200, channels:  80, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 3, expanded: 480, channels: 112, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 3, expanded: 672, channels: 112, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 5, expanded: 672, channels: 160, squeeze_excite: true,  stride: 2 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: false, stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  stride: 1 },
 ];
 
 const STEM_CHANNELS: usize = 16;
@@ -129,14 +128,14 @@ const HEAD_CHANNELS: usize = 960;
 const HIDDEN_CHANNELS: usize = 1280;
 
 impl GhostNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> GhostNet {
         let implementation = self.implementation;
         let stem_channels = self.wide(STEM_CHANNELS);
         let num_features = self.wide(HEAD_CHANNELS);
         let (hidden, hidden_norm) = implementation.hidden(num_features, device);
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         pyramid.push("stem", channels, map_stride);
         let mut table = BLOCKS.iter();
@@ -146,7 +145,7 @@ impl GhostNetConfig {
             for (index, block) in table.by_ref().take(depth).enumerate() {
                 blocks.push(self.block(block, channels, device));
                 channels = self.wide(block.channels);
-                // As in timm, the first map of a size, not the last one.
+                // As in timm, the first map of each size, not the last one.
                 if block.stride > 1 {
                     map_stride *= block.stride;
                     pyramid.push(format!("stages.{stage}.{index}"), channels, map_stride);
@@ -170,27 +169,28 @@ impl GhostNetConfig {
         }
     }
 
-    /// A multiple of four, so that half of the channels is a whole number.
+    /// Scales a number of channels to a multiple of four, so that half of it is a whole number.
     fn wide(&self, channels: usize) -> usize {
         make_divisible(channels as f64 * self.width_mult, 4)
     }
 
     fn block(&self, block: &Block, channels: usize, device: &Device) -> GhostBottleneck {
         let implementation = self.implementation;
-        let [hidden, out_channels] = [block.hidden, block.channels].map(|width| self.wide(width));
+        let [expanded, out_channels] =
+            [block.expanded, block.channels].map(|width| self.wide(width));
         let depthwise = implementation
-            .depthwise(hidden, block.kernel_size)
+            .depthwise(expanded, block.kernel_size)
             .with_stride(block.stride)
             .with_activation(Activation::Identity);
         let keeps_shape = block.stride == 1 && channels == out_channels;
         GhostBottleneck {
-            expand: implementation.ghost_module([channels, hidden], Activation::Relu, device),
+            expand: implementation.ghost_module([channels, expanded], Activation::Relu, device),
             depthwise: (block.stride > 1).then(|| depthwise.init(device)),
             squeeze_excite: block
-                .squeezes
-                .then(|| implementation.squeeze_excite(hidden).init(device)),
+                .squeeze_excite
+                .then(|| implementation.squeeze_excite(expanded).init(device)),
             project: implementation.ghost_module(
-                [hidden, out_channels],
+                [expanded, out_channels],
                 Activation::Identity,
                 device,
             ),

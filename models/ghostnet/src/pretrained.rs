@@ -1,10 +1,10 @@
-//! The networks that have names, and the spellings of their checkpoints.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{GhostNetConfig, Implementation};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "ghostnet",
     title: "GhostNet",
@@ -24,7 +24,7 @@ pub(crate) const WIDTH_1: GhostNetConfig = GhostNetConfig {
     num_classes: 1000,
 };
 
-/// timm keeps the authors' names, and their stages, which end before and behind each stride.
+/// timm's keys: the authors' names and stages. Stages end before and after each block with stride 2.
 #[rustfmt::skip]
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
@@ -46,7 +46,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// pytorchcv counts stages and units from 1.
+/// pytorchcv's keys. They count stages and units from 1.
 #[rustfmt::skip]
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     name: "pytorchcv",
@@ -100,7 +100,7 @@ pub const VARIANTS: &[Variant<GhostNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `ghostnet_<width>` with three digits of
+/// Returns the variant with this name: a row of [`VARIANTS`], or `ghostnet_<width>` with three digits of
 /// hundredths, such as `ghostnet_075`.
 pub fn variant(name: &str) -> Option<Variant<GhostNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {

@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2014: [Going Deeper with Convolutions](https://arxiv.org/abs/1409.4842).
 //!
-//! An inception module looks at its input at several scales side by side, each through a few
-//! cheap 1×1 filters first.
+//! An inception module applies filters of several sizes to the same input, in parallel. A 1×1
+//! convolution before each makes them cheap.
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, table 1                      |
 //! |--------------|-------------------------------|-------------------------------------|
@@ -14,12 +14,12 @@
 //! | `stages.2`   | `[N, 1024, 7, 7]`             | max pool, inception (5a), (5b)      |
 //! | `classifier` | `[N, num_classes]`            | avg pool, dropout, linear           |
 //!
-//! While the network is trained, two auxiliary classifiers look at what (4a) and (4d) compute, so
-//! that gradients have a shorter way.
+//! In training, two auxiliary classifiers take the outputs of (4a) and (4d), so that gradients have a
+//! shorter path.
 //!
-//! As in torchvision, where the paper has 5×5 filters there are 3×3 ones, convolutions have
-//! BatchNorm, the last pooling is 2×2, and fewer features are dropped before the classifier.
-//! Pooling rounds up (`ceil_mode`), as in Caffe.
+//! As in torchvision, the paper's 5×5 filters are 3×3, convolutions have BatchNorm, the last pooling
+//! is 2×2, and fewer features are dropped before the classifier. Pooling rounds up (`ceil_mode`), as
+//! in Caffe.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -38,7 +38,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`GoogLeNet`].
+/// Configuration of a [`GoogLeNet`].
 #[derive(Config, Debug)]
 pub struct GoogLeNetConfig {
     /// Probability of dropping a feature before the classifier while training.
@@ -47,7 +47,7 @@ pub struct GoogLeNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -56,9 +56,9 @@ pub struct GoogLeNetConfig {
 #[derive(Module, Debug)]
 pub struct GoogLeNet {
     stem: ConvNormAct,
-    /// A convolution and its reduction, which comes first.
+    /// A 1×1 reduction, then the convolution.
     conv2: [ConvNormAct; 2],
-    /// Shared by all stages but the last.
+    /// The max pooling of all stages except the last.
     pool: MaxPool2d,
     last_pool: MaxPool2d,
     stages: Vec<Vec<Inception>>,
@@ -66,7 +66,7 @@ pub struct GoogLeNet {
     classifier: ClassifierHead,
 }
 
-/// Four views of the same input, side by side (figure 2b).
+/// An inception module: four parallel branches on the same input (figure 2b).
 #[derive(Module, Debug)]
 struct Inception {
     conv1x1: ConvNormAct,
@@ -116,19 +116,19 @@ const STAGES: [&[Filters]; 3] = [
     ],
 ];
 
-/// The stage and the module in it whose output each auxiliary classifier sees: 4a and 4d.
+/// The stage and the module whose output each auxiliary classifier takes: 4a and 4d.
 const AUXILIARY_INPUTS: [(usize, usize); 2] = [(1, 0), (1, 3)];
 
 /// Factor of an auxiliary classifier's loss (§5).
 const AUXILIARY_WEIGHT: f64 = 0.3;
 
-/// Side of the map that an auxiliary classifier averages its input to (§5).
+/// Height and width to which an auxiliary classifier average-pools its input (§5).
 const AUXILIARY_SIZE: usize = 4;
 
 /// Outputs of an auxiliary classifier's hidden layer (§5).
 const AUXILIARY_HIDDEN: usize = 1024;
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem",       64,  2),
@@ -138,11 +138,11 @@ const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stages.2", 1024, 32),
 ];
 
-/// The stride of the stem and three poolings of 3×3 leave one pixel.
+/// After the stem's stride and three 3×3 poolings, one pixel is left.
 const MIN_SIZE: usize = 15;
 
 impl GoogLeNetConfig {
-    /// Builds the network with fresh weights, without auxiliary classifiers.
+    /// Builds the network with random weights, without auxiliary classifiers.
     pub fn init(&self, device: &Device) -> GoogLeNet {
         let mut channels = 192;
         let mut stages = Vec::with_capacity(STAGES.len());
@@ -196,7 +196,7 @@ fn pool(size: usize) -> MaxPool2dConfig {
     MaxPool2dConfig::new([size; 2]).with_strides([2, 2]).with_ceil_mode(true)
 }
 
-/// How torchvision draws all weights; biases it leaves as PyTorch draws them.
+/// torchvision's initialization of all weights; the biases have PyTorch's default.
 const NARROW: Initializer = Initializer::Normal { mean: 0.0, std: 0.01 };
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -211,8 +211,8 @@ fn linear([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
 }
 
 impl GoogLeNet {
-    /// [`forward_maps`](ImageClassifier::forward_maps), with what the auxiliary classifiers see on
-    /// the way.
+    /// Computes [`forward_maps`](ImageClassifier::forward_maps) and collects the inputs of the auxiliary
+    /// classifiers.
     fn forward_stages(
         &self,
         images: Tensor<4>,
@@ -267,7 +267,7 @@ impl ImageClassifier for GoogLeNet {
             auxiliary.extend(head.map(|head| (AUXILIARY_WEIGHT, head.forward(x.clone()))));
         };
         let features = self.forward_stages(images, &mut FeatureMaps::none(), see);
-        let features = features.expect("nothing ends a pass of which no map is wanted");
+        let features = features.expect("no map was requested, so the forward does not stop early");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 

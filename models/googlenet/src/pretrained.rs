@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::GoogLeNetConfig;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "googlenet",
     title: "GoogLeNet",
@@ -40,7 +40,7 @@ const TORCHVISION: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// The only variant, its size without auxiliary classifiers and its weights as torchvision
+/// The only variant, its size without auxiliary classifiers, and its weights as torchvision
 /// states them (<https://docs.pytorch.org/vision/stable/models.html>).
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<GoogLeNetConfig>] = &[
@@ -54,13 +54,13 @@ pub const VARIANTS: &[Variant<GoogLeNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<GoogLeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }
 
-/// These weights were trained with a mean and a deviation of a half each. torchvision prepares
-/// images as for its other networks and turns them into that inside (`transform_input`).
+/// Weights that were trained with a mean and a standard deviation of 0.5. torchvision preprocesses
+/// images as for its other networks and converts them inside the network (`transform_input`).
 const fn imagenet(
     tag: &'static str,
     url: &'static str,

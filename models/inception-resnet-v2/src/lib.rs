@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2016: [Inception-v4, Inception-ResNet](https://arxiv.org/abs/1602.07261).
 //!
-//! Inception's branches as the residual of a block: what they compute is brought to the width of
-//! the input, made small and added to it, so that much deeper networks train, and faster.
+//! A residual block whose branch is an Inception module. A 1×1 convolution gives the branch the width
+//! of the input, and a factor scales it down. The shortcut makes training faster.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, figure 15                      |
 //! |--------------|-------------------------------|---------------------------------------|
@@ -14,8 +14,8 @@
 //! | `head_conv`  | `[N, 1536, 8, 8]`             |                                       |
 //! | `classifier` | `[N, num_classes]`            | average pooling, dropout, softmax     |
 //!
-//! Weights were published for TensorFlow's form of the network, which timm follows: the stem is
-//! Inception v3's with one more module, stages are twice as deep as in the paper and a little
+//! The published weights belong to TensorFlow's version of the network, which timm follows: the stem is
+//! Inception v3's with one more module, stages are twice as deep as in the paper and slightly
 //! narrower, the last block has neither scale nor activation, and a 1×1 convolution comes before
 //! the classifier.
 
@@ -24,7 +24,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::Step::{self, AvgPool, Conv, Halve, MaxPool, Valid};
+use zoo_core::layers::BranchLayer::{self, AvgPool, Conv, MaxPool, StridedConv, ValidConv};
 use zoo_core::layers::{
     Activation, Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
     ConvNormActConfig, add, fork, torch_default_uniform,
@@ -35,7 +35,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionResNetV2`].
+/// Configuration of an [`InceptionResNetV2`].
 #[derive(Config, Debug)]
 pub struct InceptionResNetV2Config {
     /// Probability of dropping a feature before the classifier while training.
@@ -44,7 +44,7 @@ pub struct InceptionResNetV2Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -58,15 +58,15 @@ pub struct InceptionResNetV2 {
     classifier: ClassifierHead,
 }
 
-/// One module that changes the shape, then residual blocks that keep it.
+/// A module that changes the shape, then residual blocks that keep it.
 #[derive(Module, Debug)]
 struct Stage {
     entry: Branches,
     blocks: Vec<ResidualBlock>,
 }
 
-/// Branches, a 1×1 convolution to the width of the input, and the sum, scaled for stability
-/// (§3.3).
+/// A residual block: an Inception module, a 1×1 convolution to the width of the input, and a scaled
+/// sum for stability (§3.3).
 #[derive(Module, Debug)]
 struct ResidualBlock {
     inception: Branches,
@@ -76,27 +76,27 @@ struct ResidualBlock {
     activation: Activation,
 }
 
-/// What a [`Stage`] is made of.
+/// The settings of a [`Stage`].
 struct StageRow {
-    entry: Vec<Vec<Step>>,
-    block: Vec<Vec<Step>>,
+    entry: Vec<Vec<BranchLayer>>,
+    block: Vec<Vec<BranchLayer>>,
     repeats: usize,
     scale: f64,
 }
 
-/// A single branch.
-const STEM: [Step; 7] = [
-    Halve(32),
-    Valid([3, 3], 32),
+/// The stem, a single branch.
+const STEM: [BranchLayer; 7] = [
+    StridedConv(32),
+    ValidConv([3, 3], 32),
     Conv([3, 3], 64),
     MaxPool,
     Conv([1, 1], 80),
-    Valid([3, 3], 192),
+    ValidConv([3, 3], 192),
     MaxPool,
 ];
 
-/// Figures 16, 17 and 19, each behind what makes its grid: a last module of the stem, figure 7
-/// with table 1's numbers, and figure 18.
+/// Returns the stages: the blocks of figures 16, 17 and 19, each after the module that makes its grid:
+/// the last module of the stem, figure 7 with table 1's numbers, and figure 18.
 #[rustfmt::skip]
 fn stages() -> [StageRow; 3] {
     [
@@ -117,8 +117,8 @@ fn stages() -> [StageRow; 3] {
         },
         StageRow {
             entry: vec![
-                vec![Halve(384)],
-                vec![Conv([1, 1], 256), Conv([3, 3], 256), Halve(384)],
+                vec![StridedConv(384)],
+                vec![Conv([1, 1], 256), Conv([3, 3], 256), StridedConv(384)],
                 vec![MaxPool],
             ],
             block: vec![
@@ -130,9 +130,9 @@ fn stages() -> [StageRow; 3] {
         },
         StageRow {
             entry: vec![
-                vec![Conv([1, 1], 256), Halve(384)],
-                vec![Conv([1, 1], 256), Halve(288)],
-                vec![Conv([1, 1], 256), Conv([3, 3], 288), Halve(320)],
+                vec![Conv([1, 1], 256), StridedConv(384)],
+                vec![Conv([1, 1], 256), StridedConv(288)],
+                vec![Conv([1, 1], 256), Conv([3, 3], 288), StridedConv(320)],
                 vec![MaxPool],
             ],
             block: vec![
@@ -145,7 +145,7 @@ fn stages() -> [StageRow; 3] {
     ]
 }
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem.branches.0.2",   64,  2),
@@ -157,13 +157,13 @@ const PYRAMID: [PyramidLevel; 5] = [
 
 /// Channels of the convolution before the classifier.
 const HEAD_CHANNELS: usize = 1536;
-/// What the layers without padding need.
+/// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
-/// TensorFlow's choice for BatchNorm.
+/// TensorFlow's setting of BatchNorm.
 const EPSILON: f64 = 1e-3;
 
 impl InceptionResNetV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionResNetV2 {
         let stem = inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();
@@ -193,7 +193,7 @@ impl InceptionResNetV2Config {
     }
 }
 
-fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+fn inception(channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
         .with_initializer(Some(torch_default_uniform()))
         .with_epsilon(EPSILON)

@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionResNetV2Config;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_resnet_v2",
     title: "Inception-ResNet-v2",
@@ -19,14 +19,15 @@ pub const FAMILY: Family = Family {
 pub(crate) const DEFAULT: InceptionResNetV2Config =
     InceptionResNetV2Config { dropout: 0.2, in_channels: 3, num_classes: 1000 };
 
-/// The first two differ in the name of the classifier.
+/// The key layouts. The first two differ in the name of the classifier.
 const LAYOUTS: &[KeyLayout] = &[
     KeyLayout { name: "timm", rules: &rules("classif"), ..KeyLayout::EMPTY },
     KeyLayout { name: "Cadene", rules: &rules("last_linear"), ..KeyLayout::EMPTY },
     KERAS,
 ];
 
-/// The names of the layers in `keras.applications`; those without one are numbered as they are made.
+/// The names of the layers in `keras.applications`; layers without a name are numbered in the order of
+/// their creation.
 #[rustfmt::skip]
 const KERAS: KeyLayout = KeyLayout {
     name: "Keras",
@@ -44,8 +45,8 @@ const KERAS: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// TensorFlow's names for the parts. A step of a branch has a number, unless the branch has only
-/// one; the last block stands apart from its stage.
+/// Returns rules with TensorFlow's names. A layer of a branch has a number, unless the branch has only
+/// one layer; the last block has its own name outside its stage.
 #[rustfmt::skip]
 const fn rules(classifier: &'static str) -> [(&'static str, &'static str); 21] {
     [
@@ -75,7 +76,7 @@ const fn rules(classifier: &'static str) -> [(&'static str, &'static str); 21] {
 
 /// The variant's size and weights, as `pretrainedmodels` states them
 /// (<https://github.com/Cadene/pretrained-models.pytorch>). Its file has TensorFlow's class 0,
-/// the background, before the thousand others.
+/// the background, before the 1,000 other classes.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<InceptionResNetV2Config>] = &[
     Variant {
@@ -98,7 +99,7 @@ pub const VARIANTS: &[Variant<InceptionResNetV2Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionResNetV2Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

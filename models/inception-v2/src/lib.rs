@@ -3,8 +3,8 @@
 //! Ioffe & Szegedy, 2015: [Batch Normalization](https://arxiv.org/abs/1502.03167);
 //! Hu et al., 2017: [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507).
 //!
-//! GoogLeNet with every layer's output normalized over the batch, which lets it learn many times
-//! faster, and with two 3×3 convolutions for each of its 5×5.
+//! GoogLeNet with BatchNorm after every convolution, which makes training many times faster, and with
+//! two 3×3 convolutions for each 5×5 one.
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, figure 5              |
 //! |--------------|-------------------------------|------------------------------|
@@ -17,9 +17,9 @@
 //!
 //! In SE-Inception, squeeze-and-excitation follows each of the ten modules.
 //!
-//! The published weights come from Caffe: the stem's convolution is a plain one, not the paper's
-//! separable one, convolutions keep a bias in front of BatchNorm, and pooling rounds up. There a
-//! module of stride 2 takes even sizes only; here its pooling rounds up as its convolutions do.
+//! The published weights are from Caffe: the stem's convolution is plain instead of the paper's
+//! separable one, convolutions keep a bias before BatchNorm, and pooling rounds up. In Caffe a module
+//! with stride 2 takes only even sizes; here its pooling rounds up as its convolutions do.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -37,16 +37,16 @@ mod pretrained;
 use pretrained::PLAIN as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionV2`].
+/// Configuration of an [`InceptionV2`].
 #[derive(Config, Debug)]
 pub struct InceptionV2Config {
-    /// Squeeze-and-excitation after each module, by this reduction of the channels; none by
-    /// default.
+    /// The reduction of the channels in squeeze-and-excitation after each module; `None` for no
+    /// squeeze-and-excitation.
     pub squeeze_reduction: Option<usize>,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -61,7 +61,7 @@ pub struct InceptionV2 {
     classifier: ClassifierHead,
 }
 
-/// One 1×1 convolution, one 3×3, two 3×3 and a pooling side by side.
+/// An inception module: parallel branches of a 1×1 convolution, a 3×3 one, two 3×3 ones and a pooling.
 #[derive(Module, Debug)]
 struct Inception {
     conv1x1: Option<ConvNormAct>,
@@ -78,7 +78,7 @@ enum Pool {
     Max(MaxPool2d),
 }
 
-/// One row of figure 5: the channels of each branch, of its 1×1 convolution first.
+/// One row of figure 5: the channels of each branch; first those of its 1×1 convolution.
 struct Row {
     conv1x1: usize,
     conv3x3: [usize; 2],
@@ -86,14 +86,14 @@ struct Row {
     pool: Pooling,
 }
 
-/// A module's pooling, and the 1×1 convolution behind it.
+/// A module's pooling, and the 1×1 convolution after it.
 #[derive(Clone, Copy)]
 enum Pooling {
-    /// Averages, then makes so many channels.
+    /// Average pooling, then a convolution with this number of output channels.
     Average(usize),
-    /// Takes the maximum, then makes so many channels.
+    /// Max pooling, then a convolution with this number of output channels.
     Max(usize),
-    /// Takes the maximum and passes it through, in a module of stride 2.
+    /// Max pooling without a convolution, in a module with stride 2.
     PassThrough,
 }
 
@@ -119,7 +119,7 @@ const STAGES: [&[Row]; 3] = [
     ],
 ];
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem",         64,  2),
@@ -129,7 +129,7 @@ const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stages.2.1", 1024, 32),
 ];
 
-/// What the two poolings without padding need behind the stem.
+/// The two poolings without padding after the stem need images of this size.
 const MIN_SIZE: usize = 7;
 
 impl Row {
@@ -140,7 +140,7 @@ impl Row {
         }
     }
 
-    /// Channels that a module makes of so many.
+    /// Returns the number of output channels of a module with `channels` input channels.
     fn out_channels(&self, channels: usize) -> usize {
         let pooled = match self.pool {
             Average(pooled) | Max(pooled) => pooled,
@@ -151,7 +151,7 @@ impl Row {
 }
 
 impl InceptionV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionV2 {
         let mut channels = 192;
         let mut stages = Vec::with_capacity(STAGES.len());
@@ -202,22 +202,22 @@ impl InceptionV2Config {
 impl Pooling {
     fn init(self) -> Pool {
         let around = PaddingConfig2d::Explicit(1, 1, 1, 1);
-        // At the bottom and right, as much as makes the size that of a padded convolution.
-        let behind = PaddingConfig2d::Explicit(0, 0, 1, 1);
+        // Padding at the bottom and right, so that the size is that of a padded convolution.
+        let after = PaddingConfig2d::Explicit(0, 0, 1, 1);
         let average = AvgPool2dConfig::new([3, 3]).with_strides([1, 1]);
         let max = MaxPool2dConfig::new([3, 3]);
         match self {
             Average(_) => Pool::Average(average.with_padding(around).init()),
             Max(_) => Pool::Max(max.with_strides([1, 1]).with_padding(around).init()),
             PassThrough => {
-                let max = max.with_strides([2, 2]).with_padding(behind);
+                let max = max.with_strides([2, 2]).with_padding(after);
                 Pool::Max(max.with_ceil_mode(true).init())
             }
         }
     }
 }
 
-/// With a bias, and drawn as PyTorch does by itself.
+/// Returns a convolution with a bias, with PyTorch's default initialization.
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
     ConvNormActConfig::new(channels, [kernel_size; 2])
         .with_bias(true)

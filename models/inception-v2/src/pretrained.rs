@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Color, Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV2Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_v2",
     title: "Inception v2",
@@ -19,7 +19,7 @@ pub const FAMILY: Family = Family {
 pub(crate) const PLAIN: InceptionV2Config =
     InceptionV2Config { squeeze_reduction: None, in_channels: 3, num_classes: 1000 };
 
-/// The file of `pretrainedmodels` spells Caffe's names; modules count from 3a.
+/// The keys in the file of `pretrainedmodels`: Caffe's names, with modules from 3a on.
 #[rustfmt::skip]
 const CADENE: &[KeyLayout] = &[KeyLayout {
     name: "Cadene",
@@ -66,7 +66,8 @@ pub const VARIANTS: &[Variant<InceptionV2Config>] = &[
     },
 ];
 
-/// Levels from 0 to 255 less the mean of each channel, blue first.
+/// Preprocessing in Caffe: values from 0 to 255 minus the mean of each channel, in the order blue,
+/// green, red.
 const CAFFE: Preprocess = Preprocess {
     color: Color::Bgr,
     mean: [104.0 / 255.0, 117.0 / 255.0, 128.0 / 255.0],
@@ -74,7 +75,7 @@ const CAFFE: Preprocess = Preprocess {
     ..Preprocess::IMAGENET
 };
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionV2Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

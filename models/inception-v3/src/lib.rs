@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2015: [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567).
 //!
-//! Large filters are factorised into small ones that see as much: 5×5 into two 3×3, n×n into 1×n
-//! and n×1.
+//! Large filters are factorized into small ones with the same receptive field: 5×5 into two 3×3, n×n
+//! into 1×n and n×1.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, table 1                  |
 //! |--------------|-------------------------------|---------------------------------|
@@ -13,13 +13,13 @@
 //! | `stages.2`   | `[N, 2048, 8, 8]`             | 2 × Inception, figure 7         |
 //! | `classifier` | `[N, num_classes]`            | pool, linear                    |
 //!
-//! While the network is trained, an auxiliary classifier looks at what `stages.1` computes
-//! (figure 8). Its convolutions need the 17×17 grid of images of 299 pixels and more.
+//! In training, an auxiliary classifier takes the output of `stages.1` (figure 8). Its convolutions
+//! need a grid of 17×17, which images of 299 pixels and more have.
 //!
-//! Weights were published for TensorFlow's form of the network, which torchvision follows. Its
-//! stem ends in a 1×1 and a 3×3 convolution and a pooling, where table 1 has three 3×3
-//! convolutions; its first modules keep a 5×5 convolution. In torchvision, average pooling also
-//! counts the zeros beyond the border, which it does not in Keras.
+//! The published weights belong to TensorFlow's version of the network, which torchvision follows. Its
+//! stem ends in a 1×1 and a 3×3 convolution and a pooling, but table 1 has three 3×3 convolutions; its
+//! first modules keep a 5×5 convolution. In torchvision, average pooling also counts padding; in
+//! Keras it does not.
 
 use std::ops::RangeBounds;
 
@@ -27,7 +27,9 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig};
 use burn::tensor::{Device, Tensor};
-use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, PaddedAvgPool, Valid};
+use zoo_core::layers::BranchLayer::{
+    self, AvgPool, Conv, MaxPool, PaddedAvgPool, SplitConv, StridedConv, ValidConv,
+};
 use zoo_core::layers::{
     Apply, Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, ConvNormAct,
     ConvNormActConfig, Padding, torch_default_uniform,
@@ -39,19 +41,19 @@ mod pretrained;
 use pretrained::WITH_DROPOUT as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionV3`].
+/// Configuration of an [`InceptionV3`].
 #[derive(Config, Debug)]
 pub struct InceptionV3Config {
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -65,8 +67,8 @@ pub struct InceptionV3 {
     classifier: ClassifierHead,
 }
 
-/// Classifies by the features in the middle of the network while it is trained; a regulariser,
-/// the paper says (§4).
+/// An auxiliary classifier on the features in the middle of the network, for training. The paper
+/// calls it a regularizer (§4).
 #[derive(Module, Debug)]
 struct AuxiliaryHead {
     pool: AvgPool2d,
@@ -74,29 +76,29 @@ struct AuxiliaryHead {
     classifier: ClassifierHead,
 }
 
-/// The modules, under the names that Inception-v4's paper gave them.
+/// The modules, with their names in the paper of Inception-v4.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Figure 5, with the channels of its pooling branch.
+    /// Figure 5. `pooled` are the channels of its pooling branch.
     A { pooled: usize },
-    /// Figure 10: half the size.
+    /// Figure 10: halves the size.
     ReductionA,
-    /// Figure 6 with n = 7, with the channels of the inner convolutions.
+    /// Figure 6 with n = 7. `inner` are the channels of the inner convolutions.
     B { inner: usize },
-    /// Half the size again, one branch factorised as in figure 6.
+    /// Halves the size again; one branch is factorized as in figure 6.
     ReductionB,
-    /// Figure 7: the last convolutions side by side, for many features of few places.
+    /// Figure 7: the last convolutions are parallel, for many features at few positions.
     C,
 }
 
-/// A single branch.
-const STEM: [Step; 7] = [
-    Halve(32),
-    Valid([3, 3], 32),
+/// The stem, a single branch.
+const STEM: [BranchLayer; 7] = [
+    StridedConv(32),
+    ValidConv([3, 3], 32),
     Conv([3, 3], 64),
     MaxPool,
     Conv([1, 1], 80),
-    Valid([3, 3], 192),
+    ValidConv([3, 3], 192),
     MaxPool,
 ];
 
@@ -109,7 +111,7 @@ const STAGES: [&[Kind]; 3] = [
 
 impl Kind {
     #[rustfmt::skip]
-    fn branches(self, implementation: Implementation) -> Vec<Vec<Step>> {
+    fn branches(self, implementation: Implementation) -> Vec<Vec<BranchLayer>> {
         let average = match implementation {
             Implementation::PyTorch => PaddedAvgPool,
             Implementation::Keras => AvgPool,
@@ -122,8 +124,8 @@ impl Kind {
                 vec![average, Conv([1, 1], pooled)],
             ],
             Self::ReductionA => vec![
-                vec![Halve(384)],
-                vec![Conv([1, 1], 64), Conv([3, 3], 96), Halve(96)],
+                vec![StridedConv(384)],
+                vec![Conv([1, 1], 64), Conv([3, 3], 96), StridedConv(96)],
                 vec![MaxPool],
             ],
             Self::B { inner } => vec![
@@ -137,21 +139,21 @@ impl Kind {
                 vec![average, Conv([1, 1], 192)],
             ],
             Self::ReductionB => vec![
-                vec![Conv([1, 1], 192), Halve(320)],
-                vec![Conv([1, 1], 192), Conv([1, 7], 192), Conv([7, 1], 192), Halve(192)],
+                vec![Conv([1, 1], 192), StridedConv(320)],
+                vec![Conv([1, 1], 192), Conv([1, 7], 192), Conv([7, 1], 192), StridedConv(192)],
                 vec![MaxPool],
             ],
             Self::C => vec![
                 vec![Conv([1, 1], 320)],
-                vec![Conv([1, 1], 384), Fork(384)],
-                vec![Conv([1, 1], 448), Conv([3, 3], 384), Fork(384)],
+                vec![Conv([1, 1], 384), SplitConv(384)],
+                vec![Conv([1, 1], 448), Conv([3, 3], 384), SplitConv(384)],
                 vec![average, Conv([1, 1], 192)],
             ],
         }
     }
 }
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem.branches.0.2",   64,  2),
@@ -161,20 +163,20 @@ const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stages.2",          2048, 32),
 ];
 
-/// What the layers without padding need.
+/// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
-/// What the auxiliary classifier's layers without padding need.
+/// The auxiliary classifier's layers without padding need images of this size.
 const AUXILIARY_MIN_SIZE: usize = 299;
-/// The stages before the auxiliary classifier, and the factor of its loss.
+/// Number of stages before the auxiliary classifier, and the factor of its loss.
 const AUXILIARY_STAGE: usize = 2;
 const AUXILIARY_WEIGHT: f64 = 0.4;
 
-/// TensorFlow's choices for BatchNorm and for kernels; torchvision leaves biases to PyTorch.
+/// TensorFlow's settings of BatchNorm and of kernels; biases have PyTorch's default in torchvision.
 const EPSILON: f64 = 1e-3;
 const INITIALIZER: Initializer = Initializer::Normal { mean: 0.0, std: 0.1 };
 
 impl InceptionV3Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionV3 {
         let stem = self.inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();
@@ -200,7 +202,7 @@ impl InceptionV3Config {
         }
     }
 
-    fn inception(&self, channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+    fn inception(&self, channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
         BranchesConfig::new(channels, branches)
             .with_initializer(Some(INITIALIZER))
             .with_epsilon(EPSILON)
@@ -244,7 +246,7 @@ impl ImageClassifier for InceptionV3 {
         let middle = self.forward_middle(images, maps);
         let auxiliary = middle.iter().map(|x| (AUXILIARY_WEIGHT, aux.forward(x.clone()))).collect();
         let features = middle.and_then(|x| self.forward_stages(AUXILIARY_STAGE.., x, maps));
-        let features = features.expect("nothing ends a pass of which no map is wanted");
+        let features = features.expect("no map was requested, so the forward does not stop early");
         TrainingOutput { logits: self.forward_head(features), auxiliary }
     }
 
@@ -269,7 +271,7 @@ impl ImageClassifier for InceptionV3 {
 }
 
 impl InceptionV3 {
-    /// Up to the 17×17 grid that the auxiliary classifier looks at, `[N, 768, h, w]`.
+    /// Computes the layers up to the 17×17 grid that the auxiliary classifier takes, `[N, 768, h, w]`.
     fn forward_middle(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let x = self.stem.forward_steps(images, |step, x| {
             maps.keep(format_args!("stem.branches.0.{step}"), x)

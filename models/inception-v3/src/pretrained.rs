@@ -1,10 +1,10 @@
-//! The network's names, and the checkpoints that exist for it.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV3Config;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_v3",
     title: "Inception v3",
@@ -16,8 +16,8 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// torchvision names modules after the grid's number and a letter, the first grid's from `b`,
-/// and branches after their kernels.
+/// torchvision's keys name modules by the grid's number and a letter, which starts with `b` in the
+/// first grid, and branches by their kernels.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -59,10 +59,10 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
-/// The names of the layers in `keras.applications`: numbers, in the order in which they are made.
+/// The names of the layers in `keras.applications`: numbers, in the order of their creation.
 #[rustfmt::skip]
 const KERAS: &[KeyLayout] = &[KeyLayout {
     name: "Keras",
@@ -86,8 +86,8 @@ pub(crate) const WITH_DROPOUT: InceptionV3Config = InceptionV3Config {
 
 /// The variants' size and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>). Its 27,161,264 parameters include the
-/// auxiliary classifier's 3,326,696. The weights expect what TensorFlow's were trained with,
-/// which torchvision's own network makes of its usual input (`transform_input`).
+/// auxiliary classifier's 3,326,696. The weights expect TensorFlow's preprocessing; torchvision's
+/// network converts its usual input to it (`transform_input`).
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     Variant {
@@ -116,7 +116,7 @@ pub const VARIANTS: &[Variant<InceptionV3Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionV3Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

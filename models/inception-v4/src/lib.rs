@@ -2,8 +2,8 @@
 //!
 //! Szegedy et al., 2016: [Inception-v4, Inception-ResNet](https://arxiv.org/abs/1602.07261).
 //!
-//! Inception v3 deeper and made regular: one kind of module for each size of the grid, and
-//! reductions in between that only make the grid smaller.
+//! A deeper and more regular Inception v3: one kind of module for each size of the grid, and
+//! reduction modules between them that only downsample.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, figure 9                      |
 //! |--------------|-------------------------------|--------------------------------------|
@@ -18,7 +18,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 pub use zoo_core::ImageClassifier;
-use zoo_core::layers::Step::{self, AvgPool, Conv, Fork, Halve, MaxPool, Valid};
+use zoo_core::layers::BranchLayer::{
+    self, AvgPool, Conv, MaxPool, SplitConv, StridedConv, ValidConv,
+};
 use zoo_core::layers::{
     Branches, BranchesConfig, ClassifierHead, ClassifierHeadConfig, torch_default_uniform,
 };
@@ -28,7 +30,7 @@ mod pretrained;
 use pretrained::DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`InceptionV4`].
+/// Configuration of an [`InceptionV4`].
 #[derive(Config, Debug)]
 pub struct InceptionV4Config {
     /// Probability of dropping a feature before the classifier while training.
@@ -37,7 +39,7 @@ pub struct InceptionV4Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -50,7 +52,7 @@ pub struct InceptionV4 {
     classifier: ClassifierHead,
 }
 
-/// The paper's modules; the stem's three are numbered from the input.
+/// The paper's modules; the three of the stem are numbered from the input.
 #[derive(Clone, Copy)]
 enum Kind {
     Stem1,
@@ -63,10 +65,10 @@ enum Kind {
     C,
 }
 
-/// A single branch.
-const STEM: [Step; 3] = [Halve(32), Valid([3, 3], 32), Conv([3, 3], 64)];
+/// The first part of the stem, a single branch.
+const STEM: [BranchLayer; 3] = [StridedConv(32), ValidConv([3, 3], 32), Conv([3, 3], 64)];
 
-/// The modules of each stage and how often they follow one another.
+/// The modules of each stage and their repetitions.
 #[rustfmt::skip]
 const STAGES: [&[(Kind, usize)]; 4] = [
     &[(Kind::Stem1, 1), (Kind::Stem2, 1), (Kind::Stem3, 1)],
@@ -76,20 +78,20 @@ const STAGES: [&[(Kind, usize)]; 4] = [
 ];
 
 impl Kind {
-    /// Figures 3 to 8, with table 1's numbers for Reduction-A.
+    /// Returns the branches of figures 3 to 8, with table 1's numbers for Reduction-A.
     #[rustfmt::skip]
-    fn branches(self) -> Vec<Vec<Step>> {
+    fn branches(self) -> Vec<Vec<BranchLayer>> {
         match self {
             Self::Stem1 => vec![
                 vec![MaxPool],
-                vec![Halve(96)],
+                vec![StridedConv(96)],
             ],
             Self::Stem2 => vec![
-                vec![Conv([1, 1], 64), Valid([3, 3], 96)],
-                vec![Conv([1, 1], 64), Conv([1, 7], 64), Conv([7, 1], 64), Valid([3, 3], 96)],
+                vec![Conv([1, 1], 64), ValidConv([3, 3], 96)],
+                vec![Conv([1, 1], 64), Conv([1, 7], 64), Conv([7, 1], 64), ValidConv([3, 3], 96)],
             ],
             Self::Stem3 => vec![
-                vec![Halve(192)],
+                vec![StridedConv(192)],
                 vec![MaxPool],
             ],
             Self::A => vec![
@@ -99,8 +101,8 @@ impl Kind {
                 vec![AvgPool, Conv([1, 1], 96)],
             ],
             Self::ReductionA => vec![
-                vec![Halve(384)],
-                vec![Conv([1, 1], 192), Conv([3, 3], 224), Halve(256)],
+                vec![StridedConv(384)],
+                vec![Conv([1, 1], 192), Conv([3, 3], 224), StridedConv(256)],
                 vec![MaxPool],
             ],
             Self::B => vec![
@@ -114,21 +116,21 @@ impl Kind {
                 vec![AvgPool, Conv([1, 1], 128)],
             ],
             Self::ReductionB => vec![
-                vec![Conv([1, 1], 192), Halve(192)],
-                vec![Conv([1, 1], 256), Conv([1, 7], 256), Conv([7, 1], 320), Halve(320)],
+                vec![Conv([1, 1], 192), StridedConv(192)],
+                vec![Conv([1, 1], 256), Conv([1, 7], 256), Conv([7, 1], 320), StridedConv(320)],
                 vec![MaxPool],
             ],
             Self::C => vec![
                 vec![Conv([1, 1], 256)],
-                vec![Conv([1, 1], 384), Fork(256)],
-                vec![Conv([1, 1], 384), Conv([3, 1], 448), Conv([1, 3], 512), Fork(256)],
+                vec![Conv([1, 1], 384), SplitConv(256)],
+                vec![Conv([1, 1], 384), Conv([3, 1], 448), Conv([1, 3], 512), SplitConv(256)],
                 vec![AvgPool, Conv([1, 1], 256)],
             ],
         }
     }
 }
 
-/// As in timm, the stem's first fork and not its second one, which has no padding.
+/// As in timm, the map after the stem's first fork and not after its second one, which has no padding.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem",         64,  2),
@@ -138,11 +140,11 @@ const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stages.3.3", 1536, 32),
 ];
 
-/// What the layers without padding need.
+/// The layers without padding need images of this size.
 const MIN_SIZE: usize = 75;
 
 impl InceptionV4Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> InceptionV4 {
         let stem = inception(self.in_channels, vec![STEM.to_vec()]);
         let mut channels = stem.out_channels();
@@ -168,8 +170,8 @@ impl InceptionV4Config {
     }
 }
 
-/// With TensorFlow's BatchNorm, and kernels drawn as PyTorch does by itself.
-fn inception(channels: usize, branches: Vec<Vec<Step>>) -> BranchesConfig {
+/// Returns a module with TensorFlow's BatchNorm and PyTorch's default initialization.
+fn inception(channels: usize, branches: Vec<Vec<BranchLayer>>) -> BranchesConfig {
     BranchesConfig::new(channels, branches)
         .with_epsilon(1e-3)
         .with_initializer(Some(torch_default_uniform()))

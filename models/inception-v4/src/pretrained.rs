@@ -1,10 +1,10 @@
-//! The network's name, and the checkpoints that exist for it.
+//! The variant and the checkpoints that it can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::InceptionV4Config;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "inception_v4",
     title: "Inception-v4",
@@ -19,9 +19,9 @@ pub const FAMILY: Family = Family {
 pub(crate) const DEFAULT: InceptionV4Config =
     InceptionV4Config { dropout: 0.2, in_channels: 3, num_classes: 1000 };
 
-/// timm has one list of modules and a number for every step of a branch, unless the branch has
-/// only one; in Inception-C it numbers branches with underscores. `pretrainedmodels` spells the
-/// same keys.
+/// timm's keys: one list of modules, and a number for each layer of a branch, unless the branch has
+/// only one layer; in Inception-C, underscores separate the numbers of branches. `pretrainedmodels`
+/// has the same keys.
 #[rustfmt::skip]
 const TIMM: &[KeyLayout] = &[KeyLayout {
     name: "timm",
@@ -51,7 +51,7 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
 
 /// The variant's size and weights, as `pretrainedmodels` states them
 /// (<https://github.com/Cadene/pretrained-models.pytorch>). Its file has TensorFlow's class 0,
-/// the background, before the thousand others.
+/// the background, before the 1,000 other classes.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
     Variant {
@@ -74,7 +74,7 @@ pub const VARIANTS: &[Variant<InceptionV4Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<InceptionV4Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

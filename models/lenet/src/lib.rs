@@ -2,8 +2,8 @@
 //!
 //! LeCun et al., 1998: [Gradient-Based Learning Applied to Document Recognition](http://vision.stanford.edu/cs598_spring07/papers/Lecun98.pdf).
 //!
-//! The network that read cheques: two convolutions, each followed by averaging, and three
-//! fully connected layers.
+//! The network that read the digits on checks: two convolutions, each followed by average pooling,
+//! and three fully connected layers.
 //!
 //! | part    | output for `[N, 1, 32, 32]` | paper, §II.B |
 //! |---------|-----------------------------|--------------|
@@ -15,9 +15,10 @@
 //! | `fc2`   | `[N, 84]`                   | F6           |
 //! | `fc3`   | `[N, num_classes]`          | output       |
 //!
-//! Without padding, the digits of MNIST, 28×28, leave 4×4 places instead of 5×5. As everywhere today, C3 sees all channels of S2, the averages have no weights of their own,
-//! tanh is not scaled, and the output is linear where the paper measures distances. Many also put ReLU
-//! and maxima in the place of tanh and averages, which no checkpoint tells.
+//! The digits of MNIST, 28×28 pixels, leave 4×4 positions instead of 5×5. As in most current
+//! implementations, C3 takes all channels of S2, average pooling has no weights, tanh is not scaled,
+//! and the output is linear instead of the paper's distances. Many implementations also use ReLU and
+//! max pooling instead of tanh and average pooling; a checkpoint does not show this.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -35,33 +36,33 @@ mod pretrained;
 use pretrained::PAPER as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`LeNet`].
+/// Configuration of a [`LeNet`].
 #[derive(Config, Debug)]
 pub struct LeNetConfig {
-    /// Follows each layer but the last.
+    /// Activation after each layer except the last.
     #[config(default = "DEFAULT.activation")]
     pub activation: Activation,
-    /// What S2 and S4 take of 2×2 places.
+    /// The pooling of S2 and S4.
     #[config(default = "DEFAULT.pool")]
     pub pool: PoolKind,
-    /// Side of the last feature map for the images that the network is for: 5 for 32×32, 4 for 28×28.
-    /// Other sizes are averaged to it.
+    /// Height and width of the last feature map for images of the network's size: 5 for 32×32, 4 for
+    /// 28×28. For other images it is average-pooled to this size.
     #[config(default = "DEFAULT.map_size")]
     pub map_size: usize,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// What a pooling takes of its places.
+/// The kind of pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PoolKind {
-    /// Their average.
+    /// Average pooling.
     Average,
-    /// The largest.
+    /// Max pooling.
     Max,
 }
 
@@ -79,16 +80,16 @@ pub struct LeNet {
     activation: Activation,
 }
 
-/// S2 and S4.
+/// The pooling layers S2 and S4.
 #[derive(Module, Debug)]
 enum Pool {
-    /// The average of 2×2 places.
+    /// 2×2 average pooling.
     Average(AvgPool2d),
-    /// The largest of 2×2 places.
+    /// 2×2 max pooling.
     Max(MaxPool2d),
 }
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 3] = [
     PyramidLevel::new("conv1",  6, 1),
@@ -96,11 +97,11 @@ const PYRAMID: [PyramidLevel; 3] = [
     PyramidLevel::new("pool",  16, 4),
 ];
 
-/// Two convolutions of 5×5 and two poolings of 2×2 leave one pixel.
+/// After two 5×5 convolutions and two 2×2 poolings, one pixel is left.
 const MIN_SIZE: usize = 16;
 
 impl LeNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> LeNet {
         let pool = match self.pool {
             PoolKind::Average => {

@@ -1,11 +1,11 @@
-//! The network's name and its checkpoints' keys.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::layers::Activation;
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{LeNetConfig, PoolKind};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "lenet",
     title: "LeNet",
@@ -27,8 +27,8 @@ pub(crate) const PAPER: LeNetConfig = LeNetConfig {
 const RELU: LeNetConfig =
     LeNetConfig { activation: Activation::Relu, pool: PoolKind::Max, ..PAPER };
 
-/// Keys and shapes tell the size of the images, but not what comes between the layers: files of networks
-/// with ReLU have to say it in their names.
+/// Keys and shapes determine the size of the images, but not the activation and the pooling. The names
+/// of files of networks with ReLU must say it: `lenet5_relu`, `lenet5_28_relu`.
 const LAYOUTS: &[KeyLayout] = &[PYTORCH, FEATURES];
 const LAYOUTS_28: &[KeyLayout] = &[PYTORCH, FEATURES, SEQUENTIAL];
 const RELU_LAYOUTS: &[KeyLayout] = &[named("lenet5_relu", PYTORCH), named("lenet5_relu", FEATURES)];
@@ -42,21 +42,21 @@ const fn named(file_prefix: &'static str, layout: KeyLayout) -> KeyLayout {
     KeyLayout { file_prefix, ..layout }
 }
 
-/// The names that most people's LeNet-5 gives its layers, and this one too.
+/// The most common names of the layers, which this network also has.
 const PYTORCH: KeyLayout = KeyLayout {
     name: "pytorch",
     rules: &layers(["conv1", "conv2", "fc1", "fc2", "fc3"]),
     ..KeyLayout::EMPTY
 };
 
-/// As in AlexNet and VGG.
+/// The keys of implementations that name the layers as in AlexNet and VGG.
 const FEATURES: KeyLayout = KeyLayout {
     name: "features",
     rules: &layers(["features.0", "features.3", "classifier.0", "classifier.2", "classifier.4"]),
     ..KeyLayout::EMPTY
 };
 
-/// One list of layers, activations, poolings and the flattening too.
+/// The keys of a single list of layers, including activations, poolings and the flattening.
 const SEQUENTIAL: KeyLayout = KeyLayout {
     name: "sequential",
     rules: &layers(["0", "3", "7", "9", "11"]),
@@ -67,8 +67,8 @@ const fn layers(keys: [&'static str; 5]) -> [(&'static str, &'static str); 5] {
     [("conv1", keys[0]), ("conv2", keys[1]), ("fc1", keys[2]), ("fc2", keys[3]), ("fc3", keys[4])]
 }
 
-/// The paper's network, whose 60,000 parameters become 61,706 where C3 sees all of S2; the one for
-/// images of 28×28; and both with ReLU and maxima.
+/// The paper's network, whose 60,000 parameters become 61,706 because C3 takes all channels of S2; the
+/// one for images of 28×28; and both with ReLU and max pooling.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<LeNetConfig>] = &[
     Variant {
@@ -93,7 +93,7 @@ pub const VARIANTS: &[Variant<LeNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<LeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

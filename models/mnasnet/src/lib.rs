@@ -2,9 +2,8 @@
 //!
 //! Tan et al., 2018: [Platform-Aware Neural Architecture Search for Mobile](https://arxiv.org/abs/1807.11626).
 //!
-//! A search among MobileNetV2's blocks that measures each candidate's latency on a phone. Each
-//! stage may choose its own expansion, kernel and depth, so that early stages differ from late
-//! ones.
+//! An architecture search over MobileNetV2's blocks that measures the latency on a phone. Each
+//! stage has its own expansion, kernel size and depth, so early stages differ from late ones.
 //!
 //! | part         | A1, `[N, 3, 224, 224]` | B1, width 1.0        | A1 in the paper, figure 7   |
 //! |--------------|------------------------|----------------------|-----------------------------|
@@ -19,8 +18,8 @@
 //! | `head_conv`  | `[N, 1280, 7, 7]`      | `[N, 1280, 7, 7]`    | conv 1×1                    |
 //! | `classifier` | `[N, num_classes]`     | `[N, num_classes]`   | pooling, fully connected    |
 //!
-//! The width scales the stem and all stages, but never the head. Squeeze-and-excitation squeezes
-//! to a quarter of the channels that enter a block, not of the wide ones in its middle.
+//! The width scales the stem and all stages, but not the head. Squeeze-and-excitation reduces to a
+//! quarter of the block's input channels, not of its expanded channels.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -31,40 +30,40 @@ use zoo_core::layers::{
     ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, InvertedResidual,
     InvertedResidualConfig, SqueezeExciteConfig, kaiming_normal_by_group, make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::B1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MnasNet`].
+/// Configuration of a [`MnasNet`].
 #[derive(Config, Debug)]
 pub struct MnasNetConfig {
-    /// Which of the networks that were found.
+    /// The network of the search, A1 or B1.
     pub version: Version,
-    /// Multiplies the channels of every layer but the head.
+    /// Factor of the channels of all layers except the head.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Share of a batch's statistics in BatchNorm's running ones; the default is torchvision's.
+    /// Weight of a batch's statistics in BatchNorm's running averages; the default is torchvision's.
     #[config(default = "DEFAULT.momentum")]
     pub momentum: f64,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// Which of the networks that were found.
+/// A network of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
-    /// From the search with squeeze-and-excitation.
+    /// The network of the search with squeeze-and-excitation.
     A1,
-    /// From the search without it.
+    /// The network of the search without squeeze-and-excitation.
     B1,
 }
 
@@ -76,39 +75,39 @@ pub struct MnasNet {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// One block of the search space: layers that are alike.
+/// One block of the search space: `repeats` layers with the same settings.
 struct Stage {
     expansion: usize,
     kernel_size: usize,
     stride: usize,
     channels: usize,
     repeats: usize,
-    squeezes: bool,
+    squeeze_excite: bool,
 }
 
 #[rustfmt::skip]
 const A1: [Stage; 7] = [
-    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2, squeezes: false },
-    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeezes: true  },
-    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 4, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 112, repeats: 2, squeezes: true  },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 160, repeats: 3, squeezes: true  },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeezes: false },
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2, squeeze_excite: false },
+    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeeze_excite: true  },
+    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 4, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 112, repeats: 2, squeeze_excite: true  },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 160, repeats: 3, squeeze_excite: true  },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeeze_excite: false },
 ];
 
 #[rustfmt::skip]
 const B1: [Stage; 7] = [
-    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeezes: false },
-    Stage { expansion: 3, kernel_size: 3, stride: 2, channels:  24, repeats: 3, squeezes: false },
-    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeezes: false },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  80, repeats: 3, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels:  96, repeats: 2, squeezes: false },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4, squeezes: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeezes: false },
+    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeeze_excite: false },
+    Stage { expansion: 3, kernel_size: 3, stride: 2, channels:  24, repeats: 3, squeeze_excite: false },
+    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  80, repeats: 3, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels:  96, repeats: 2, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4, squeeze_excite: false },
+    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeeze_excite: false },
 ];
 
 const STEM_CHANNELS: usize = 32;
@@ -122,8 +121,8 @@ impl Version {
         }
     }
 
-    /// He et al., backward case: by the outputs within a group, as TensorFlow and timm count
-    /// them, or torchvision's.
+    /// Returns Kaiming normal with fan-out: per group as in TensorFlow and timm, or as torchvision
+    /// computes it.
     fn initializer(self) -> Option<Initializer> {
         match self {
             Self::A1 => Some(kaiming_normal_by_group()),
@@ -131,7 +130,8 @@ impl Version {
         }
     }
 
-    /// Uniform, in timm within `±sqrt(1 / num_classes)`, in torchvision `±sqrt(3 / num_classes)`.
+    /// Returns a uniform distribution, within `±sqrt(1 / num_classes)` in timm and
+    /// `±sqrt(3 / num_classes)` in torchvision.
     fn classifier_initializer(self) -> Initializer {
         let gain = match self {
             Self::A1 => 3.0_f64.sqrt().recip(),
@@ -142,12 +142,12 @@ impl Version {
 }
 
 impl MnasNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MnasNet {
         let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         let mut stages = Vec::with_capacity(table.len());
         for (index, stage) in table.iter().enumerate() {
@@ -177,7 +177,7 @@ impl MnasNetConfig {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
-    /// The paper's `MBConv`; without expansion its `SepConv`.
+    /// Returns the paper's `MBConv`; without expansion, its `SepConv`.
     fn block(
         &self,
         stage: &Stage,
@@ -192,8 +192,8 @@ impl MnasNetConfig {
         let block = InvertedResidualConfig::new([channels, hidden, out_channels])
             .with_kernel_size(stage.kernel_size)
             .with_stride(stride)
-            .with_squeeze_excite(stage.squeezes.then_some(squeeze_excite))
-            // A SepConv has no skip, even in a network so narrow that its ends agree.
+            .with_squeeze_excite(stage.squeeze_excite.then_some(squeeze_excite))
+            // A SepConv has no shortcut, even in a narrow network whose input and output shapes are equal.
             .with_has_shortcut(stage.expansion > 1);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }

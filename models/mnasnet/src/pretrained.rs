@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{MnasNetConfig, Version};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mnasnet",
     title: "MnasNet",
@@ -29,7 +29,7 @@ const A1: MnasNetConfig = MnasNetConfig { version: Version::A1, momentum: 0.1, .
 const B1_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM, PYTORCHCV_B1];
 const A1_LAYOUTS: &[KeyLayout] = &[TIMM, PYTORCHCV_A1];
 
-/// torchvision numbers all layers through, activations too, but for the stages that expand.
+/// torchvision's keys number all layers, including activations; the stages with expansion are nested.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -46,7 +46,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// timm calls the projection `pwl`, and the first stage's `pw`.
+/// timm's keys. The projection is `pwl`, in the first stage `pw`.
 #[rustfmt::skip]
 const TIMM: KeyLayout = KeyLayout {
     name: "timm",
@@ -65,7 +65,8 @@ const TIMM: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// pytorchcv counts the blocks between two steps, so that two of our stages are one of its own.
+/// pytorchcv's keys number the blocks from one stride of 2 to the next, so some of its stages are two
+/// of ours.
 #[rustfmt::skip]
 const PYTORCHCV_B1: KeyLayout = KeyLayout {
     name: "pytorchcv",
@@ -105,7 +106,7 @@ const PYTORCHCV_A1: KeyLayout = KeyLayout {
 };
 
 /// The variants' names, sizes and weights: B1 as torchvision states them
-/// (<https://docs.pytorch.org/vision/stable/models.html>), A1 as timm does, where it is called
+/// (<https://docs.pytorch.org/vision/stable/models.html>), A1 as timm does, under the name
 /// `semnasnet_100`.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
@@ -157,8 +158,9 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or one of another width with an underscore for the
-/// decimal point: B1 as `mnasnet<width>`, such as `mnasnet0_35`, A1 as `mnasnet_a1_w<width>`.
+/// Returns the variant with this name: a row of [`VARIANTS`], or a network of another width with an
+/// underscore for the decimal point: `mnasnet<width>` for B1, such as `mnasnet0_35`, and
+/// `mnasnet_a1_w<width>` for A1.
 pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());

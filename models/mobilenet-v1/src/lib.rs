@@ -2,9 +2,9 @@
 //!
 //! Howard et al., 2017: [Efficient Convolutional Neural Networks for Mobile Vision Applications](https://arxiv.org/abs/1704.04861).
 //!
-//! A 3×3 convolution in two steps, one for places and one for channels: a depthwise filter looks
-//! around in each channel alone, a 1×1 convolution then mixes the channels. With 3×3 kernels
-//! that takes an eighth to a ninth of the computation.
+//! A depthwise separable convolution has two steps: a 3×3 filter for each channel, then a 1×1
+//! convolution that mixes the channels. It needs an eighth to a ninth of the computation of a 3×3
+//! convolution (§3.1).
 //!
 //! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 1               |
 //! |--------------|------------------------------------------|------------------------------|
@@ -16,9 +16,8 @@
 //! | `stages.4`   | `[N, 1024, 7, 7]`                        | 2 blocks                     |
 //! | `classifier` | `[N, num_classes]`                       | avgpool 7×7, fully connected |
 //!
-//! The table in the paper gives the last block a stride of 2, yet its output the size of its
-//! input; the stride is 1. The authors' own code clips with ReLU6 where the paper has ReLU, and
-//! timm follows the code.
+//! In the paper's table the last block has a stride of 2, but an output of the size of its input; the
+//! stride is 1. The authors' code uses ReLU6 instead of the paper's ReLU, and timm follows the code.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -27,36 +26,36 @@ use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, Padding,
     kaiming_normal_by_group,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MobileNetV1`].
+/// Configuration of a [`MobileNetV1`].
 #[derive(Config, Debug)]
 pub struct MobileNetV1Config {
-    /// Multiplies the channels of every layer, `α` in §3.3.
+    /// Factor of the channels of all layers: `α` in §3.3.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training; 0.001 in Keras.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Follows each BatchNorm.
+    /// Activation after each BatchNorm.
     #[config(default = "DEFAULT.activation")]
     pub activation: Activation,
-    /// Whose implementation to follow. In Keras's a map is extended at the bottom and right before
-    /// it is halved, and BatchNorm adds 1e-3 to the variance.
+    /// The implementation to follow. Keras's pads at the bottom and right before a stride of 2, and its
+    /// BatchNorm adds 1e-3 to the variance.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// Which images it is for. For CIFAR, the stem does not halve its map.
+    /// The image size that it is designed for. For CIFAR, the stem has stride 1.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -69,10 +68,10 @@ pub struct MobileNetV1 {
     classifier: ClassifierHead,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// A filter for each channel, then a mixture of the channels (figure 3).
+/// A depthwise separable convolution (figure 3).
 #[derive(Module, Debug)]
 struct DepthwiseSeparable {
     depthwise: ConvNormAct,
@@ -96,7 +95,7 @@ const STAGES: [Stage; 5] = [
 ];
 
 impl MobileNetV1Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MobileNetV1 {
         let stem_channels = self.wide(32);
         let stem_stride = match self.stem {
@@ -104,7 +103,7 @@ impl MobileNetV1Config {
             StemKind::Cifar => 1,
         };
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = stem_stride;
         let mut stages = Vec::with_capacity(STAGES.len());
         for (index, stage) in STAGES.iter().enumerate() {
@@ -134,14 +133,14 @@ impl MobileNetV1Config {
                 .init(device),
             min_size: match self.implementation {
                 Implementation::PyTorch => 1,
-                // Behind the stem, each of four halvings needs two pixels.
+                // After the stem, each of four layers with stride 2 needs two pixels.
                 Implementation::Keras => 31,
             },
             pyramid,
         }
     }
 
-    /// Rounds down to whole channels, where later MobileNets round to multiples of eight.
+    /// Scales a number of channels and rounds down; later MobileNets round to multiples of eight.
     fn wide(&self, channels: usize) -> usize {
         ((channels as f64 * self.width_mult) as usize).max(1)
     }

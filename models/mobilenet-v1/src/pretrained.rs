@@ -1,11 +1,11 @@
-//! The networks that have names, and the spellings of their checkpoints.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::layers::Activation;
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant};
 
 use crate::MobileNetV1Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mobilenet_v1",
     title: "MobileNet",
@@ -36,7 +36,7 @@ const KERAS_PORT: MobileNetV1Config = MobileNetV1Config {
 
 const TIMM_PORT: MobileNetV1Config = MobileNetV1Config { activation: Activation::Relu6, ..WIDTH_1 };
 
-/// The network for CIFAR-10 in `kuangliu/pytorch-cifar`, which numbers the blocks through.
+/// The network for CIFAR-10 in `kuangliu/pytorch-cifar`, whose keys number all blocks in one list.
 const CIFAR: MobileNetV1Config =
     MobileNetV1Config { stem: StemKind::Cifar, num_classes: 10, ..WIDTH_1 };
 
@@ -52,7 +52,7 @@ const KUANGLIU: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// pytorchcv counts stages and units from 1.
+/// pytorchcv's keys. They count stages and units from 1.
 #[rustfmt::skip]
 const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     name: "pytorchcv",
@@ -77,8 +77,8 @@ const TIMM: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// The names of the layers in `keras.applications`, with the classifier `conv_preds`, and with one
-/// that was put on the network without its own.
+/// The names of the layers in `keras.applications`: with the classifier `conv_preds`, and with another
+/// classifier on a network without its own.
 const KERAS: &[KeyLayout] = &[
     KeyLayout {
         name: "Keras",
@@ -95,8 +95,9 @@ const KERAS: &[KeyLayout] = &[
     TRANSFORMERS,
 ];
 
-/// `transformers` took the networks over from TensorFlow, whose borders are Keras's for maps that are
-/// halved without a rest, as those of the published sizes are. It counts both layers of a block.
+/// The keys of `transformers`, which ported the networks from TensorFlow. TensorFlow's padding equals
+/// Keras's for maps that can be halved without a remainder, as in the published sizes. The keys count
+/// both layers of a block.
 #[rustfmt::skip]
 const TRANSFORMERS: KeyLayout = KeyLayout {
     name: "transformers",
@@ -109,7 +110,7 @@ const TRANSFORMERS: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// Blocks are numbered through, from 1.
+/// Keys that number all blocks in one list, from 1.
 #[rustfmt::skip]
 const fn keras(classifier: &'static str) -> [(&'static str, &'static str); 4] {
     [
@@ -193,9 +194,9 @@ pub const VARIANTS: &[Variant<MobileNetV1Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an underscore
-/// for the decimal point, such as `mobilenet_v1_0_35`, and behind it `_keras` for
-/// Keras's or `_timm` for timm's.
+/// Returns the variant with this name: a row of [`VARIANTS`], or `mobilenet_v1_<width>` with an
+/// underscore for the decimal point, such as `mobilenet_v1_0_35`. The suffix `_keras` selects
+/// Keras's network, `_timm` timm's.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV1Config>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());

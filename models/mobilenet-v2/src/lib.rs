@@ -2,8 +2,8 @@
 //!
 //! Sandler et al., 2018: [Inverted Residuals and Linear Bottlenecks](https://arxiv.org/abs/1801.04381).
 //!
-//! A residual block turned inside out: the skip joins two *narrow* tensors, a *wide* depthwise
-//! convolution works between them, and the block ends without an activation.
+//! An inverted residual block: the shortcut joins two *narrow* tensors, a *wide* depthwise
+//! convolution is between them, and the last layer has no activation.
 //!
 //! | part         | output for `[N, 3, 224, 224]`, width 1.0 | paper, table 2          |
 //! |--------------|------------------------------------------|-------------------------|
@@ -19,32 +19,32 @@ use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     InvertedResidual, InvertedResidualConfig, Padding, make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation, StemKind};
 
 mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MobileNetV2`].
+/// Configuration of a [`MobileNetV2`].
 #[derive(Config, Debug)]
 pub struct MobileNetV2Config {
-    /// Multiplies the channels of every layer; the head's only if it makes them more (§4).
+    /// Factor of the channels of all layers; of the head only if it is above 1 (§4).
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow. Keras's has TensorFlow's borders and BatchNorm.
+    /// The implementation to follow. Keras's has TensorFlow's padding and BatchNorm.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
-    /// Which images it is for. For CIFAR, the stem and the second stage do not halve their maps.
+    /// The image size that it is designed for. For CIFAR, the stem and the second stage have stride 1.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -57,7 +57,7 @@ pub struct MobileNetV2 {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One row of table 2: `t`, `c`, `n`, `s` in the paper.
@@ -80,7 +80,7 @@ const STAGES: [Stage; 7] = [
 ];
 
 impl MobileNetV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MobileNetV2 {
         let wide = |channels: usize| make_divisible(channels as f64 * self.width_mult, 8);
         let stem_channels = wide(32);
@@ -91,7 +91,7 @@ impl MobileNetV2Config {
             StemKind::Cifar => [1, 1],
         };
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = stem_stride;
         let mut blocks = Vec::new();
         for (number, stage) in STAGES.iter().enumerate() {

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, StemKind, Variant, Weights};
 
 use crate::MobileNetV2Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mobilenet_v2",
     title: "MobileNetV2",
@@ -25,7 +25,7 @@ pub(crate) const WIDTH_1: MobileNetV2Config = MobileNetV2Config {
     num_classes: 1000,
 };
 
-/// Keras has no dropout before the classifier.
+/// Keras's networks, which have no dropout before the classifier.
 const KERAS_PORT: MobileNetV2Config =
     MobileNetV2Config { dropout: 0.0, implementation: Implementation::Keras, ..WIDTH_1 };
 
@@ -36,10 +36,11 @@ const CIFAR: MobileNetV2Config =
 const LAYOUTS: &[KeyLayout] =
     &[TORCHVISION, TIMM, TONYLINS, TONYLINS_SEQUENTIAL, D_LI14, OPENMMLAB];
 
-/// Its keys and shapes are those for ImageNet; its files have names such as `cifar10_mobilenetv2_x1_0`.
+/// The network for CIFAR has the keys and shapes of the one for ImageNet; its files have names such as
+/// `cifar10_mobilenetv2_x1_0`.
 const CIFAR_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "cifar", ..TORCHVISION }];
 
-/// torchvision numbers a block's layers, and the first block has no expansion.
+/// torchvision's keys number a block's layers; the first block has no expansion.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -56,7 +57,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The keys of `tonylins/pytorch-mobilenet-v2`, which numbers a block's layers, activations too.
+/// The keys of `tonylins/pytorch-mobilenet-v2`, which number a block's layers, including activations.
 const TONYLINS: KeyLayout = KeyLayout {
     name: "tonylins",
     rules: &flat(["features.18.[0|1]", "classifier"]),
@@ -83,7 +84,7 @@ const fn flat([head_conv, classifier]: [&'static str; 2]) -> [(&'static str, &'s
     ]
 }
 
-/// Blocks of each stage, by which timm and OpenMMLab count them.
+/// Number of blocks in each stage, for the keys of timm and OpenMMLab.
 const DEPTHS: &[usize] = &[1, 2, 3, 4, 3, 3, 1];
 
 /// The first block has no expansion, so its layers have lower numbers.
@@ -135,7 +136,7 @@ const KERAS: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The keys of `transformers`, whose networks are TensorFlow's: the first block is a part of the stem.
+/// The keys of `transformers`, whose networks are TensorFlow's: the first block belongs to the stem.
 #[rustfmt::skip]
 const TRANSFORMERS: KeyLayout = KeyLayout {
     name: "transformers",
@@ -196,9 +197,9 @@ pub const VARIANTS: &[Variant<MobileNetV2Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `mobilenet_v2_w<width>` with an
-/// underscore for the decimal point, such as `mobilenet_v2_w0_35`, and behind it `_keras` for
-/// Keras's or `_cifar` for the one for CIFAR.
+/// Returns the variant with this name: a row of [`VARIANTS`], or `mobilenet_v2_w<width>` with an
+/// underscore for the decimal point, such as `mobilenet_v2_w0_35`. The suffix `_keras` selects
+/// Keras's network, `_cifar` the one for CIFAR.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV2Config>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());

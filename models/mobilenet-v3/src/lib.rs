@@ -2,9 +2,8 @@
 //!
 //! Howard et al., 2019: [Searching for MobileNetV3](https://arxiv.org/abs/1905.02244).
 //!
-//! MobileNetV2's blocks in an order that a search has found, with squeeze-and-excitation and an
-//! activation that costs no exponential. The last layers, the most expensive ones, work on
-//! pooled features, where there is only one place to compute for.
+//! MobileNetV2's blocks, arranged by an architecture search, with squeeze-and-excitation and
+//! hard-swish. The last layers work on pooled features, which makes them cheap (§5.1).
 //!
 //! | part         | Large, `[N, 3, 224, 224]` | Small               | paper, tables 1 and 2       |
 //! |--------------|---------------------------|---------------------|-----------------------------|
@@ -14,8 +13,8 @@
 //! | `hidden`     | `[N, 1280]`               | `[N, 1024]`         | pool 7×7, conv2d 1×1, NBN   |
 //! | `classifier` | `[N, num_classes]`        | `[N, num_classes]`  | conv2d 1×1, NBN             |
 //!
-//! The table of the small network has squeeze-and-excitation behind `head_conv` too; torchvision
-//! does without. The squeezed channels are a quarter of the wide ones (§5.3), rounded to a
+//! The table of the small network has squeeze-and-excitation after `head_conv`, too; torchvision
+//! omits it. The squeezed channels are a quarter of the expanded ones (§5.3), rounded to a
 //! multiple of eight.
 
 use burn::config::Config;
@@ -30,21 +29,21 @@ use zoo_core::layers::{
     SqueezeExciteConfig, global_avg_pool2d, kaiming_normal_by_group, linear_with_bias,
     make_divisible,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::LARGE as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`MobileNetV3`].
+/// Configuration of a [`MobileNetV3`].
 #[derive(Config, Debug)]
 pub struct MobileNetV3Config {
-    /// Which of the authors' two networks.
+    /// The size of the network.
     pub size: Size,
-    /// Multiplies the channels of every layer.
+    /// Factor of the channels of all layers.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Probability of dropping a feature before the classifier while training.
@@ -53,32 +52,32 @@ pub struct MobileNetV3Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// Which of the authors' two networks.
+/// The size of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Size {
-    /// For phones that can afford it (table 1).
+    /// MobileNetV3-Large (table 1).
     Large,
-    /// For those that can't (table 2).
+    /// MobileNetV3-Small (table 2).
     Small,
 }
 
-/// Whose implementation a network follows.
+/// The implementation that a network follows.
 ///
-/// They agree in the tables' layers, of width 1.0. timm widens a block by the table's ratio, torchvision
-/// to the table's channels, and timm never narrows the hidden layer, nor the stem to less than 16
-/// channels.
+/// At width 1.0 all have the layers of the tables. At other widths timm keeps the table's expansion
+/// ratio, torchvision scales the table's expanded channels. timm never scales the layer before the
+/// classifier, and keeps at least 16 channels in the stem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Implementation {
     /// torchvision, with TensorFlow's BatchNorm.
     Torchvision,
     /// timm, with PyTorch's BatchNorm.
     Timm,
-    /// What timm took over from TensorFlow, with its borders and BatchNorm.
+    /// timm's port of TensorFlow's weights (`tf_`), with SAME padding and TensorFlow's BatchNorm.
     TensorFlow,
 }
 
@@ -92,15 +91,15 @@ pub struct MobileNetV3 {
     dropout: Dropout,
     classifier: Linear,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
 /// One row of table 1 or 2, whose columns are: kernel, `exp size`, `#out`, `SE`, `NL`, `s`.
 struct Block {
     kernel_size: usize,
-    hidden: usize,
+    expanded: usize,
     channels: usize,
-    squeezes: bool,
+    squeeze_excite: bool,
     activation: Activation,
     stride: usize,
 }
@@ -109,40 +108,40 @@ const STEM_CHANNELS: usize = 16;
 
 #[rustfmt::skip]
 const LARGE: [Block; 15] = [
-    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: false, activation: Relu,      stride: 1 },
-    Block { kernel_size: 3, hidden:  64, channels:  24, squeezes: false, activation: Relu,      stride: 2 },
-    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, activation: Relu,      stride: 1 },
-    Block { kernel_size: 5, hidden:  72, channels:  40, squeezes: true,  activation: Relu,      stride: 2 },
-    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  activation: Relu,      stride: 1 },
-    Block { kernel_size: 5, hidden: 120, channels:  40, squeezes: true,  activation: Relu,      stride: 1 },
-    Block { kernel_size: 3, hidden: 240, channels:  80, squeezes: false, activation: HardSwish, stride: 2 },
-    Block { kernel_size: 3, hidden: 200, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 184, channels:  80, squeezes: false, activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 480, channels: 112, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 3, hidden: 672, channels: 112, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 672, channels: 160, squeezes: true,  activation: HardSwish, stride: 2 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 960, channels: 160, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded:  16, channels:  16, squeeze_excite: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 3, expanded:  64, channels:  24, squeeze_excite: false, activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, expanded:  72, channels:  24, squeeze_excite: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, expanded:  72, channels:  40, squeeze_excite: true,  activation: Relu,      stride: 2 },
+    Block { kernel_size: 5, expanded: 120, channels:  40, squeeze_excite: true,  activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, expanded: 120, channels:  40, squeeze_excite: true,  activation: Relu,      stride: 1 },
+    Block { kernel_size: 3, expanded: 240, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 2 },
+    Block { kernel_size: 3, expanded: 200, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 184, channels:  80, squeeze_excite: false, activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 480, channels: 112, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded: 672, channels: 112, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 672, channels: 160, squeeze_excite: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 960, channels: 160, squeeze_excite: true,  activation: HardSwish, stride: 1 },
 ];
 
 #[rustfmt::skip]
 const SMALL: [Block; 11] = [
-    Block { kernel_size: 3, hidden:  16, channels:  16, squeezes: true,  activation: Relu,      stride: 2 },
-    Block { kernel_size: 3, hidden:  72, channels:  24, squeezes: false, activation: Relu,      stride: 2 },
-    Block { kernel_size: 3, hidden:  88, channels:  24, squeezes: false, activation: Relu,      stride: 1 },
-    Block { kernel_size: 5, hidden:  96, channels:  40, squeezes: true,  activation: HardSwish, stride: 2 },
-    Block { kernel_size: 5, hidden: 240, channels:  40, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 240, channels:  40, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 120, channels:  48, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 144, channels:  48, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 288, channels:  96, squeezes: true,  activation: HardSwish, stride: 2 },
-    Block { kernel_size: 5, hidden: 576, channels:  96, squeezes: true,  activation: HardSwish, stride: 1 },
-    Block { kernel_size: 5, hidden: 576, channels:  96, squeezes: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 3, expanded:  16, channels:  16, squeeze_excite: true,  activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, expanded:  72, channels:  24, squeeze_excite: false, activation: Relu,      stride: 2 },
+    Block { kernel_size: 3, expanded:  88, channels:  24, squeeze_excite: false, activation: Relu,      stride: 1 },
+    Block { kernel_size: 5, expanded:  96, channels:  40, squeeze_excite: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, expanded: 240, channels:  40, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 240, channels:  40, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 120, channels:  48, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 144, channels:  48, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 288, channels:  96, squeeze_excite: true,  activation: HardSwish, stride: 2 },
+    Block { kernel_size: 5, expanded: 576, channels:  96, squeeze_excite: true,  activation: HardSwish, stride: 1 },
+    Block { kernel_size: 5, expanded: 576, channels:  96, squeeze_excite: true,  activation: HardSwish, stride: 1 },
 ];
 
 impl Size {
-    /// The blocks, and the channels of the layer before the classifier.
+    /// Returns the blocks, and the channels of the layer before the classifier.
     fn table(self) -> (&'static [Block], usize) {
         match self {
             Self::Large => (&LARGE, 1280),
@@ -152,7 +151,7 @@ impl Size {
 }
 
 impl MobileNetV3Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MobileNetV3 {
         let (table, hidden) = self.size.table();
         let (stem_channels, hidden) = match self.implementation {
@@ -162,19 +161,19 @@ impl MobileNetV3Config {
             }
         };
         let mut channels = stem_channels;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
         pyramid.push("stem", channels, map_stride);
         let mut unscaled = STEM_CHANNELS;
         let mut blocks = Vec::with_capacity(table.len());
         for (index, block) in table.iter().enumerate() {
-            let hidden = match self.implementation {
-                Implementation::Torchvision => self.wide(block.hidden),
+            let expanded = match self.implementation {
+                Implementation::Torchvision => self.wide(block.expanded),
                 Implementation::Timm | Implementation::TensorFlow => {
-                    make_divisible((channels * block.hidden) as f64 / unscaled as f64, 8)
+                    make_divisible((channels * block.expanded) as f64 / unscaled as f64, 8)
                 }
             };
-            blocks.push(self.block(block, [channels, hidden], device));
+            blocks.push(self.block(block, [channels, expanded], device));
             channels = self.wide(block.channels);
             unscaled = block.channels;
             map_stride *= block.stride;
@@ -198,23 +197,23 @@ impl MobileNetV3Config {
         make_divisible(channels as f64 * self.width_mult, 8)
     }
 
-    /// MobileNetV2's block, with squeeze-and-excitation on its wide part (figure 4).
+    /// Builds MobileNetV2's block, with squeeze-and-excitation on the expanded channels (figure 4).
     fn block(
         &self,
         block: &Block,
-        [channels, hidden]: [usize; 2],
+        [channels, expanded]: [usize; 2],
         device: &Device,
     ) -> InvertedResidual {
         let &Block { kernel_size, activation, stride, .. } = block;
         let out_channels = self.wide(block.channels);
         let squeeze_excite =
-            SqueezeExciteConfig::new(hidden, make_divisible((hidden / 4) as f64, 8))
+            SqueezeExciteConfig::new(expanded, make_divisible((expanded / 4) as f64, 8))
                 .with_gate(Activation::HardSigmoid)
                 .with_initializer(Some(kaiming_normal_by_group()));
-        let block = InvertedResidualConfig::new([channels, hidden, out_channels])
+        let block = InvertedResidualConfig::new([channels, expanded, out_channels])
             .with_kernel_size(kernel_size)
             .with_stride(stride)
-            .with_squeeze_excite(block.squeezes.then_some(squeeze_excite));
+            .with_squeeze_excite(block.squeeze_excite.then_some(squeeze_excite));
         block.init(|channels, kernel_size| self.conv(channels, kernel_size, activation), device)
     }
 

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{Implementation, MobileNetV3Config, Size};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "mobilenet_v3",
     title: "MobileNetV3",
@@ -37,9 +37,9 @@ const SMALL_TF: MobileNetV3Config =
 const LARGE_LAYOUTS: &[KeyLayout] = &[TORCHVISION_LARGE, OPENMMLAB_LARGE];
 const SMALL_LAYOUTS: &[KeyLayout] = &[TORCHVISION_SMALL, OPENMMLAB_SMALL];
 
-/// torchvision numbers a block's layers, so that the projection's number tells whether the block
-/// expands and squeezes. The first block does neither; of the others, those named here don't
-/// squeeze.
+/// torchvision's keys number a block's layers, so the number of the projection depends on whether the
+/// block has an expansion and squeeze-and-excitation. The first block has neither; the other blocks
+/// with their own rule have no squeeze-and-excitation.
 #[rustfmt::skip]
 const TORCHVISION_LARGE: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -65,7 +65,8 @@ const TORCHVISION_LARGE: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// Here the first block squeezes without expanding, the next two expand without squeezing.
+/// torchvision's keys of the small network. The first block has squeeze-and-excitation but no
+/// expansion; the next two have an expansion but no squeeze-and-excitation.
 #[rustfmt::skip]
 const TORCHVISION_SMALL: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -89,7 +90,7 @@ const TORCHVISION_SMALL: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// OpenMMLab's networks are a backbone, whose last layer is the head's convolution, and a head.
+/// OpenMMLab's keys begin with `backbone.` or `head.`; the last layer of the backbone is `head_conv`.
 const OPENMMLAB_LARGE: KeyLayout = KeyLayout {
     name: "OpenMMLab",
     rules: &openmmlab("backbone.layer16.[conv|bn]"),
@@ -113,7 +114,7 @@ const fn openmmlab(head_conv: &'static str) -> [(&'static str, &'static str); 9]
     ]
 }
 
-/// timm counts the blocks of a stage, and the last stage is the head's convolution.
+/// timm numbers the blocks within a stage; its last stage is `head_conv`.
 #[rustfmt::skip]
 const TIMM_LARGE: KeyLayout = KeyLayout {
     name: "timm",
@@ -145,8 +146,8 @@ const fn timm(head_conv: &'static str) -> [(&'static str, &'static str); 11] {
 const TIMM_LARGE_LAYOUTS: &[KeyLayout] = &[TIMM_LARGE];
 const TIMM_SMALL_LAYOUTS: &[KeyLayout] = &[TIMM_SMALL];
 
-/// What timm took over from TensorFlow, `tf_mobilenetv3_large_100` and so on, has the keys of timm's own
-/// networks.
+/// Networks that timm ported from TensorFlow, such as `tf_mobilenetv3_large_100`. They have the keys of
+/// timm's own networks.
 const TF_LARGE_LAYOUTS: &[KeyLayout] = &[tensorflow(TIMM_LARGE)];
 const TF_SMALL_LAYOUTS: &[KeyLayout] = &[tensorflow(TIMM_SMALL)];
 
@@ -206,8 +207,8 @@ pub const VARIANTS: &[Variant<MobileNetV3Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or one with `_w<width>` behind the network's size
-/// and an underscore for the decimal point, such as `mobilenet_v3_large_w0_75` or
+/// Returns the variant with this name: a row of [`VARIANTS`], or one with `_w<width>` after the
+/// network's size and an underscore for the decimal point, such as `mobilenet_v3_large_w0_75` or
 /// `mobilenet_v3_small_w0_5_timm`.
 pub fn variant(name: &str) -> Option<Variant<MobileNetV3Config>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
@@ -220,7 +221,7 @@ pub fn variant(name: &str) -> Option<Variant<MobileNetV3Config>> {
             .unwrap_or((row.name, ""));
         let width = name.strip_prefix(size)?.strip_prefix("_w")?.strip_suffix(source)?;
         let width_mult = zoo_core::parse_width(width)?;
-        // In narrower ones more blocks have nothing to expand, and other keys.
+        // Below this width more blocks have no expansion, which changes the keys.
         if width_mult < 0.15 {
             return None;
         }

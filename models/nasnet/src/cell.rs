@@ -1,4 +1,4 @@
-//! The two cells that the search found: five blocks on the outputs of the last two cells.
+//! The two cells of the search: each has five blocks on the outputs of the last two cells.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -12,23 +12,23 @@ use zoo_core::layers::{
 
 use crate::{EarlierInput, Implementation};
 
-/// One half of figure 4: the blocks, and the hidden states that the output consists of.
+/// A cell of figure 4: its blocks, and the hidden states that make up its output.
 #[derive(Debug)]
 pub(crate) struct CellPlan {
-    /// The step of the operations that are applied to a cell's inputs.
+    /// Stride of the operations on the cell's inputs.
     stride: usize,
     blocks: [BlockPlan; 5],
     output: &'static [usize],
 }
 
 impl CellPlan {
-    /// Channels of the output of a cell with so many in a hidden state.
+    /// Number of output channels of a cell with `width` channels in a hidden state.
     pub(crate) fn out_channels(&self, width: usize) -> usize {
         width * self.output.len()
     }
 }
 
-/// Two operations whose results are added, each with the hidden state that it is applied to.
+/// A block: two operations whose results are added, each with its input, a hidden state.
 #[derive(Debug)]
 struct BlockPlan {
     left: (Op, usize),
@@ -49,7 +49,7 @@ const EARLIER: usize = 0;
 const LATER: usize = 1;
 const SUM: [usize; 5] = [2, 3, 4, 5, 6];
 
-/// Added to the variance by BatchNorm.
+/// Number that BatchNorm adds to the variance.
 const EPSILON: f64 = 1e-3;
 
 #[rustfmt::skip]
@@ -78,7 +78,7 @@ pub(crate) static REDUCTION_CELL: CellPlan = CellPlan {
     output: &[SUM[1], SUM[2], SUM[3], SUM[4]],
 };
 
-/// What the next cell works on: outputs, or how many channels they have.
+/// The two inputs of a cell: tensors, or their numbers of channels.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<T> {
     pub(crate) earlier: T,
@@ -94,12 +94,12 @@ impl<T> Inputs<T> {
     }
 }
 
-/// How to build a [`Cell`].
+/// Configuration of a [`Cell`].
 pub(crate) struct CellConfig {
     pub(crate) plan: &'static CellPlan,
     /// Channels of the inputs.
     pub(crate) inputs: Inputs<usize>,
-    /// The cell before.
+    /// The previous cell.
     pub(crate) before: Option<&'static CellPlan>,
     /// Channels of a hidden state.
     pub(crate) width: usize,
@@ -115,7 +115,7 @@ pub(crate) struct Cell {
     plan: &'static CellPlan,
 }
 
-/// What gives the earlier input the later one's size, and a hidden state's width.
+/// The layers that give the earlier input the size of the later one and the width of a hidden state.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a network has a handful of them")]
 enum Fit {
@@ -123,8 +123,8 @@ enum Fit {
     Halving(Halving),
 }
 
-/// Two 1×1 convolutions with a stride of 2, the second on the pixels diagonally between those
-/// that the first one sees.
+/// Two 1×1 convolutions with stride 2. The second takes the pixels that are diagonally after those of
+/// the first.
 #[derive(Module, Debug)]
 struct Halving {
     even: Conv2d,
@@ -132,7 +132,7 @@ struct Halving {
     norm: BatchNorm,
 }
 
-/// The sum of two operations, where none is the identity.
+/// The sum of two operations; `None` is the identity.
 #[derive(Module, Debug)]
 struct Block {
     left: Option<Operation>,
@@ -141,15 +141,15 @@ struct Block {
 
 #[derive(Module, Debug)]
 enum Operation {
-    /// Applied twice, with the stride in the first.
+    /// A separable convolution that is applied twice; the first has the stride.
     Separable(Vec<SeparableConv>),
     Average(AvgPool2d),
     Max(MaxPool2d),
-    /// The same on a map that is extended by zeros.
+    /// Max pooling on a map that is padded with zeros.
     MaxOfPadded(MaxPool2d),
 }
 
-/// An activation, a convolution within each channel, one across them, and BatchNorm.
+/// ReLU, a depthwise convolution, a 1×1 convolution, and BatchNorm.
 #[derive(Module, Debug)]
 struct SeparableConv {
     depthwise: Conv2d,
@@ -172,7 +172,7 @@ impl CellConfig {
             right: self.operation(plan.right, device),
         });
         Cell {
-            // The cell before may have halved the later input, but not this one.
+            // The previous cell may have halved the later input, but not this one.
             earlier: self.before.map(|before| match before.stride {
                 1 => Fit::Projection(project(earlier)),
                 _ => Fit::Halving(self.halving(earlier, device)),
@@ -248,7 +248,7 @@ impl CellConfig {
 }
 
 impl Implementation {
-    /// A convolution with BatchNorm behind it, drawn as PyTorch draws it.
+    /// Returns a convolution with BatchNorm, with PyTorch's default initialization.
     pub(crate) fn linear_conv(self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
         ConvNormActConfig::new(channels, [kernel_size; 2])
             .with_initializer(Some(torch_default_uniform()))
@@ -261,7 +261,7 @@ impl Implementation {
         BatchNormConfig::new(channels).with_epsilon(EPSILON).with_momentum(self.momentum())
     }
 
-    /// Share of a batch's statistics in BatchNorm's running ones.
+    /// Returns the weight of a batch's statistics in BatchNorm's running averages.
     fn momentum(self) -> f64 {
         match self {
             Self::Cadene | Self::Timm => 0.1,
@@ -270,15 +270,17 @@ impl Implementation {
     }
 }
 
-/// A convolution without a bias, drawn as PyTorch draws it.
+/// Returns a convolution without bias, with PyTorch's default initialization.
 fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
     Conv2dConfig::new(channels, [kernel_size; 2]).with_bias(false)
 }
 
 impl Cell {
+    /// Computes the cell.
+    ///
     /// # Shapes
     ///
-    /// outputs `[N, earlier, H, W]`, twice as large behind a reduction cell, and
+    /// outputs `[N, earlier, H, W]`, twice as large after a reduction cell, and
     /// `[N, later, H, W]` → `[N, out_channels, H', W']`
     pub(crate) fn forward(&self, inputs: &Inputs<Tensor<4>>) -> Tensor<4> {
         let earlier = inputs.earlier.clone();
@@ -305,8 +307,8 @@ fn apply(operation: Option<&Operation>, x: Tensor<4>) -> Tensor<4> {
         Some(Operation::Average(pool)) => pool.apply(x),
         Some(Operation::Max(pool)) => pool.apply(x),
         Some(Operation::MaxOfPadded(pool)) => {
-            // TensorFlow's SAME padding for 3×3 and stride 2: one pixel after, and one before
-            // where the side is odd.
+            // TensorFlow's SAME padding for 3×3 and stride 2: one pixel after, and one before if
+            // the size is odd.
             let [_, _, height, width] = x.dims();
             pool.apply(x.pad((width % 2, 1, height % 2, 1), 0.0))
         }
@@ -321,7 +323,7 @@ impl SeparableConv {
 
 impl Halving {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        // Beyond the border lie zeros.
+        // The map is padded with zeros.
         let shifted = x.clone().pad((0, 1, 0, 1), 0.0).slice(s![.., .., 1.., 1..]);
         self.norm.apply(cat(vec![self.even.apply(x), self.odd.apply(shifted)]))
     }

@@ -2,8 +2,8 @@
 //!
 //! Zoph et al., 2017: [Learning Transferable Architectures for Scalable Image Recognition](https://arxiv.org/abs/1707.07012).
 //!
-//! Two cells, found by search on CIFAR-10, one of which keeps a map's size while the other
-//! halves it; a network for large images is a stack of them, as long and as wide as one likes.
+//! An architecture search on CIFAR-10 found two cells: one keeps a map's size, the other halves it. A
+//! network for large images is a stack of these cells, of any depth and width.
 //!
 //! | part                | 4 @ 1056, `[N, 3, 224, 224]` | 6 @ 4032, `[N, 3, 331, 331]` | paper, figure 2                |
 //! |---------------------|------------------------------|------------------------------|--------------------------------|
@@ -16,13 +16,13 @@
 //! | `stages.2`          | `[N, 1056, 7, 7]`            | `[N, 4032, 11, 11]`          | `depth` normal cells           |
 //! | `classifier`        | `[N, num_classes]`           | `[N, num_classes]`           | global average pool, softmax   |
 //!
-//! A cell's output holds the hidden states that no block of it uses, as in §3; as in the
-//! authors' code the reduction cell's second block is there too, although the fourth uses it.
-//! The auxiliary classifier and ScheduledDropPath, which only training knows, are left out.
+//! A cell's output consists of the hidden states that no block uses (§3). As in the authors' code, it
+//! also contains the reduction cell's second block, although the fourth uses it. The auxiliary
+//! classifier and ScheduledDropPath, which only training uses, are omitted.
 //!
-//! The small network exists in Cadene's port to PyTorch, the large one in timm's, and [`Implementation`]
-//! says where they differ. Cadene's takes only images whose maps can be halved without a
-//! remainder; at other sizes this one extends them as TensorFlow does.
+//! The small network has weights in Cadene's port to PyTorch, the large one in timm's;
+//! [`Implementation`] lists the differences. Cadene's takes only images whose maps can be halved
+//! without a remainder; here other sizes are padded as in TensorFlow.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -32,7 +32,7 @@ pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
     Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, Padding, relu,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod cell;
 mod pretrained;
@@ -40,19 +40,19 @@ use cell::{Cell, CellConfig, CellPlan, Inputs, NORMAL_CELL, REDUCTION_CELL};
 use pretrained::MOBILE as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`NASNet`].
+/// Configuration of a [`NASNet`].
 #[derive(Config, Debug)]
 pub struct NASNetConfig {
-    /// Normal cells in each of three stages (`N` in figure 2).
+    /// Number of normal cells in each of three stages (`N` in figure 2).
     pub depth: usize,
     /// Channels of the features, a multiple of 96: the paper's number of penultimate filters.
     pub num_features: usize,
     /// Channels of the stem.
     pub stem_channels: usize,
-    /// What a cell behind a reduction cell takes for the earlier of its inputs.
+    /// The earlier input of a cell after a reduction cell.
     #[config(default = "DEFAULT.earlier_input")]
     pub earlier_input: EarlierInput,
-    /// Whose implementation of the authors' code.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Probability of dropping a feature before the classifier while training.
@@ -61,32 +61,32 @@ pub struct NASNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// What a cell behind a reduction cell takes for the earlier of its two inputs.
+/// The earlier of the two inputs of a cell after a reduction cell.
 ///
-/// The cells of the stem are reduction cells as well, but always leave it the nearest one.
+/// After the reduction cells of the stem it is always the nearest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EarlierInput {
-    /// The output of the last cell but one, like any other cell.
+    /// The output of the cell before the last, as for other cells.
     Nearest,
-    /// What the reduction cell takes for its own.
+    /// The earlier input of the reduction cell.
     Shared,
 }
 
-/// Whose implementation of the authors' TensorFlow code.
+/// The implementation that a network follows, of the authors' TensorFlow code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Implementation {
-    /// Cadene's: the first cell extends maps by as much on all sides, an average is over the
-    /// map alone, and the features are those before the last activation.
+    /// Cadene's: the first cell pads maps equally on all sides, average pooling does not count
+    /// padding, and the features are those before the last activation.
     Cadene,
-    /// timm's: all cells extend maps as TensorFlow does, an average with a stride counts the
-    /// zeros beyond the border, and the features are those behind the last activation.
+    /// timm's: all cells pad maps as TensorFlow does, average pooling with a stride counts padding,
+    /// and the features are those after the last activation.
     Timm,
-    /// Keras's: as timm's, but a maximum with a stride sees the zeros beyond the border too.
+    /// Keras's: as timm's, but max pooling with a stride also takes the zeros of the padding.
     Keras,
 }
 
@@ -103,18 +103,18 @@ pub struct NASNet {
     #[module(skip)]
     implementation: Implementation,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// The features hold six hidden states of the last stage, which is four times as wide as the
-/// first.
+/// Channels of the features per channel of a hidden state in the first stage: the features hold six
+/// hidden states of the last stage, which is four times as wide.
 const EXPANSION: usize = 24;
 
-/// The stem, a 3×3 convolution, has no padding.
+/// The stem is a 3×3 convolution without padding.
 const MIN_SIZE: usize = 3;
 
 impl NASNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> NASNet {
         let width = self.num_features / EXPANSION;
         let mut inputs = Inputs { earlier: self.stem_channels, later: self.stem_channels };
@@ -128,7 +128,7 @@ impl NASNetConfig {
         };
         let stem_cells = [width / 4, width / 2]
             .map(|width| stack(&REDUCTION_CELL, width, EarlierInput::Nearest));
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", self.stem_channels, 2);
         let reduced = REDUCTION_CELL.out_channels(width / 4);
         pyramid.push("stem_cells.0", reduced, 4);
@@ -154,7 +154,7 @@ impl NASNetConfig {
             stages,
             reduction_cells,
             classifier: ClassifierHeadConfig::new(inputs.later, self.num_classes)
-                // It changes nothing where the features have an activation behind them.
+                // It changes nothing if the features already have the activation.
                 .with_activation(Activation::Relu)
                 .with_dropout(self.dropout)
                 .init(device),

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
-use zoo_core::{Family, Filter, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
+use zoo_core::{Family, Interpolation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{EarlierInput, Implementation, NASNetConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "nasnet",
     title: "NASNet",
@@ -35,8 +35,8 @@ const LARGE: NASNetConfig = NASNetConfig {
     ..MOBILE
 };
 
-/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A stage begins at the
-/// number that it has in the large network.
+/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. The cells are numbered as in
+/// the large network, so a stage starts at the same number in both.
 #[rustfmt::skip]
 const CADENE: &[KeyLayout] = &[KeyLayout {
     name: "Cadene",
@@ -59,8 +59,8 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// The names of the layers in `keras.applications`, by the kind of the cell, the name of the last block,
-/// which a reduction cell counts as the fourth, and what all names of the cell end in.
+/// The names of the layers in `keras.applications`, by the kind of the cell, the name of the last
+/// block (a reduction cell calls it the fourth), and the suffix of all names of the cell.
 #[rustfmt::skip]
 const KERAS: KeyLayout = KeyLayout {
     name: "Keras",
@@ -106,8 +106,8 @@ const KERAS_LARGE: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Files and preparation of the small network are Cadene's, of the large one timm's; the
-/// weights came from TensorFlow.
+/// Files and preprocessing of the small network are Cadene's, of the large one timm's; the weights
+/// are from TensorFlow.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<NASNetConfig>] = &[
     Variant {
@@ -115,7 +115,7 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
         config: MOBILE,
         size: 224, params: Some(5_289_978), gmacs: Some(0.564), layouts: CADENE,
         weights: &[
-            imagenet("http://data.lip6.fr/cadene/pretrainedmodels/nasnetamobile-7e03cead.pth", "7e03cead", 256, 224, Filter::Bilinear, [74.08, 91.74], "NOASSERTION"),
+            imagenet("http://data.lip6.fr/cadene/pretrainedmodels/nasnetamobile-7e03cead.pth", "7e03cead", 256, 224, Interpolation::Bilinear, [74.08, 91.74], "NOASSERTION"),
         ],
     },
     Variant {
@@ -123,7 +123,7 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
         config: LARGE,
         size: 331, params: Some(88_753_150), gmacs: Some(23.783), layouts: CADENE,
         weights: &[
-            imagenet("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth", "dc4a7b8b", 363, 331, Filter::Bicubic, [82.64, 96.07], "Apache-2.0"),
+            imagenet("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth", "dc4a7b8b", 363, 331, Interpolation::Bicubic, [82.64, 96.07], "Apache-2.0"),
         ],
     },
     Variant {
@@ -140,7 +140,7 @@ pub const VARIANTS: &[Variant<NASNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<NASNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }
@@ -150,7 +150,7 @@ const fn imagenet(
     sha256: &'static str,
     resize: u32,
     crop: u32,
-    filter: Filter,
+    interpolation: Interpolation,
     accuracy: [f64; 2],
     license: &'static str,
 ) -> Weights {
@@ -160,7 +160,7 @@ const fn imagenet(
         sha256,
         labels: Labels::ImageNet1k,
         preprocess: Preprocess {
-            filter,
+            interpolation,
             mean: [0.5; 3],
             std: [0.5; 3],
             ..Preprocess::IMAGENET.sized(resize, crop)

@@ -6,12 +6,12 @@ use burn::store::burn_pack::AtomicFile;
 
 use crate::Error;
 
-/// Writes a file that appears whole or not at all: what was there before stays until all is on
-/// the disk, even if the process is killed.
+/// Writes a file atomically: an older file stays until the new one is complete and on the disk, even if
+/// the process is killed.
 ///
 /// # Errors
 ///
-/// When the folder or the disk does not take it, or something is there that is no file.
+/// When the file can't be written, or the path is a folder or another thing that is not a file.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
@@ -28,11 +28,11 @@ pub fn write_atomically(
     scratch.commit().map_err(|error| failed(error.to_string()))
 }
 
-/// The file that is replaced when a path is written to: where there is a link, what it points to.
+/// Returns the file that is replaced when a path is written: the target of a link.
 ///
 /// # Errors
 ///
-/// When something is there that is no file: to move a file onto it would destroy it.
+/// When the path is not a file: a file that is moved onto it would destroy it.
 pub(crate) fn target(path: &Path) -> Result<PathBuf, Error> {
     let failed = |reason: String| Error::Write { path: path.to_owned(), reason };
     match fs::metadata(path) {
@@ -43,7 +43,7 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf, Error> {
             return Err(failed("it is a device, a pipe or a socket\nhint: name a file".to_owned()));
         }
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error.to_string())),
-        // There is a file, nothing, or a link to one of them.
+        // The path is a file, does not exist, or is a link to one of these.
         _ => {}
     }
     let mut target = path.to_owned();
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_stay_and_what_is_no_file_is_left_alone() {
+    fn links_stay_and_other_things_than_files_are_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let write = |path: &Path| write_atomically(path, |file| file.write_all(b"new"));
@@ -81,6 +81,6 @@ mod tests {
         for path in [at("inner"), at("circle"), at("socket")] {
             assert!(matches!(write(&path), Err(Error::Write { .. })), "{}", path.display());
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6, "nothing was left behind");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6, "no temporary file is left");
     }
 }

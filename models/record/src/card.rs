@@ -3,14 +3,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zoo_core::{HiddenLayer, Preprocess, counted};
 
-/// What a record says about itself: everything that is needed to classify with it.
+/// The model card of a record: everything that is needed to classify with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
     /// The variant's name: `resnet50`.
     pub variant: String,
-    /// The published weights' tag, if they are such: `imagenet1k_v2`.
+    /// The tag of published weights: `imagenet1k_v2`. `None` for other weights.
     pub tag: Option<String>,
-    /// Number of the network's outputs. Each is a class; one alone tells two classes apart.
+    /// Number of the network's outputs. Each is a class; a single output distinguishes two classes.
     pub num_classes: usize,
     /// Channels of the images.
     pub in_channels: usize,
@@ -20,15 +20,15 @@ pub struct ModelCard {
     /// Whether the classifier was trained, and not only the layers before it.
     #[serde(default = "yes")]
     pub has_classifier: bool,
-    /// The hidden layers of a classifier that has several layers where the network has one.
+    /// The hidden layers of an MLP head, if the network has one instead of a single linear layer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<HiddenLayer>,
-    /// The classes' names in order, or none at all. With one output these are two, negative and
-    /// positive, or one, that of the positive class.
+    /// The names of the classes in order, or none. For a network with one output they are two names,
+    /// negative and positive, or one name, that of the positive class.
     pub labels: Vec<String>,
-    /// How an image becomes the network's input.
+    /// The preprocessing of images.
     pub preprocess: Preprocess,
-    /// Where the weights came from.
+    /// The origin of the weights.
     pub origin: Origin,
 }
 
@@ -37,13 +37,13 @@ fn yes() -> bool {
 }
 
 impl ModelCard {
-    /// Number of classes that an answer may name: two where the network has one output, whose
-    /// sigmoid is the probability of the second, positive class.
+    /// Number of classes that a prediction can name: two if the network has one output, whose sigmoid is
+    /// the probability of the second, positive class.
     pub fn num_answers(&self) -> usize {
         self.num_classes.max(2)
     }
 
-    /// The names of these classes in order, or none at all.
+    /// Returns the names of these classes in order, or none.
     pub fn answers(&self) -> Vec<String> {
         match &self.labels[..] {
             [positive] if self.num_classes == 1 => {
@@ -53,12 +53,12 @@ impl ModelCard {
         }
     }
 
-    /// Whether a network with so many outputs can have so many names of classes.
+    /// Whether a network with `num_classes` outputs can have `names` names of classes.
     pub fn can_be_named(num_classes: usize, names: usize) -> bool {
         names == 0 || names == num_classes || (num_classes, names) == (1, 2)
     }
 
-    /// What makes the card unusable, if anything does.
+    /// Returns the reason why the card is not usable, if there is one.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
         let Preprocess { resize, crop, std, .. } = self.preprocess;
         if self.num_classes == 0 || self.in_channels == 0 {
@@ -95,24 +95,24 @@ impl fmt::Display for ModelCard {
     }
 }
 
-/// More than the classes or the channels of any network.
+/// Limit of the classes and of the channels; no network has this many.
 const MANY: usize = 1 << 24;
 
-/// The largest images, in pixels a side, that a network here is given.
+/// Largest height and width of a network's images, in pixels.
 const MAX_SIDE: u32 = 4096;
 
-/// Where weights came from.
+/// The origin of weights.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Name of the file.
     pub file: String,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// Whose spelling of the keys it had.
+    /// Key layout of the file.
     pub layout: String,
-    /// Where it was published, if that is known.
+    /// Address of the published file, if known.
     pub url: Option<String>,
-    /// License of the weights as an SPDX expression, if that is known.
+    /// License of the weights as an SPDX expression, if known.
     #[serde(alias = "licence")]
     pub license: Option<String>,
 }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_output_tells_two_classes_apart() {
+    fn one_output_distinguishes_two_classes() {
         let card = |num_classes, labels: &[&str]| ModelCard {
             hidden: Vec::new(),
             variant: "resnet18".to_owned(),

@@ -1,18 +1,18 @@
 use std::path::{Path, PathBuf};
 
-/// Why a record could not be read or written.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system did not give us the file.
+    /// The file can't be opened or read.
     #[error("cannot read {path}")]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file has no bytes.
+    /// The file is empty.
     #[error("{0} is empty\nhint: the download or copy it comes from was probably cut off")]
     Empty(PathBuf),
     /// Something in the file is damaged.
@@ -20,26 +20,26 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The record has no model card, so it is not known what its weights are for.
+    /// The record has no model card, so its network is not known.
     #[error(
         "{0} is a Burn record without a model card\nhint: {hint}",
         hint = without_card(.0)
     )]
     NoCard(PathBuf),
-    /// The file could not be written; what was there before is untouched.
+    /// The file could not be written; an older file is unchanged.
     #[error("cannot write {path}: {reason}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What to do about a record without a card: a run keeps the state of its training in one.
+/// Returns the hint for a record without a card. A run's training state is such a record.
 fn without_card(path: &Path) -> &'static str {
     if path.file_name().is_some_and(|name| name == "checkpoint.bpk") {
         "a training run resumes from it; the trained model is model.bpk in the same folder"

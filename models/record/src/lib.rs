@@ -1,8 +1,8 @@
-//! Weights with all that is needed to use them.
+//! The record format: weights with all that is needed to use them.
 //!
-//! A [`Record`] is Burn's own file (burnpack) with a [`ModelCard`] inside, which names the network, its classes, how images
-//! are prepared, and where the weights come from. A program that has only Burn and the architecture's crate reads the same file with
-//! [`Module::load_file`](burn::module::Module::load_file).
+//! A [`Record`] is Burn's file (burnpack) with a [`ModelCard`] inside. The card says which network it is,
+//! its classes, its preprocessing, and the origin of the weights. A program that has only Burn and the
+//! architecture's crate reads the same file with [`Module::load_file`](burn::module::Module::load_file).
 
 mod atomic;
 mod card;

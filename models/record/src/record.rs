@@ -14,38 +14,38 @@ use zoo_core::{LayerKind, Parameter, parameters, root_prefix};
 
 use crate::{Error, ModelCard, TrainingImages, atomic};
 
-/// Where the model card lies in the record's metadata.
+/// Key of the model card in the record's metadata.
 const CARD: &str = "zoo.card";
-/// Where the fingerprints of the images that it was trained on lie there, if it has them.
+/// Key of the fingerprints of the training images in the record's metadata.
 const TRAINING_IMAGES: &str = "zoo.seen";
-/// Alignment that lets values be read where they lie.
+/// Alignment that values need to be used without a copy.
 const ALIGN: usize = 16;
 
 /// A Burn record (burnpack) with a model card inside.
 ///
-/// The tensors bear the names that Burn itself gives them, so a record loads into its
-/// architecture with [`Module::load_file`] too.
+/// The tensors have Burn's names, so [`Module::load_file`] also loads the record into its
+/// architecture.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
-    /// What the record says about itself.
+    /// Its model card.
     pub card: ModelCard,
-    /// The text of [`TrainingImages`], if it has that.
+    /// The text of [`TrainingImages`], if the record has it.
     training_images: Option<String>,
     tensors: Vec<burn_pack::Tensor>,
 }
 
-/// How exactly a record keeps weights.
+/// The precision of the weights in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 32 bits.
+    /// 32 bits (f32).
     #[default]
     Single,
-    /// 16 bits, except BatchNorm, whose variances would vanish.
+    /// 16 bits (f16). BatchNorm stays at 32 bits, because its variances would become zero.
     Half,
 }
 
-/// Whether a file with these first bytes is a record.
+/// Whether a file that begins with these bytes is a record.
 pub fn is_record(head: &[u8]) -> bool {
     head.starts_with(&MAGIC_NUMBER.to_le_bytes())
 }
@@ -66,19 +66,19 @@ pub fn is_record_file(path: &Path) -> Result<bool, Error> {
     Ok(is_record(&head))
 }
 
-/// The size of the part of a record that describes its tensors, as its header states it.
+/// Returns the size of a record's metadata, in bytes, as its header states it.
 fn metadata_size(head: &[u8]) -> u64 {
-    // Behind the magic number and the format's version.
+    // It is after the magic number and the format's version.
     let size = head.get(6..HEADER_SIZE).and_then(|size| size.try_into().ok());
     size.map_or(0, |size| u64::from(u32::from_le_bytes(size)))
 }
 
-/// Compares the tensors' places, which Burn's reader compares with the file only.
+/// Checks that tensors do not overlap. Burn's reader only checks that they are inside the file.
 ///
 /// # Errors
 ///
-/// When one tensor lies over another.
-fn check_places(head: &[u8]) -> Result<(), String> {
+/// When two tensors overlap.
+fn check_ranges(head: &[u8]) -> Result<(), String> {
     #[derive(Deserialize)]
     struct Metadata {
         tensors: BTreeMap<String, Descriptor>,
@@ -92,11 +92,11 @@ fn check_places(head: &[u8]) -> Result<(), String> {
     let metadata: Metadata =
         ciborium::de::from_reader_with_recursion_limit(metadata, MAX_CBOR_RECURSION_DEPTH)
             .map_err(|error| error.to_string())?;
-    let mut places: Vec<_> =
+    let mut ranges: Vec<_> =
         metadata.tensors.iter().map(|(name, tensor)| (tensor.data_offsets, name)).collect();
-    places.retain(|((start, end), _)| start < end);
-    places.sort_unstable();
-    for pair in places.windows(2) {
+    ranges.retain(|((start, end), _)| start < end);
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
         let [((_, end), name), ((start, _), next)] = pair else { continue };
         if start < end {
             return Err(format!("the tensors `{name}` and `{next}` lie over one another"));
@@ -106,21 +106,21 @@ fn check_places(head: &[u8]) -> Result<(), String> {
 }
 
 impl Record {
-    /// Where it is: its file, or the name that was given for messages.
+    /// Path of the file, or the name that was given for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The tensors, their values still on disk.
+    /// The tensors. Their values are still on disk.
     pub fn tensors(&self) -> &[burn_pack::Tensor] {
         &self.tensors
     }
 
-    /// The images that the network was trained on; none where the record does not say.
+    /// Returns the images that the network was trained on; empty if the record has no list of them.
     ///
     /// # Errors
     ///
-    /// When the list of them is damaged.
+    /// When the list is damaged.
     pub fn training_images(&self) -> Result<TrainingImages, Error> {
         let Some(text) = &self.training_images else { return Ok(TrainingImages::default()) };
         TrainingImages::from_text(text).ok_or_else(|| Error::Damaged {
@@ -129,11 +129,11 @@ impl Record {
         })
     }
 
-    /// Opens a record, leaving its values on disk.
+    /// Opens a record. Its values stay on disk.
     ///
     /// # Errors
     ///
-    /// When the file can't be read, is no record, is cut off, or has no model card.
+    /// When the file can't be read, is not a record, is incomplete, or has no model card.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let size = std::fs::metadata(path)
             .map_err(|source| Error::Open { path: path.to_owned(), source })?;
@@ -150,16 +150,16 @@ impl Record {
         Self::read(path, &head, Reader::from_file_exact(path))
     }
 
-    /// A record that is in memory, such as one compiled into a program; `name` is for messages.
+    /// Reads a record in memory, such as one that is compiled into a program; `name` is for messages.
     ///
-    /// Bytes that start at a multiple of 16 are not copied.
+    /// Bytes are not copied if their address is a multiple of 16.
     ///
     /// # Errors
     ///
-    /// When the bytes are no record, are cut off, or have no model card.
+    /// When the bytes are not a record, are incomplete, or have no model card.
     pub fn from_bytes(name: &str, bytes: impl Into<bytes::Bytes>) -> Result<Self, Error> {
         let bytes = bytes.into();
-        // Numbers are read where they lie.
+        // Values are used without a copy.
         let reader = Reader::from_bytes(match bytes.as_ptr().align_offset(ALIGN) {
             0 => Bytes::from_shared(bytes.clone(), AllocationProperty::Native),
             _ => Bytes::from_bytes_vec(bytes.to_vec()),
@@ -167,7 +167,7 @@ impl Record {
         Self::read(Path::new(name), &bytes, reader)
     }
 
-    /// `head` is the file's beginning, with the description of its tensors.
+    /// Reads a record. `head` is the beginning of the file, with its metadata.
     fn read(
         path: &Path,
         head: &[u8],
@@ -175,7 +175,7 @@ impl Record {
     ) -> Result<Self, Error> {
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let reader = reader.map_err(|error| damaged(error.to_string()))?;
-        check_places(head).map_err(damaged)?;
+        check_ranges(head).map_err(damaged)?;
         let card = reader.metadata().get(CARD).ok_or_else(|| Error::NoCard(path.to_owned()))?;
         let card: ModelCard = serde_json::from_str(card)
             .map_err(|error| damaged(format!("its model card can't be read: {error}")))?;
@@ -187,7 +187,7 @@ impl Record {
         Ok(Self { path: path.to_owned(), card, training_images, tensors })
     }
 
-    /// Puts the record's values into the model that its card describes, in single precision.
+    /// Loads the record's values into the model that its card describes, in single precision.
     ///
     /// # Errors
     ///
@@ -210,14 +210,13 @@ impl Record {
         }
     }
 
-    /// Writes a model and its card to a record. The model is taken, so that no value has to be
-    /// copied.
+    /// Writes a model and its card to a record. It takes the model, so that no value has to be copied.
     ///
-    /// The file appears whole or not at all, and replaces an older one only when it is whole.
+    /// The file is written atomically: it replaces an older one only when it is complete.
     ///
     /// # Errors
     ///
-    /// When the file can't be written, or something is there that is no file.
+    /// When the file can't be written, or the path is a folder or another thing that is not a file.
     pub fn save<M: Module>(
         model: M,
         card: &ModelCard,
@@ -227,7 +226,8 @@ impl Record {
         Self::save_trained(model, card, &TrainingImages::default(), precision, path)
     }
 
-    /// The same for a network that was trained on images which `zoo eval` is to know again.
+    /// Writes a model and its card as [`save`](Self::save) does, with the images that it was trained on, so
+    /// that `zoo eval` can exclude them.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl Record {
                     }
                     _ => data,
                 };
-                // Without an identity, which is drawn at random, so that equal weights make equal files.
+                // No identifier, because it is random: equal weights must give equal files.
                 bridge::from_data(data, path, None)
             });
         let tensors = tensors.collect();
@@ -267,18 +267,18 @@ impl Record {
     }
 }
 
-/// The values that are taken out of a model, in the order of its parameters.
+/// Collects the values of a model, in the order of its parameters.
 struct Values(Vec<TensorData>);
 
 impl ModuleMapper for Values {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, _) = param.transform_for_save().consume();
-        // BatchNorm's statistics are also those of the model's clones.
+        // Clones of the model share BatchNorm's statistics.
         if D == 1 {
             self.0.push(tensor.into_data());
             return param;
         }
-        // Else there were two owners, and the values copied.
+        // Drop `param` first: with two owners the values would be copied.
         drop(param);
         let nothing = Tensor::empty([0; D], &tensor.device());
         self.0.push(tensor.into_data());

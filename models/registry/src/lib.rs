@@ -1,10 +1,8 @@
-//! Every architecture of the zoo under one type, by name.
+//! All architectures of the zoo as one type, by name.
 //!
-//! [`VARIANTS`] is the table that listings, documents and tests go through; [`variant`] looks a
-//! name up; [`Config::init`] builds the network as a [`Network`]. This is the only crate
-//! that names architectures: a new one is a crate of its own and a line in
+//! [`VARIANTS`] is the table of all variants; [`variant`] looks up a name; [`Config::init`] builds the
+//! network as a [`Network`]. Only this crate names architectures: a new one is a crate and a line in
 //! `architectures!` below.
-//!
 //! ```no_run
 //! # use burn::tensor::Device;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,7 +51,7 @@ macro_rules! architectures {
             )*
         }
 
-        /// How to build a network of any architecture.
+        /// Configuration of a network of any architecture.
         #[derive(Debug, Clone)]
         pub enum Config {
             $(
@@ -70,7 +68,7 @@ macro_rules! architectures {
         /// segmenters.
         pub const FAMILIES: &[Family] = &[$($classifier::FAMILY,)* $($segmenter::FAMILY),*];
 
-        /// Every variant that has a row in its architecture's table.
+        /// All variants that have a row in their architecture's table.
         pub static VARIANTS: LazyLock<Vec<Variant<Config>>> = LazyLock::new(|| {
             let mut variants = Vec::new();
             $(variants.extend($classifier::VARIANTS.iter().cloned().map(|row| row.map(Config::$model)));)*
@@ -85,7 +83,7 @@ macro_rules! architectures {
         }
 
         impl Config {
-            /// Builds the network with fresh weights, which are drawn when they are first used.
+            /// Builds the network with random weights. They are drawn at their first use.
             pub fn init(&self, device: &Device) -> Network {
                 match self {
                     $(Self::$model(config) => {
@@ -97,7 +95,7 @@ macro_rules! architectures {
                 }
             }
 
-            /// The same for another number of classes.
+            /// Returns this configuration with another number of classes.
             pub fn with_num_classes(self, num_classes: usize) -> Self {
                 match self {
                     $(Self::$model(config) => Self::$model(config.with_num_classes(num_classes)),)*
@@ -107,7 +105,7 @@ macro_rules! architectures {
                 }
             }
 
-            /// The same for images of another number of channels.
+            /// Returns this configuration with another number of channels of the images.
             pub fn with_in_channels(self, in_channels: usize) -> Self {
                 match self {
                     $(Self::$model(config) => Self::$model(config.with_in_channels(in_channels)),)*
@@ -117,7 +115,7 @@ macro_rules! architectures {
                 }
             }
 
-            /// Number of classes to tell apart.
+            /// Number of classes.
             pub fn num_classes(&self) -> usize {
                 match self {
                     $(Self::$model(config) => config.num_classes,)*
@@ -143,7 +141,7 @@ macro_rules! architectures {
         }
 
         impl Classifier {
-            /// The same with fresh hidden layers behind its own classifier.
+            /// Adds randomly initialized hidden layers after the classifier.
             fn with_hidden(self, hidden: &[HiddenLayer], num_classes: usize, device: &Device) -> Self {
                 match self {
                     $(Self::$model(model) => {
@@ -153,7 +151,7 @@ macro_rules! architectures {
             }
         }
 
-        /// What a classifier's own network does, whichever it is.
+        /// Evaluates an expression with the network of a classifier, of any architecture.
         macro_rules! of_classifier {
             ($d self:ident, $d network:ident => $d result:expr) => {
                 match $d self {
@@ -162,7 +160,7 @@ macro_rules! architectures {
             };
         }
 
-        /// What a segmenter's own network does, whichever it is.
+        /// Evaluates an expression with the network of a segmenter, of any architecture.
         macro_rules! of_segmenter {
             ($d self:ident, $d network:ident => $d result:expr) => {
                 match $d self {
@@ -274,7 +272,7 @@ impl ImageSegmenter for Segmenter {
 }
 
 impl Config {
-    /// Builds the network with a classifier that has hidden layers, if there are any.
+    /// Builds the network with these hidden layers in its classifier. A segmenter has no hidden layers.
     pub fn init_with_hidden(&self, hidden: &[HiddenLayer], device: &Device) -> Network {
         let Some(first) = hidden.first() else { return self.init(device) };
         match self.clone().with_num_classes(first.width).init(device) {
@@ -290,23 +288,23 @@ impl Config {
 #[expect(clippy::large_enum_variant, reason = "there are few networks in a program")]
 #[derive(Module, Debug)]
 pub enum Network {
-    /// It classifies images.
+    /// A network that classifies images.
     Classifier(Classifier),
-    /// It classifies pixels.
+    /// A network that classifies pixels.
     Segmenter(Segmenter),
 }
 
-/// What a [`Network`] computes.
+/// The output of a [`Network`].
 #[derive(Debug, Clone)]
 pub enum Logits {
-    /// Scores of each image, `[N, num_classes]`.
+    /// Logits of each image, `[N, num_classes]`.
     Image(Tensor<2>),
-    /// Scores of each pixel, `[N, num_classes, H, W]`.
+    /// Logits of each pixel, `[N, num_classes, H, W]`.
     Pixel(Tensor<4>),
 }
 
 impl Logits {
-    /// The scores' shape and values.
+    /// Returns the shape and the values of the logits.
     pub fn into_data(self) -> TensorData {
         match self {
             Self::Image(logits) => logits.into_data(),
@@ -316,7 +314,7 @@ impl Logits {
 }
 
 impl Network {
-    /// Computes what the scores are computed from.
+    /// Computes the features.
     ///
     /// # Shapes
     ///
@@ -328,8 +326,8 @@ impl Network {
         }
     }
 
-    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can give, the finest first; none of
-    /// a segmenter, which has a way back up of its own.
+    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can compute, the finest first. Empty for a
+    /// segmenter, which has its own expanding path.
     pub fn pyramid(&self) -> Vec<PyramidLevel> {
         match self {
             Self::Classifier(network) => network.pyramid(),
@@ -337,7 +335,8 @@ impl Network {
         }
     }
 
-    /// Computes some maps of the [`pyramid`](Self::pyramid), by their places in it, the finest first.
+    /// Computes the maps of the [`pyramid`](Self::pyramid) with these indices (0 is the finest), in the
+    /// order of the network.
     ///
     /// # Shapes
     ///
@@ -345,19 +344,23 @@ impl Network {
     ///
     /// # Panics
     ///
-    /// When the pyramid has no such level, or images are smaller than [`min_size`](Self::min_size).
+    /// When an index is not below the number of levels, or images are smaller than
+    /// [`min_size`](Self::min_size).
     pub fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
         match self {
             Self::Classifier(network) => network.forward_pyramid(images, levels),
             Self::Segmenter(_) => {
-                assert!(levels.is_empty(), "a segmenter has no pyramid, {levels:?} are wanted");
+                assert!(
+                    levels.is_empty(),
+                    "a segmenter has no pyramid, but levels {levels:?} were requested"
+                );
                 Vec::new()
             }
         }
     }
 
-    /// Computes scores `[N, K]`, of a segmenter `[N, K, H, W]`, from features as
-    /// [`forward_features`](Self::forward_features) gives them.
+    /// Computes the logits `[N, num_classes]`, of a segmenter `[N, num_classes, H, W]`, from the features
+    /// of [`forward_features`](Self::forward_features).
     pub fn forward_head(&self, features: Tensor<4>) -> Logits {
         match self {
             Self::Classifier(network) => Logits::Image(network.forward_head(features)),
@@ -365,7 +368,8 @@ impl Network {
         }
     }
 
-    /// Computes the scores of images `[N, C, H, W]`: `[N, K]`, of a segmenter `[N, K, H, W]`.
+    /// Computes the logits of images `[N, C, H, W]`: `[N, num_classes]`, of a segmenter
+    /// `[N, num_classes, H, W]`.
     ///
     /// # Panics
     ///
@@ -377,7 +381,7 @@ impl Network {
         }
     }
 
-    /// Side of the smallest square image that the network can take, in pixels.
+    /// Smallest height and width of an image that the network can take, in pixels.
     pub fn min_size(&self) -> usize {
         match self {
             Self::Classifier(network) => network.min_size(),
@@ -385,7 +389,7 @@ impl Network {
         }
     }
 
-    /// The paths of the modules that tell the classes apart, which a fresh classifier replaces.
+    /// The paths of the modules that belong to the classifier. A new classifier replaces them.
     pub fn classifier_paths(&self) -> Vec<&'static str> {
         match self {
             Self::Classifier(network) => network.classifier_paths(),
@@ -393,19 +397,18 @@ impl Network {
         }
     }
 
-    /// Adds the fresh auxiliary classifiers that the architecture is trained with, where it has
-    /// any.
+    /// Adds the auxiliary classifiers of the architecture, if it has any, randomly initialized.
     pub fn attach_auxiliary(&mut self, device: &Device) {
         if let Self::Classifier(network) = self {
             network.attach_auxiliary(device);
         }
     }
 
-    /// The network as one that classifies images.
+    /// Returns the network if it classifies images.
     ///
     /// # Errors
     ///
-    /// When it does something else.
+    /// When it is a segmenter.
     pub fn into_classifier(self) -> Result<Classifier, NotAClassifier> {
         match self {
             Self::Classifier(network) => Ok(network),
@@ -414,7 +417,7 @@ impl Network {
     }
 }
 
-/// The network classifies pixels, not images.
+/// The error for a network that classifies pixels, not images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAClassifier;
 
@@ -429,8 +432,8 @@ impl std::fmt::Display for NotAClassifier {
 
 impl std::error::Error for NotAClassifier {}
 
-/// Networks outside the tables that checkpoints are likely to be of, some for each architecture
-/// that has one for every number.
+/// Returns variants outside the tables that checkpoints are likely to belong to: some for each
+/// architecture that has a number in its names.
 pub fn unlisted() -> impl Iterator<Item = Variant<Config>> {
     let widths = WIDTHS
         .iter()
@@ -446,15 +449,15 @@ pub fn unlisted() -> impl Iterator<Item = Variant<Config>> {
     let ghosts = ["025", "075", "150", "200"].map(|width| format!("ghostnet_{width}"));
     let names = widths.chain(wide).chain(deep).chain(dense).chain(ghosts);
     let names = names.chain(TIMM_RESNETS.map(str::to_owned));
-    let vggs = ["vgg11", "vgg13", "vgg16", "vgg19"].into_iter().flat_map(|trunk| {
+    let vggs = ["vgg11", "vgg13", "vgg16", "vgg19"].into_iter().flat_map(|name| {
         let plain = ["_cifar", "_cifar_linear", "_cifar_4096", "_bn_cifar_4096"];
-        plain.map(|end| format!("{trunk}{end}"))
+        plain.map(|end| format!("{name}{end}"))
     });
     let names = names.chain(vggs);
     names.filter_map(|name| find(&name))
 }
 
-/// ResNets of timm that have no row in the table.
+/// ResNets of timm without a row in the table.
 #[rustfmt::skip]
 const TIMM_RESNETS: [&str; 28] = [
     "resnet50c", "resnet50s", "resnet50t", "resnet101c", "resnet101s", "resnet152c", "resnet152d",
@@ -465,7 +468,7 @@ const TIMM_RESNETS: [&str; 28] = [
     "seresnextaa101d_32x8d",
 ];
 
-/// What is before and behind the width in names that have one.
+/// Text before and after the width in the names of variants.
 const WIDENED: [(&str, &str); 14] = [
     ("mobilenet_v1_", ""),
     ("mobilenet_v1_", "_keras"),
@@ -491,7 +494,7 @@ const WIDTHS: [&str; 22] = [
 ///
 /// # Errors
 ///
-/// When no architecture has a network of that name.
+/// When no architecture has a variant of that name.
 pub fn variant(name: &str) -> Result<Variant<Config>, UnknownVariant> {
     find(name).ok_or_else(|| {
         let mut near: Vec<(f64, &'static str)> = VARIANTS
@@ -507,12 +510,12 @@ pub fn variant(name: &str) -> Result<Variant<Config>, UnknownVariant> {
     })
 }
 
-/// There is no network of that name.
+/// The error for a name that no variant has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownVariant {
-    /// The name that was asked for.
+    /// The requested name.
     pub name: String,
-    /// Names that look like it, the most similar first.
+    /// Similar names, the most similar first.
     pub near: Vec<&'static str>,
 }
 

@@ -2,12 +2,12 @@ use zoo_core::{Variant, Weights};
 
 use crate::{Config, UnknownVariant, VARIANTS, variant};
 
-/// Splits a name such as `resnet50.imagenet1k_v2` and looks both parts up. Without a tag, the weights are the
-/// variant's latest, if any are published.
+/// Looks up a variant and its weights by a name such as `resnet50.imagenet1k_v2`. Without a tag, the
+/// weights are the variant's latest, if any are published.
 ///
 /// # Errors
 ///
-/// When no network is called that, or it has no weights with that tag.
+/// When no variant has this name, or it has no weights with this tag.
 pub fn published(name: &str) -> Result<(Variant<Config>, Option<&'static Weights>), UnknownName> {
     let (name, tag) = match name.split_once('.') {
         Some((name, tag)) => (name, Some(tag)),
@@ -25,39 +25,39 @@ pub fn published(name: &str) -> Result<(Variant<Config>, Option<&'static Weights
     Ok((variant, weights))
 }
 
-/// The same for a network that has published weights.
+/// Looks up a variant as [`published()`] does, and requires published weights.
 ///
 /// # Errors
 ///
-/// Also when it has none.
+/// As for [`published()`], and when the variant has no published weights.
 pub fn with_weights(name: &str) -> Result<(Variant<Config>, &'static Weights), UnknownName> {
     let (variant, weights) = published(name)?;
     let weights = weights.ok_or_else(|| UnknownName::NoWeights(variant.name.to_owned()))?;
     Ok((variant, weights))
 }
 
-/// All published weights with their variants.
+/// Returns all published weights with their variants.
 pub fn all_published() -> impl Iterator<Item = (&'static Variant<Config>, &'static Weights)> {
     VARIANTS
         .iter()
         .flat_map(|variant| variant.weights.iter().map(move |weights| (variant, weights)))
 }
 
-/// A name that leads to no network, or to no weights.
+/// The error for a name without a variant or without weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnknownName {
-    /// No network is called that.
+    /// No variant has this name.
     Variant(UnknownVariant),
-    /// The network has no weights with that tag.
+    /// The variant has no weights with this tag.
     Tag {
-        /// The network.
+        /// The variant.
         variant: String,
-        /// The tag that was asked for.
+        /// The requested tag.
         tag: String,
-        /// The tags that there are.
+        /// The tags that the variant has.
         tags: Vec<&'static str>,
     },
-    /// No weights are published for the network.
+    /// No weights are published for the variant.
     NoWeights(String),
 }
 

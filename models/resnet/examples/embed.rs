@@ -1,4 +1,4 @@
-//! ResNet-50 in a project of one's own, with `burn` and this crate as the only dependencies.
+//! ResNet-50 in your own project, with `burn` and this crate as the only dependencies.
 //!
 //! ```console
 //! cargo run --release -p zoo-resnet --example embed [resnet50.bpk]
@@ -10,9 +10,9 @@ use zoo_resnet::{ImageClassifier, variant};
 
 fn main() {
     let device = Device::flex();
-    let config = variant("resnet50").expect("it is in the table").config;
+    let config = variant("resnet50").expect("the table has resnet50").config;
     let mut model = config.init(&device);
-    // Without a record the weights are random, and so is the answer.
+    // Without a record the weights and the logits are random.
     if let Some(path) = std::env::args().nth(1) {
         model = model.try_load_file(path).expect("a record of a ResNet-50");
     }
@@ -22,7 +22,7 @@ fn main() {
     println!("features {:?}", features.dims());
     println!("logits   {:?}", model.forward_head(features).dims());
 
-    // For five classes of one's own: the same network with a fresh classifier.
+    // For your own five classes: the same network with a new classifier.
     model.reset_classifier(5, &device);
     println!("logits   {:?}", model.forward(images).dims());
 }

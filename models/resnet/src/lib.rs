@@ -4,8 +4,8 @@
 //! Zagoruyko & Komodakis, 2016: [Wide Residual Networks](https://arxiv.org/abs/1605.07146);
 //! Xie et al., 2016: [Aggregated Residual Transformations](https://arxiv.org/abs/1611.05431).
 //!
-//! A block computes what to *add* to its input, so that a deep network can't do worse than a
-//! shallow one by forgetting what it already had.
+//! A block adds its output to its input, so it only has to learn the residual. This makes very deep
+//! networks trainable (§3.1).
 //!
 //! | part         | ResNet-50, `[N, 3, 224, 224]` | paper, table 1               |
 //! |--------------|-------------------------------|------------------------------|
@@ -17,16 +17,17 @@
 //! | `classifier` | `[N, num_classes]`            | average pool, fc             |
 //!
 //! The networks for CIFAR (§4.2) have a 3×3 stem without pooling, three stages of 16, 32 and 64
-//! channels, and shortcuts without parameters. Some of the others have such a stem too, for small
+//! channels, and shortcuts without parameters. Some other variants also have such a stem, for small
 //! images.
 //!
-//! A block's stride sits on its 3×3 convolution, as in torchvision; in the paper, in Caffe and in
-//! Keras, on the first 1×1. Keras's convolutions also keep a bias that BatchNorm makes superfluous.
+//! The 3×3 convolution of a block has the stride, as in torchvision. In the paper, in Caffe and in
+//! Keras the first 1×1 convolution has it. Keras's convolutions also keep a bias, which BatchNorm makes
+//! superfluous.
 //!
-//! timm's networks put together what later papers changed: a deep stem and averages in shortcuts
-//! (He et al., 2018: [Bag of Tricks](https://arxiv.org/abs/1812.01187), §4.2), maps that are averaged or
-//! blurred where they are halved (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
-//! Again](https://arxiv.org/abs/1904.11486)), squeeze-and-excitation (`zoo-senet` has its authors' networks).
+//! timm's variants combine later changes: a deep stem and average pooling in shortcuts (He et al., 2018:
+//! [Bag of Tricks](https://arxiv.org/abs/1812.01187), §4.2), average pooling or blur pooling instead of
+//! strides (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
+//! Again](https://arxiv.org/abs/1904.11486)), squeeze-and-excitation (`zoo-senet` has the original SENets).
 
 use burn::config::Config;
 use burn::module::Module;
@@ -38,7 +39,7 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
     SqueezeExcite, SqueezeExciteConfig, add, cat, fork,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, Implementation};
 
 mod anti_alias;
@@ -47,105 +48,105 @@ use anti_alias::{AntiAlias, BlurPool2d, avg_pool_2x2_ceil};
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`ResNet`].
+/// Configuration of a [`ResNet`].
 #[derive(Config, Debug)]
 pub struct ResNetConfig {
-    /// What every stage is made of.
+    /// The kind of the blocks.
     pub block: BlockKind,
-    /// Blocks in each stage; the network ends before the first stage of 0 blocks.
+    /// Number of blocks in each stage; the network ends before the first stage with 0 blocks.
     pub depths: [usize; 4],
-    /// What comes before the first stage.
+    /// The layers before the first stage.
     #[config(default = "DEFAULT.stem")]
     pub stem: Stem,
     /// Channels of the first stage's 3×3 convolutions; each stage has twice as many as the one before.
     #[config(default = "DEFAULT.width")]
     pub width: usize,
-    /// What makes a block's input fit to its output.
+    /// The kind of the shortcuts that change the shape.
     #[config(default = "DEFAULT.shortcut")]
     pub shortcut: ShortcutKind,
-    /// Which convolution of a bottleneck has the stride.
+    /// The convolution of a bottleneck that has the stride.
     #[config(default = "DEFAULT.stride_on")]
     pub stride_on: StrideOn,
-    /// How maps become smaller where they are halved.
+    /// The downsampling of a block with stride 2 (timm: `aa_layer`).
     #[config(default = "DEFAULT.downsampling")]
     pub downsampling: Downsampling,
-    /// Whether a branch ends in squeeze-and-excitation, with a sixteenth of its channels.
+    /// Whether a branch ends in squeeze-and-excitation, with a reduction of 16.
     #[config(default = "DEFAULT.squeeze_excite")]
     pub squeeze_excite: bool,
     /// Groups of the 3×3 convolution of a bottleneck: ResNeXt's cardinality.
     #[config(default = "DEFAULT.groups")]
     pub groups: usize,
-    /// Channels of one of these groups in the first stage; Wide ResNet doubles it.
+    /// Channels of one of these groups in the first stage; Wide ResNet doubles them.
     #[config(default = "DEFAULT.width_per_group")]
     pub width_per_group: usize,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// What a stage is made of (figure 5).
+/// The kind of a block (figure 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockKind {
     /// The basic block: two 3×3 convolutions.
     Basic,
-    /// The bottleneck: 1×1 to make it narrow, 3×3, 1×1 to make it four times as wide.
+    /// The bottleneck: a 1×1 reduction, a 3×3 convolution, a 1×1 expansion by four.
     Bottleneck,
 }
 
-/// What comes before the first stage.
+/// The layers before the first stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stem {
-    /// A 7×7 convolution to 64 channels and pooling, each with a stride of 2.
+    /// A 7×7 convolution to 64 channels, then max pooling, each with stride 2.
     ImageNet,
-    /// The same with Caffe's pooling, which begins inside of the border and rounds up.
+    /// The ImageNet stem with Caffe's pooling: no padding, `ceil_mode`.
     Caffe,
-    /// Three 3×3 convolutions to so many channels, the first with a stride of 2, and pooling.
+    /// Three 3×3 convolutions with these output channels, the first with stride 2, then max pooling.
     Deep([usize; 3]),
-    /// A 3×3 convolution to the first stage's channels, for images of 32×32.
+    /// A 3×3 convolution to the first stage's channels, for images of 32×32 pixels.
     Cifar,
 }
 
-/// What makes a block's input fit to its output where their shapes differ (§3.3, equation 2).
+/// The kind of a shortcut that matches the shape of the block's output (§3.3, equation 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ShortcutKind {
-    /// Option A: every second pixel, with channels of zeros before and after.
+    /// Option A: every `stride`-th pixel, with zero channels padded on both sides.
     Padded,
     /// Option B: a strided 1×1 convolution.
     Projection,
-    /// ResNet-D: an average of 2×2 pixels, then a 1×1 convolution.
+    /// ResNet-D: 2×2 average pooling, then a 1×1 convolution.
     AvgPool,
 }
 
-/// Which convolution of a bottleneck has the stride.
+/// The convolution of a bottleneck that has the stride.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StrideOn {
-    /// The first 1×1.
+    /// The first 1×1 convolution.
     Reduction,
-    /// The 3×3.
+    /// The 3×3 convolution.
     Spatial,
 }
 
-/// How maps become smaller where they are halved.
+/// The downsampling of a block with stride 2 (timm: `aa_layer`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Downsampling {
-    /// By the stride of a convolution, and of the stem's pooling.
+    /// By the stride of the convolution and of the stem's pooling.
     Strided,
-    /// By an average of 2×2 pixels behind the convolution, and instead of the stem's pooling.
+    /// By 2×2 average pooling after the convolution; it replaces the stem's pooling.
     AvgPool,
-    /// By a 3×3 binomial filter behind the convolution, and behind the stem's pooling.
+    /// By a 3×3 binomial filter after the convolution and after the stem's pooling.
     BlurPool,
 }
 
 /// Residual network for classification; see the [crate docs](crate) for shapes.
 #[derive(Module, Debug)]
 pub struct ResNet {
-    /// The convolutions of a deep stem but the last.
+    /// The convolutions of a deep stem except the last.
     deep_stem: Vec<ConvNormAct>,
     stem: ConvNormAct,
     pool: Option<MaxPool2d>,
@@ -154,27 +155,27 @@ pub struct ResNet {
     classifier: ClassifierHead,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// A few convolutions and a shortcut around them; the activation comes after their sum.
+/// A residual block: convolutions and a shortcut. The activation comes after the sum.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<ConvNormAct>,
-    /// Comes before the last convolution.
+    /// Downsampling before the last convolution, if it is not a stride.
     anti_alias: Option<AntiAlias>,
     squeeze_excite: Option<SqueezeExcite>,
     shortcut: Option<Shortcut>,
 }
 
-/// What makes a block's input fit to its output where their shapes differ (§3.3, equation 2).
+/// A shortcut that matches the shape of the block's output (§3.3, equation 2).
 #[derive(Module, Debug)]
 enum Shortcut {
     /// Option B: a strided 1×1 convolution.
     Projection(ConvNormAct),
-    /// ResNet-D: averages, where the block halves the map, then a 1×1 convolution.
+    /// ResNet-D: 2×2 average pooling if the block has stride 2, then a 1×1 convolution.
     Averaged(Averaged),
-    /// Option A: every `stride`-th pixel, with channels of zeros before and after.
+    /// Option A: every `stride`-th pixel, with zero channels padded on both sides.
     Padded(Padded),
 }
 
@@ -186,7 +187,7 @@ struct Averaged {
 
 #[derive(Module, Debug)]
 struct Padded {
-    /// Every `stride`-th place.
+    /// A 1×1 pooling that takes every `stride`-th position.
     pool: AvgPool2d,
     out_channels: usize,
 }
@@ -195,15 +196,15 @@ struct Padded {
 const EXPANSION: usize = 4;
 
 impl ResNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> ResNet {
         let (mut deep_stem, pool) = self.stem();
         let stem = deep_stem.pop().expect("a stem has a convolution");
         let has_pool = pool.is_some();
-        // A stem without pooling does not halve its map either.
+        // A stem without pooling has no stride, either.
         let [stem_stride, first_stride] = if has_pool { [2, 4] } else { [1, 1] };
         let mut channels = stem.channels[1];
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", channels, stem_stride);
         let mut stages = Vec::new();
         let depths = self.depths.into_iter().take_while(|depth| *depth > 0);
@@ -228,10 +229,10 @@ impl ResNetConfig {
             stages,
             classifier: ClassifierHeadConfig::new(channels, self.num_classes).init(device),
             min_size: match (self.downsampling, self.shortcut, self.stem) {
-                // Behind the stem, each of four halvings needs two pixels.
+                // After the stem, each of four poolings with stride 2 needs two pixels.
                 (Downsampling::AvgPool | Downsampling::BlurPool, ..)
                 | (_, ShortcutKind::AvgPool, _) => 17,
-                // The stem leaves two pixels, which the pooling without padding still takes.
+                // The stem leaves two pixels; the pooling without padding can take them.
                 (_, _, Stem::Caffe) => 3,
                 _ => 1,
             },
@@ -239,7 +240,7 @@ impl ResNetConfig {
         }
     }
 
-    /// The stem's convolutions and its pooling.
+    /// Returns the stem's convolutions and its pooling.
     fn stem(&self) -> (Vec<ConvNormActConfig>, Option<MaxPool2dConfig>) {
         let stride = if self.downsampling == Downsampling::BlurPool { 1 } else { 2 };
         let pool = MaxPool2dConfig::new([3, 3]).with_strides([stride; 2]);
@@ -321,7 +322,7 @@ impl ResNetConfig {
         }
     }
 
-    /// What halves a map, where that is not a stride.
+    /// Builds the downsampling layer, if there is one and `halves` is true.
     fn anti_alias(&self, halves: bool) -> Option<AntiAlias> {
         match self.downsampling {
             Downsampling::AvgPool if halves => Some(AntiAlias::Average(avg_pool_2x2_ceil())),

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, Downsampling, ResNetConfig, ShortcutKind, Stem, StrideOn};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "resnet",
     title: "ResNet",
@@ -38,7 +38,7 @@ const KERAS_PORT: ResNetConfig = ResNetConfig { implementation: Implementation::
 const CIFAR: ResNetConfig = ResNetConfig { shortcut: ShortcutKind::Padded, ..CIFAR_B };
 const CIFAR_B: ResNetConfig =
     ResNetConfig { stem: Stem::Cifar, width: 16, num_classes: 10, ..BASIC };
-/// timm's letters: D has a deep stem and averages in its shortcuts, T a narrower deep stem.
+/// timm's letters: D has a deep stem and average pooling in its shortcuts, T a narrower deep stem.
 const BASIC_D: ResNetConfig = ResNetConfig { stem: DEEP, shortcut: ShortcutKind::AvgPool, ..BASIC };
 const BOTTLENECK_D: ResNetConfig = ResNetConfig { block: BlockKind::Bottleneck, ..BASIC_D };
 const BASIC_T: ResNetConfig = ResNetConfig { stem: TIERED, ..BASIC_D };
@@ -69,7 +69,7 @@ const AVERAGED_DEEP_LAYOUTS: &[KeyLayout] = &[named("resnetaa", TIMM_DEEP)];
 const BLURRED_LAYOUTS: &[KeyLayout] = &[named("resnetblur", TIMM)];
 const BLURRED_DEEP_LAYOUTS: &[KeyLayout] = &[named("resnetblur", TIMM_DEEP)];
 
-/// torchvision's keys, and timm's of what torchvision does not have.
+/// torchvision's keys, which timm extends for its own variants.
 const TORCHVISION: KeyLayout =
     KeyLayout { name: "torchvision", rules: &torchvision("conv1"), ..KeyLayout::EMPTY };
 const TIMM: KeyLayout = KeyLayout { name: "timm", ..TORCHVISION };
@@ -91,17 +91,19 @@ const fn torchvision(stem: &'static str) -> [(&'static str, &'static str); 10] {
     ]
 }
 
-/// A layout of networks whose keys and shapes another network has too: the names of their files tell.
+/// Returns a layout for networks that share keys and shapes with another network. The prefix of the
+/// file name decides.
 const fn named(file_prefix: &'static str, layout: KeyLayout) -> KeyLayout {
     KeyLayout { file_prefix, ..layout }
 }
 
-/// Caffe's networks in PyTorch, whose images keep its colors and range.
+/// Returns a layout for PyTorch ports of Caffe's networks. Their preprocessing keeps Caffe's BGR order
+/// and range.
 const fn caffe(file_prefix: &'static str) -> KeyLayout {
     KeyLayout { preprocess: Some(Preprocess::CAFFE), ..named(file_prefix, TORCHVISION) }
 }
 
-/// OpenMMLab's ResNets are a backbone and a head.
+/// OpenMMLab's keys begin with `backbone.` or `head.`.
 const OPENMMLAB: KeyLayout = TORCHVISION.renamed(
     "OpenMMLab",
     &[
@@ -115,7 +117,8 @@ const OPENMMLAB: KeyLayout = TORCHVISION.renamed(
     ],
 );
 
-/// OpenMMLab does not count an average that is not there.
+/// OpenMMLab's keys with a deep stem. `downsample` of the first stage has no pooling layer, so its
+/// indices start one lower.
 #[rustfmt::skip]
 const OPENMMLAB_DEEP: KeyLayout = KeyLayout {
     name: "OpenMMLab",
@@ -158,7 +161,7 @@ const KUANGLIU: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The keys of `weiaicunzai/pytorch-cifar100`, which counts activations too.
+/// The keys of `weiaicunzai/pytorch-cifar100`, whose indices also count activations.
 #[rustfmt::skip]
 const WEIAICUNZAI: KeyLayout = KeyLayout {
     name: "weiaicunzai",
@@ -173,11 +176,11 @@ const WEIAICUNZAI: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: KeyLayout = TORCHVISION.renamed("Cadene", &[("fc", "last_linear")]);
 
-/// pytorchcv's ResNets with bottlenecks have the same keys whether the first convolution strides, as in
-/// Caffe, or the second: the name of those has a `b`.
+/// In pytorchcv, bottleneck ResNets have the same keys whether the stride is on the first convolution
+/// (as in Caffe) or on the second. The file names of the second kind have a `b`: `resnet50b`.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &pytorchcv("features.init_block.conv.[conv|bn]"),
@@ -224,12 +227,12 @@ const AKAMASTER: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Parameters, multiply-accumulates, accuracies and files are torchvision's own
-/// (<https://docs.pytorch.org/vision/stable/models.html>); Keras's rows follow its own; the CIFAR rows
+/// Parameters, multiply-accumulates, accuracies and files are torchvision's
+/// (<https://docs.pytorch.org/vision/stable/models.html>); Keras's rows follow Keras; the CIFAR rows
 /// follow §4.2 and table 6, `_b` with shortcuts of option B. `_cifar_stem` is torchvision's network
-/// behind a 3×3 stem without pooling, as for CIFAR in `kuangliu/pytorch-cifar` and in SimCLR;
-/// `_caffe` has the stride on a block's first convolution, `_caffe_ceil` Caffe's pooling too. The
-/// others have timm's names.
+/// with a 3×3 stem without pooling, as for CIFAR in `kuangliu/pytorch-cifar` and in SimCLR;
+/// `_caffe` has the stride on a block's first convolution, `_caffe_ceil` also Caffe's pooling. The
+/// other rows have timm's names.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     Variant {
@@ -541,8 +544,8 @@ pub const VARIANTS: &[Variant<ResNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`]; `resnet<6n+2>_cifar` for any n, and `_b` behind it
-/// for shortcuts of option B; or what timm calls a network of these parts, such as `seresnext26d_32x4d`.
+/// Returns the variant with this name: a row of [`VARIANTS`]; `resnet<6n+2>_cifar` for any n, with the
+/// suffix `_b` for shortcuts of option B; or timm's name of a network, such as `seresnext26d_32x4d`.
 pub fn variant(name: &str) -> Option<Variant<ResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
@@ -564,7 +567,7 @@ fn cifar(name: &str) -> Option<Variant<ResNetConfig>> {
     Some(Variant::unlisted(name, config, 32, layouts))
 }
 
-/// `[se]resne[t|xt][aa|blur]<depth>[c|d|s|t][_<groups>x<width>d]`
+/// Parses timm's names: `[se]resne[t|xt][aa|blur]<depth>[c|d|s|t][_<groups>x<width>d]`.
 fn timm(name: &str) -> Option<Variant<ResNetConfig>> {
     let is_letter = |character: char| !character.is_ascii_digit();
     let (kind, rest) = name.split_at(name.find(|character| !is_letter(character))?);

@@ -2,8 +2,8 @@
 //!
 //! Hu et al., 2017: [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507).
 //!
-//! A block looks at its whole output at once, one average a channel, and decides from that how
-//! much each channel shall count.
+//! A block averages each channel of its output and computes from the averages a factor for each
+//! channel (§3).
 //!
 //! | part         | SE-ResNet-50, `[N, 3, 224, 224]` | paper, table 1           | SENet-154                        |
 //! |--------------|----------------------------------|--------------------------|----------------------------------|
@@ -14,14 +14,14 @@
 //! | `stages.3`   | `[N, 2048, 7, 7]`                | 3 blocks                 | the same                         |
 //! | `classifier` | `[N, num_classes]`               | global average pool, fc  | the same                         |
 //!
-//! The networks are those that the authors trained in Caffe, as timm and Cadene ported them: a
-//! bottleneck's stride sits on its first 1×1 convolution, but on the 3×3 one in SE-ResNeXt and
-//! SENet-154, the stem's pooling has no padding and rounds up, and a basic block has an
-//! activation before its squeeze-and-excitation.
+//! The networks are those that the authors trained in Caffe, as timm and Cadene ported them: the stride
+//! of a bottleneck is on its first 1×1 convolution, in SE-ResNeXt and SENet-154 on the 3×3 one; the
+//! stem's pooling has no padding and rounds up; a basic block has an activation before its
+//! squeeze-and-excitation.
 //!
 //! # In your own network
 //!
-//! Squeeze-and-excitation goes behind any layer, and costs a field and a call:
+//! Squeeze-and-excitation can follow any layer. It needs a field and a call:
 //!
 //! ```
 //! use burn::module::Module;
@@ -64,20 +64,20 @@ use zoo_core::layers::{
     fork, kaiming_normal_by_group, torch_default_uniform,
 };
 pub use zoo_core::layers::{SqueezeExcite, SqueezeExciteConfig};
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`SENet`].
+/// Configuration of an [`SENet`].
 #[derive(Config, Debug)]
 pub struct SENetConfig {
-    /// What every stage is made of.
+    /// The kind of the blocks.
     pub block: BlockKind,
-    /// Blocks in each stage.
+    /// Number of blocks in each stage.
     pub depths: [usize; 4],
-    /// By how much a block's channels are squeezed (`r` in §3.2).
+    /// Reduction of the channels in squeeze-and-excitation (`r` in §3.2).
     #[config(default = "DEFAULT.reduction")]
     pub reduction: usize,
     /// Probability of dropping a feature before the classifier while training; 0.2 in SENet-154.
@@ -86,23 +86,23 @@ pub struct SENetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// What a stage is made of: a residual block with squeeze-and-excitation on its branch
+/// The kind of a block: a residual block with squeeze-and-excitation on its branch
 /// (figure 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockKind {
     /// ResNet's basic block: two 3×3 convolutions.
     Basic,
-    /// ResNet's bottleneck: 1×1 to make it narrow, 3×3, 1×1 to make it four times as wide.
+    /// ResNet's bottleneck: a 1×1 reduction, a 3×3 convolution, a 1×1 expansion by four.
     Bottleneck,
     /// ResNeXt's bottleneck: its 3×3 convolution has 32 groups of 4 channels.
     Aggregated,
-    /// SENet-154's bottleneck: 64 groups, a first 1×1 convolution half as wide as the 3×3 one, a
-    /// 3×3 shortcut, and a stem of three 3×3 convolutions before them all (appendix).
+    /// SENet-154's bottleneck: 64 groups, a first 1×1 convolution half as wide as the 3×3 one, and a
+    /// 3×3 shortcut. The stem has three 3×3 convolutions (appendix).
     Wide,
 }
 
@@ -114,11 +114,11 @@ pub struct SENet {
     stages: Vec<Vec<Block>>,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// A few convolutions whose output is weighed by channel, and a shortcut around them; the
-/// activation comes after their sum.
+/// A residual block: convolutions, squeeze-and-excitation, and a shortcut. The activation comes after
+/// the sum.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<ConvNormAct>,
@@ -126,13 +126,13 @@ struct Block {
     shortcut: Option<ConvNormAct>,
 }
 
-/// The first stage's channels; each stage has twice as many as the one before.
+/// Channels of the first stage; each stage has twice as many as the one before.
 const WIDTH: usize = 64;
 
 /// Channels of a bottleneck's output per channel of its stage.
 const EXPANSION: usize = 4;
 
-/// The stem leaves two pixels, which its pooling without padding still takes.
+/// The stem leaves two pixels; its pooling without padding can take them.
 const MIN_SIZE: usize = 3;
 
 impl BlockKind {
@@ -185,11 +185,11 @@ impl BlockKind {
 }
 
 impl SENetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> SENet {
         let stem = self.block.stem(self.in_channels);
         let mut channels = out_channels(&stem);
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", channels, 2);
         let mut stages = Vec::with_capacity(self.depths.len());
         for (stage, depth) in self.depths.into_iter().enumerate() {
@@ -226,7 +226,7 @@ impl SENetConfig {
 }
 
 fn out_channels(convs: &[ConvNormActConfig]) -> usize {
-    convs.last().expect("there are convolutions").channels[1]
+    convs.last().expect("a block has convolutions").channels[1]
 }
 
 fn init_all(convs: Vec<ConvNormActConfig>, device: &Device) -> Vec<ConvNormAct> {

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::{BlockKind, SENetConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "senet",
     title: "SENet",
@@ -45,7 +45,7 @@ const CADENE: &[KeyLayout] = &[KeyLayout {
 
 /// The variants' names, sizes and weights.
 ///
-/// Files, preparation and license are timm's; multiply-accumulates are counted as for the other
+/// Files, preprocessing and license are timm's; multiply-accumulates are counted as for the other
 /// networks.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<SENetConfig>] = &[
@@ -123,7 +123,7 @@ pub const VARIANTS: &[Variant<SENetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<SENetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

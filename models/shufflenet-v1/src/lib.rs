@@ -2,8 +2,8 @@
 //!
 //! Zhang et al., 2017: [An Extremely Efficient Convolutional Neural Network for Mobile Devices](https://arxiv.org/abs/1707.01083).
 //!
-//! Most of a small network's work is in its 1×1 convolutions. Convolving groups of channels apart
-//! saves it, and shuffling the channels afterwards lets the groups know of each other.
+//! Most computation of a small network is in its 1×1 convolutions. Grouped 1×1 convolutions reduce
+//! it, and a channel shuffle after them exchanges information between the groups.
 //!
 //! | part         | 3 groups, `[N, 3, 224, 224]` | paper, table 1           |
 //! |--------------|------------------------------|--------------------------|
@@ -13,7 +13,7 @@
 //! | `stages.2`   | `[N, 960, 7, 7]`             | Stage4, 4 units          |
 //! | `classifier` | `[N, num_classes]`           | GlobalPool, FC           |
 //!
-//! The very first 1×1 convolution is not grouped (§3.2), its input having 24 channels only.
+//! The first 1×1 convolution is not grouped (§3.2), because its input has only 24 channels.
 
 use std::f64::consts::SQRT_2;
 
@@ -27,13 +27,13 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, add,
     cat, channel_shuffle, fork, relu,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::GROUPS_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`ShuffleNetV1`].
+/// Configuration of a [`ShuffleNetV1`].
 #[derive(Config, Debug)]
 pub struct ShuffleNetV1Config {
     /// Groups of the 1×1 convolutions: 1, 2, 3, 4 or 8.
@@ -41,7 +41,7 @@ pub struct ShuffleNetV1Config {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -54,11 +54,11 @@ pub struct ShuffleNetV1 {
     stages: Vec<Vec<ShuffleUnit>>,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// A bottleneck with a depthwise convolution (figure 2). Where it halves the image, the shortcut
-/// is an average of its own, laid beside the branch instead of added to it.
+/// A bottleneck with a depthwise convolution (figure 2). With stride 2 the shortcut is average
+/// pooling, and it is concatenated with the branch instead of added.
 #[derive(Module, Debug)]
 struct ShuffleUnit {
     compress: ConvNormAct,
@@ -86,11 +86,11 @@ const COLUMNS: [Column; 5] = [
 
 const STEM_CHANNELS: usize = 24;
 
-/// Units in each stage.
+/// Number of units in each stage.
 const DEPTHS: [usize; 3] = [4, 8, 4];
 
 impl ShuffleNetV1Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     ///
     /// # Panics
     ///
@@ -105,7 +105,7 @@ impl ShuffleNetV1Config {
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
 
         let mut channels = STEM_CHANNELS;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         pyramid.push("stem", channels, 2);
         pyramid.push("pool", channels, 4);
         let mut stages = Vec::with_capacity(DEPTHS.len());
@@ -154,12 +154,13 @@ impl ImageClassifier for ShuffleNetV1 {
 }
 
 impl ShuffleUnit {
-    /// A unit that keeps the number of channels keeps the image's size too; others halve it.
+    /// Builds a unit. If it keeps the number of channels, it also keeps the size; otherwise its stride
+    /// is 2.
     fn new([channels, out_channels]: [usize; 2], groups: usize, device: &Device) -> Self {
         let halves = channels != out_channels;
         let hidden = out_channels / 4;
         let compress_groups = if channels == STEM_CHANNELS { 1 } else { groups };
-        // What the shortcut brings along need not be computed.
+        // The branch only computes the channels that the shortcut does not have.
         let added = if halves { out_channels - channels } else { out_channels };
         let average = AvgPool2dConfig::new([3, 3])
             .with_strides([2, 2])

@@ -1,10 +1,10 @@
-//! The networks that have names, and their checkpoints' keys.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::ShuffleNetV1Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "shufflenet_v1",
     title: "ShuffleNet",
@@ -31,7 +31,7 @@ const PYTORCHCV: &[KeyLayout] = &[KeyLayout {
     ..KeyLayout::EMPTY
 }];
 
-/// The variants' names and sizes: the columns of the paper's table 1, which rounds their
+/// The variants' names and sizes: the columns of the paper's table 1. The paper rounds their
 /// multiply-accumulates to 143, 140, 137, 133 and 137 million.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<ShuffleNetV1Config>] = &[
@@ -62,7 +62,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV1Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<ShuffleNetV1Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -2,8 +2,9 @@
 //!
 //! Ma et al., 2018: [Practical Guidelines for Efficient CNN Architecture Design](https://arxiv.org/abs/1807.11164).
 //!
-//! What counts is time, not multiplications, and time goes into moving tensors. So a unit works on
-//! half of the channels, lets the other half pass, and mixes the two for the next unit.
+//! The measured time of a network also depends on memory access, not only on multiplications (§2). A
+//! unit therefore works on half of the channels, keeps the other half, and shuffles the two halves
+//! for the next unit.
 //!
 //! | part         | 1.0×, `[N, 3, 224, 224]` | paper, table 5           |
 //! |--------------|--------------------------|--------------------------|
@@ -14,7 +15,8 @@
 //! | `head_conv`  | `[N, 1024, 7, 7]`        | Conv5                    |
 //! | `classifier` | `[N, num_classes]`       | GlobalPool, FC           |
 //!
-//! The table's networks are not quite multiples of each other, so each states its channels.
+//! The channels of the table's networks are not exact multiples of each other, so each network states
+//! them.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -25,28 +27,29 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, cat,
     channel_shuffle, fork, torch_default_uniform,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 pub use zoo_core::{ImageClassifier, StemKind};
 
 mod pretrained;
 use pretrained::WIDTH_1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`ShuffleNetV2`].
+/// Configuration of a [`ShuffleNetV2`].
 #[derive(Config, Debug)]
 pub struct ShuffleNetV2Config {
-    /// Channels of stage 2, 3 and 4; even numbers.
+    /// Channels of the stages 2, 3 and 4; even numbers.
     pub channels: [usize; 3],
     /// Channels of the features.
     #[config(default = "DEFAULT.head_channels")]
     pub head_channels: usize,
-    /// Which images it is for. For CIFAR, the stem does not halve its map, and no pooling follows it.
+    /// The image size that it is designed for. For CIFAR, the stem has stride 1, and no pooling follows
+    /// it.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -60,10 +63,10 @@ pub struct ShuffleNetV2 {
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// Three convolutions of the same width for half of the channels (figure 3).
+/// A unit (figure 3). Its branch has three convolutions of the same width.
 #[derive(Module, Debug)]
 struct ShuffleUnit {
     first: ConvNormAct,
@@ -72,7 +75,7 @@ struct ShuffleUnit {
     shortcut: Option<Shortcut>,
 }
 
-/// How the other half is made where a unit halves the image: both halves come from all channels.
+/// The shortcut of a unit with stride 2 (figure 3d). Both halves then come from all channels.
 #[derive(Module, Debug)]
 struct Shortcut {
     depthwise: ConvNormAct,
@@ -81,11 +84,11 @@ struct Shortcut {
 
 const STEM_CHANNELS: usize = 24;
 
-/// Units in each stage.
+/// Number of units in each stage.
 const DEPTHS: [usize; 3] = [4, 8, 4];
 
 impl ShuffleNetV2Config {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> ShuffleNetV2 {
         let pool = MaxPool2dConfig::new([3, 3])
             .with_strides([2, 2])
@@ -98,7 +101,7 @@ impl ShuffleNetV2Config {
         let stem = conv([self.in_channels, STEM_CHANNELS], 3).with_stride(stem_stride);
 
         let mut channels = STEM_CHANNELS;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut map_stride = stem_stride;
         pyramid.push("stem", channels, map_stride);
         if pool.is_some() {
@@ -154,7 +157,7 @@ impl ImageClassifier for ShuffleNetV2 {
 }
 
 impl ShuffleUnit {
-    /// `[N, channels, H, W]` → the same
+    /// Builds a unit that keeps the shape: `[N, channels, H, W]` → the same.
     fn keeping(channels: usize, device: &Device) -> Self {
         let half = channels / 2;
         Self {
@@ -165,7 +168,7 @@ impl ShuffleUnit {
         }
     }
 
-    /// `[N, channels, H, W]` → `[N, out_channels, H / 2, W / 2]`
+    /// Builds a unit with stride 2: `[N, channels, H, W]` → `[N, out_channels, H / 2, W / 2]`.
     fn halving([channels, out_channels]: [usize; 2], device: &Device) -> Self {
         let half = out_channels / 2;
         Self {
@@ -210,7 +213,7 @@ fn depthwise(channels: usize, stride: usize) -> ConvNormActConfig {
 }
 
 fn conv(channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
-    // torchvision leaves the weights as PyTorch draws them.
+    // torchvision uses PyTorch's default initialization.
     ConvNormActConfig::new(channels, [kernel_size; 2])
         .with_initializer(Some(torch_default_uniform()))
 }

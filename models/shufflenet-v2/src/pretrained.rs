@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, StemKind, Variant, Weights};
 
 use crate::ShuffleNetV2Config;
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "shufflenet_v2",
     title: "ShuffleNet V2",
@@ -30,10 +30,11 @@ const CIFAR: ShuffleNetV2Config =
 
 const LAYOUTS: &[KeyLayout] = &[TORCHVISION, OPENMMLAB];
 
-/// Its keys and shapes are those for ImageNet; its files have names such as `cifar10_shufflenetv2_x1_0`.
+/// The network for CIFAR has the keys and shapes of the one for ImageNet; its files have names such as
+/// `cifar10_shufflenetv2_x1_0`.
 const CIFAR_LAYOUTS: &[KeyLayout] = &[KeyLayout { file_prefix: "cifar", ..TORCHVISION }];
 
-/// torchvision numbers a branch's layers, activations too.
+/// torchvision's keys number a branch's layers, including activations.
 #[rustfmt::skip]
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -50,7 +51,7 @@ const TORCHVISION: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// OpenMMLab's networks are a backbone, whose last stage is the head's convolution, and a head.
+/// OpenMMLab's keys begin with `backbone.` or `head.`; the last stage of the backbone is `head_conv`.
 #[rustfmt::skip]
 const OPENMMLAB: KeyLayout = KeyLayout {
     name: "OpenMMLab",
@@ -125,7 +126,7 @@ pub const VARIANTS: &[Variant<ShuffleNetV2Config>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<ShuffleNetV2Config>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

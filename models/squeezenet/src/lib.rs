@@ -2,8 +2,8 @@
 //!
 //! Iandola et al., 2016: [AlexNet-level accuracy with 50x fewer parameters](https://arxiv.org/abs/1602.07360).
 //!
-//! A fire module squeezes its input through a few 1×1 filters, so that the 3×3 filters behind
-//! them have little to look at.
+//! A fire module reduces its input with a few 1×1 filters, so that the 3×3 filters after them have
+//! few input channels.
 //!
 //! | part         | 1.0, `[N, 3, 224, 224]` | 1.1                | paper, table 1        |
 //! |--------------|-------------------------|--------------------|-----------------------|
@@ -11,8 +11,8 @@
 //! | `fires`      | `[N, 512, 13, 13]`      | `[N, 512, 13, 13]` | maxpool, fire2 … fire9|
 //! | `classifier` | `[N, num_classes]`      | `[N, num_classes]` | conv10, avgpool       |
 //!
-//! Version 1.1 is the authors' own, with a smaller stem and earlier pooling: the same accuracy
-//! for 2.4 times less computation. Pooling rounds up (`ceil_mode`), as in Caffe.
+//! Version 1.1 is also by the authors. It has a smaller stem and earlier pooling: the same accuracy
+//! with 2.4 times less computation. Pooling rounds up (`ceil_mode`), as in Caffe.
 
 use std::f64::consts::SQRT_2;
 
@@ -26,16 +26,16 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{Apply, cat, conv_with_bias, fork, global_avg_pool2d, relu};
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::V1_0 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`SqueezeNet`].
+/// Configuration of a [`SqueezeNet`].
 #[derive(Config, Debug)]
 pub struct SqueezeNetConfig {
-    /// Which of the authors' two networks.
+    /// The version of the network.
     pub version: Version,
     /// Probability of dropping a feature before the classifier while training.
     #[config(default = "DEFAULT.dropout")]
@@ -43,17 +43,17 @@ pub struct SqueezeNetConfig {
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// Which of the authors' two networks.
+/// A version of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
-    /// The paper's: a stem of 96 filters 7×7.
+    /// The paper's version: a stem of 96 7×7 filters.
     V1_0,
-    /// The later one: a stem of 64 filters 3×3, pooling before fire 2, 4 and 6.
+    /// The later version: a stem of 64 3×3 filters, pooling before fire 2, 4 and 6.
     V1_1,
 }
 
@@ -67,10 +67,10 @@ pub struct SqueezeNet {
     classifier: Conv2d,
     min_size: usize,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// Squeeze by 1×1, expand by 1×1 and 3×3 side by side (figure 1).
+/// A fire module: a 1×1 squeeze, then a 1×1 and a 3×3 expansion in parallel (figure 1).
 #[derive(Module, Debug)]
 struct Fire {
     squeeze: Conv2d,
@@ -80,11 +80,12 @@ struct Fire {
 }
 
 /// Squeezed channels of fire 2 to 9 (`s1x1` in table 1); each half of the output has four times
-/// as many.
+/// this number.
 const SQUEEZED: [usize; 8] = [16, 16, 32, 32, 48, 48, 64, 64];
 
 impl Version {
-    /// Channels and side of the stem's filters, and the fires whose input is pooled, from 0.
+    /// Returns the channels and the size of the stem's filters, and the indices of the fires whose input
+    /// is pooled.
     fn stem(self) -> (usize, usize, [usize; 3]) {
         match self {
             Self::V1_0 => (96, 7, [0, 3, 7]),
@@ -92,7 +93,7 @@ impl Version {
         }
     }
 
-    /// What the stem and three poolings without padding need.
+    /// Returns the smallest size that the stem and three poolings without padding can take.
     fn min_size(self) -> usize {
         match self {
             Self::V1_0 => 21,
@@ -102,11 +103,11 @@ impl Version {
 }
 
 impl SqueezeNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> SqueezeNet {
         let (mut channels, kernel_size, pooled) = self.version.stem();
         let stem = conv([self.in_channels, channels], kernel_size).with_stride([2, 2]);
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut stride = 2;
         pyramid.push("stem", channels, stride);
         let mut fires = Vec::with_capacity(SQUEEZED.len());
@@ -176,7 +177,7 @@ impl Head for SqueezeNet {
         Some(relu(self.classifier.apply(features)))
     }
 
-    /// Each place has an activation of its own before the average.
+    /// False: the head applies an activation at each position before the average.
     fn accepts_pooled_features(&self) -> bool {
         false
     }
@@ -203,14 +204,15 @@ impl Fire {
     }
 }
 
-/// A convolution whose kernel is uniform with the deviation of
-/// [He et al., 2015](https://arxiv.org/abs/1502.01852), forward case.
+/// Returns a convolution with Kaiming uniform initialization
+/// ([He et al., 2015](https://arxiv.org/abs/1502.01852), forward case).
 fn conv(channels: [usize; 2], kernel_size: usize) -> Conv2dConfig {
     Conv2dConfig::new(channels, [kernel_size; 2])
         .with_initializer(Initializer::KaimingUniform { gain: SQRT_2, fan_out_only: false })
 }
 
-/// One map for each class (§3.1, design strategy of NiN), drawn narrowly as the authors do.
+/// Builds the convolution with one map for each class (§3.1, as in NiN), with a narrow distribution as
+/// the authors use.
 fn classifier(channels: usize, num_classes: usize, device: &Device) -> Conv2d {
     let narrow = Initializer::Normal { mean: 0.0, std: 0.01 };
     init(conv([channels, num_classes], 1).with_initializer(narrow), device)

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant, Weights};
 
 use crate::{SqueezeNetConfig, Version};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "squeezenet",
     title: "SqueezeNet",
@@ -20,7 +20,7 @@ pub(crate) const V1_0: SqueezeNetConfig =
     SqueezeNetConfig { version: Version::V1_0, dropout: 0.5, in_channels: 3, num_classes: 1000 };
 const V1_1: SqueezeNetConfig = SqueezeNetConfig { version: Version::V1_1, ..V1_0 };
 
-/// torchvision counts activations and poolings too, so the gaps lie where the pools are.
+/// torchvision's keys also count activations and poolings; the gaps in the numbers are poolings.
 #[rustfmt::skip]
 const TORCHVISION_1_0: KeyLayout = KeyLayout {
     name: "torchvision",
@@ -50,10 +50,10 @@ const TORCHVISION_1_1: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: &[(&str, &str)] = &[("classifier.1", "last_conv")];
 
-/// pytorchcv counts the modules between two pools.
+/// pytorchcv's keys number the modules between two poolings.
 const PYTORCHCV_1_0: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &[
@@ -88,7 +88,7 @@ pub const VARIANTS: &[Variant<SqueezeNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<SqueezeNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -2,8 +2,8 @@
 //!
 //! Ronneberger et al., 2015: [Convolutional Networks for Biomedical Image Segmentation](https://arxiv.org/abs/1505.04597).
 //!
-//! Down to a coarse map that knows what is there, up again to know where, with the fine maps of
-//! the way down laid beside those of the way up.
+//! The contracting path downsamples to coarse maps with context. The expanding path upsamples them and
+//! concatenates the fine maps of the contracting path, which have the exact positions.
 //!
 //! | part         | output for `[N, 3, 64, 64]` | paper, figure 1                      |
 //! |--------------|-----------------------------|--------------------------------------|
@@ -18,8 +18,8 @@
 //! | `up.3`       | `[N, 64, 64, 64]`           | the same                             |
 //! | `classifier` | `[N, num_classes, 64, 64]`  | convolution 1×1                      |
 //!
-//! As in `milesial/Pytorch-UNet`, convolutions are padded and followed by BatchNorm, so that the
-//! output is as large as the input, and the way up may interpolate instead of learning how.
+//! As in `milesial/Pytorch-UNet`, convolutions are padded and followed by BatchNorm, so the output has
+//! the size of the input, and the upsampling can be bilinear instead of learned.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -36,26 +36,26 @@ mod pretrained;
 use pretrained::TRANSPOSED as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`UNet`].
+/// Configuration of a [`UNet`].
 #[derive(Config, Debug)]
 pub struct UNetConfig {
-    /// How a map becomes twice as large on the way up.
+    /// The upsampling in the expanding path.
     #[config(default = "DEFAULT.upsampling")]
     pub upsampling: Upsampling,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// How a map becomes twice as large.
+/// The upsampling of a map by a factor of 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Upsampling {
     /// By a transposed convolution, the paper's "up-conv".
     Transposed,
-    /// By bilinear interpolation with aligned corners; the convolutions behind it are narrower.
+    /// By bilinear interpolation with aligned corners; the convolutions after it are narrower.
     Bilinear,
 }
 
@@ -76,25 +76,26 @@ struct DoubleConv {
     second: ConvNormAct,
 }
 
-/// Doubles a map's sides, puts the skipped map of that size before it, and convolves both.
+/// A step of the expanding path: upsamples a map, concatenates the map of the contracting path before
+/// it, and convolves both.
 #[derive(Module, Debug)]
 struct Up {
-    /// Without it, interpolation.
+    /// `None` for interpolation.
     transposed: Option<ConvTranspose2d>,
     convs: DoubleConv,
 }
 
-/// Channels of the maps on the way down.
+/// Channels of the maps in the contracting path.
 const CHANNELS: [usize; 5] = [64, 128, 256, 512, 1024];
 
-/// A map is halved four times.
+/// Four poolings each halve the map.
 const MIN_SIZE: usize = 16;
 
 impl UNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> UNet {
         let [top, .., bottom] = CHANNELS;
-        // Interpolation keeps the number of channels, so each map it enlarges has half as many.
+        // Interpolation keeps the number of channels, so the maps that it upsamples have half as many.
         let narrow = |channels: usize| match self.upsampling {
             Upsampling::Bilinear => channels / 2,
             Upsampling::Transposed => channels,
@@ -161,7 +162,7 @@ impl ImageSegmenter for UNet {
 
 impl DoubleConv {
     fn new([channels, hidden, out_channels]: [usize; 3], device: &Device) -> Self {
-        // §3: normally distributed by the number of incoming nodes. The layers without BatchNorm
+        // §3: a normal distribution by the number of inputs. The layers without BatchNorm
         // keep Burn's default, which is PyTorch's.
         let by_inputs =
             Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false };
@@ -192,8 +193,8 @@ impl Up {
     }
 }
 
-/// Puts zeros around a map until it is as large as another, whose odd sides lost a pixel when
-/// they were halved.
+/// Pads a map with zeros to the size of another one, whose odd sizes were rounded down when they were
+/// halved.
 fn fit(x: Tensor<4>, target: &Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let [_, _, target_height, target_width] = target.dims();

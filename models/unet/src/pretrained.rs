@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{UNetConfig, Upsampling};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "unet",
     title: "U-Net",
@@ -52,7 +52,7 @@ pub const VARIANTS: &[Variant<UNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<UNetConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -2,8 +2,8 @@
 //!
 //! Simonyan & Zisserman, 2014: [Very Deep Convolutional Networks for Large-Scale Image Recognition](https://arxiv.org/abs/1409.1556).
 //!
-//! Nothing but 3×3 convolutions, many of them: a few in a row see as much as a large one, with
-//! fewer weights and more activations between them.
+//! All convolutions are 3×3. Several of them in a row have the receptive field of a large one, with
+//! fewer weights and more activations.
 //!
 //! | part         | output for `[N, 3, 224, 224]` | paper, table 1                |
 //! |--------------|-------------------------------|-------------------------------|
@@ -17,10 +17,9 @@
 //! | `hidden.1`   | `[N, 4096]`                   | FC-4096                       |
 //! | `classifier` | `[N, num_classes]`            | FC-1000                       |
 //!
-//! As in torchvision, there are variants with BatchNorm, which is younger than the paper, behind
-//! convolutions that keep their bias; and images of other sizes are averaged to the same 7×7
-//! places. For CIFAR, whose images leave one place, there are variants with narrower hidden layers or
-//! with none.
+//! As in torchvision, some variants have BatchNorm after each convolution, which keeps its bias;
+//! BatchNorm is younger than the paper. Feature maps of images of other sizes are average-pooled to 7×7
+//! positions. Images of CIFAR leave one position; their variants have narrower hidden layers or none.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -42,36 +41,36 @@ mod pretrained;
 use pretrained::PLAIN as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`Vgg`].
+/// Configuration of a [`Vgg`].
 #[derive(Config, Debug)]
 pub struct VggConfig {
     /// Convolutions in each stage: a column of table 1.
     pub depths: [usize; 5],
-    /// What comes between a convolution and its activation.
+    /// The layer between a convolution and its activation.
     #[config(default = "DEFAULT.normalization")]
     pub normalization: Normalization,
-    /// Side of the last feature map for the images that the network is for; other sizes are averaged
-    /// to it.
+    /// Height and width of the last feature map for images of the network's size. For other images it is
+    /// average-pooled to this size.
     #[config(default = "DEFAULT.map_size")]
     pub map_size: usize,
     /// Outputs of each of the two hidden layers; 0 for a network without them.
     #[config(default = "DEFAULT.hidden")]
     pub hidden: usize,
-    /// Probability of dropping a feature behind each hidden layer while training.
+    /// Probability of dropping a feature after each hidden layer while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// What comes between a convolution and its activation.
+/// The layer between a convolution and its activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Normalization {
-    /// Nothing, as in the paper.
+    /// No layer, as in the paper.
     None,
     /// BatchNorm.
     Batch,
@@ -101,7 +100,7 @@ const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 /// Channels of the last convolution.
 const NUM_FEATURES: usize = CHANNELS[4];
 
-/// The last map of each size.
+/// The last feature map of each size.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 6] = [
     PyramidLevel::new("stages.0",  64,  1),
@@ -112,11 +111,11 @@ const PYRAMID: [PyramidLevel; 6] = [
     PyramidLevel::new("pool",     512, 32),
 ];
 
-/// A map is halved five times.
+/// Five poolings each halve the map.
 const MIN_SIZE: usize = 32;
 
 impl VggConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> Vgg {
         let mut channels = self.in_channels;
         let mut stages = Vec::with_capacity(CHANNELS.len());
@@ -160,7 +159,7 @@ impl VggConfig {
     }
 }
 
-/// A fully connected layer with small weights and a bias of zeros (§3.1).
+/// Builds a fully connected layer with small weights and a zero bias (§3.1).
 fn linear([channels, out_channels]: [usize; 2], device: &Device) -> Linear {
     let linear = LinearConfig::new(channels, out_channels)
         .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 });

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoints that exist for them.
+//! The variants and the checkpoints that they can load.
 
 use zoo_core::{Family, KeyLayout, Paper, Preprocess, Variant, Weights};
 
 use crate::{Normalization, VggConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "vgg",
     title: "VGG",
@@ -27,13 +27,13 @@ pub(crate) const PLAIN: VggConfig = VggConfig {
 };
 const NORMALIZED: VggConfig = VggConfig { normalization: Normalization::Batch, ..PLAIN };
 
-/// Networks for CIFAR-10, whose images leave one place of the last map: with two narrow hidden layers as
+/// Networks for CIFAR-10, whose last map has one position: with two narrow hidden layers as
 /// in `chenyaofo/pytorch-cifar-models`, and without hidden layers as in `kuangliu/pytorch-cifar`.
 const CIFAR: VggConfig = VggConfig { map_size: 1, hidden: 512, num_classes: 10, ..NORMALIZED };
 const CIFAR_LINEAR: VggConfig = VggConfig { hidden: 0, ..CIFAR };
 
-/// torchvision counts activations and poolings too, so a convolution has twice as many modules before it
-/// as convolutions, with BatchNorm three times, and the poolings.
+/// torchvision's keys also count activations and poolings. The index of a convolution is therefore
+/// twice the number of convolutions before it, three times with BatchNorm, plus the number of poolings.
 const TORCHVISION: KeyLayout = KeyLayout {
     name: "torchvision",
     rules: &[
@@ -64,7 +64,7 @@ const PLAIN_AND_KERAS: &[KeyLayout] = &{
 const fn layouts(torchvision: KeyLayout) -> [KeyLayout; 7] {
     [
         torchvision,
-        // The same trunk, and fully connected layers written as convolutions.
+        // The same backbone, with the fully connected layers stored as convolutions.
         torchvision.renamed("timm", TIMM),
         torchvision.renamed("Cadene", CADENE),
         // Dropout comes before the first hidden layer.
@@ -85,7 +85,7 @@ const CHENGYANGFU: &[(&str, &str)] =
     &[("classifier.0", "classifier.1"), ("classifier.3", "classifier.4")];
 const KUANGLIU: &[(&str, &str)] = &[("classifier.6", "classifier")];
 
-/// What `pretrained-models.pytorch` makes of torchvision's names.
+/// torchvision's keys as `pretrained-models.pytorch` renames them.
 const CADENE: &[(&str, &str)] = &[
     ("features", "_features"),
     ("classifier.0", "linear0"),
@@ -103,7 +103,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// OpenMMLab counts convolutions and poolings.
+/// OpenMMLab's keys count convolutions and poolings.
 const OPENMMLAB: KeyLayout = KeyLayout {
     name: "OpenMMLab",
     rules: &[
@@ -130,8 +130,8 @@ const KERAS: KeyLayout = KeyLayout {
 /// The variants' names, sizes and weights, as torchvision states them
 /// (<https://docs.pytorch.org/vision/stable/models.html>).
 ///
-/// torchvision's `vgg16` weights `IMAGENET1K_FEATURES` are not among them: that file has no
-/// numbers in its fully connected layers, so it can't classify.
+/// torchvision's `vgg16` weights `IMAGENET1K_FEATURES` are not included: the fully connected layers in
+/// that file contain no numbers, so it can't classify.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<VggConfig>] = &[
     Variant {
@@ -240,20 +240,21 @@ pub const VARIANTS: &[Variant<VggConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or one of the first eight for CIFAR: `_cifar` behind
-/// its name has two hidden layers of 512 outputs, `_cifar_4096` of 4,096, `_cifar_linear` none.
+/// Returns the variant with this name: a row of [`VARIANTS`], or one of the first eight with a suffix
+/// for CIFAR: `_cifar` has two hidden layers of 512 outputs, `_cifar_4096` of 4,096, `_cifar_linear`
+/// none.
 pub fn variant(name: &str) -> Option<Variant<VggConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
     }
-    let (trunk, hidden) = name.split_once("_cifar")?;
+    let (base, hidden) = name.split_once("_cifar")?;
     let hidden = match hidden {
         "" => 512,
         "_4096" => 4096,
         "_linear" => 0,
         _ => return None,
     };
-    let trunk = VARIANTS.iter().find(|variant| variant.name == trunk)?;
-    let config = VggConfig { hidden, map_size: 1, num_classes: 10, ..trunk.config.clone() };
-    Some(Variant::unlisted(name, config, 32, trunk.layouts))
+    let row = VARIANTS.iter().find(|variant| variant.name == base)?;
+    let config = VggConfig { hidden, map_size: 1, num_classes: 10, ..row.config.clone() };
+    Some(Variant::unlisted(name, config, 32, row.layouts))
 }

@@ -2,8 +2,8 @@
 //!
 //! Zagoruyko & Komodakis, 2016: [Wide Residual Networks](https://arxiv.org/abs/1605.07146).
 //!
-//! A residual network learns more from a few wide layers than from many narrow ones, and is
-//! faster, since wide convolutions keep a processor busy.
+//! Few wide layers are more accurate than many narrow ones, and faster, because wide convolutions use
+//! the hardware better.
 //!
 //! | part         | WRN-28-10, `[N, 3, 32, 32]` | paper, table 1       |
 //! |--------------|-----------------------------|----------------------|
@@ -14,12 +14,12 @@
 //! | `norm`       | `[N, 640, 8, 8]`            |                      |
 //! | `classifier` | `[N, num_classes]`          | avg-pool, fc         |
 //!
-//! WRN-n-k has `N = (n - 4) / 6` blocks in a stage, `k` times as wide as ResNet's for CIFAR. A
-//! convolution comes after BatchNorm and ReLU, not before them, as in
-//! [He et al., 2016](https://arxiv.org/abs/1603.05027). Where a block changes the number of
-//! channels, its shortcut starts behind the first BatchNorm and ReLU, as in the authors' code.
+//! WRN-n-k has `N = (n - 4) / 6` blocks in a stage, `k` times as wide as ResNet's for CIFAR. BatchNorm
+//! and ReLU come before a convolution, not after it, as in
+//! [He et al., 2016](https://arxiv.org/abs/1603.05027). If a block changes the number of channels,
+//! its shortcut starts after the first BatchNorm and ReLU, as in the authors' code.
 //!
-//! Names count a block as two convolutions, whatever it is made of.
+//! The names count each block as two convolutions, whatever its kind.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -32,60 +32,60 @@ use zoo_core::layers::{
     Activation, Apply, ClassifierHead, ClassifierHeadConfig, Padding, add, batch_norm, fork,
     kaiming_normal, relu, torch_default_uniform,
 };
-use zoo_core::{FeatureMaps, Head, Pyramid, PyramidLevel};
+use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::BASIC as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build a [`WideResNet`].
+/// Configuration of a [`WideResNet`].
 #[derive(Config, Debug)]
 pub struct WideResNetConfig {
-    /// Blocks in each of the three stages: `N` in the paper.
+    /// Number of blocks in each of the three stages: `N` in the paper.
     pub depth: usize,
-    /// How many times as wide as ResNet the blocks are: `k` in the paper.
+    /// Width of the blocks relative to ResNet's: `k` in the paper.
     pub width: usize,
-    /// What every stage is made of.
+    /// The kind of the blocks.
     #[config(default = "DEFAULT.block")]
     pub block: BlockKind,
     /// Probability of dropping a value between a block's convolutions while training; 0.3 in the
     /// paper's networks with dropout (§2.4).
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// What the features are.
+    /// The end of the features.
     #[config(default = "DEFAULT.features")]
     pub features: Features,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
 
-/// What a block is made of: the sides of its kernels (§2.1).
+/// The kind of a block: the sizes of its kernels (§2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockKind {
     /// B(3,3), the basic block.
     B33,
     /// B(3,1,3), with a 1×1 convolution in the middle.
     B313,
-    /// B(1,3,1), a bottleneck that isn't narrow.
+    /// B(1,3,1), a bottleneck of constant width.
     B131,
-    /// B(1,3), 1×1 and 3×3 in turns.
+    /// B(1,3), 1×1 and 3×3 alternately.
     B13,
-    /// B(3,1), the other way round.
+    /// B(3,1), 3×3 and 1×1 alternately.
     B31,
     /// B(3,1,1), as in Network in Network.
     B311,
 }
 
-/// Where the features end and the head begins, which makes no difference to the logits.
+/// The end of the features, where the head begins. The logits do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Features {
-    /// The last BatchNorm's output.
+    /// The output of the last BatchNorm.
     Normalized,
-    /// The same behind ReLU.
+    /// The output of the last BatchNorm, after ReLU.
     Activated,
 }
 
@@ -99,11 +99,10 @@ pub struct WideResNet {
     features: Features,
     classifier: ClassifierHead,
     #[module(skip)]
-    pyramid: Pyramid,
+    pyramid: PyramidBuilder,
 }
 
-/// A few convolutions of the same width, the first of which has the stride, and a shortcut
-/// around them.
+/// A residual block: convolutions of the same width, the first with the stride, and a shortcut.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<NormActConv>,
@@ -118,7 +117,7 @@ struct NormActConv {
     conv: Conv2d,
 }
 
-/// Channels of the stem, and of the stages before they are widened.
+/// Channels of the stem, and of the first stage for a width of 1.
 const STEM_CHANNELS: usize = 16;
 const CHANNELS: [usize; 3] = [16, 32, 64];
 
@@ -136,10 +135,10 @@ impl BlockKind {
 }
 
 impl WideResNetConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> WideResNet {
         let mut channels = STEM_CHANNELS;
-        let mut pyramid = Pyramid::default();
+        let mut pyramid = PyramidBuilder::default();
         let mut stages = Vec::with_capacity(CHANNELS.len());
         for (stage, narrow) in CHANNELS.into_iter().enumerate() {
             let mut blocks = Vec::with_capacity(self.depth);

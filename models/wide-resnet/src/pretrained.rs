@@ -1,10 +1,10 @@
-//! The networks that have names, and their checkpoints' keys.
+//! The variants and the key layouts of their checkpoints.
 
 use zoo_core::{Family, KeyLayout, Paper, Variant};
 
 use crate::{BlockKind, Features, WideResNetConfig};
 
-/// What the literature calls these networks.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "wide_resnet",
     title: "Wide ResNet",
@@ -39,7 +39,7 @@ const XTERNALZ: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// pytorchcv counts from 1 and calls blocks units.
+/// pytorchcv's keys. It counts from 1 and calls blocks units.
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
     rules: &[
@@ -54,9 +54,9 @@ const PYTORCHCV: KeyLayout = KeyLayout {
 
 const LAYOUTS: &[KeyLayout] = &[XTERNALZ, PYTORCHCV];
 
-/// The variants' names and sizes: a few of the paper's, its table 2 (the block types at `k` = 2)
-/// and pytorchcv's network, whose features are behind ReLU. No one states
-/// their multiply-accumulates; these are counted.
+/// The variants' names and sizes: some of the paper's, those of its table 2 (the block types at `k` =
+/// 2), and pytorchcv's network, whose features are after ReLU. No source states their
+/// multiply-accumulates; these are counted.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<WideResNetConfig>] = &[
     Variant {
@@ -121,8 +121,8 @@ pub const VARIANTS: &[Variant<WideResNetConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`], or `wrn_<6N+4>_<k>` for any `N` and `k`, with
-/// the block type behind it if that is not B(3,3): `wrn_52_1`, `wrn_40_4_b131`.
+/// Returns the variant with this name: a row of [`VARIANTS`], or `wrn_<6N+4>_<k>` for any `N` and `k`,
+/// with the block type after it if it is not B(3,3): `wrn_52_1`, `wrn_40_4_b131`.
 pub fn variant(name: &str) -> Option<Variant<WideResNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());

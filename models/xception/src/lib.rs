@@ -2,8 +2,8 @@
 //!
 //! Chollet, 2016: [Deep Learning with Depthwise Separable Convolutions](https://arxiv.org/abs/1610.02357).
 //!
-//! An Inception module driven to its extreme: where things lie and what they are is learned
-//! apart, by a 3×3 convolution of each channel and a 1×1 convolution across them.
+//! An extreme Inception module (§1.2): a 3×3 convolution of each channel learns spatial correlations,
+//! and a separate 1×1 convolution learns correlations between channels.
 //!
 //! | part         | output for `[N, 3, 299, 299]` | paper, figure 5                             |
 //! |--------------|-------------------------------|---------------------------------------------|
@@ -16,8 +16,8 @@
 //! | `head_convs` | `[N, 2048, 10, 10]`           | exit flow, two separable convolutions       |
 //! | `classifier` | `[N, num_classes]`            | global average pool, logistic regression    |
 //!
-//! The network was published in Keras, and ported to PyTorch with another BatchNorm, which adds
-//! 1e-5 to the variance instead of 1e-3, and with strided poolings padded on all sides.
+//! The network was published in Keras. The port to PyTorch has another BatchNorm, which adds 1e-5 to
+//! the variance instead of 1e-3, and pads strided poolings on all sides.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -36,19 +36,19 @@ mod pretrained;
 use pretrained::WITH_DROPOUT as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
 
-/// How to build an [`Xception`].
+/// Configuration of an [`Xception`].
 #[derive(Config, Debug)]
 pub struct XceptionConfig {
     /// Probability of dropping a feature before the classifier while training (§4.3).
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// Whose implementation to follow.
+    /// The implementation to follow.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.
     #[config(default = "DEFAULT.in_channels")]
     pub in_channels: usize,
-    /// Number of classes to tell apart.
+    /// Number of classes.
     #[config(default = "DEFAULT.num_classes")]
     pub num_classes: usize,
 }
@@ -62,7 +62,7 @@ pub struct Xception {
     classifier: ClassifierHead,
 }
 
-/// Separable convolutions, pooled where the block has a stride, and a shortcut around them.
+/// Separable convolutions, a pooling if the block has a stride, and a shortcut.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<SeparableConv>,
@@ -70,7 +70,7 @@ struct Block {
     shortcut: Option<ConvNormAct>,
 }
 
-/// 3×3 within each channel, 1×1 across them, BatchNorm.
+/// A separable convolution: 3×3 depthwise, 1×1, BatchNorm.
 #[derive(Module, Debug)]
 struct SeparableConv {
     depthwise: Conv2d,
@@ -81,7 +81,7 @@ struct SeparableConv {
 /// A row of blocks in figure 5.
 struct Flow {
     repeats: usize,
-    /// Channels behind each separable convolution.
+    /// Output channels of each separable convolution.
     channels: &'static [usize],
     stride: usize,
 }
@@ -98,7 +98,7 @@ const FLOWS: [Flow; 5] = [
 const STEM_CHANNELS: [usize; 2] = [32, 64];
 const HEAD_CHANNELS: [usize; 2] = [1536, 2048];
 
-/// The last map of each size; those of blocks as the next block sees them, behind its activation.
+/// The last feature map of each size. A block's map includes the activation of the next block.
 #[rustfmt::skip]
 const PYRAMID: [PyramidLevel; 5] = [
     PyramidLevel::new("stem.1",       64,  2),
@@ -112,7 +112,7 @@ const PYRAMID: [PyramidLevel; 5] = [
 const MIN_SIZE: usize = 7;
 
 impl XceptionConfig {
-    /// Builds the network with fresh weights.
+    /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> Xception {
         let [narrow, mut channels] = STEM_CHANNELS;
         let stem = [
@@ -158,7 +158,7 @@ impl XceptionConfig {
         }
     }
 
-    /// A chain of separable convolutions with these channels behind each of them.
+    /// Builds a chain of separable convolutions with these output channels.
     fn separable_convs(
         &self,
         channels: usize,
@@ -242,8 +242,8 @@ impl ImageClassifier for Xception {
 }
 
 impl Block {
-    /// Activations come before the convolutions. The first block has one more than figure 5,
-    /// which changes nothing behind the stem's own.
+    /// Computes the block. Activations come before the convolutions. The first block has one more than
+    /// in figure 5; it changes nothing after the stem's own.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [branch, shortcut] = fork(x);
         let mut branch = self.convs.iter().fold(branch, |x, conv| conv.forward(relu(x)));

@@ -1,10 +1,10 @@
-//! The networks that have names, and the checkpoint that exists for one.
+//! The variants, and the checkpoint that one of them can load.
 
 use zoo_core::{Family, Implementation, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
 use crate::XceptionConfig;
 
-/// What the literature calls this network.
+/// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
     name: "xception",
     title: "Xception",
@@ -16,8 +16,8 @@ pub const FAMILY: Family = Family {
     },
 };
 
-/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. A block's list counts its
-/// activations too, of which the first block has one less.
+/// The keys of Cadene's `pretrained-models.pytorch`, which timm keeps. They also count a block's
+/// activations; the first block has one less.
 #[rustfmt::skip]
 const TIMM: KeyLayout = KeyLayout {
     name: "timm",
@@ -47,10 +47,10 @@ const TIMM: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The files have `fc`, the module that loads them has another name for it.
+/// Cadene's keys: the module that loads the files calls `fc` `last_linear`.
 const CADENE: KeyLayout = TIMM.renamed("Cadene", &[("fc", "last_linear")]);
 
-/// pytorchcv counts the blocks between two steps.
+/// pytorchcv's keys number the blocks from one stride of 2 to the next.
 #[rustfmt::skip]
 const PYTORCHCV: KeyLayout = KeyLayout {
     name: "pytorchcv",
@@ -69,7 +69,7 @@ const PYTORCHCV: KeyLayout = KeyLayout {
     ..KeyLayout::EMPTY
 };
 
-/// The names of the layers in `keras.applications`; the shortcuts have none and are numbered.
+/// The names of the layers in `keras.applications`; the shortcuts have no names and are numbered.
 #[rustfmt::skip]
 const KERAS: &[KeyLayout] = &[KeyLayout {
     name: "Keras",
@@ -95,7 +95,7 @@ pub(crate) const WITH_DROPOUT: XceptionConfig = XceptionConfig {
 
 /// The variants' names, sizes and weights.
 ///
-/// File, preparation and license are timm's; the weights came from Keras.
+/// File, preprocessing and license are timm's; the weights are from Keras.
 #[rustfmt::skip]
 pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     Variant {
@@ -126,7 +126,7 @@ pub const VARIANTS: &[Variant<XceptionConfig>] = &[
     },
 ];
 
-/// The variant with a name: a row of [`VARIANTS`].
+/// Returns the variant with this name: a row of [`VARIANTS`].
 pub fn variant(name: &str) -> Option<Variant<XceptionConfig>> {
     VARIANTS.iter().find(|variant| variant.name == name).cloned()
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use toml::Value;
-use zoo_core::{Background, Filter, Preprocess};
+use zoo_core::{Background, Interpolation, Preprocess};
 use zoo_record::{ModelCard, Origin};
 
 use super::{Config, Setting};
@@ -177,10 +177,11 @@ impl fmt::Display for Card<'_> {
             }
         }
         let preprocess = |f: &mut fmt::Formatter<'_>| {
-            let Preprocess { resize, crop, filter, mean, std, background, .. } = self.0.preprocess;
-            let filter = match filter {
-                Filter::Bilinear => "Bilinear",
-                Filter::Bicubic => "Bicubic",
+            let Preprocess { resize, crop, interpolation, mean, std, background, .. } =
+                self.0.preprocess;
+            let filter = match interpolation {
+                Interpolation::Bilinear => "Bilinear",
+                Interpolation::Bicubic => "Bicubic",
             };
             let color = match format!("{:?}", self.0.preprocess.color) {
                 gray if gray.starts_with("Gr") => "Grey".to_owned(),

@@ -3,7 +3,7 @@
 use image::imageops;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use zoo_core::Filter;
+use zoo_core::Interpolation;
 use zoo_core::decode::resize;
 
 use crate::{Augment, Masked};
@@ -18,7 +18,7 @@ pub(super) fn augment(masked: &Masked, augment: &Augment, rng: &mut StdRng) -> M
     let classes = imageops::crop_imm(&masked.classes, left, top, part, part).to_image();
     let nearest = imageops::FilterType::Nearest;
     let mut view = Masked {
-        image: resize(&image, side, side, Filter::Bilinear),
+        image: resize(&image, side, side, Interpolation::Bilinear),
         classes: imageops::resize(&classes, side, side, nearest),
     };
     if rng.random_bool(augment.flip) {

@@ -1,8 +1,9 @@
-//! JPEGs, to the pixels that PIL gives: libjpeg-turbo's arithmetic with its default settings.
+//! Decodes JPEGs to the pixels that PIL gives: with libjpeg-turbo's arithmetic and default settings.
 //!
-//! Decoders are free to round otherwise, and most do; a network's answer then moves by a percent. Read
-//! are Huffman-coded images of 8 bits, sequential and progressive (ITU-T T.81). Where the coded data is
-//! damaged the picture goes on as libjpeg's does; only a file that ends too early is refused.
+//! The standard allows other roundings, and most decoders differ; the outputs of a network then
+//! change by a percent. This decoder reads Huffman-coded images of 8 bits, sequential and progressive
+//! (ITU-T T.81). It continues after damaged data as libjpeg does; only a file that ends too early is
+//! refused.
 
 mod bits;
 mod color;
@@ -26,13 +27,13 @@ use huffman::State;
 use idct::Block;
 use segments::{Scan, Tables, next_segment};
 
-/// How many blocks all scans together may have. A file that says the same again and again has more.
+/// Largest number of blocks in all scans together. A malicious file may repeat scans without end.
 const MAX_BLOCKS: u64 = 1 << 30;
 
-/// What a row of samples is longer than its pixels, so that several pixels at once can be made of it.
+/// Extra samples at the end of a row, so that several pixels can be computed at once.
 const PADDING: usize = 64;
 
-/// What is wrong with a file.
+/// An error in a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Damage(&'static str);
@@ -45,23 +46,23 @@ impl From<Damage> for DecodeError {
     }
 }
 
-/// A JPEG whose header was read.
+/// A JPEG after its header was read.
 pub(super) struct Decoder<'a> {
     data: &'a [u8],
     /// The header of the first scan.
     scan: Scan,
-    /// Behind that.
+    /// The index after that header.
     position: usize,
     tables: Tables,
     frame: Frame,
     space: Space,
-    /// Whether the first scan has all of the image, so that no coefficients need to be kept.
+    /// Whether the first scan contains the whole image, so that coefficients need not be stored.
     is_whole: bool,
     exif: Option<&'a [u8]>,
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads the header, up to the first scan's. Takes no memory for the image yet.
+    /// Reads all headers up to the first scan's. Allocates no memory for the image yet.
     pub(super) fn new(data: &'a [u8]) -> Result<Self, DecodeError> {
         let mut position = 0;
         let mut tables = Tables::new();
@@ -113,7 +114,7 @@ impl<'a> Decoder<'a> {
         for component in &mut self.frame.components {
             let [across, down] = component.all_blocks(self.frame.units);
             component.plane.stride = 8 * across;
-            // What no scan brings is gray.
+            // Blocks that no scan contains are gray.
             component.plane.samples = vec![128; 64 * across * down];
             if !self.is_whole {
                 component.coefficients = vec![[0; 64]; across * down];
@@ -129,7 +130,7 @@ impl<'a> Decoder<'a> {
             let next = loop {
                 match next_segment(self.data, &mut self.position)? {
                     (0xd9, _) => break None,
-                    // What comes behind a whole image is none of it.
+                    // A scan after a whole image does not belong to it.
                     (0xda, _) if self.is_whole => {}
                     (0xda, segment) => break Some(Scan::new(segment, &self.frame)?),
                     (marker, segment) => self.tables.read(marker, segment)?,
@@ -159,7 +160,7 @@ impl<'a> Decoder<'a> {
             let needed = scan.band.codes(means, coefficients);
             codes.push(needed.ok_or(Damage("a Huffman code is missing"))?);
         }
-        // A component on its own goes block by block and leaves out what fills its last units.
+        // A scan with one component has single blocks, without those that only fill the last units.
         let first = &frame.components[scan.parts[0].index];
         let (units, rows_of_units) =
             if is_interleaved { (frame.units, 1) } else { (first.blocks, first.sampling[1]) };
@@ -188,10 +189,10 @@ impl<'a> Decoder<'a> {
                     let component = &mut frame.components[part.index];
                     let [across, down] = if is_interleaved { component.sampling } else { [1, 1] };
                     for (y, x) in (0..down).flat_map(|y| (0..across).map(move |x| (y, x))) {
-                        let place = [column * across + x, row * down + y];
+                        let position = [column * across + x, row * down + y];
                         let read =
                             |block: &mut Block| scan.band.read(&mut bits, codes, state, block);
-                        component.read_block(place, *is_whole, read);
+                        component.read_block(position, *is_whole, read);
                     }
                 }
             }

@@ -1,6 +1,7 @@
-//! Formats that are not read, by their first bytes: cameras, phones and drawing programs write them.
+//! Recognizes formats that are not supported by their first bytes: formats of cameras, phones and
+//! drawing programs.
 
-/// What a file is that is no image of a kind that is read, such as "a HEIC image".
+/// Returns the name of an unsupported format, such as "a HEIC image".
 pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
     const BEGINNINGS: [(&[u8], &str); 23] = [
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
@@ -40,7 +41,7 @@ pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
     media(bytes).or_else(|| is_svg(bytes).then_some("an SVG drawing"))
 }
 
-/// The files that consist of boxes as MP4 does (ISO 14496-12): their brands tell what is in them.
+/// Returns the name of a format that consists of boxes like MP4 (ISO 14496-12), by its brands.
 fn media(bytes: &[u8]) -> Option<&'static str> {
     let (&size, rest) = bytes.split_first_chunk()?;
     let (kind, rest) = rest.split_first_chunk::<4>()?;
@@ -63,7 +64,8 @@ fn media(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Whether a TIFF is a camera's: most begin with a small preview, which is not what was photographed.
+/// Whether a TIFF is a camera's raw image: most of these begin with a small preview instead of the
+/// image itself.
 fn is_tiff_of_a_camera(bytes: &[u8]) -> Option<bool> {
     const KIND: u16 = 0x00fe;
     const MORE_IMAGES: u16 = 0x014a;
@@ -92,7 +94,7 @@ fn is_tiff_of_a_camera(bytes: &[u8]) -> Option<bool> {
     Some(is_preview && has_more)
 }
 
-/// Whether a text is a drawing in SVG, which may begin with declarations and remarks.
+/// Whether a text is an SVG drawing, which may begin with declarations and comments.
 fn is_svg(bytes: &[u8]) -> bool {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     let text = &text[..text.len().min(4096)];

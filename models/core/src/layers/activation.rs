@@ -1,7 +1,7 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use super::kernels::by_kernel;
+use super::kernels::return_from_kernel;
 
 /// A function applied to each element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Activation {
     ///
     /// `[…]` → `[…]`
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        by_kernel!(activate(self.into(), &x));
+        return_from_kernel!(activate(self.into(), &x));
         match self {
             Self::Identity => x,
             Self::Relu => activation::relu(x),

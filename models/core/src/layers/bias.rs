@@ -3,11 +3,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Device;
 
-/// Builds a convolution whose bias is drawn in a way of its own; by itself Burn draws it as the
-/// weight, where many references begin with zeros.
+/// Builds a convolution with a separate initializer for the bias. Burn initializes the bias as the
+/// weight, but many references start with zeros.
 ///
-/// Everything else is as the configuration has it, whose `initializer` draws the weight. There is a
-/// bias whatever its `bias` says.
+/// The other settings are those of `conv`; its `initializer` initializes the weight. The layer has a
+/// bias whatever `conv.bias` says.
 ///
 /// # Shapes
 ///
@@ -15,7 +15,7 @@ use burn::tensor::Device;
 pub fn conv_with_bias(conv: Conv2dConfig, bias: &Initializer, device: &Device) -> Conv2d {
     let [_, out_channels] = conv.channels;
     let [height, width] = conv.kernel_size;
-    // Counted as for the weight, by which an initializer may draw the bias.
+    // Fan-in and fan-out of the weight, because an initializer may use them for the bias.
     let [inputs, outputs] = conv.channels.map(|channels| channels / conv.groups * height * width);
     Conv2d {
         bias: Some(bias.init_with([out_channels], Some(inputs), Some(outputs), device)),
@@ -23,8 +23,7 @@ pub fn conv_with_bias(conv: Conv2dConfig, bias: &Initializer, device: &Device) -
     }
 }
 
-/// Builds a fully connected layer whose bias is drawn in a way of its own, like
-/// [`conv_with_bias`].
+/// Builds a fully connected layer with a separate initializer for the bias, like [`conv_with_bias`].
 ///
 /// # Shapes
 ///

@@ -7,46 +7,46 @@ use serde::{Deserialize, Serialize};
 
 use super::{Apply, ConvNormAct, ConvNormActConfig, Padding, cat, fork};
 
-/// One step of a branch, as the figures of the Inception papers draw it.
+/// One layer of a branch of an Inception module.
 ///
-/// The last number is the channels of a convolution's output; poolings keep those of their input.
+/// The last field of a convolution is its number of output channels; poolings keep their input's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
-    /// A convolution by a kernel of some height and width, which keeps the size.
+pub enum BranchLayer {
+    /// A convolution with this height and width of the kernel; it keeps the size.
     Conv([usize; 2], usize),
-    /// The same without padding, so that a border is lost.
-    Valid([usize; 2], usize),
-    /// A 3×3 convolution of stride 2 without padding.
-    Halve(usize),
-    /// A 1×3 and a 3×1 convolution of the same input, each with so many channels.
-    Fork(usize),
-    /// 3×3 average pooling over the pixels inside the image, which keeps the size.
+    /// A convolution with this height and width of the kernel, without padding.
+    ValidConv([usize; 2], usize),
+    /// A 3×3 convolution with stride 2, without padding.
+    StridedConv(usize),
+    /// A 1×3 and a 3×1 convolution of the same input, each with this number of output channels.
+    SplitConv(usize),
+    /// 3×3 average pooling with stride 1; it keeps the size. Padding is not counted.
     AvgPool,
-    /// The same, with zeros beyond the border that count as pixels.
+    /// 3×3 average pooling with stride 1; it keeps the size. Padding is counted as zeros.
     PaddedAvgPool,
-    /// 3×3 maximum pooling of stride 2 without padding.
+    /// 3×3 max pooling with stride 2, without padding.
     MaxPool,
 }
 
-/// How to build [`Branches`].
+/// Configuration of [`Branches`].
 #[derive(Config, Debug)]
 pub struct BranchesConfig {
     /// Channels of the input.
     pub channels: usize,
-    /// The steps of each branch.
-    pub branches: Vec<Vec<Step>>,
-    /// How kernels are drawn; see [`ConvNormActConfig`].
+    /// The layers of each branch.
+    pub branches: Vec<Vec<BranchLayer>>,
+    /// Initializer of the kernels; see [`ConvNormActConfig`].
     pub initializer: Option<Initializer>,
-    /// Added to the variance by BatchNorm.
+    /// Number that BatchNorm adds to the variance.
     #[config(default = "1e-5")]
     pub epsilon: f64,
-    /// Share of a batch's statistics in the running ones.
+    /// Weight of a batch's statistics in BatchNorm's running averages.
     #[config(default = "0.1")]
     pub momentum: f64,
 }
 
-/// Sequences of layers side by side on the same input, whose outputs are concatenated: an
-/// Inception module.
+/// An Inception module: parallel sequences of layers on the same input. Their outputs are
+/// concatenated.
 ///
 /// Szegedy et al., 2014: [Going Deeper with Convolutions](https://arxiv.org/abs/1409.4842), §4.
 #[derive(Module, Debug)]
@@ -54,7 +54,7 @@ pub struct Branches {
     branches: Vec<Vec<Layer>>,
 }
 
-/// A [`Step`] with its weights.
+/// A [`BranchLayer`] with its weights.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are convolutions")]
 enum Layer {
@@ -70,21 +70,23 @@ struct Fork {
     tall: ConvNormAct,
 }
 
-impl Step {
+impl BranchLayer {
     fn out_channels(self, channels: usize) -> usize {
         match self {
-            Self::Conv(_, channels) | Self::Valid(_, channels) | Self::Halve(channels) => channels,
-            Self::Fork(each) => 2 * each,
+            Self::Conv(_, channels)
+            | Self::ValidConv(_, channels)
+            | Self::StridedConv(channels) => channels,
+            Self::SplitConv(each) => 2 * each,
             Self::AvgPool | Self::PaddedAvgPool | Self::MaxPool => channels,
         }
     }
 }
 
 impl BranchesConfig {
-    /// Channels of the output, those of all branches.
+    /// Number of output channels, the sum over all branches.
     pub fn out_channels(&self) -> usize {
-        let end = |steps: &Vec<Step>| {
-            steps.iter().fold(self.channels, |channels, step| step.out_channels(channels))
+        let end = |layers: &Vec<BranchLayer>| {
+            layers.iter().fold(self.channels, |channels, layer| layer.out_channels(channels))
         };
         self.branches.iter().map(end).sum()
     }
@@ -92,19 +94,19 @@ impl BranchesConfig {
     /// Builds the layers.
     pub fn init(&self, device: &Device) -> Branches {
         let mut branches = Vec::with_capacity(self.branches.len());
-        for steps in &self.branches {
+        for branch in &self.branches {
             let mut channels = self.channels;
-            let mut layers = Vec::with_capacity(steps.len());
-            for step in steps {
-                layers.push(self.layer(*step, channels, device));
-                channels = step.out_channels(channels);
+            let mut layers = Vec::with_capacity(branch.len());
+            for layer in branch {
+                layers.push(self.layer(*layer, channels, device));
+                channels = layer.out_channels(channels);
             }
             branches.push(layers);
         }
         Branches { branches }
     }
 
-    fn layer(&self, step: Step, channels: usize, device: &Device) -> Layer {
+    fn layer(&self, layer: BranchLayer, channels: usize, device: &Device) -> Layer {
         let conv = |kernel_size, out_channels| {
             ConvNormActConfig::new([channels, out_channels], kernel_size)
                 .with_initializer(self.initializer.clone())
@@ -114,25 +116,25 @@ impl BranchesConfig {
         let average = AvgPool2dConfig::new([3, 3])
             .with_strides([1, 1])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        match step {
-            Step::Conv(kernel_size, out_channels) => {
+        match layer {
+            BranchLayer::Conv(kernel_size, out_channels) => {
                 Layer::Conv(conv(kernel_size, out_channels).init(device))
             }
-            Step::Valid(kernel_size, out_channels) => {
+            BranchLayer::ValidConv(kernel_size, out_channels) => {
                 let conv = conv(kernel_size, out_channels).with_padding(Padding::Valid);
                 Layer::Conv(conv.init(device))
             }
-            Step::Halve(out_channels) => {
+            BranchLayer::StridedConv(out_channels) => {
                 let conv = conv([3, 3], out_channels).with_padding(Padding::Valid);
                 Layer::Conv(conv.with_stride(2).init(device))
             }
-            Step::Fork(each) => Layer::Fork(Fork {
+            BranchLayer::SplitConv(each) => Layer::Fork(Fork {
                 wide: conv([1, 3], each).init(device),
                 tall: conv([3, 1], each).init(device),
             }),
-            Step::AvgPool => Layer::AvgPool(average.with_count_include_pad(false).init()),
-            Step::PaddedAvgPool => Layer::AvgPool(average.init()),
-            Step::MaxPool => {
+            BranchLayer::AvgPool => Layer::AvgPool(average.with_count_include_pad(false).init()),
+            BranchLayer::PaddedAvgPool => Layer::AvgPool(average.init()),
+            BranchLayer::MaxPool => {
                 Layer::MaxPool(MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).init())
             }
         }
@@ -140,8 +142,8 @@ impl BranchesConfig {
 }
 
 impl Branches {
-    /// Computes the first branch alone, step by step: `behind` is given the number of each step and
-    /// what comes out of it, and hands that on to the next step or ends the pass.
+    /// Computes the first branch layer by layer. `after_layer` receives the index and the output of each
+    /// layer. It returns the input of the next layer, or `None` to stop.
     ///
     /// # Shapes
     ///
@@ -149,16 +151,18 @@ impl Branches {
     pub fn forward_steps(
         &self,
         x: Tensor<4>,
-        mut behind: impl FnMut(usize, Tensor<4>) -> Option<Tensor<4>>,
+        mut after_layer: impl FnMut(usize, Tensor<4>) -> Option<Tensor<4>>,
     ) -> Option<Tensor<4>> {
-        let mut steps = self.branches.iter().take(1).flatten().enumerate();
-        steps.try_fold(x, |x, (number, layer)| behind(number, layer.forward(x)))
+        let mut layers = self.branches.iter().take(1).flatten().enumerate();
+        layers.try_fold(x, |x, (index, layer)| after_layer(index, layer.forward(x)))
     }
 
+    /// Computes all branches and concatenates their outputs.
+    ///
     /// # Shapes
     ///
-    /// `[N, channels, H, W]` → `[N, out_channels, H', W']`, where every branch must come to the
-    /// same height and width
+    /// `[N, channels, H, W]` → `[N, out_channels, H', W']`; all branches must have the same output
+    /// height and width
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let run = |layers: &Vec<Layer>, x| layers.iter().fold(x, |x, layer| layer.forward(x));
         let Some((last, others)) = self.branches.split_last() else { return x };

@@ -10,43 +10,43 @@ use super::conv_norm_act::weight_and_bias;
 use super::{Activation, global_avg_pool2d, linear_with_bias};
 use crate::Head;
 
-/// What a classifier head does first.
+/// The order of pooling and classification in a head.
 ///
-/// Without dropout both give the same logits for the same weights, since an average and a
-/// matrix product change places; records and checkpoints are the same too.
+/// Without dropout both orders give the same logits, because the mean and the linear layer commute.
+/// Records and checkpoints are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeadOrder {
-    /// Averages the features over the image, then classifies them by a fully connected layer.
+    /// Average pooling, then a fully connected layer.
     PoolFirst,
-    /// Classifies each place of the image by a 1×1 convolution, then averages the scores, as
-    /// in [Network in Network](https://arxiv.org/abs/1312.4400), §3.2.
+    /// A 1×1 convolution that classifies each position, then average pooling of the scores, as in
+    /// [Network in Network](https://arxiv.org/abs/1312.4400), §3.2.
     ClassifyFirst,
 }
 
-/// How to build a [`ClassifierHead`].
+/// Configuration of a [`ClassifierHead`].
 #[derive(Config, Debug)]
 pub struct ClassifierHeadConfig {
     /// Channels of the features.
     pub num_features: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub num_classes: usize,
-    /// Applied to the features first, by networks whose features have no activation yet.
+    /// Activation of the features before the head, if the features have none.
     #[config(default = "Activation::Identity")]
     pub activation: Activation,
-    /// What comes then, averaging or classifying.
+    /// The order of pooling and classification.
     #[config(default = "HeadOrder::PoolFirst")]
     pub kind: HeadOrder,
-    /// Probability of dropping a feature before it is classified while training.
+    /// Probability of dropping a feature before the classifier while training.
     #[config(default = "0.0")]
     pub dropout: f64,
-    /// How the weight is drawn; by default uniform in `±1/sqrt(num_features)`, as PyTorch does.
+    /// Initializer of the weight; by default uniform in `±1/sqrt(num_features)`, as in PyTorch.
     pub initializer: Option<Initializer>,
-    /// How the bias is drawn; by default as zeros where the weight has an initializer, else as the
+    /// Initializer of the bias; by default zeros if the weight has an initializer, otherwise as the
     /// weight.
     pub bias_initializer: Option<Initializer>,
 }
 
-/// From the last feature map to logits: global average pooling, dropout and one layer.
+/// The common head: global average pooling, dropout and one linear layer.
 #[derive(Module, Debug)]
 pub struct ClassifierHead {
     dropout: Dropout,
@@ -55,7 +55,7 @@ pub struct ClassifierHead {
     activation: Activation,
     #[module(skip)]
     kind: HeadOrder,
-    /// Of the weight and of the bias.
+    /// Initializers of the weight and of the bias.
     #[module(skip)]
     initializers: [Initializer; 2],
 }
@@ -74,7 +74,7 @@ impl ClassifierHeadConfig {
     }
 }
 
-/// A fully connected layer whose weight and bias are drawn each in its own way.
+/// Builds a fully connected layer with separate initializers for weight and bias.
 fn linear(
     [num_features, num_classes]: [usize; 2],
     [weight, bias]: &[Initializer; 2],
@@ -85,7 +85,7 @@ fn linear(
 }
 
 impl ClassifierHead {
-    /// What a 1×1 convolution by the layer's weights gives.
+    /// Computes a 1×1 convolution with the layer's weights.
     fn maps(&self, features: Tensor<4>) -> Tensor<4> {
         let weight = self.linear.weight.val().transpose().unsqueeze_dims(&[2, 3]);
         let bias = self.linear.bias.as_ref().map(|bias| bias.val());
@@ -108,7 +108,8 @@ impl Head for ClassifierHead {
         }
     }
 
-    /// As in [Zhou et al., 2015](https://arxiv.org/abs/1512.04150), §2, bias included.
+    /// Class activation maps as in [Zhou et al., 2015](https://arxiv.org/abs/1512.04150), §2, with the
+    /// bias.
     fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
         Some(self.maps(self.activation.forward(features)))
     }
@@ -132,8 +133,8 @@ impl Head for ClassifierHead {
         self.linear = linear(channels, &self.initializers, device);
     }
 
-    fn set_order(&mut self, kind: HeadOrder) -> bool {
-        self.kind = kind;
+    fn set_order(&mut self, order: HeadOrder) -> bool {
+        self.kind = order;
         true
     }
 }

@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 use super::Activation;
 use super::compute::conv_batch_norm;
 
-/// How a convolution extends its input at the borders.
+/// The padding of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Padding {
-    /// Half the kernel on every side, as PyTorch models do.
+    /// Half the kernel on every side, as in PyTorch models.
     Symmetric,
-    /// None: the kernel never leaves the input. "VALID" in TensorFlow.
+    /// No padding. "VALID" in TensorFlow.
     Valid,
-    /// TensorFlow's "SAME": as little as gives `ceil(size / stride)` outputs, an odd one at the
-    /// bottom and right.
+    /// TensorFlow's "SAME": the least padding that gives `ceil(size / stride)` outputs. An odd pixel is
+    /// at the bottom and right.
     Same,
-    /// Half the kernel at the bottom and right alone, as Keras extends maps before it halves
-    /// them; for even sizes and 3×3 kernels the same as [`Same`](Self::Same).
+    /// Half the kernel, only at the bottom and right, as in Keras before a stride of 2. For even sizes
+    /// and 3×3 kernels it is the same as [`Same`](Self::Same).
     Trailing,
 }
 
 impl Padding {
-    /// The padding of a kernel of a height and a width.
+    /// Returns Burn's configuration of this padding for a kernel of this height and width.
     pub fn of(self, kernel_size: [usize; 2]) -> PaddingConfig2d {
         let [rows, columns] = kernel_size.map(|size| size / 2);
         match self {
@@ -38,35 +38,35 @@ impl Padding {
     }
 }
 
-/// How to build a [`ConvNormAct`].
+/// Configuration of a [`ConvNormAct`].
 #[derive(Config, Debug)]
 pub struct ConvNormActConfig {
-    /// Channels in and out.
+    /// Number of channels of input and output.
     pub channels: [usize; 2],
     /// Height and width of the kernel.
     pub kernel_size: [usize; 2],
-    /// Step of the kernel in both directions.
+    /// Stride of the kernel in both directions.
     #[config(default = "1")]
     pub stride: usize,
-    /// Number of groups of channels that are convolved apart.
+    /// Number of groups of channels that are convolved separately.
     #[config(default = "1")]
     pub groups: usize,
-    /// What lies beyond the border.
+    /// The padding.
     #[config(default = "Padding::Symmetric")]
     pub padding: Padding,
-    /// Whether the convolution has a bias, which BatchNorm's shift makes superfluous.
+    /// Whether the convolution has a bias. BatchNorm's shift makes it superfluous.
     #[config(default = "false")]
     pub bias: bool,
-    /// How the kernel is drawn; by default as in
+    /// Initializer of the kernel; by default as in
     /// [He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, backward case.
     pub initializer: Option<Initializer>,
-    /// Added to the variance by BatchNorm.
+    /// Number that BatchNorm adds to the variance.
     #[config(default = "1e-5")]
     pub epsilon: f64,
-    /// Share of a batch's statistics in the running ones.
+    /// Weight of a batch's statistics in BatchNorm's running averages.
     #[config(default = "0.1")]
     pub momentum: f64,
-    /// Applied last.
+    /// Activation after BatchNorm.
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
 }
@@ -103,28 +103,27 @@ impl ConvNormActConfig {
     }
 }
 
-/// The normal distribution of He et al. by the number of a kernel's outputs.
-///
-/// As in torchvision, that number is not divided by the groups of the convolution.
+/// Returns Kaiming normal initialization with `fan_out`, as torchvision computes it: without division
+/// by `groups`.
 pub fn kaiming_normal([_, out_channels]: [usize; 2], [height, width]: [usize; 2]) -> Initializer {
     let fan_out = (out_channels * height * width) as f64;
     Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() }
 }
 
-/// The normal distribution of [He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2, by a
-/// kernel's outputs within its group, nine for a 3×3 depthwise one, as TensorFlow and timm count.
+/// Returns Kaiming normal initialization ([He et al., 2015](https://arxiv.org/abs/1502.01852), §2.2)
+/// with `fan_out` per group, 9 for a 3×3 depthwise convolution, as in TensorFlow and timm.
 pub fn kaiming_normal_by_group() -> Initializer {
     Initializer::KaimingNormal { gain: SQRT_2, fan_out_only: true }
 }
 
-/// Uniform in `±1/sqrt(inputs)`, as [PyTorch](https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html)
-/// draws a layer by itself.
+/// Returns [PyTorch's default](https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html)
+/// for `Conv2d` and `Linear`: uniform in `±1/sqrt(fan_in)`.
 pub fn torch_default_uniform() -> Initializer {
     Initializer::KaimingUniform { gain: 1.0 / 3.0_f64.sqrt(), fan_out_only: false }
 }
 
-/// How a layer's weight and bias are drawn where its user leaves one or both open: as PyTorch draws
-/// them, but a bias as zeros where the weight has an initializer.
+/// Returns the initializers of a layer's weight and bias. The defaults are PyTorch's, but a bias is
+/// zeros by default if the weight has an initializer.
 pub(super) fn weight_and_bias(
     weight: Option<Initializer>,
     bias: Option<Initializer>,
@@ -137,10 +136,12 @@ pub(super) fn weight_and_bias(
 }
 
 impl ConvNormAct {
+    /// Applies convolution, BatchNorm and activation.
+    ///
     /// # Shapes
     ///
-    /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`, where `H' = ceil(H / stride)` by
-    /// [`Padding::Same`], and by [`Padding::Symmetric`] with an odd kernel
+    /// `[N, channels[0], H, W]` → `[N, channels[1], H', W']`. `H' = ceil(H / stride)` with
+    /// [`Padding::Same`], and with [`Padding::Symmetric`] and an odd kernel
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         conv_batch_norm(&self.conv, &self.norm, self.activation, x)
     }

@@ -9,24 +9,24 @@ use super::{
     StochasticDepth, add, fork,
 };
 
-/// How to build an [`InvertedResidual`].
+/// Configuration of an [`InvertedResidual`].
 #[derive(Config, Debug)]
 pub struct InvertedResidualConfig {
-    /// Channels of the input, in the middle, and of the output. Where the first two are equal,
-    /// no layer expands the input.
+    /// Channels of the input, of the expanded middle, and of the output. If the first two are equal,
+    /// the block has no expansion layer.
     pub channels: [usize; 3],
-    /// Side of the depthwise kernel.
+    /// Height and width of the depthwise kernel.
     #[config(default = "3")]
     pub kernel_size: usize,
-    /// Step of the depthwise kernel in both directions.
+    /// Stride of the depthwise kernel in both directions.
     #[config(default = "1")]
     pub stride: usize,
-    /// Whether a 3×3 binomial filter behind the depthwise convolution takes over its stride of 2
-    /// (Zhang, 2019: [Making Convolutional Networks Shift-Invariant
+    /// Whether a 3×3 binomial filter after the depthwise convolution has its stride of 2 (Zhang, 2019:
+    /// [Making Convolutional Networks Shift-Invariant
     /// Again](https://arxiv.org/abs/1904.11486)).
     #[config(default = "false")]
     pub blur_pool: bool,
-    /// What weighs the channels in the middle.
+    /// Squeeze-and-excitation on the expanded channels, if any.
     pub squeeze_excite: Option<SqueezeExciteConfig>,
     /// Whether the input is added to an output of the same shape.
     #[config(default = "true")]
@@ -36,8 +36,8 @@ pub struct InvertedResidualConfig {
     pub stochastic_depth: f64,
 }
 
-/// Narrow → wide → narrow, with a shortcut between the narrow ends and no activation at the last of
-/// them.
+/// An inverted residual block: expands the channels, applies a depthwise convolution, and projects
+/// them back. The shortcut joins the narrow ends; the last layer has no activation.
 ///
 /// Sandler et al., 2018: [Inverted Residuals and Linear
 /// Bottlenecks](https://arxiv.org/abs/1801.04381), §3.3; squeeze-and-excitation in the middle as in
@@ -49,34 +49,34 @@ pub struct InvertedResidual {
     blur: Option<ZeroPaddedBlur>,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
-    /// What drops the block while training, if there is a shortcut.
+    /// Stochastic depth of the block, if it has a shortcut.
     shortcut: Option<StochasticDepth>,
 }
 
-/// Two averages of 2×2 pixels, which together weigh 1, 2, 1 in both directions. Zeros beyond the
-/// border count.
+/// Two 2×2 average poolings, which make a binomial filter with weights 1, 2, 1 in both directions.
+/// Zero padding is counted.
 #[derive(Module, Debug)]
 struct ZeroPaddedBlur {
     averages: [AvgPool2d; 2],
 }
 
 impl InvertedResidualConfig {
-    /// Builds the block from the network's own layers: `conv` returns one for its channels in and
-    /// out and for the side of its kernel.
+    /// Builds the block from the network's own layers: `conv` returns the configuration of a layer for
+    /// its input and output channels and the size of its kernel.
     pub fn init(
         &self,
         conv: impl Fn([usize; 2], usize) -> ConvNormActConfig,
         device: &Device,
     ) -> InvertedResidual {
-        let [channels, hidden, out_channels] = self.channels;
+        let [channels, expanded, out_channels] = self.channels;
         let blur_pool = self.blur_pool && self.stride > 1;
-        let depthwise = conv([hidden, hidden], self.kernel_size)
+        let depthwise = conv([expanded, expanded], self.kernel_size)
             .with_stride(if blur_pool { 1 } else { self.stride })
-            .with_groups(hidden);
-        let project = conv([hidden, out_channels], 1).with_activation(Activation::Identity);
+            .with_groups(expanded);
+        let project = conv([expanded, out_channels], 1).with_activation(Activation::Identity);
         let has_shortcut = self.has_shortcut && self.stride == 1 && channels == out_channels;
         InvertedResidual {
-            expand: (hidden != channels).then(|| conv([channels, hidden], 1).init(device)),
+            expand: (expanded != channels).then(|| conv([channels, expanded], 1).init(device)),
             depthwise: depthwise.init(device),
             blur: blur_pool.then(ZeroPaddedBlur::new),
             squeeze_excite: self.squeeze_excite.as_ref().map(|config| config.init(device)),
@@ -87,6 +87,8 @@ impl InvertedResidualConfig {
 }
 
 impl InvertedResidual {
+    /// Computes the block.
+    ///
     /// # Shapes
     ///
     /// `[N, channels, H, W]` → `[N, out_channels, H / stride, W / stride]`, rounded up
@@ -122,7 +124,7 @@ impl ZeroPaddedBlur {
         }
     }
 
-    /// `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up
+    /// Halves the map: `[N, C, H, W]` → `[N, C, H / 2, W / 2]`, rounded up.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.averages.iter().fold(x, |x, average| average.apply(x))
     }

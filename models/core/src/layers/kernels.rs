@@ -1,11 +1,11 @@
-//! Where the layers reach zoo-train-kernels, which is there with the feature `cpu-training` alone.
+//! The calls to zoo-train-kernels, which is a dependency only with the feature `cpu-training`.
 
 #[cfg(feature = "cpu-training")]
 use super::Activation;
 
-/// Returns what a kernel of zoo-train-kernels computes, where there is one for these tensors. Behind
-/// it stands what Burn does.
-macro_rules! by_kernel {
+/// Returns from the enclosing function with the kernel's result, if zoo-train-kernels has a kernel
+/// for these tensors. Otherwise the code after the macro runs.
+macro_rules! return_from_kernel {
     ($kernel:ident($($argument:expr),*)) => {
         #[cfg(feature = "cpu-training")]
         if let Some(output) = zoo_train_kernels::$kernel($($argument),*) {
@@ -13,7 +13,7 @@ macro_rules! by_kernel {
         }
     };
 }
-pub(super) use by_kernel;
+pub(super) use return_from_kernel;
 
 #[cfg(feature = "cpu-training")]
 impl From<Activation> for zoo_train_kernels::Activation {

@@ -7,27 +7,27 @@ use super::compute::scale;
 use super::conv_norm_act::weight_and_bias;
 use super::{Activation, Apply, conv_with_bias, fork, global_avg_pool2d};
 
-/// How to build a [`SqueezeExcite`].
+/// Configuration of a [`SqueezeExcite`].
 #[derive(Config, Debug)]
 pub struct SqueezeExciteConfig {
-    /// Channels in and out.
+    /// Number of channels of input and output.
     pub channels: usize,
-    /// Channels between the two layers.
+    /// Channels between the two layers (torchvision: `squeeze_channels`, timm: `rd_channels`).
     pub squeeze_channels: usize,
-    /// Applied between the two layers.
+    /// Activation between the two layers.
     #[config(default = "Activation::Relu")]
     pub activation: Activation,
-    /// Turns the second layer's output into a factor.
+    /// Activation of the second layer, which gives the factor.
     #[config(default = "Activation::Sigmoid")]
     pub gate: Activation,
-    /// How the weights are drawn; by default uniform in `±1/sqrt(inputs)`, as PyTorch does.
+    /// Initializer of the weights; by default uniform in `±1/sqrt(fan_in)`, as in PyTorch.
     pub initializer: Option<Initializer>,
-    /// How the biases are drawn; by default as zeros where the weights have an initializer, else as
-    /// the weights.
+    /// Initializer of the biases; by default zeros if the weights have an initializer, otherwise as the
+    /// weights.
     pub bias_initializer: Option<Initializer>,
 }
 
-/// Scales each channel by a factor computed from all of them.
+/// Squeeze-and-excitation: scales each channel by a factor that is computed from all channels.
 ///
 /// Hu et al., 2017: [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507), §3.
 #[derive(Module, Debug)]
@@ -60,13 +60,15 @@ impl SqueezeExciteConfig {
 }
 
 impl SqueezeExcite {
+    /// Scales each channel by its factor.
+    ///
     /// # Shapes
     ///
     /// `[N, channels, H, W]` → the same
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [x, seen] = fork(x);
-        let squeeze_channels = global_avg_pool2d(seen);
-        let hidden = self.activation.forward(self.reduce.apply(squeeze_channels));
+        let [x, copy] = fork(x);
+        let pooled = global_avg_pool2d(copy);
+        let hidden = self.activation.forward(self.reduce.apply(pooled));
         scale(x, self.gate.forward(self.expand.apply(hidden)))
     }
 }

@@ -3,10 +3,10 @@ use burn::tensor::{Distribution, Tensor};
 
 use super::compute::scale;
 
-/// Drops a residual branch for a random part of the batch while training.
+/// Drops the residual branch of randomly chosen images while training.
 ///
 /// Huang et al., 2016: [Deep Networks with Stochastic Depth](https://arxiv.org/abs/1603.09382).
-/// As in torchvision's `mode="row"`, each image draws for itself and kept branches are scaled
+/// As in torchvision's `mode="row"`, each image is drawn separately, and kept branches are scaled
 /// by `1 / (1 - prob)`, so that inference needs no correction.
 #[derive(Module, Debug)]
 pub struct StochasticDepth {
@@ -15,7 +15,7 @@ pub struct StochasticDepth {
 }
 
 impl StochasticDepth {
-    /// Drops with probability `prob`.
+    /// Creates a layer that drops with probability `prob`.
     ///
     /// # Panics
     ///
@@ -28,6 +28,8 @@ impl StochasticDepth {
         Self { prob, training: Param::from_bool(true) }
     }
 
+    /// Drops or scales the branch of each image; the identity in inference.
+    ///
     /// # Shapes
     ///
     /// `[N, C, H, W]` → the same

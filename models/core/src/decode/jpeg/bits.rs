@@ -1,40 +1,40 @@
-//! The bits of a scan, between which markers lie.
+//! Reads the bits of a scan, with markers between them.
 
-/// Markers that begin anew within a scan: RST0 to RST7.
+/// Restart markers within a scan: RST0 to RST7.
 const RESTARTS: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
 
 /// Reads bits of entropy-coded data, in which a byte 0xff is followed by 0.
 ///
-/// Behind the last bit, which a marker follows, are zeros without end.
+/// After the last bit, which a marker follows, it returns zeros without end.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
-    /// What is read next. Where a marker was met, its byte 0xff.
+    /// Index of the next byte. At a marker, the index of its byte 0xff.
     position: usize,
-    /// The next bits, from the highest on. Behind `count` bits are some of the following or zeros.
+    /// The next bits, from the highest on. After `count` bits it holds some of the following or zeros.
     buffer: u64,
     count: u32,
-    /// How many of the `count` bits are zeros that the data does not have.
+    /// Number of the `count` bits that are zeros after the end of the data.
     made_up: u32,
     next_restart: u8,
 }
 
 impl<'a> Bits<'a> {
-    /// Starts where a scan's header ends.
+    /// Starts after a scan's header.
     pub(super) fn new(data: &'a [u8], position: usize) -> Self {
         Self { data, position, buffer: 0, count: 0, made_up: 0, next_restart: 0 }
     }
 
-    /// Where the data ends: at a marker, or before one if the scan was shorter than its data.
+    /// Index of the end of the data: at a marker, or before one if the scan was shorter than its data.
     pub(super) fn position(&self) -> usize {
         self.position
     }
 
-    /// Whether more was read than there is.
+    /// Whether more bits were read than the data has.
     pub(super) fn is_exhausted(&self) -> bool {
         self.made_up > self.count
     }
 
-    /// Makes sure that 32 bits can be looked at and taken.
+    /// Loads bits until at least 32 are available.
     #[inline(always)]
     pub(super) fn fill(&mut self) {
         if self.count < 32 {
@@ -52,7 +52,7 @@ impl<'a> Bits<'a> {
 
     #[cold]
     fn fill_by_bytes(&mut self) {
-        // The bits behind `count` come again.
+        // The bits after `count` are read again.
         self.buffer &= !(u64::MAX >> self.count);
         while self.count <= 56 {
             let byte = match self.data[self.position..] {
@@ -81,20 +81,20 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next `count` bits, 1 to 32 of them, which stay.
+    /// Returns the next `count` bits, 1 to 32, without removing them.
     #[inline(always)]
     pub(super) fn peek(&self, count: u32) -> u32 {
         (self.buffer >> (64 - count)) as u32
     }
 
-    /// Takes bits that [`fill`](Self::fill) has brought.
+    /// Removes bits that [`fill`](Self::fill) has loaded.
     #[inline(always)]
     pub(super) fn skip(&mut self, count: u32) {
         self.buffer <<= count;
         self.count -= count;
     }
 
-    /// The next `count` bits, 0 to 16 of them.
+    /// Returns the next `count` bits, 0 to 16, and removes them.
     #[inline(always)]
     pub(super) fn take(&mut self, count: u32) -> u32 {
         self.fill();
@@ -103,10 +103,10 @@ impl<'a> Bits<'a> {
         bits
     }
 
-    /// Goes behind the restart marker that is due.
+    /// Moves after the restart marker that is due.
     ///
-    /// Where another marker stands there, what libjpeg does is done, so that the rest of the
-    /// image stays in its place.
+    /// If there is another marker, this does what libjpeg does, so that the rest of the image stays in
+    /// its position.
     pub(super) fn restart(&mut self) {
         let was_exhausted = self.is_exhausted();
         (self.buffer, self.count, self.made_up) = (0, 0, 0);
@@ -116,7 +116,7 @@ impl<'a> Bits<'a> {
             let ahead = marker.wrapping_sub(*RESTARTS.start()).wrapping_sub(due) % 8;
             let is_restart = RESTARTS.contains(&marker);
             if marker >= 0xc0 && (!is_restart || matches!(ahead, 1 | 2)) {
-                // What is due is missing, and this is for later.
+                // The marker that is due is missing; this one belongs to a later position.
                 self.position = end - 2;
                 self.made_up = was_exhausted.into();
                 return;
@@ -136,7 +136,7 @@ fn has_marker(bytes: u64) -> bool {
     (!bytes).wrapping_sub(0x0101_0101_0101_0101) & bytes & 0x8080_8080_8080_8080 != 0
 }
 
-/// The next marker from a position on, and where it ends. Whatever is before it is skipped.
+/// Returns the next marker from a position on, and the index after it. Bytes before it are skipped.
 pub(super) fn next_marker(data: &[u8], mut position: usize) -> Option<(u8, usize)> {
     loop {
         position += data.get(position..)?.iter().position(|&byte| byte == 0xff)?;

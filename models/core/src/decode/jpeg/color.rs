@@ -1,22 +1,24 @@
-//! From a row of samples to a row of pixels, with libjpeg's rounding and PIL's way from CMYK.
+//! Converts a row of samples to a row of pixels, with libjpeg's rounding and PIL's conversion of CMYK.
 
-/// What the components of an image mean.
+/// The color space of an image's components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
     Gray,
     Rgb,
-    /// Brightness, and what blue and red have more than it.
+    /// Brightness (luma), and the differences of blue and red to it.
     YCbCr,
-    /// What four inks let through: Adobe stores their inverse, and PIL takes all for Adobe's.
+    /// Four inks. Adobe stores their inverse, and PIL assumes Adobe's convention.
     Cmyk,
-    /// The same with the first three inverted once more, as [`YCbCr`](Self::YCbCr).
+    /// [`Cmyk`](Self::Cmyk), but with the first three inverted again and stored as
+    /// [`YCbCr`](Self::YCbCr).
     Ycck,
 }
 
-/// How many pixels are converted at once.
+/// Number of pixels that are converted at once.
 const LANES: usize = 32;
 
-/// Writes pixels from one row of samples for each component: one byte a pixel for gray, else three.
+/// Writes pixels from one row of samples of each component: one byte per pixel for gray, otherwise
+/// three.
 pub(super) fn convert(space: Space, components: &[Vec<u8>], output: &mut [u8]) {
     let [first, rest @ ..] = components else { return };
     let width = output.len() / if space == Space::Gray { 1 } else { 3 };
@@ -24,7 +26,7 @@ pub(super) fn convert(space: Space, components: &[Vec<u8>], output: &mut [u8]) {
         return output.copy_from_slice(&first[..width]);
     }
     for (start, output) in (0..).step_by(LANES).zip(output.chunks_mut(3 * LANES)) {
-        // Rows are longer than the image by as much as is read too far here.
+        // The padding of the rows is as long as the samples that are read past the image.
         let lanes = |row: &[u8]| *row[start..].first_chunk::<LANES>().expect("rows are padded");
         let mut pixels = [lanes(first), lanes(&rest[0]), lanes(&rest[1])];
         if matches!(space, Space::YCbCr | Space::Ycck) {
@@ -44,8 +46,8 @@ pub(super) fn convert(space: Space, components: &[Vec<u8>], output: &mut [u8]) {
     }
 }
 
-/// The tables of `jdcolor.c` as arithmetic: factors have 16 fractional bits, and their whole part,
-/// which is 1 or 2, apart from them, so that products are of 16-bit numbers.
+/// Computes the tables of `jdcolor.c` by arithmetic. The factors have 16 fractional bits; their whole
+/// part, 1 or 2, is added separately, so that the products are of 16-bit numbers.
 fn to_rgb(pixels: &mut [[u8; LANES]; 3]) {
     let product = |a: i16, b: i16| i32::from(a).wrapping_mul(i32::from(b));
     let rounded = |sum: i32| (sum.wrapping_add(1 << 15) >> 16) as i16;
@@ -64,7 +66,7 @@ fn to_rgb(pixels: &mut [[u8; LANES]; 3]) {
     }
 }
 
-/// What is seen of one color's ink together with black.
+/// Combines one color's ink with black.
 fn over_black(channel: &mut [u8; LANES], black: &[u8; LANES], space: Space) {
     for (value, &black) in channel.iter_mut().zip(black) {
         let ink = u32::from(if space == Space::Ycck { *value } else { 255 - *value });

@@ -1,4 +1,4 @@
-//! An image and its components: where their blocks and samples lie.
+//! An image and its components, with the layout of their blocks and samples.
 
 use super::huffman::Band;
 use super::idct::Block;
@@ -8,31 +8,31 @@ use super::upsample::{Plane, Upsampling};
 use super::{Damage, unread};
 use crate::decode::DecodeError;
 
-/// What an image consists of.
+/// An image's header and components.
 pub(super) struct Frame {
     pub(super) is_progressive: bool,
     /// Width and height.
     pub(super) size: [usize; 2],
     pub(super) components: Vec<Component>,
-    /// How many units of all components go across and down.
+    /// Number of units (MCUs) across and down.
     pub(super) units: [usize; 2],
 }
 
-/// One of an image's colors.
+/// One color component of an image.
 pub(super) struct Component {
     pub(super) id: u8,
-    /// How many blocks of it a unit has, across and down.
+    /// Number of its blocks in a unit, across and down.
     pub(super) sampling: [usize; 2],
-    /// How many blocks it has across and down, without what fills the last units.
+    /// Number of its blocks across and down, without those that only fill the last units.
     pub(super) blocks: [usize; 2],
     pub(super) table: usize,
-    /// The factors that its first scan found.
+    /// The factors at its first scan.
     pub(super) quantization: Option<[u16; 64]>,
-    /// All blocks, unless each is turned into samples as soon as it is read.
+    /// All blocks; empty if each is converted to samples when it is read.
     pub(super) coefficients: Vec<Block>,
     pub(super) plane: Plane,
     pub(super) known: Known,
-    /// The same before the last scan.
+    /// `known` before the last scan.
     pub(super) known_before: Known,
 }
 
@@ -71,8 +71,8 @@ impl Frame {
         Ok(Self { is_progressive, size, components, units })
     }
 
-    /// Turns all coefficients into samples. `last_row` is that of the last scan's units, which is the
-    /// `only` one or one of several.
+    /// Converts all coefficients to samples. `last_row` is the last row of units in the last scan;
+    /// `is_only` says that this scan is the only one.
     pub(super) fn transform(&mut self, last_row: usize, is_only: bool) {
         let tables = self.components.iter().map(|component| {
             component.quantization.as_ref().map(|quantization| (&component.known, quantization))
@@ -144,15 +144,15 @@ impl Component {
         })
     }
 
-    /// How many blocks the component has with those that fill the last units.
+    /// Number of blocks across and down, with those that only fill the last units.
     pub(super) fn all_blocks(&self, units: [usize; 2]) -> [usize; 2] {
         [0, 1].map(|axis| units[axis] * self.sampling[axis])
     }
 
-    /// The rows of blocks from two above a row to two below it, within the image.
+    /// Returns the rows of blocks from two above a row to two below it, within the image.
     fn rows_around(&self, y: usize, units: usize) -> [usize; 5] {
         let (row, rest) = (y / self.sampling[1], y % self.sampling[1]);
-        // In the last unit libjpeg counts as if all units had as few rows as that one.
+        // In the last unit libjpeg assumes that all units have as few rows as the last one.
         let (above, bottom) = if row + 1 == units {
             (row * (self.blocks[1] - row * self.sampling[1]) + rest, self.blocks[1] - 1)
         } else {
@@ -162,7 +162,7 @@ impl Component {
         [y - above.min(2), y - above.min(1), y, below(1), below(2)]
     }
 
-    /// Takes the factors that count from its first scan on, and notes what a scan brings.
+    /// Stores the factors at the first scan, and the known bits after this scan.
     pub(super) fn begin_scan(
         &mut self,
         tables: &Tables,
@@ -180,7 +180,7 @@ impl Component {
         Ok(())
     }
 
-    /// Reads a block, whose place is its column and row, and writes its samples if it is `whole`.
+    /// Reads the block in column `x` and row `y`. Writes its samples if the scan has the whole image.
     #[inline(always)]
     pub(super) fn read_block(
         &mut self,

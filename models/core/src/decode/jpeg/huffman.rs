@@ -1,10 +1,10 @@
-//! Huffman codes, and the blocks that are written in them (ITU-T T.81, annexes F and G).
+//! Decodes Huffman codes and the blocks that consist of them (ITU-T T.81, annexes F and G).
 
 use super::bits::Bits;
 use super::idct::Block;
 
-/// Where the coefficients lie in a block, in the order in which they are written. A run of zeros in a
-/// damaged file may lead 16 further than the last.
+/// Index in a block of each coefficient, in the order of the file. A run of zeros in a damaged file
+/// may go 16 further than the last.
 const ZIGZAG: [u8; 80] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
     13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
@@ -12,38 +12,39 @@ const ZIGZAG: [u8; 80] = [
     63, 63, 63, 63, 63, 63,
 ];
 
-/// Where in a block the coefficient lies that is written at a place.
+/// Returns the index in a block of the coefficient with this index in the file's order.
 #[inline(always)]
-pub(super) fn at(place: usize) -> usize {
-    usize::from(ZIGZAG[place] & 63)
+pub(super) fn at(index: usize) -> usize {
+    usize::from(ZIGZAG[index] & 63)
 }
 
-/// How many bits are looked up at once.
+/// Number of bits that are looked up at once.
 const LOOKUP_BITS: u32 = 9;
 
 /// A Huffman code.
 #[derive(Clone)]
 pub(super) struct Huffman {
-    /// For the next bits, a code's length and its symbol; a length of 0 where the code is longer.
+    /// Length and symbol of the code that the next bits begin with; length 0 if the code is longer.
     short: Box<[[u8; 2]; 1 << LOOKUP_BITS]>,
-    /// For the next bits, a code and the coefficient behind it: value, zeros before it, length of both.
-    /// A length of 0 where that is not all there.
+    /// The coefficient in the next bits, after its code: value, zeros before it, length of code and
+    /// value. Length 0 if the bits do not contain all of it.
     whole: Box<[(i16, u8, u8); 1 << LOOKUP_BITS]>,
-    /// For each length, the end of its codes as 16 bits, and what makes a code a place in `symbols`.
+    /// For each length, the end of its codes as 16 bits, and the number to add to a code to get an index
+    /// in `symbols`.
     ends: [(u32, i32); 17],
     symbols: Vec<u8>,
 }
 
 impl Huffman {
-    /// From the number of codes of each length, 1 to 16, and their symbols.
+    /// Creates a code from the number of codes of each length, 1 to 16, and their symbols.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut short = Box::new([[0, 0]; 1 << LOOKUP_BITS]);
         let mut whole = Box::new([(0, 0, 0); 1 << LOOKUP_BITS]);
         let mut ends = [(0, 0); 17];
-        let (mut code, mut place) = (0_u32, 0_usize);
+        let (mut code, mut index) = (0_u32, 0_usize);
         for (length, &count) in (1_u32..).zip(counts) {
-            ends[length as usize].1 = place as i32 - code as i32;
-            for &symbol in symbols.get(place..place + usize::from(count))? {
+            ends[length as usize].1 = index as i32 - code as i32;
+            for &symbol in symbols.get(index..index + usize::from(count))? {
                 if length <= LOOKUP_BITS {
                     let first = (code << (LOOKUP_BITS - length)) as usize;
                     short
@@ -57,7 +58,7 @@ impl Huffman {
             if code > 1 << length {
                 return None;
             }
-            place += usize::from(count);
+            index += usize::from(count);
             ends[length as usize].0 = code << (16 - length);
             code <<= 1;
         }
@@ -72,7 +73,7 @@ impl Huffman {
         Some(Self { short, whole, ends, symbols: symbols.to_vec() })
     }
 
-    /// The next symbol; 0 where no code has these bits.
+    /// Reads the next symbol; 0 if no code has these bits.
     #[inline(always)]
     fn symbol(&self, bits: &mut Bits) -> u8 {
         bits.fill();
@@ -93,11 +94,11 @@ impl Huffman {
             return 0;
         };
         bits.skip(length as u32);
-        let place = (next >> (16 - length)) as i32 + self.ends[length].1;
-        self.symbols[place as usize]
+        let index = (next >> (16 - length)) as i32 + self.ends[length].1;
+        self.symbols[index as usize]
     }
 
-    /// The next difference of a block's mean to the one before it.
+    /// Reads the difference of a block's mean to the one before it.
     #[inline(always)]
     fn difference(&self, bits: &mut Bits) -> i32 {
         let size = u32::from(self.symbol(bits)) & 15;
@@ -105,7 +106,7 @@ impl Huffman {
     }
 }
 
-/// A number of so many bits, those that begin with 0 being negative.
+/// Converts a value of `size` bits to a number: values that begin with 0 are negative.
 #[inline(always)]
 fn extend(value: u32, size: u32) -> i32 {
     let value = value as i32;
@@ -115,29 +116,30 @@ fn extend(value: u32, size: u32) -> i32 {
 /// The codes that a scan uses for a component: for means and for other coefficients.
 pub(super) struct Codes<'a>(Option<&'a Huffman>, Option<&'a Huffman>);
 
-/// What a component's block has to do with the one before it.
+/// The state that a component carries from one block to the next.
 #[derive(Clone, Default)]
 pub(super) struct State {
     mean: i32,
-    /// How many of the following blocks have no more coefficients in this scan.
+    /// Number of following blocks without further coefficients in this scan.
     skipped: u32,
 }
 
-/// Which coefficients a scan has, and from which bit on.
+/// The coefficients of a scan, and their lowest bit.
 pub(super) struct Band {
     pub(super) first: usize,
     pub(super) last: usize,
-    /// The lowest bit that is sent.
+    /// The lowest bit in the scan.
     pub(super) low: u32,
-    /// Whether higher bits were sent before.
+    /// Whether earlier scans had the higher bits.
     refines: bool,
 }
 
 impl Band {
-    /// That of a sequential image.
+    /// The band of a sequential image.
     pub(super) const WHOLE: Self = Self { first: 0, last: 63, low: 0, refines: false };
 
-    /// That of a progressive image: either means or others, each from a bit on or one bit more.
+    /// Creates the band of a progressive image: either means or other coefficients; either their higher
+    /// bits or one more bit.
     pub(super) fn new(first: usize, last: usize, bits: u8) -> Option<Self> {
         let (high, low) = (bits >> 4, bits & 15);
         let is_sound = if first == 0 { last == 0 } else { first <= last && last < 64 };
@@ -145,7 +147,7 @@ impl Band {
         is_sound.then(|| Self { first, last, low: low.into(), refines: high > 0 })
     }
 
-    /// The codes that are needed of a component's.
+    /// Selects the codes of a component that the scan needs. `None` if one is missing.
     pub(super) fn codes<'a>(
         &self,
         means: Option<&'a Huffman>,
@@ -156,7 +158,7 @@ impl Band {
         is_there.then(|| Codes(means.filter(|_| has_means), coefficients.filter(|_| has_others)))
     }
 
-    /// Reads what a scan has of a block.
+    /// Reads a scan's bits of a block.
     #[inline(always)]
     pub(super) fn read(
         &self,
@@ -187,18 +189,18 @@ impl Band {
 
     /// Reads the higher bits of coefficients.
     fn read_first(&self, bits: &mut Bits, code: &Huffman, skipped: &mut u32, block: &mut Block) {
-        let mut place = self.first;
-        while place <= self.last {
+        let mut index = self.first;
+        while index <= self.last {
             let symbol = code.symbol(bits);
             let (zeros, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            place += zeros as usize;
+            index += zeros as usize;
             if size > 0 {
-                block[at(place)] = (extend(bits.take(size), size) << self.low) as i16;
+                block[at(index)] = (extend(bits.take(size), size) << self.low) as i16;
             } else if zeros < 15 {
                 *skipped = (1 << zeros) - 1 + bits.take(zeros);
                 return;
             }
-            place += 1;
+            index += 1;
         }
     }
 
@@ -210,8 +212,8 @@ impl Band {
                 *coefficient = coefficient.wrapping_add(if *coefficient < 0 { -one } else { one });
             }
         };
-        let mut place = self.first;
-        while *skipped == 0 && place <= self.last {
+        let mut index = self.first;
+        while *skipped == 0 && index <= self.last {
             let symbol = code.symbol(bits);
             let (mut zeros, size) = (u32::from(symbol >> 4), symbol & 15);
             let mut value = 0;
@@ -221,8 +223,8 @@ impl Band {
                 *skipped = (1 << zeros) + bits.take(zeros);
                 break;
             }
-            while place <= self.last {
-                let coefficient = &mut block[at(place)];
+            while index <= self.last {
+                let coefficient = &mut block[at(index)];
                 if *coefficient != 0 {
                     add_bit(bits, coefficient);
                 } else if zeros == 0 {
@@ -230,16 +232,16 @@ impl Band {
                 } else {
                     zeros -= 1;
                 }
-                place += 1;
+                index += 1;
             }
             if value != 0 {
-                block[at(place)] = value;
+                block[at(index)] = value;
             }
-            place += 1;
+            index += 1;
         }
         if *skipped > 0 {
-            for place in place..=self.last {
-                let coefficient = &mut block[at(place)];
+            for index in index..=self.last {
+                let coefficient = &mut block[at(index)];
                 if *coefficient != 0 {
                     add_bit(bits, coefficient);
                 }
@@ -249,7 +251,8 @@ impl Band {
     }
 }
 
-/// Reads a sequential image's block, whose coefficients are 0. `mean` is that of the block before.
+/// Reads a block of a sequential image into `block`, which is 0. `mean` is the mean of the block
+/// before.
 #[inline(always)]
 fn read_block(
     bits: &mut Bits,
@@ -260,24 +263,24 @@ fn read_block(
 ) {
     *mean = mean.wrapping_add(means.difference(bits));
     block[0] = *mean as i16;
-    let mut place = 1;
-    while place < 64 {
+    let mut index = 1;
+    while index < 64 {
         bits.fill();
         let (value, zeros, length) = others.whole[bits.peek(LOOKUP_BITS) as usize];
         if length > 0 {
-            place += usize::from(zeros);
-            block[at(place)] = value;
+            index += usize::from(zeros);
+            block[at(index)] = value;
             bits.skip(length.into());
         } else {
             let symbol = others.symbol(bits);
             let (zeros, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            place += zeros;
+            index += zeros;
             if size > 0 {
-                block[at(place)] = extend(bits.take(size), size) as i16;
+                block[at(index)] = extend(bits.take(size), size) as i16;
             } else if zeros < 15 {
                 return;
             }
         }
-        place += 1;
+        index += 1;
     }
 }

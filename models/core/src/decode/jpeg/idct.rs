@@ -1,4 +1,5 @@
-//! From 64 coefficients to 8x8 samples, as libjpeg's accurate integer method (`jidctint.c`).
+//! The inverse DCT from 64 coefficients to 8×8 samples, as libjpeg's accurate integer method
+//! (`jidctint.c`).
 
 use std::array::from_fn;
 use std::num::Wrapping;
@@ -13,16 +14,16 @@ const CONSTANT_BITS: usize = 13;
 /// Fractional bits between the passes.
 const PASS_BITS: usize = 2;
 
-/// Writes a block's samples to `output`, whose rows are `stride` apart.
+/// Computes a block's samples and writes them to `output`, whose rows are `stride` apart.
 ///
-/// `quantization` has a coefficient's factor at the coefficient's place.
+/// `quantization` has the factor of each coefficient at the same index as `block`.
 pub(super) fn inverse_dct(
     block: &Block,
     quantization: &[u16; 64],
     output: &mut [u8],
     stride: usize,
 ) {
-    let dequantized = |place: usize| block[place].wrapping_mul(quantization[place] as i16);
+    let dequantized = |index: usize| block[index].wrapping_mul(quantization[index] as i16);
     if block[1..].iter().all(|&coefficient| coefficient == 0) {
         let sample = level(((i32::from(dequantized(0)) << PASS_BITS) + 16) >> 5);
         for row in output.chunks_mut(stride).take(8) {
@@ -40,7 +41,7 @@ pub(super) fn inverse_dct(
     }
 }
 
-/// A sample, which is stored from 0 on.
+/// Shifts a sample to the range 0 to 255.
 fn level(sample: i32) -> u8 {
     sample.wrapping_add(128).clamp(0, 255) as u8
 }
@@ -49,7 +50,7 @@ fn transposed(rows: &[Lanes; 8]) -> [Lanes; 8] {
     from_fn(|y| from_fn(|x| rows[x][y]))
 }
 
-/// Eight inverse transforms side by side: each lane is one, with its coefficients in the rows.
+/// Computes eight inverse transforms in parallel: each lane is one, with its coefficients in the rows.
 #[inline(always)]
 fn pass<const SHIFT: usize>(input: &[Lanes; 8]) -> [Lanes; 8] {
     let mut output = [Lanes::default(); 8];

@@ -1,11 +1,11 @@
-//! What lies between scans: markers, the tables that scans refer to, and their headers.
+//! Reads the data between scans: markers, the tables that scans refer to, and the scans' headers.
 
 use super::bits::next_marker;
 use super::frame::Frame;
 use super::huffman::{Band, Huffman, at};
 use super::{CUT_OFF, Damage, standard};
 
-/// The next marker and what stands behind it. Markers that nothing belongs to are passed over.
+/// Returns the next marker and its segment. Markers without a segment are skipped, except the end.
 pub(super) fn next_segment<'a>(
     data: &'a [u8],
     position: &mut usize,
@@ -26,13 +26,13 @@ pub(super) fn next_segment<'a>(
     }
 }
 
-/// What scans refer to by number, and what may change between them.
+/// The tables that scans refer to by number. They may change between scans.
 pub(super) struct Tables {
-    /// Factors at their coefficient's place.
+    /// Factors, at the index of their coefficient in a block.
     pub(super) quantization: [Option<[u16; 64]>; 4],
     pub(super) means: [Option<Huffman>; 4],
     pub(super) coefficients: [Option<Huffman>; 4],
-    /// After how many units a marker stands in a scan; 0 for never.
+    /// Number of units between restart markers in a scan; 0 without such markers.
     pub(super) restart_interval: usize,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Scan {
     pub(super) band: Band,
 }
 
-/// A scan's component and the numbers of its Huffman codes.
+/// A component of a scan, and the numbers of its Huffman codes.
 pub(super) struct Part {
     pub(super) index: usize,
     pub(super) means: usize,
@@ -50,7 +50,7 @@ pub(super) struct Part {
 }
 
 impl Tables {
-    /// Those that hold before a file says anything else.
+    /// Creates the default tables.
     pub(super) fn new() -> Self {
         Self {
             quantization: [None; 4],
@@ -60,7 +60,7 @@ impl Tables {
         }
     }
 
-    /// Reads a segment between scans, if it has to do with them.
+    /// Reads a segment between scans. Other segments than tables are ignored.
     pub(super) fn read(&mut self, marker: u8, segment: &[u8]) -> Result<(), Damage> {
         match marker {
             0xdb => self.read_quantization(segment).ok_or(Damage("a table of factors is damaged")),
@@ -80,8 +80,8 @@ impl Tables {
             let size = if kind >> 4 == 0 { 1 } else { 2 };
             let (values, rest) = rest.split_at_checked(64 * size)?;
             let table = self.quantization.get_mut(usize::from(kind & 15))?.insert([0; 64]);
-            for (place, value) in values.chunks_exact(size).enumerate() {
-                table[at(place)] = value.iter().fold(0, |sum, &byte| sum << 8 | u16::from(byte));
+            for (index, value) in values.chunks_exact(size).enumerate() {
+                table[at(index)] = value.iter().fold(0, |sum, &byte| sum << 8 | u16::from(byte));
             }
             segment = rest;
         }
@@ -124,7 +124,7 @@ impl Scan {
         Ok(Self { parts, band })
     }
 
-    /// How many blocks it has.
+    /// Number of blocks.
     pub(super) fn blocks(&self, frame: &Frame) -> u64 {
         let of = |part: &Part| {
             let [across, down] = frame.components[part.index].all_blocks(frame.units);

@@ -1,17 +1,18 @@
-//! Coefficients that a progressive image has not sent, estimated as libjpeg does (`jdcoefct.c`).
+//! Estimates coefficients that a progressive image does not contain, as libjpeg does (`jdcoefct.c`).
 
 use super::huffman::at;
 use super::idct::Block;
 
-/// How many coefficients are estimated, the mean included.
+/// Number of coefficients that are estimated, including the mean.
 pub(super) const ESTIMATED: usize = 10;
 
-/// To which bit each of the first coefficients is known; -1 where it is not.
+/// The lowest known bit of each of the first coefficients; -1 if none is known.
 pub(super) type Known = [i8; ESTIMATED];
 
 type Kernel = [i16; 25];
 
-/// What the means of five by five blocks say about the one in the middle, if nothing else is known of it.
+/// Weights of the means of 5×5 blocks for the coefficients of the middle block, if only its mean is
+/// known.
 const FROM_MEANS: [Kernel; ESTIMATED] = [
     [
         -2, -6, -8, -6, -2, -6, 6, 42, 6, -6, -8, 42, 152, 42, -8, -6, 6, 42, 6, -6, -2, -6, -8,
@@ -28,7 +29,8 @@ const FROM_MEANS: [Kernel; ESTIMATED] = [
     [0, 0, 0, 0, 0, 0, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0, -1, -2, -1, 0, 0, 0, 0, 0, 0],
 ];
 
-/// The same for coefficients 1 to 5, if others are known.
+/// Weights of the means of 5×5 blocks for coefficients 1 to 5 of the middle block, if others are
+/// known.
 const FROM_MORE: [Kernel; 5] = [
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -7, 50, 0, -50, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     [0, 0, -7, 0, 0, 0, 0, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0, -50, 0, 0, 0, 0, 7, 0, 0],
@@ -37,15 +39,16 @@ const FROM_MORE: [Kernel; 5] = [
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 13, -24, 13, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
 ];
 
-/// Whether an image's components leave something to estimate, and allow it.
+/// Whether some coefficient of the components is unknown, and all components have what the
+/// estimation needs.
 pub(super) fn is_useful(components: &[(&Known, &[u16; 64])]) -> bool {
     components.iter().any(|(known, _)| known[1..].iter().any(|&bit| bit != 0))
         && components.iter().all(|(known, quantization)| {
-            known[0] >= 0 && (0..ESTIMATED).all(|place| quantization[at(place)] > 0)
+            known[0] >= 0 && (0..ESTIMATED).all(|index| quantization[at(index)] > 0)
         })
 }
 
-/// Fills in a block's unknown coefficients from the means of the blocks around it, row by row.
+/// Estimates a block's unknown coefficients from the means of the 5×5 blocks around it, row by row.
 pub(super) fn estimate(
     block: &mut Block,
     means: &[i16; 25],
@@ -53,21 +56,21 @@ pub(super) fn estimate(
     quantization: &[u16; 64],
 ) {
     let only_mean = known[1..].iter().all(|&bit| bit == -1);
-    let guess = |place: usize, kernel: &Kernel| {
+    let guess = |index: usize, kernel: &Kernel| {
         let sum = means.iter().zip(kernel).map(|(&a, &b)| i64::from(a) * i64::from(b)).sum::<i64>();
         let numerator = sum * i64::from(quantization[0]);
-        let step = i64::from(quantization[at(place)]);
+        let step = i64::from(quantization[at(index)]);
         let mut guess = ((step << 7) + numerator.abs()) / (step << 8);
         // Bits that are known to be zero stay so.
-        if place > 0 && known[place] > 0 {
-            guess = guess.min((1 << known[place]) - 1);
+        if index > 0 && known[index] > 0 {
+            guess = guess.min((1 << known[index]) - 1);
         }
         (guess * numerator.signum()) as i16
     };
     let kernels = if only_mean { &FROM_MEANS[1..] } else { &FROM_MORE[..] };
-    for (place, kernel) in (1..).zip(kernels) {
-        if known[place] != 0 && block[at(place)] == 0 {
-            block[at(place)] = guess(place, kernel);
+    for (index, kernel) in (1..).zip(kernels) {
+        if known[index] != 0 && block[at(index)] == 0 {
+            block[at(index)] = guess(index, kernel);
         }
     }
     if only_mean {

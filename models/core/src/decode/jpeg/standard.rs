@@ -1,4 +1,4 @@
-//! The Huffman codes of annex K.3, which films of JPEGs use without sending them.
+//! The Huffman codes of annex K.3, which motion JPEG uses without storing them.
 
 use super::huffman::Huffman;
 
@@ -32,7 +32,7 @@ const COLOR: [u8; 162] = [
     0xf9, 0xfa,
 ];
 
-/// Codes for the differences of means: of brightness and of color.
+/// Returns the codes for the differences of means (DC): of brightness and of color.
 pub(super) fn means() -> [Option<Huffman>; 4] {
     let sizes: [u8; 12] = std::array::from_fn(|size| size as u8);
     let brightness = [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0];
@@ -40,7 +40,7 @@ pub(super) fn means() -> [Option<Huffman>; 4] {
     [Huffman::new(&brightness, &sizes), Huffman::new(&color, &sizes), None, None]
 }
 
-/// Codes for the other coefficients: of brightness and of color.
+/// Returns the codes for the other coefficients (AC): of brightness and of color.
 pub(super) fn coefficients() -> [Option<Huffman>; 4] {
     [Huffman::new(&BRIGHTNESS_COUNTS, &BRIGHTNESS), Huffman::new(&COLOR_COUNTS, &COLOR), None, None]
 }

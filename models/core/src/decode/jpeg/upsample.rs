@@ -1,26 +1,26 @@
-//! From a component's samples to one for each pixel, as libjpeg's "fancy" upsampling (`jdsample.c`).
+//! Upsamples a component to one sample per pixel, as libjpeg's "fancy" upsampling (`jdsample.c`).
 
 use super::idct::{Block, inverse_dct};
 
-/// How a component comes to the image's size.
+/// The upsampling of a component to the image's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upsampling {
-    /// It becomes twice as wide: three parts of the nearest sample, one of the next nearest.
+    /// Doubles the width: three parts of the nearest sample, one part of the next nearest.
     Width,
-    /// Twice as high, likewise.
+    /// Doubles the height, with the same weights.
     Height,
-    /// Both.
+    /// Doubles width and height.
     Both,
-    /// Each sample is repeated, so often to the right and downwards.
+    /// Repeats each sample this often to the right and downwards.
     Repeat(usize, usize),
 }
 
 /// A component's samples.
 pub(super) struct Plane {
     pub(super) samples: Vec<u8>,
-    /// From one row to the next.
+    /// Distance between two rows, in samples.
     pub(super) stride: usize,
-    /// Without what fills the last blocks.
+    /// Number of columns, without those that only fill the last blocks.
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) upsampling: Upsampling,
@@ -32,14 +32,14 @@ impl Plane {
         &self.samples[start..start + self.width]
     }
 
-    /// Writes a block's samples; its place is its column and row.
+    /// Writes a block's samples. `[x, y]` are the block's column and row.
     #[inline(always)]
     pub(super) fn write(&mut self, block: &Block, quantization: &[u16; 64], [x, y]: [usize; 2]) {
         let start = 8 * (y * self.stride + x);
         inverse_dct(block, quantization, &mut self.samples[start..], self.stride);
     }
 
-    /// Writes the image's row `y` to `output`, which is longer than that. `sums` is room to compute in.
+    /// Writes the image's row `y` to `output`, which is longer than the row. `sums` is a scratch buffer.
     pub(super) fn upsample(&self, y: usize, sums: &mut Vec<u16>, output: &mut [u8]) {
         let near = self.row(y / 2);
         let far = self.row(if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
@@ -73,7 +73,7 @@ impl Plane {
     }
 }
 
-/// Collects values with the first and the last one twice.
+/// Collects values and repeats the first and the last one.
 fn repeat_ends(values: impl Iterator<Item = u16>, output: &mut Vec<u16>) {
     output.clear();
     output.push(0);
@@ -82,7 +82,7 @@ fn repeat_ends(values: impl Iterator<Item = u16>, output: &mut Vec<u16>) {
     output.push(output[output.len() - 1]);
 }
 
-/// Makes two samples of each value between its neighbors.
+/// Computes two samples from each value and its neighbors.
 fn widen<const SHIFT: u32>(values: &[u16], bias: [u16; 2], output: &mut [u8]) {
     let middle = &values[1..values.len() - 1];
     let sides = values.iter().zip(&values[2..]);
