@@ -104,14 +104,10 @@ pub fn agreement(
     }
     let largest = theirs.iter().fold(0.0, |largest: f32, logit| largest.max(logit.abs()));
     let differences = ours.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs).abs());
-    // A NaN counts as larger than any difference.
-    let difference =
-        differences.fold(
-            0.0,
-            |largest: f32, difference| {
-                if difference <= largest { largest } else { difference }
-            },
-        );
+    // `f32::max` would ignore a NaN.
+    let difference = differences.fold(0.0, |largest: f32, difference| {
+        if difference > largest || difference.is_nan() { difference } else { largest }
+    });
     Ok(Agreement { difference, largest })
 }
 

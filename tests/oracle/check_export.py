@@ -63,7 +63,7 @@ def check(spec, run, folder):
     state = network.state_dict()
     norms = set(oracle.bn_layers(network))
     oracle._save(str(folder / "in.pth"), state)
-    run("import", "in.pth", "--variant", entry.name, "-o", "record.bpk")
+    run("import", "in.pth", "--model", entry.name, "-o", "record.bpk")
 
     fresh = oracle.build(entry)
     for target, name in [("safetensors", "out.safetensors"), ("pth-keys", "out.pth")]:
@@ -94,7 +94,7 @@ def check(spec, run, folder):
         onnx.checker.check_model(str(folder / "out.onnx"), full_check=True)
         worst = max(worst, compare(folder, "out.onnx", entry, run, [1, 3] if opset == 18 else [1]))
     require(half < 0.6 * Path(folder / "out.onnx").stat().st_size, "half precision saves nothing")
-    run("import", "half_out.safetensors", "--variant", entry.name, "-o", "record.bpk")
+    run("import", "half_out.safetensors", "--model", entry.name, "-o", "record.bpk")
     compare(folder, "half.onnx", entry, run, [2])
     return worst
 

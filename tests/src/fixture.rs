@@ -346,7 +346,7 @@ fn max_difference(got: &[f32], expected: &[f32]) -> f32 {
     got.iter().zip(expected).map(|(got, expected)| (got - expected).abs()).fold(
         0.0,
         |largest, difference| {
-            if difference <= largest { largest } else { difference }
+            if difference > largest || f32::is_nan(difference) { difference } else { largest }
         },
     )
 }

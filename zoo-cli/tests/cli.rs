@@ -252,16 +252,16 @@ fn an_imported_checkpoint_needs_nothing_else() {
     fs::write(&labels, "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n").unwrap();
     let (checkpoint, labels) = (checkpoint.to_string_lossy(), labels.to_string_lossy());
     let import = |output: &str| {
-        let arguments = ["import", &*checkpoint, "--variant", "lenet5", "--labels", &*labels];
+        let arguments = ["import", &*checkpoint, "--model", "lenet5", "--labels", &*labels];
         zoo_in(folder.path(), &[&arguments[..], &["-o", output, "--half"]].concat())
     };
     assert_eq!(import("digits.bpk").code, 0);
-    assert!(import(&labels).complaint().contains("is the file that is read"));
+    assert!(import(&labels).complaint().contains("is both the input and the output"));
     let image = chelsea();
     let image = image.to_string_lossy();
     let arguments =
         ["classify", &*image, "--weights", "digits.bpk", "-k", "10", "--format", "json"];
-    // As hints have it, whichever command is under way.
+    // `--variant` is an earlier name of `--model`.
     let arguments = [&arguments[..], &["--variant", "lenet5"]].concat();
     let line = zoo_in(folder.path(), &arguments).ok();
     for digit in ["zero", "five", "nine"] {
@@ -404,7 +404,7 @@ fn weights_that_are_no_numbers_answer_nothing() {
     let run = zoo_in(folder.path(), &["classify", &image, "--weights", "nan.safetensors"]);
     assert_eq!((run.code, &*run.stdout), (1, ""));
     assert!(run.stderr.contains("not finite in conv1.weight"), "{}", run.stderr);
-    assert!(run.stderr.contains("the network's answer is not a number"), "{}", run.stderr);
+    assert!(run.stderr.contains("an output of the network is NaN or infinite"), "{}", run.stderr);
 }
 
 #[cfg(target_os = "linux")]

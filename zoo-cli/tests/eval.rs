@@ -170,7 +170,7 @@ fn one_output_is_evaluated_on_two_classes() {
     ok(root, &["export", "nameless.bpk", "--to", "safetensors", "-o", "one.safetensors"]);
     for (labels, names) in [("dog\ncat\n", &["dog", "cat"][..]), ("cat\n", &["cat"])] {
         fs::write(root.join("labels.txt"), labels).unwrap();
-        let import = ["import", "one.safetensors", "--variant", "resnet8_cifar", "-o", "again.bpk"];
+        let import = ["import", "one.safetensors", "--model", "resnet8_cifar", "-o", "again.bpk"];
         ok(root, &[&import[..], &["--labels", "labels.txt"]].concat());
         assert_eq!(Record::open(&root.join("again.bpk")).unwrap().card.labels, names);
     }

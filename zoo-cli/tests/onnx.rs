@@ -54,7 +54,7 @@ fn every_exporters_form_is_recognized_and_agrees() {
     }
     for form in ["half", "paddle_half"] {
         let file = fixture(&format!("resnet8_cifar.{form}.onnx"));
-        let (code, said) = import(&file, &["--variant", "resnet8_cifar"]);
+        let (code, said) = import(&file, &["--model", "resnet8_cifar"]);
         assert_eq!(code, 0, "{form}: {said}");
         assert!(difference(&said) < 1e-4, "{form}: {said}");
     }
@@ -79,8 +79,8 @@ fn graphs_that_do_not_fit_are_explained() {
     let path = folder.path().join("network.onnx");
     fs::write(&path, replaced(&whole, "strides@\u{2}@\u{2}", "strides@\u{3}@\u{3}")).unwrap();
     complaints += &complaint(&path, &[]);
-    complaints += &complaint(&path, &["--variant", "resnet8_cifar"]);
-    complaints += &complaint(&fixture("lenet5.half.onnx"), &["--variant", "resnet18"]);
+    complaints += &complaint(&path, &["--model", "resnet8_cifar"]);
+    complaints += &complaint(&fixture("lenet5.half.onnx"), &["--model", "resnet18"]);
     assert_snapshot!(complaints);
 }
 

@@ -204,7 +204,10 @@ impl Preprocess {
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { resize, crop, interpolation, mean, std, .. } = self;
-        write!(f, "resize {resize} ({interpolation:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}")
+        write!(
+            f,
+            "resize {resize} ({interpolation:?}), crop {crop}, mean {mean:.3?}, std {std:.3?}"
+        )
     }
 }
 
