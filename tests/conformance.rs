@@ -552,6 +552,9 @@ fn names_are_unique_and_found_again() {
         "mnasnet_a1_w0_5",
         "wrn_52_1_b13",
         "densenet_bc_40_k36",
+        "ae_cnn_r8x1",
+        "ae_cnn_r64x3_m_d20x6_a_r128x4",
+        "ae_cnn_d40x5_a_d4x10_r512x10",
     ] {
         assert_eq!(variant(name).unwrap().name, name);
     }
@@ -574,6 +577,20 @@ fn names_are_unique_and_found_again() {
         "mobilenet_v2_w",
         "mobilenet_v2_wnan",
         "densenet_bc_41_k12",
+        "ae_cnn",
+        "ae_cnn_",
+        "ae_cnn_m_r64x3",
+        "ae_cnn_r64x3_",
+        "ae_cnn_r64x3_x",
+        "ae_cnn_r64",
+        "ae_cnn_r60x3",
+        "ae_cnn_r520x3",
+        "ae_cnn_r064x3",
+        "ae_cnn_r64x0",
+        "ae_cnn_r64x11",
+        "ae_cnn_d3x4",
+        "ae_cnn_d41x4",
+        "ae_cnn_d12x11",
     ] {
         assert!(variant(name).is_err(), "{name}");
     }

@@ -120,10 +120,11 @@ fn models() -> String {
 /// The names that have no row in a table.
 const UNLISTED: &str = "\
 Some names follow a rule and have no row: `resnet<6n+2>_cifar` and `resnet<6n+2>_cifar_b`; `wrn_<6n+4>_<k>`, with the type of
-its blocks after it if that is not B(3,3) (`wrn_40_4_b131`); `densenet_bc_<depth>_k<growth>`; and widths as in
-`mobilenet_v2_w0_35`, `mobilenet_v1_0_35`, `mobilenet_v3_small_w0_75`, `mnasnet0_35`, `mnasnet_a1_w0_75` and `ghostnet_075`, each
-with the ending that its row has (`mobilenet_v2_w0_35_keras`). timm's further combinations of ResNet's options have timm's names
-(`seresnext26d_32x4d`), and a VGG for CIFAR may have hidden layers of 4,096 outputs (`vgg16_bn_cifar_4096`).
+its blocks after it if that is not B(3,3) (`wrn_40_4_b131`); `densenet_bc_<depth>_k<growth>`; AE-CNN's genomes, such as
+`ae_cnn_r64x3_m_d20x6_a_r128x4`; and widths as in `mobilenet_v2_w0_35`, `mobilenet_v1_0_35`, `mobilenet_v3_small_w0_75`,
+`mnasnet0_35`, `mnasnet_a1_w0_75` and `ghostnet_075`, each with the ending that its row has (`mobilenet_v2_w0_35_keras`). timm's
+further combinations of ResNet's options have timm's names (`seresnext26d_32x4d`), and a VGG for CIFAR may have hidden
+layers of 4,096 outputs (`vgg16_bn_cifar_4096`).
 ";
 
 fn is_current(path: &Path, current: &str) {

@@ -158,6 +158,14 @@ const DRAWN: &[Drawn] = &[
         ("classifier.linear.weight", Bounded(1000)),
         ("classifier.linear.bias", Zeros),
     ]},
+    Drawn { variant: "ae_cnn_r64x3_m_d12x4_m_r128x3", parameters: &[
+        ("units.0.ResNet.0.convs.1.conv.weight", Bounded(64 * 3 * 3)),
+        ("units.0.ResNet.0.shortcut.conv.weight", Bounded(3)),
+        ("units.2.DenseNet.layers.0.bottleneck.conv.weight", Bounded(64)),
+        ("units.2.DenseNet.layers.0.grow.conv.weight", Bounded(48 * 3 * 3)),
+        ("classifier.linear.weight", Bounded(128)),
+        ("classifier.linear.bias", Bounded(128)),
+    ]},
     Drawn { variant: "mobilenet_v3_large", parameters: &[
         ("stem.conv.weight", HeNormal(16 * 3 * 3)),
         ("blocks.4.depthwise.conv.weight", HeNormal(120 * 5 * 5)),

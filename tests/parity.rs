@@ -40,7 +40,7 @@ fn check(runtime: Runtime, slack: f32, wanted: impl Fn(&str) -> bool) {
 }
 
 /// A small variant of each architecture, for slow backends.
-const SMALL: [&str; 27] = [
+const SMALL: [&str; 28] = [
     "lenet5@32",
     "alexnet@64",
     "vgg11@64",
@@ -64,6 +64,7 @@ const SMALL: [&str; 27] = [
     "nasnet_a_mobile@96",
     "se_resnet18@64",
     "mnasnet0_5@64",
+    "ae_cnn_r64x3_m_d12x4_m_r128x3@32",
     "efficientnet_b0@64",
     "efficientnet_lite0_timm@64",
     "ghostnet_050@64",

@@ -32,7 +32,7 @@ VARIANTS = ["lenet5", "resnet18", "resnet20_cifar", "resnext50_32x4d", "squeezen
             "unet", "unet@76", "unet_bilinear", "googlenet", "densenet121",
             "mobilenet_v1_0_25", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v1_g3",
             "shufflenet_v2_x0_5", "ghostnet_050", "inception_v2", "inception_v3", "xception",
-            "se_resnet18", "nasnet_a_mobile", "wrn_16_4"]
+            "se_resnet18", "nasnet_a_mobile", "wrn_16_4", "ae_cnn_r64x3_m_d12x4_m_r128x3"]
 OPSETS = [11, 13, 15, 18, 21]
 
 

@@ -484,6 +484,84 @@ def wide_resnet(blocks: int, k: int, kernels=(3, 3), classes: int = 10):
     return Net()
 
 
+def ae_cnn(genome: str, classes: int = 10):
+    """Sun et al. 2018, arXiv 1810.11875: a list of units.  `r64x3`: 3 residual
+    blocks with 64 channels; `d12x4`: 4 dense layers of growth rate 12, behind a
+    1x1 convolution if the input has more channels than the limit; `m` and `a`:
+    poolings.  The classifier takes the mean over all positions, not all of them."""
+    torch, nn, F = _nn()
+
+    class Block(nn.Module):
+        def __init__(self, cin, cout):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(cin, cout, 1, bias=False), nn.BatchNorm2d(cout)
+            self.conv2 = nn.Conv2d(cout, cout, 3, padding=1, bias=False)
+            self.bn2 = nn.BatchNorm2d(cout)
+            self.conv3, self.bn3 = nn.Conv2d(cout, cout, 1, bias=False), nn.BatchNorm2d(cout)
+            self.shortcut = nn.Sequential() if cin == cout else nn.Sequential(
+                nn.Conv2d(cin, cout, 1, bias=False), nn.BatchNorm2d(cout))
+
+        def forward(self, x):
+            y = F.relu(self.bn1(self.conv1(x)))
+            y = F.relu(self.bn2(self.conv2(y)))
+            return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
+
+    class ResNetUnit(nn.Module):
+        def __init__(self, cin, cout, amount):
+            super().__init__()
+            self.blocks = nn.Sequential(*[
+                Block(cin if i == 0 else cout, cout) for i in range(amount)])
+            self.cout = cout
+
+        def forward(self, x):
+            return self.blocks(x)
+
+    class DenseLayer(nn.Module):
+        def __init__(self, cin, k):
+            super().__init__()
+            self.bn1, self.conv1 = nn.BatchNorm2d(cin), nn.Conv2d(cin, 4 * k, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(4 * k)
+            self.conv2 = nn.Conv2d(4 * k, k, 3, padding=1, bias=False)
+
+        def forward(self, x):
+            y = self.conv1(F.relu(self.bn1(x)))
+            return torch.cat((x, self.conv2(F.relu(self.bn2(y)))), 1)
+
+    class DenseNetUnit(nn.Module):
+        def __init__(self, cin, k, amount):
+            super().__init__()
+            limit = 64 if k <= 12 else 128 if k <= 20 else 256
+            self.reduce = nn.Sequential()
+            if cin > limit:
+                self.reduce = nn.Sequential(
+                    nn.Conv2d(cin, limit, 1, bias=False), nn.BatchNorm2d(limit), nn.ReLU())
+                cin = limit
+            self.layers = nn.Sequential(*[DenseLayer(cin + i * k, k) for i in range(amount)])
+            self.cout = cin + amount * k
+
+        def forward(self, x):
+            return self.layers(self.reduce(x))
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.units, c = nn.Sequential(), 3
+            for code in genome.split("_"):
+                if code in ("m", "a"):
+                    self.units.append(nn.MaxPool2d(2) if code == "m" else nn.AvgPool2d(2))
+                    continue
+                width, amount = map(int, code[1:].split("x"))
+                unit = {"r": ResNetUnit, "d": DenseNetUnit}[code[0]](c, width, amount)
+                self.units.append(unit)
+                c = unit.cout
+            self.linear = nn.Linear(c, classes)
+
+        def forward(self, x):
+            return self.linear(self.units(x).mean((2, 3)))
+
+    return Net()
+
+
 def unet(bilinear: bool, cin: int = 3, classes: int = 1):
     """Ronneberger et al. 2015 in the padded, batch-normalised form; key names
     as in the widely used milesial/Pytorch-UNet checkpoints."""
@@ -859,6 +937,9 @@ def _register():
                                     ("wrn_22_2_b313", 3, (3, 1, 3), 1145498)):
         _add(name, f"{own} wide_resnet(blocks={n}, k=2, kernels={kernels})",
              lambda n=n, ks=kernels: wide_resnet(n, 2, ks), "out:bn1", 32, expect=count)
+    for genome, count in (("r64x3_m_d12x4_m_r128x3", 727066), ("d20x3_a_r72x2_m_d12x3", None)):
+        _add(f"ae_cnn_{genome}", f"{own} ae_cnn('{genome}') (Sun et al. 2018)",
+             lambda g=genome: ae_cnn(g), "out:units", 32, expect=count)
     _add("unet", f"{own} unet(bilinear=False)", lambda: unet(False), "in:outc", 64, 76, expect=31037633)
     _add("unet_bilinear", f"{own} unet(bilinear=True)", lambda: unet(True), "in:outc", 64, 76,
          expect=17262977)

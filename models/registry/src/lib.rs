@@ -194,6 +194,7 @@ architectures! {
         zoo_mobilenet_v2: MobileNetV2, MobileNetV2Config;
         zoo_shufflenet_v2: ShuffleNetV2, ShuffleNetV2Config;
         zoo_mnasnet: MnasNet, MnasNetConfig;
+        zoo_ae_cnn: AeCnn, AeCnnConfig;
         zoo_mobilenet_v3: MobileNetV3, MobileNetV3Config;
         zoo_efficientnet: EfficientNet, EfficientNetConfig;
         zoo_ghostnet: GhostNet, GhostNetConfig;
