@@ -248,6 +248,46 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Finds images as [`open`](Self::open) does, and sets test images apart: those of the split `test`, or a fifth of each class.
+    /// Another fifth of each class is for validation, unless the source has a split `val`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open), and when a class has fewer than three images.
+    pub fn open_with_test(path: &str, seed: u64) -> Result<(Self, Vec<Sample>), Error> {
+        let mut dataset = Self::open(path, 0.2, seed)?;
+        let class_of = |name: &str| dataset.classes.iter().position(|class| class == name);
+        let listing = Self::list(path)?;
+        let mut test = Vec::new();
+        for image in listing.images.into_iter().filter(|image| image.split == Some(Split::Test)) {
+            if let Some(label) = class_of(&image.label) {
+                test.push(Sample { source: image.source, label });
+            }
+        }
+        if test.is_empty() {
+            let mut left = Vec::new();
+            for class in 0..dataset.classes.len() {
+                let of_class = |sample: &&Sample| sample.label == class;
+                let mut samples: Vec<_> = dataset.train.iter().filter(of_class).cloned().collect();
+                samples.shuffle(&mut stream(seed, Purpose::Test, class, 0));
+                // A quarter of the four fifths.
+                let count = (samples.len() as f64 / 4.0).round().max(1.0) as usize;
+                let has_val = dataset.val.iter().any(|sample| sample.label == class);
+                if samples.len() < 2 || !has_val {
+                    return Err(Error::Data(format!(
+                        "the class {} has too few images for training, validation and test\nhint: each class needs three images",
+                        dataset.classes[class]
+                    )));
+                }
+                left.extend(samples.split_off(count));
+                test.extend(samples);
+            }
+            dataset.train = left;
+        }
+        dataset.warnings.retain(|warning| !warning.contains("left out of training and validation"));
+        Ok((dataset, test))
+    }
+
     /// Finds images for the evaluation of a network with these classes: those of the split `val` if
     /// the source has it, otherwise those of the split `test`, otherwise all.
     ///

@@ -21,4 +21,5 @@ pub(crate) enum Purpose {
     Mix,
     Step,
     Init,
+    Test,
 }

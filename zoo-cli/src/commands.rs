@@ -11,5 +11,6 @@ pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod weights;

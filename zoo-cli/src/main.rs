@@ -18,7 +18,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use commands::{
-    backends, bench, classify, eval, export, finetune, forward, info, inspect, list, serve, weights,
+    backends, bench, classify, eval, export, finetune, forward, info, inspect, list, search, serve,
+    weights,
 };
 
 /// Run, train and convert the classic convolutional networks.
@@ -37,6 +38,8 @@ enum Command {
     Classify(classify::Args),
     /// Train a model on your own images
     Finetune(Box<finetune::Args>),
+    /// Find a network for your images that meets limits of latency and size
+    Search(search::Args),
     /// Evaluate a model on labeled images
     Eval(eval::Args),
     /// List the models
@@ -114,6 +117,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Classify(args) => return classify::run(args),
         Command::Finetune(args) => return finetune::run(args),
+        Command::Search(args) => return search::run(args),
         Command::Eval(args) => return eval::run(args),
         Command::List(args) => list::run(args)?,
         Command::Info(args) => info::run(args)?,

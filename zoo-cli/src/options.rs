@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use burn::tensor::Device;
@@ -210,6 +211,33 @@ pub(crate) fn positive() -> impl TypedValueParser<Value = usize> {
 pub(crate) fn probability(text: &str) -> Result<f32, String> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
+}
+
+/// A time such as `5ms`, `90s`, `30m` or `1.5h`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let seconds =
+        with_unit(text, &units).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "a time is a number with ms, s, m or h, such as 5ms".to_owned())
+}
+
+/// A size such as `500kB`, `4MB` or `1GB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("kb", 1e3), ("mb", 1e6), ("gb", 1e9)];
+    let bytes = with_unit(&text.to_lowercase(), &units).filter(|bytes| *bytes >= 1.0);
+    bytes
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| "a size is a number with kB, MB or GB, such as 4MB".to_owned())
+}
+
+/// A number in front of one of the units, in terms of the base unit.
+fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    units.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        number.is_finite().then_some(number * factor)
+    })
 }
 
 /// Makes glibc keep freed memory for the next allocation. Otherwise each training step gets its pages

@@ -131,7 +131,7 @@ fn from_a_folder_to_a_record_that_knows_its_classes() {
     let bytes = |name: &str| fs::read(root.join(name)).unwrap();
     assert!(bytes("out/model.bpk") == bytes("again/model.bpk"));
     let text = complaint(root, &quick(&["data", "-o", "out"]));
-    assert!(text.contains("there is a run in out already"), "{text}");
+    assert!(text.contains("out already has a training run"), "{text}");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn what_can_not_be_learned_from_is_refused() {
     fs::create_dir_all(root.join("out/linear")).unwrap();
     fs::write(root.join("out/linear/checkpoint.bpk"), "").unwrap();
     let text = complaint(root, &quick(&["data", "-o", "out"]));
-    assert!(text.contains("there is a run in out already"), "{text}");
+    assert!(text.contains("out already has a training run"), "{text}");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn stopped_or_killed_a_run_goes_on_to_the_same_result() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         if signal == "INT" {
             assert_eq!(output.status.code(), Some(130), "{stderr}");
-            assert!(stderr.contains("`zoo finetune --resume INT` goes on"), "{stderr}");
+            assert!(stderr.contains("`zoo finetune --resume INT` continues"), "{stderr}");
         }
         let table = fs::read_to_string(root.join(signal).join("metrics.csv")).unwrap();
         let done = table.lines().count() - 1;
@@ -287,7 +287,7 @@ fn a_runs_folder_is_its_own_while_it_goes_on() {
     run.wait().unwrap();
     // What was killed holds nothing.
     let text = complaint(root, &quick(&["data", "-o", "out"]));
-    assert!(text.contains("there is a run in out already"), "{text}");
+    assert!(text.contains("out already has a training run"), "{text}");
     let mut run = command(root, &["finetune", "--resume", "out"]).spawn().unwrap();
     sleep(Duration::from_millis(300));
     assert!(run.try_wait().unwrap().is_none(), "it does not go on");
@@ -332,7 +332,7 @@ fn a_finished_run_goes_on_for_more_epochs() {
 
     // Fewer than there are can't be.
     let text = complaint(root, &["finetune", "--resume", "out", "--epochs", "3"]);
-    assert!(text.contains("the run in out has 4 epochs already"), "{text}");
+    assert!(text.contains("the run in out has already trained 4 epochs"), "{text}");
     assert!(text.contains("hint: --epochs 8"), "{text}");
     let config = fs::read_to_string(root.join("out/config.toml")).unwrap();
     assert!(config.contains("epochs = 4"), "{config}");

@@ -82,6 +82,25 @@ pub enum Error {
         /// Number of epochs.
         done: usize,
     },
+    /// The folder already has a search.
+    #[cfg(feature = "train")]
+    #[error("{0} already has a search\nhint: resume it, or choose another folder")]
+    SearchExists(PathBuf),
+    /// No network of the space meets the limits.
+    #[cfg(feature = "train")]
+    #[error(
+        "none of {candidates} networks meets the limits; one of them has {example}\nhint: raise the limits"
+    )]
+    NothingFits {
+        /// Number of networks that were measured.
+        candidates: usize,
+        /// The limit that one of them exceeds.
+        example: String,
+    },
+    /// A search can't start or continue.
+    #[cfg(feature = "train")]
+    #[error("{0}")]
+    Search(String),
     /// Training can't start or continue.
     #[cfg(feature = "train")]
     #[error(transparent)]

@@ -173,7 +173,7 @@ pub fn ensure_no_run(folder: &Path) -> Result<(), Error> {
 }
 
 /// The preprocessing for images of another size, with the same relative margin.
-fn sized(preprocess: Preprocess, crop: usize) -> Preprocess {
+pub(crate) fn sized(preprocess: Preprocess, crop: usize) -> Preprocess {
     let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * crop as f64;
     preprocess.sized(resize.round() as u32, u32::try_from(crop).unwrap_or(u32::MAX))
 }

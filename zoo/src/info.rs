@@ -130,7 +130,7 @@ impl ModelInfo {
 
 impl fmt::Display for ModelInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { params, macs, modules } = &self.summary;
+        let Summary { params, macs, modules, .. } = &self.summary;
         let size = self.variant.size;
         writeln!(f, "{}", self.variant.variant)?;
         writeln!(f, "  paper       {}", self.paper)?;

@@ -31,7 +31,7 @@
 //! | `embedded` (default) | the weights of EfficientNet-Lite0, compiled in |
 //! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export); facts about networks |
 //! | `download` (default) | the [`Hub`]: published weights by name |
-//! | `train` | fine-tuning, evaluation and benchmarks: [`train`], [`bench`] |
+//! | `train` | fine-tuning, evaluation and benchmarks and architecture search: [`train`], [`mod@bench`], [`search`] |
 //!
 //! Without default features, the crate has the networks, records and classification on any device of Burn, and builds for
 //! `wasm32-unknown-unknown`.
@@ -55,6 +55,8 @@ mod info;
 mod large;
 mod model;
 mod prediction;
+#[cfg(feature = "train")]
+pub mod search;
 #[cfg(feature = "import")]
 mod summary;
 

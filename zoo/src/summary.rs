@@ -12,6 +12,9 @@ pub struct Summary {
     /// Trainable parameters.
     #[serde(skip)]
     pub params: usize,
+    /// Size of all parameters, trainable or not, in single precision, in bytes.
+    #[serde(skip)]
+    pub bytes: u64,
     /// Multiply-accumulate operations of all convolutions and fully connected layers, for one
     /// image.
     pub macs: u64,
@@ -82,14 +85,17 @@ pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
         modules[index].output = output.to_vec();
         current = Some(index);
     }
-    for parameter in parameters(&model).iter().filter(|parameter| parameter.is_trainable()) {
+    let parameters = parameters(&model);
+    let count = |shape: &[usize]| shape.iter().product::<usize>();
+    for parameter in parameters.iter().filter(|parameter| parameter.is_trainable()) {
         let name = module_of(&parameter.path);
         if let Some(module) = modules.iter_mut().find(|module| module.name == name) {
-            module.params += parameter.shape.iter().product::<usize>();
+            module.params += count(&parameter.shape);
         }
     }
     Ok(Summary {
         params: count_trainable(&model),
+        bytes: parameters.iter().map(|it| (size_of::<f32>() * count(&it.shape)) as u64).sum(),
         macs: modules.iter().map(|module| module.macs).sum(),
         modules,
     })

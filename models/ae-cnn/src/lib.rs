@@ -26,7 +26,7 @@
 //! to 20, 256 above.
 //!
 //! The paper's search draws from [`RESNET_CHANNELS`], [`BLOCKS`], [`GROWTH_RATES`] and [`LAYERS`].
-//! [`variant`] also builds smaller networks.
+//! [`variant`] also builds smaller networks, and [`Blocks`] searches among them.
 
 use std::borrow::Cow;
 
@@ -44,9 +44,11 @@ use zoo_core::layers::{
 use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
+mod space;
 mod unit;
 use pretrained::CIFAR as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, name, variant};
+pub use space::Blocks;
 use unit::max_dense_input;
 pub use unit::{BLOCKS, GROWTH_RATES, LAYERS, MAX_UNITS, RESNET_CHANNELS, Unit, UnknownUnit};
 
@@ -77,6 +79,7 @@ pub struct AeCnn {
 }
 
 /// The layers of a [`Unit`].
+#[expect(clippy::large_enum_variant, reason = "there are few units in a network")]
 #[derive(Module, Debug)]
 enum UnitLayers {
     ResNet(Vec<Bottleneck>),

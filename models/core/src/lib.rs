@@ -18,6 +18,7 @@ mod panics;
 mod parameters;
 mod preprocess;
 mod pyramid;
+mod search;
 mod segmenter;
 mod variant;
 mod words;
@@ -38,6 +39,7 @@ pub use preprocess::{
     Background, Color, Interpolation, Preprocess, UnknownBackground, with_margin,
 };
 pub use pyramid::{FeatureMaps, PyramidBuilder, PyramidLevel};
+pub use search::SearchSpace;
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Implementation, Labels, Paper, StemKind, Variant, Weights, parse_number, parse_width,

@@ -21,8 +21,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use zoo_core::{
     Family, FeatureMaps, Head, HiddenLayer, ImageClassifier, ImageSegmenter, PyramidLevel,
-    TrainingOutput, Variant, WithMlpHead,
+    SearchSpace, TrainingOutput, Variant, WithMlpHead,
 };
+
+/// AE-CNN's search space: its genomes are names of networks.
+pub static BLOCKS: &dyn SearchSpace = &zoo_ae_cnn::Blocks;
 
 pub use published::{UnknownName, all_published, published, with_weights};
 

@@ -212,7 +212,7 @@ fn settings(args: &Args) -> anyhow::Result<Config> {
 }
 
 /// An absolute path. A scheme such as `fashion-mnist:` stays in front.
-fn absolute(path: &str) -> anyhow::Result<String> {
+pub(crate) fn absolute(path: &str) -> anyhow::Result<String> {
     let (scheme, path) = match path.split_once(':') {
         Some((scheme, rest)) if scheme.ends_with("mnist") => (format!("{scheme}:"), rest),
         _ => (String::new(), path),
@@ -265,7 +265,7 @@ fn model(config: &Config, device: &Device) -> anyhow::Result<Model> {
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the program.
-fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

@@ -82,9 +82,9 @@ fn weights_that_are_not_here_are_said_not_to_be() {
     let (_, all, _) = weights(&["weights", "list", "--format", "csv"]);
     let lines: Vec<_> = all.lines().collect();
     assert_eq!(lines[0], "weights,state,bytes,url");
-    assert!(lines.iter().any(|line| line.starts_with("resnet50.imagenet1k_v2,absent,,https://")));
-    let (code, kept, _) = weights(&["weights", "list", "--kept"]);
-    assert_eq!((code, &*kept), (0, ""));
+    assert!(lines.iter().any(|line| line.starts_with("resnet50.imagenet1k_v2,missing,,https://")));
+    let (code, cached, _) = weights(&["weights", "list", "--cached"]);
+    assert_eq!((code, &*cached), (0, ""));
 }
 
 /// The file of a cache that is a download's beginning, once it is so long.
@@ -111,7 +111,7 @@ fn a_killed_download_is_gone_on_with() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     let (_, listed, _) = run(cache.path(), NOWHERE, &["weights", "list", "--format", "csv"]);
-    assert!(listed.contains("mobilenet_v2.imagenet1k_v1,begun,40000,"), "{listed}");
+    assert!(listed.contains("mobilenet_v2.imagenet1k_v1,partial,40000,"), "{listed}");
     assert_eq!(fs::read(&part).unwrap(), content[..40_000]);
 
     // The rest is asked for, and then all of it, since this is not the published file.

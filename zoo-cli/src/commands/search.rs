@@ -1,0 +1,248 @@
+//! `zoo search`: finds a network for your images that meets limits of latency, size and memory.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use burn_zoo::search::{Event, Found, Limits, Row, SearchConfig, SearchRun, Space, Status, search};
+use burn_zoo::train::duration;
+use burn_zoo::{Backend, counted, set_threads};
+use clap::ValueEnum;
+
+use crate::Outcome;
+use crate::commands::finetune::{absolute, stop_on_interrupt};
+use crate::options::{bytes, device, keep_memory, positive, probability, time};
+use crate::progress::Bars;
+
+/// `zoo search`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The images are split into three parts: training, validation for the search, and test for the final number. A folder or list with \
+the split `test` keeps it.
+
+Half of the budget is for the search, half for a random search of the same cost, which the report compares. The best network is \
+trained longer after the budget. FOLDER gets model.bpk, report.html and search.csv with all candidates.
+
+Exit codes: 0 done, 1 some input was unusable, 2 failure, 130 interrupted.")]
+pub(crate) struct Args {
+    /// Images with their classes, as for `zoo finetune`
+    pub(crate) data: String,
+
+    /// The folder to write
+    #[arg(long, short, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+
+    /// Continue the search in the folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// The space of networks
+    #[arg(long, value_enum, default_value_t = SpaceName::Blocks)]
+    pub(crate) space: SpaceName,
+
+    /// Longest time for one image on this machine: 5ms
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) max_latency: Option<Duration>,
+
+    /// Largest size of the weights: 4MB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) max_size: Option<u64>,
+
+    /// Largest memory for one image, weights and activations: 20MB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) max_memory: Option<u64>,
+
+    /// Time for the search, without the final training: 30m
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30m")]
+    pub(crate) budget: Duration,
+
+    /// Height and width of the images in pixels
+    #[arg(long, value_name = "PIXELS", value_parser = positive(), default_value_t = 32)]
+    pub(crate) size: usize,
+
+    /// Epochs of the training of a candidate
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 3)]
+    pub(crate) epochs: usize,
+
+    /// Epochs of the final training
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 40)]
+    pub(crate) final_epochs: usize,
+
+    /// Networks in a generation
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 20)]
+    pub(crate) population: usize,
+
+    /// Generations after the first one
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 20)]
+    pub(crate) generations: usize,
+
+    /// Probability that two parents exchange their units
+    #[arg(long, value_name = "P", value_parser = probability, default_value_t = 0.9)]
+    pub(crate) crossover: f32,
+
+    /// Probability that a child is mutated
+    #[arg(long, value_name = "P", value_parser = probability, default_value_t = 0.2)]
+    pub(crate) mutation: f32,
+
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Number of threads, at most 512 [default: one per core]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// The name of a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SpaceName {
+    /// AE-CNN: units of residual blocks, dense layers and poolings, by a genetic algorithm
+    Blocks,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if let Some(threads) = args.threads {
+        set_threads(threads.into());
+    }
+    keep_memory();
+    let device = device(Backend::Cpu)?;
+    let config = SearchConfig {
+        space: match args.space {
+            SpaceName::Blocks => Space::Blocks,
+        },
+        limits: Limits {
+            latency_ms: args.max_latency.map(|latency| latency.as_secs_f64() * 1e3),
+            size: args.max_size,
+            memory: args.max_memory,
+        },
+        budget: args.budget.as_secs_f64(),
+        image_size: args.size,
+        epochs: args.epochs,
+        final_epochs: args.final_epochs,
+        population: args.population,
+        generations: args.generations,
+        crossover: args.crossover.into(),
+        mutation: args.mutation.into(),
+        seed: args.seed,
+        ..SearchConfig::new(absolute(&args.data)?)
+    };
+    let stop = stop_on_interrupt()?;
+    let mut table = Table::new(args.budget);
+    let run = SearchRun {
+        folder: &args.output,
+        device: &device,
+        resume: args.resume,
+        stop: &stop,
+        observer: &mut |event| table.on(event),
+        training: &mut Bars::default(),
+    };
+    match search(&config, run)? {
+        Some(found) => report(&args.output, &found),
+        None => {
+            eprintln!("zoo: interrupted; the same command with --resume continues");
+            Ok(Outcome::Interrupted)
+        }
+    }
+}
+
+fn report(folder: &Path, found: &Found) -> anyhow::Result<Outcome> {
+    let Found { best, model, test, .. } = found;
+    writeln!(
+        stdout(),
+        "{}: {}, test accuracy {:.1} % on {}, {:.2} ms, {:.2} MB",
+        model.display(),
+        best.network,
+        100.0 * test.top1,
+        counted(test.images, "image"),
+        best.latency_ms.unwrap_or_default(),
+        best.size as f64 / 1e6,
+    )?;
+    eprintln!("report: {}", folder.join("report.html").display());
+    Ok(if test.unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
+}
+
+/// Prints a line for each candidate.
+struct Table {
+    start: Instant,
+    budget: Duration,
+    trained: usize,
+    rejected: usize,
+    failed: usize,
+    known: usize,
+    best: Option<(String, f64)>,
+}
+
+impl Table {
+    fn new(budget: Duration) -> Self {
+        let start = Instant::now();
+        Self { start, budget, trained: 0, rejected: 0, failed: 0, known: 0, best: None }
+    }
+
+    fn on(&mut self, event: Event<'_>) {
+        match event {
+            Event::Splits([train, val, test]) => eprintln!(
+                "{} to train on, {val} to validate with, {test} to test with",
+                counted(train, "image")
+            ),
+            Event::Warning(text) => eprintln!("zoo: {text}"),
+            Event::Stage("final") => eprintln!("final training"),
+            Event::Stage(name) => eprintln!("{name}"),
+            Event::Known(row) => {
+                self.known += 1;
+                self.keep_best(row);
+            }
+            Event::Assessed(row) => {
+                match row.status {
+                    Status::Trained => self.trained += 1,
+                    Status::Rejected => self.rejected += 1,
+                    Status::Failed => self.failed += 1,
+                }
+                self.keep_best(row);
+                self.print(row);
+            }
+        }
+    }
+
+    fn keep_best(&mut self, row: &Row) {
+        if let Some(accuracy) = row.accuracy
+            && row.method == "search"
+            && self.best.as_ref().is_none_or(|(_, best)| accuracy > *best)
+        {
+            self.best = Some((row.network.clone(), accuracy));
+        }
+    }
+
+    fn print(&self, row: &Row) {
+        // Rejected candidates are many; their number is in each line.
+        if row.status == Status::Rejected {
+            if stderr().is_terminal() {
+                eprint!("\r{} exceed a limit\r", self.rejected);
+            }
+            return;
+        }
+        let result = match row.accuracy {
+            Some(accuracy) => format!("{:.1} %", 100.0 * accuracy),
+            None => row.reason.clone(),
+        };
+        let best = self
+            .best
+            .as_ref()
+            .map_or_else(String::new, |(_, best)| format!("{:.1} %", 100.0 * best));
+        let left = self.budget.saturating_sub(self.start.elapsed());
+        eprintln!(
+            "{:>4}  generation {:<3} {result:>8}  best {best:>7}  {:>7.2} ms  {:>6.2} MB  {} left  \
+             ({} trained, {} failed, {} rejected, {} known)  {}",
+            row.id,
+            row.generation,
+            row.latency_ms.unwrap_or_default(),
+            row.size as f64 / 1e6,
+            duration(left.as_secs_f64()),
+            self.trained,
+            self.failed,
+            self.rejected,
+            self.known,
+            row.network,
+        );
+    }
+}

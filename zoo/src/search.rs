@@ -1,0 +1,360 @@
+//! Architecture search under a budget: the best network for your images that meets limits of latency, size and memory.
+//!
+//! [`search`] draws candidates from a [`Space`], measures each on this machine, and trains those that meet the [`Limits`] for a few
+//! epochs. A hard limit is a hard limit: a network that exceeds it is never trained. The best candidate is trained longer at the
+//! end and evaluated on test images, which the search has not seen.
+//!
+//! The folder of a search holds `search.toml` with its settings, `search.csv` with all candidates, `report.html`, and `model.bpk`
+//! with the found network.
+
+mod genetic;
+mod journal;
+mod judge;
+mod limits;
+mod measure;
+mod report;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
+use zoo_core::SearchSpace;
+use zoo_models::Network;
+use zoo_record::write_atomically;
+use zoo_train::{
+    Batching, Budget, Classification, ClassificationEvaluation, Config, Dataset, Images, Lock,
+    MODEL, Observer, REPORT, Run, Task, train,
+};
+
+use crate::finetune::sized;
+use crate::{Error, Model, default_threads};
+use genetic::Genetic;
+use journal::Journal;
+pub use journal::{CANDIDATES, Row, Status};
+use judge::{Judge, Request, Stop};
+pub use limits::{Cost, Limits};
+use measure::Stopwatch;
+
+/// The name of the file with a search's settings in its folder.
+pub const SETTINGS: &str = "search.toml";
+
+/// A network and the size of its images.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The name of the network, which the registry builds.
+    pub network: String,
+    /// Height and width of the images in pixels.
+    pub image_size: usize,
+}
+
+/// A space of networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// AE-CNN: units of residual blocks, dense layers and poolings, by a genetic algorithm.
+    Blocks,
+}
+
+impl Space {
+    fn networks(self) -> &'static dyn SearchSpace {
+        match self {
+            Self::Blocks => zoo_models::BLOCKS,
+        }
+    }
+}
+
+/// The settings of a search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchConfig {
+    /// The images: a folder or a list, as [`Dataset::open`] takes them.
+    pub data: String,
+    /// The space of networks.
+    pub space: Space,
+    /// The hard limits.
+    pub limits: Limits,
+    /// Time for the search in seconds, without the final training. Half of it is for the random search that it is compared with.
+    pub budget: f64,
+    /// Height and width of the images in pixels.
+    pub image_size: usize,
+    /// Epochs of the training of a candidate.
+    pub epochs: usize,
+    /// Epochs of the final training.
+    pub final_epochs: usize,
+    /// Networks in a generation.
+    pub population: usize,
+    /// Generations after the first one.
+    pub generations: usize,
+    /// Probability that two parents exchange their parts.
+    pub crossover: f64,
+    /// Probability that a child is mutated.
+    pub mutation: f64,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+impl SearchConfig {
+    /// A search of half an hour on these images, with the rates of AE-CNN.
+    pub fn new(data: impl Into<String>) -> Self {
+        Self {
+            data: data.into(),
+            space: Space::Blocks,
+            limits: Limits::default(),
+            budget: 1800.0,
+            image_size: 32,
+            epochs: 3,
+            final_epochs: 40,
+            population: 20,
+            generations: 20,
+            crossover: 0.9,
+            mutation: 0.2,
+            seed: 0,
+        }
+    }
+
+    fn genetic(&self) -> Genetic {
+        let Self { population, generations, crossover, mutation, .. } = *self;
+        Genetic { population, generations, crossover, mutation }
+    }
+
+    /// The settings of a training on a number of images: an epoch has at least 16 updates, unless its batches would be tiny.
+    fn training(&self, epochs: usize, images: usize) -> Config {
+        let mut config = Config::scratch();
+        config.recipe.epochs = epochs;
+        config.recipe.batch_size = (images / 16).clamp(8, config.recipe.batch_size);
+        config.seed = self.seed;
+        config.data.path = Some(self.data.clone());
+        config
+    }
+}
+
+/// The progress of a search.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The sizes of the splits: training, validation, test.
+    Splits([usize; 3]),
+    /// A candidate was assessed.
+    Assessed(&'a Row),
+    /// A candidate was asked for again, or by a resumed search.
+    Known(&'a Row),
+    /// A part of the search begins: `search`, `random` or `final`.
+    Stage(&'static str),
+    /// A warning.
+    Warning(&'a str),
+}
+
+/// Where a search runs.
+pub struct SearchRun<'a> {
+    /// The folder of the search.
+    pub folder: &'a Path,
+    /// The device that trains.
+    pub device: &'a Device,
+    /// Whether to continue the search in the folder.
+    pub resume: bool,
+    /// Set by another thread to stop the search.
+    pub stop: &'a AtomicBool,
+    /// Receives the events.
+    pub observer: &'a mut dyn FnMut(Event<'_>),
+    /// Receives the events of the final training.
+    pub training: &'a mut dyn Observer,
+}
+
+impl std::fmt::Debug for SearchRun<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SearchRun").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// The result of a search.
+#[derive(Debug)]
+pub struct Found {
+    /// The row of the best candidate.
+    pub best: Row,
+    /// The record of the network after the final training.
+    pub model: PathBuf,
+    /// The evaluation on the test images.
+    pub test: ClassificationEvaluation,
+    /// Number of candidates that were trained.
+    pub trained: usize,
+}
+
+/// Searches a network. `None` if the search was interrupted.
+///
+/// # Errors
+///
+/// When the images can't be used, no network meets the limits, the folder has another search, or a file can't be written.
+pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>, Error> {
+    let SearchRun { folder, device, stop, observer, training, .. } = run;
+    std::fs::create_dir_all(folder).map_err(|error| zoo_record::Error::Write {
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let _lock = Lock::of(folder)?;
+    write_settings(config, folder, run.resume)?;
+    let (dataset, test) = Dataset::open_with_test(&config.data, config.seed)?;
+    dataset.warnings.iter().for_each(|warning| observer(Event::Warning(warning)));
+    observer(Event::Splits([dataset.train.len(), dataset.val.len(), test.len()]));
+
+    let journal = Journal::open(folder)?;
+    let spent: f64 = journal.rows().iter().map(|row| row.seconds).sum();
+    let half = (config.budget / 2.0).max(1.0);
+    let mut judge = Judge {
+        folder,
+        dataset: &dataset,
+        device,
+        limits: config.limits,
+        training: config.training(config.epochs, dataset.train.len()),
+        stopwatch: Stopwatch::new()?,
+        journal,
+        deadline: Instant::now() + Duration::from_secs_f64((half - spent).max(0.0)),
+        stop,
+        observer,
+    };
+    (judge.observer)(Event::Stage("search"));
+    let space = config.space.networks();
+    let ended = config.genetic().run(space, config.image_size, config.seed, &mut judge);
+    if let Some(none) = ended_early(ended, judge.journal.rows())? {
+        return Ok(none);
+    }
+    (judge.observer)(Event::Stage("random"));
+    judge.deadline += Duration::from_secs_f64(half);
+    let count = trained(judge.journal.rows(), "search").count();
+    let ended = random_search(space, config, count, &mut judge);
+    if let Some(none) = ended_early(ended, judge.journal.rows())? {
+        return Ok(none);
+    }
+    let rows = judge.journal.rows().to_vec();
+    let best = best(trained(&rows, "search")).expect("a candidate was trained").clone();
+    observer(Event::Stage("final"));
+    let final_run = Run {
+        folder: &folder.join("final"),
+        device,
+        others: &[],
+        resume: true,
+        stop,
+        observer: training,
+    };
+    let Some((model, test)) = train_best(config, &best, &dataset, test, final_run)? else {
+        return Ok(None);
+    };
+    let path = folder.join(MODEL);
+    let bytes = std::fs::read(&model).map_err(|source| Error::Read { path: model, source })?;
+    write_atomically(&path, |file| file.write_all(&bytes))?;
+    let found = Found { trained: trained(&rows, "search").count(), best, model: path, test };
+    let html = report::html(config, &rows, &found);
+    write_atomically(&folder.join(REPORT), |file| file.write_all(html.as_bytes()))?;
+    Ok(Some(found))
+}
+
+/// Writes the settings, or checks that a resumed search has the same.
+fn write_settings(config: &SearchConfig, folder: &Path, resume: bool) -> Result<(), Error> {
+    let path = folder.join(SETTINGS);
+    let text = toml::to_string(config).expect("the settings are numbers and texts");
+    match std::fs::read_to_string(&path) {
+        Ok(_) if !resume => Err(Error::SearchExists(folder.to_owned())),
+        Ok(earlier) if comparable(&earlier) != comparable(&text) => Err(Error::Search(format!(
+            "{} has a search with other settings\nhint: resume it with the settings of {SETTINGS}, or choose another folder",
+            folder.display()
+        ))),
+        _ => Ok(write_atomically(&path, |file| file.write_all(text.as_bytes()))?),
+    }
+}
+
+/// The settings that must not change in a resumed search: all but the time and the final training.
+fn comparable(text: &str) -> Option<SearchConfig> {
+    let config: SearchConfig = toml::from_str(text).ok()?;
+    Some(SearchConfig { budget: 0.0, final_epochs: 0, ..config })
+}
+
+/// The rows of trained candidates of a method.
+fn trained<'a>(rows: &'a [Row], method: &str) -> impl Iterator<Item = &'a Row> {
+    rows.iter().filter(move |row| row.method == method && row.accuracy.is_some())
+}
+
+/// The row with the highest accuracy; of equal ones the one with the lowest latency.
+fn best<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    let latency = |row: &Row| row.latency_ms.unwrap_or(f64::INFINITY);
+    rows.max_by(|a, b| {
+        a.accuracy
+            .partial_cmp(&b.accuracy)
+            .expect("accuracies are numbers")
+            .then(latency(b).total_cmp(&latency(a)))
+    })
+}
+
+/// Whether the search must end now: with an error, or with `Some` if it was interrupted.
+fn ended_early(ended: Result<(), Stop>, rows: &[Row]) -> Result<Option<Option<Found>>, Error> {
+    match ended {
+        Err(Stop::Interrupted) => return Ok(Some(None)),
+        Err(Stop::Failed(error)) => return Err(error),
+        Ok(()) | Err(Stop::Budget | Stop::NothingFits) => {}
+    }
+    if trained(rows, "search").next().is_some() {
+        return Ok(None);
+    }
+    let mut rejected = rows.iter().filter(|row| row.status == Status::Rejected);
+    Err(match rejected.next() {
+        Some(row) => Error::NothingFits { candidates: rows.len(), example: row.reason.clone() },
+        None => Error::Search(
+            "no candidate was trained in the given time\nhint: raise the budget".to_owned(),
+        ),
+    })
+}
+
+/// Trains random networks of the space, as many as the search has trained.
+fn random_search(
+    space: &dyn SearchSpace,
+    config: &SearchConfig,
+    count: usize,
+    judge: &mut Judge<'_>,
+) -> Result<(), Stop> {
+    let mut rng = StdRng::seed_from_u64(config.seed ^ 0x5eed);
+    let mut left = count;
+    while left > 0 {
+        let network = space.random(&mut rng);
+        let candidate = Candidate { network, image_size: config.image_size };
+        let request =
+            Request { method: "random", generation: 0, parents: &[], candidate: &candidate };
+        left -= usize::from(judge.assess(&request)?.is_some());
+    }
+    Ok(())
+}
+
+/// Trains the best candidate longer, and evaluates it on the test images. `None` if it was interrupted.
+fn train_best(
+    config: &SearchConfig,
+    best: &Row,
+    dataset: &Dataset,
+    test: Vec<zoo_train::Sample>,
+    mut run: Run<'_>,
+) -> Result<Option<(PathBuf, ClassificationEvaluation)>, Error> {
+    std::fs::create_dir_all(run.folder).map_err(|error| zoo_record::Error::Write {
+        path: run.folder.to_owned(),
+        reason: error.to_string(),
+    })?;
+    run.device.seed(config.seed);
+    let model = Model::init(&best.network, Some(dataset.classes.len()), run.device)?;
+    let (network, mut card) = model.into_parts()?;
+    let network =
+        network.into_classifier().map_err(|_| Error::NotAClassifier(card.variant.clone()))?;
+    card.preprocess = sized(card.preprocess, best.image_size);
+    let training = config.training(config.final_epochs, dataset.train.len());
+    let trained = train::<Classification<_>>(network, &card, dataset, &training, &mut run)?;
+    if trained.fitted.was_interrupted {
+        return Ok(None);
+    }
+    let (network, card) = Model::open(&trained.model, run.device)?.into_parts()?;
+    let Network::Classifier(network) = network else {
+        return Err(Error::NotAClassifier(card.variant));
+    };
+    let images = Images::new(test, card.preprocess, &Budget::mib(0));
+    let batching = Batching { batch_size: 32, workers: default_threads(), engine: true };
+    let names = &dataset.classes;
+    let evaluation =
+        Classification::evaluate(&network, &images, names, batching, run.device, run.observer)?;
+    Ok(Some((trained.model, evaluation)))
+}

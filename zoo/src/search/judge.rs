@@ -1,0 +1,179 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use zoo_core::catch_panic;
+use zoo_models::Network;
+use zoo_train::{Classification, Config, Dataset, Evaluation, Run, Silent, train};
+
+use super::journal::{Journal, Row, Status};
+use super::limits::{Cost, Limits};
+use super::measure::Stopwatch;
+use super::{Candidate, Event};
+use crate::finetune::sized;
+use crate::{Error, Model};
+
+/// The reason why a search ends before its last candidate.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The time of the budget is used.
+    Budget,
+    /// The user stopped it.
+    Interrupted,
+    /// No network of the space meets the limits.
+    NothingFits,
+    /// The search can't go on.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A candidate with the part of the search that asks for it.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'static str,
+    pub(super) generation: usize,
+    pub(super) parents: &'a [&'a str],
+    pub(super) candidate: &'a Candidate,
+}
+
+/// Measures and trains candidates. Each is assessed once; a repeated request gets the first result.
+pub(super) struct Judge<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) dataset: &'a Dataset,
+    pub(super) device: &'a Device,
+    pub(super) limits: Limits,
+    /// The settings of the short trainings.
+    pub(super) training: Config,
+    pub(super) stopwatch: Stopwatch,
+    pub(super) journal: Journal,
+    /// The end of the budget.
+    pub(super) deadline: Instant,
+    pub(super) stop: &'a AtomicBool,
+    pub(super) observer: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl Judge<'_> {
+    /// Returns the accuracy of a candidate on the validation images after a short training. `None` if it exceeds a limit or its
+    /// training fails.
+    pub(super) fn assess(&mut self, request: &Request<'_>) -> Result<Option<f64>, Stop> {
+        let epochs = self.training.recipe.epochs;
+        if let Some(row) = self.journal.find(request.candidate, epochs) {
+            let accuracy = row.accuracy;
+            (self.observer)(Event::Known(row));
+            return Ok(accuracy);
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Stop::Interrupted);
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Stop::Budget);
+        }
+        let start = Instant::now();
+        let cost = self.stopwatch.cost(request.candidate, &self.limits)?;
+        let mut row = row(request, self.journal.rows().len(), epochs, &cost);
+        match self.limits.exceeded(&cost) {
+            Some(reason) => (row.status, row.reason) = (Status::Rejected, reason),
+            None if !self.has_time_for(&cost) => return Err(Stop::Budget),
+            None => match self.train(request.candidate, row.id) {
+                Ok(accuracy) => (row.status, row.accuracy) = (Status::Trained, Some(accuracy)),
+                Err(Stop::Failed(error)) if is_of_the_candidate(&error) => {
+                    let reason = error.to_string();
+                    row.reason = reason.lines().next().unwrap_or_default().to_owned();
+                }
+                Err(stop) => return Err(stop),
+            },
+        }
+        row.seconds = start.elapsed().as_secs_f64();
+        let accuracy = row.accuracy;
+        (self.observer)(Event::Assessed(&row));
+        self.journal.add(row)?;
+        Ok(accuracy)
+    }
+
+    /// Whether the rest of the budget is enough for a candidate, judging by the candidates so far.
+    fn has_time_for(&self, cost: &Cost) -> bool {
+        let trained = self.journal.rows().iter().filter(|row| row.status == Status::Trained);
+        let rate =
+            trained.map(|row| row.seconds / (row.macs.max(1) as f64)).fold(f64::NAN, f64::min);
+        let expected = Duration::try_from_secs_f64(rate * cost.macs as f64).unwrap_or_default();
+        Instant::now() + expected < self.deadline
+    }
+
+    /// The folder of a candidate's training, which is deleted when the candidate is assessed.
+    fn run_folder(&self, id: usize) -> PathBuf {
+        self.folder.join("candidates").join(format!("{id:05}"))
+    }
+
+    fn train(&mut self, candidate: &Candidate, id: usize) -> Result<f64, Stop> {
+        let folder = self.run_folder(id);
+        std::fs::create_dir_all(&folder).map_err(|error| zoo_record::Error::Write {
+            path: folder.clone(),
+            reason: error.to_string(),
+        })?;
+        let mut run = Run {
+            folder: &folder,
+            device: self.device,
+            others: &[],
+            resume: true,
+            stop: self.stop,
+            observer: &mut Silent,
+        };
+        let trained = catch_panic(|| {
+            self.device.seed(self.training.seed);
+            let classes = self.dataset.classes.len();
+            let model = Model::init(&candidate.network, Some(classes), self.device)?;
+            let (network, mut card) = model.into_parts()?;
+            let Network::Classifier(network) = network else {
+                return Err(Error::NotAClassifier(card.variant));
+            };
+            card.preprocess = sized(card.preprocess, candidate.image_size);
+            Ok(train::<Classification<_>>(network, &card, self.dataset, &self.training, &mut run)?)
+        })
+        .map_err(Error::from)??;
+        if trained.fitted.was_interrupted {
+            return Err(Stop::Interrupted);
+        }
+        let evaluation = trained.evaluation.as_ref().map(Evaluation::score);
+        // What a candidate leaves is not needed any more; a search may have thousands.
+        let _ = std::fs::remove_dir_all(&folder);
+        Ok(evaluation.map_or(0.0, |score| score.accuracy))
+    }
+}
+
+fn row(request: &Request<'_>, id: usize, epochs: usize, cost: &Cost) -> Row {
+    let Candidate { network, image_size } = request.candidate.clone();
+    Row {
+        id,
+        method: request.method.to_owned(),
+        generation: request.generation,
+        parents: request.parents.join(" "),
+        network,
+        image_size,
+        epochs,
+        params: cost.params,
+        macs: cost.macs,
+        size: cost.size,
+        memory: cost.memory,
+        latency_ms: cost.latency_ms,
+        status: Status::Failed,
+        accuracy: None,
+        seconds: 0.0,
+        reason: String::new(),
+    }
+}
+
+/// Whether an error concerns only this candidate: it diverged, or there was not enough memory.
+fn is_of_the_candidate(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::CaughtPanic(_)
+            | Error::Shape { .. }
+            | Error::Train(zoo_train::Error::Diverged { .. })
+    )
+}

@@ -1,0 +1,315 @@
+use std::fmt::Write;
+
+use zoo_train::duration;
+
+use super::journal::{Row, Status};
+use super::{Found, SearchConfig, best, trained};
+use crate::{ModuleSummary, summary};
+
+/// Width and height of the chart in pixels.
+const CHART: [f64; 2] = [720.0, 360.0];
+
+/// Space for the axes in pixels.
+const MARGIN: f64 = 48.0;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
+    table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #ddd}\
+    th:first-child,td:first-child{text-align:left}.scroll{overflow-x:auto}svg{max-width:100%;height:auto}\
+    .units{display:flex;flex-wrap:wrap;gap:.4rem;align-items:center}.unit{border:1px solid #888;border-radius:.4rem;\
+    padding:.3rem .6rem;background:#f4f6fa}.unit small{display:block;color:#666}code{overflow-wrap:anywhere}";
+
+/// Returns the report of a search as a page of HTML.
+pub(super) fn html(config: &SearchConfig, rows: &[Row], found: &Found) -> String {
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Architecture search</title><style>{STYLE}</style><h1>Architecture search</h1>"
+    );
+    html += &result(config, rows, found);
+    html += "<h2>Accuracy and latency</h2><p>Each point is a trained candidate. The line connects the Pareto front: no other \
+             candidate is both faster and more accurate.</p>";
+    html += &chart(rows);
+    html += &front_table(rows);
+    html += &baselines(rows);
+    html += &proxies(rows);
+    html += &genealogy(rows, &found.best);
+    html += &cost(rows);
+    html + "</html>"
+}
+
+fn result(config: &SearchConfig, rows: &[Row], found: &Found) -> String {
+    let best = &found.best;
+    let latency = best.latency_ms.unwrap_or_default();
+    let mut html = format!(
+        "<p>The search on <code>{}</code> trained {} of {} candidates and found <code>{}</code>: {:.1} % of the {} test images \
+         after {} epochs, {latency:.2} ms for an image, {:.2} MB of weights, {} parameters.</p><h2>The network</h2>",
+        escape(&config.data),
+        found.trained,
+        rows.len(),
+        escape(&best.network),
+        100.0 * found.test.top1,
+        found.test.images,
+        config.final_epochs,
+        best.size as f64 / 1e6,
+        best.params,
+    );
+    if let Ok(config) = zoo_models::variant(&best.network)
+        && let Ok(summary) = summary(&config.config, best.image_size)
+    {
+        html += "<div class=\"units\">";
+        for ModuleSummary { name, params, output, .. } in &summary.modules {
+            let _ = write!(
+                html,
+                "<div class=\"unit\">{}<small>{}</small><small>{params} parameters</small></div>→",
+                escape(name),
+                output.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>().join(" × "),
+            );
+        }
+        html += "classes</div>";
+    }
+    html
+}
+
+/// The trained candidates that no other one beats in both accuracy and latency, the fastest first.
+pub(super) fn pareto_front(rows: &[Row]) -> Vec<&Row> {
+    let mut sorted: Vec<_> =
+        rows.iter().filter_map(|row| Some((row.latency_ms?, row.accuracy?, row))).collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    let mut highest = f64::NEG_INFINITY;
+    sorted.retain(|(_, accuracy, _)| {
+        let is_better = *accuracy > highest;
+        highest = highest.max(*accuracy);
+        is_better
+    });
+    sorted.into_iter().map(|(.., row)| row).collect()
+}
+
+fn chart(rows: &[Row]) -> String {
+    let points: Vec<_> =
+        rows.iter().filter_map(|row| Some((row.latency_ms?, row.accuracy?, row))).collect();
+    let range = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
+    };
+    let (_, slowest) = range(&mut points.iter().map(|point| point.0));
+    let (worst, highest) = range(&mut points.iter().map(|point| point.1));
+    let [width, height] = CHART;
+    let x = |latency: f64| MARGIN + latency / (1.05 * slowest) * (width - 2.0 * MARGIN);
+    let y = |accuracy: f64| {
+        let share = (accuracy - worst) / (highest - worst).max(1e-9);
+        height - MARGIN - share * (height - 2.0 * MARGIN)
+    };
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\"><rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\
+         <text x=\"{}\" y=\"{}\" text-anchor=\"middle\" font-size=\"13\">milliseconds for an image</text>",
+        width / 2.0,
+        height - 8.0
+    );
+    for step in 0..=4 {
+        let share = f64::from(step) / 4.0;
+        let (latency, accuracy) = (share * 1.05 * slowest, worst + share * (highest - worst));
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#555\">{latency:.1}</text>\
+             <text x=\"{}\" y=\"{}\" text-anchor=\"end\" font-size=\"12\" fill=\"#555\">{:.0} %</text>\
+             <line x1=\"{MARGIN}\" x2=\"{}\" y1=\"{1}\" y2=\"{1}\" stroke=\"#eee\"/>",
+            x(latency),
+            height - MARGIN + 18.0,
+            MARGIN - 6.0,
+            y(accuracy),
+            100.0 * accuracy,
+            width - MARGIN,
+        );
+    }
+    let front: Vec<_> = pareto_front(rows)
+        .iter()
+        .filter_map(|row| Some(format!("{:.1},{:.1}", x(row.latency_ms?), y(row.accuracy?))))
+        .collect();
+    let _ = write!(
+        svg,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1a5fb4\" stroke-width=\"1.5\"/>",
+        front.join(" ")
+    );
+    for (latency, accuracy, row) in points {
+        let color = if row.method == "random" { "#c64600" } else { "#1a5fb4" };
+        let _ = write!(
+            svg,
+            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\" fill=\"{color}\" fill-opacity=\"0.6\"><title>{}: {:.1} %, {latency:.2} \
+             ms</title></circle>",
+            x(latency),
+            y(accuracy),
+            escape(&row.network),
+            100.0 * accuracy
+        );
+    }
+    svg + "</svg><p>Blue: search. Orange: random search.</p>"
+}
+
+fn front_table(rows: &[Row]) -> String {
+    let mut html = "<div class=\"scroll\"><table><tr><th>network on the Pareto front</th><th>accuracy</th><th>ms</th>\
+                    <th>parameters</th><th>MB</th><th>generation</th></tr>"
+        .to_owned();
+    for row in pareto_front(rows) {
+        let _ = write!(
+            html,
+            "<tr><td><code>{}</code></td><td>{:.1} %</td><td>{:.2}</td><td>{}</td><td>{:.2}</td><td>{}</td></tr>",
+            escape(&row.network),
+            100.0 * row.accuracy.unwrap_or_default(),
+            row.latency_ms.unwrap_or_default(),
+            row.params,
+            row.size as f64 / 1e6,
+            row.generation
+        );
+    }
+    html + "</table></div>"
+}
+
+fn baselines(rows: &[Row]) -> String {
+    let mut html = "<h2>Comparison with random search</h2><p>Random search draws networks of the same space under the same limits, \
+                    and trains each in the same way.</p><table><tr><th>method</th><th>trained</th><th>best accuracy</th>\
+                    <th>median accuracy</th><th>time</th></tr>"
+        .to_owned();
+    for method in ["search", "random"] {
+        let mut accuracies: Vec<f64> =
+            trained(rows, method).filter_map(|row| row.accuracy).collect();
+        accuracies.sort_by(f64::total_cmp);
+        let Some(best) = best(trained(rows, method)) else { continue };
+        let seconds: f64 =
+            rows.iter().filter(|row| row.method == method).map(|row| row.seconds).sum();
+        let _ = write!(
+            html,
+            "<tr><td>{method}</td><td>{}</td><td>{:.1} %</td><td>{:.1} %</td><td>{}</td></tr>",
+            accuracies.len(),
+            100.0 * best.accuracy.unwrap_or_default(),
+            100.0 * accuracies[accuracies.len() / 2],
+            duration(seconds)
+        );
+    }
+    html + "</table>"
+}
+
+/// A quantity of a candidate that costs no training, with its name.
+type Proxy = (&'static str, fn(&Row) -> f64);
+
+fn proxies(rows: &[Row]) -> String {
+    let rows: Vec<_> = rows.iter().filter(|row| row.accuracy.is_some()).collect();
+    if rows.len() < 3 {
+        return String::new();
+    }
+    let accuracy: Vec<f64> = rows.iter().filter_map(|row| row.accuracy).collect();
+    let mut html = "<h2>Proxies</h2><p>Rank correlation (Spearman) of a quantity that costs no training with the accuracy of the \
+                    trained candidates.</p><table><tr><th>proxy</th><th>correlation</th></tr>"
+        .to_owned();
+    let proxies: [Proxy; 3] = [
+        ("parameters", |row| row.params as f64),
+        ("multiply-accumulates", |row| row.macs as f64),
+        ("latency", |row| row.latency_ms.unwrap_or_default()),
+    ];
+    for (name, value) in proxies {
+        let values: Vec<f64> = rows.iter().map(|row| value(row)).collect();
+        let _ =
+            write!(html, "<tr><td>{name}</td><td>{:.2}</td></tr>", spearman(&values, &accuracy));
+    }
+    html + "</table>"
+}
+
+/// Spearman's rank correlation, in `[-1, 1]`: the correlation of the ranks, of which equal values share the mean.
+pub(super) fn spearman(a: &[f64], b: &[f64]) -> f64 {
+    let ranks = |values: &[f64]| -> Vec<f64> {
+        let rank = |x: &f64| {
+            let below = values.iter().filter(|y| *y < x).count() as f64;
+            let equal = values.iter().filter(|y| *y == x).count() as f64;
+            below + (equal - 1.0) / 2.0
+        };
+        values.iter().map(rank).collect()
+    };
+    let (a, b) = (ranks(a), ranks(b));
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_a, mean_b) = (mean(&a), mean(&b));
+    let product = |x: &[f64], mean_x: f64, y: &[f64], mean_y: f64| {
+        x.iter().zip(y).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>()
+    };
+    let deviations = product(&a, mean_a, &a, mean_a) * product(&b, mean_b, &b, mean_b);
+    if deviations > 0.0 { product(&a, mean_a, &b, mean_b) / deviations.sqrt() } else { 0.0 }
+}
+
+fn genealogy(rows: &[Row], best: &Row) -> String {
+    let mut html =
+        "<h2>Genealogy</h2><p>The ancestors of the found network, the first parent of each.</p><ol>".to_owned();
+    let mut current = Some(best);
+    while let Some(row) = current {
+        let _ = write!(
+            html,
+            "<li>generation {}: <code>{}</code>, {:.1} %</li>",
+            row.generation,
+            escape(&row.network),
+            100.0 * row.accuracy.unwrap_or_default()
+        );
+        let parent = row.parents.split(' ').next().filter(|parent| *parent != row.network);
+        // A parent was assessed before its children.
+        current = parent.and_then(|name| rows[..row.id].iter().find(|row| row.network == name));
+    }
+    html + "</ol>"
+}
+
+fn cost(rows: &[Row]) -> String {
+    let count = |status: Status| rows.iter().filter(|row| row.status == status).count();
+    let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
+    format!(
+        "<h2>Cost</h2><p>{} candidates were trained, {} exceeded a limit and were not trained, {} failed. Measuring and training took \
+         {} ({:.2} device-hours).</p>",
+        count(Status::Trained),
+        count(Status::Rejected),
+        count(Status::Failed),
+        duration(seconds),
+        seconds / 3600.0
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rank_correlation_ignores_the_scale() {
+        let a = [1.0, 2.0, 3.0, 4.0];
+        assert!((spearman(&a, &[1.0, 4.0, 9.0, 16.0]) - 1.0).abs() < 1e-12);
+        assert!((spearman(&a, &[5.0, 4.0, 3.0, 1.0]) + 1.0).abs() < 1e-12);
+        // SciPy's `spearmanr([1, 2, 3, 4], [1, 3, 3, 2])` is 0.316.
+        assert!((spearman(&a, &[1.0, 3.0, 3.0, 2.0]) - 0.316_227_766).abs() < 1e-6);
+        assert_eq!(spearman(&a, &[1.0; 4]), 0.0);
+    }
+
+    #[test]
+    fn the_front_has_no_network_that_another_beats() {
+        let row = |id: usize, latency: f64, accuracy: f64| Row {
+            id,
+            method: "search".to_owned(),
+            generation: 0,
+            parents: String::new(),
+            network: id.to_string(),
+            image_size: 32,
+            epochs: 1,
+            params: 1,
+            macs: 1,
+            size: 4,
+            memory: 4,
+            latency_ms: Some(latency),
+            status: Status::Trained,
+            accuracy: Some(accuracy),
+            seconds: 1.0,
+            reason: String::new(),
+        };
+        let rows = [
+            row(0, 2.0, 0.5),
+            row(1, 1.0, 0.4),
+            row(2, 3.0, 0.5),
+            row(3, 4.0, 0.9),
+            row(4, 1.0, 0.3),
+        ];
+        let front: Vec<_> = pareto_front(&rows).iter().map(|row| row.id).collect();
+        assert_eq!(front, [1, 0, 3]);
+    }
+}
