@@ -8,6 +8,7 @@
 //! with the found network.
 
 mod genetic;
+mod halving;
 mod journal;
 mod judge;
 mod limits;
@@ -31,12 +32,11 @@ use zoo_train::{
     MODEL, Observer, REPORT, Run, Task, train,
 };
 
-use crate::finetune::sized;
 use crate::{Error, Model, default_threads};
 use genetic::Genetic;
 use journal::Journal;
 pub use journal::{CANDIDATES, Row, Status};
-use judge::{Judge, Request, Stop};
+use judge::{Judge, Request, Stop, has_weights, start};
 pub use limits::{Cost, Limits};
 use measure::Stopwatch;
 
@@ -56,16 +56,11 @@ pub struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Space {
+    /// The networks of the registry at several image sizes, by successive halving. Networks with published weights on this
+    /// machine get a new classifier; the others are trained from scratch.
+    Zoo,
     /// AE-CNN: units of residual blocks, dense layers and poolings, by a genetic algorithm.
     Blocks,
-}
-
-impl Space {
-    fn networks(self) -> &'static dyn SearchSpace {
-        match self {
-            Self::Blocks => zoo_models::BLOCKS,
-        }
-    }
 }
 
 /// The settings of a search.
@@ -79,11 +74,12 @@ pub struct SearchConfig {
     pub limits: Limits,
     /// Time for the search in seconds, without the final training. Half of it is for the random search that it is compared with.
     pub budget: f64,
-    /// Height and width of the images in pixels.
+    /// Height and width of the images in pixels, in a space of genomes.
     pub image_size: usize,
-    /// Epochs of the training of a candidate.
+    /// Epochs of the training of a candidate, in [`Space::Zoo`] of the first rung.
     pub epochs: usize,
-    /// Epochs of the final training.
+    /// Epochs of the final training of a network that starts from random weights. Published weights are fine-tuned with the preset
+    /// `fine`.
     pub final_epochs: usize,
     /// Networks in a generation.
     pub population: usize,
@@ -102,7 +98,7 @@ impl SearchConfig {
     pub fn new(data: impl Into<String>) -> Self {
         Self {
             data: data.into(),
-            space: Space::Blocks,
+            space: Space::Zoo,
             limits: Limits::default(),
             budget: 1800.0,
             image_size: 32,
@@ -122,12 +118,25 @@ impl SearchConfig {
     }
 
     /// The settings of a training on a number of images: an epoch has at least 16 updates, unless its batches would be tiny.
-    fn training(&self, epochs: usize, images: usize) -> Config {
-        let mut config = Config::scratch();
-        config.recipe.epochs = epochs;
+    ///
+    /// A classifier on cached features takes ten times as many epochs, since each is short.
+    fn training(&self, network: &str, epochs: usize, images: usize) -> Config {
+        let mut config = if has_weights(network) { Config::linear() } else { Config::scratch() };
+        config.recipe.epochs = if has_weights(network) { 10 * epochs } else { epochs };
         config.recipe.batch_size = (images / 16).clamp(8, config.recipe.batch_size);
         config.seed = self.seed;
         config.data.path = Some(self.data.clone());
+        config
+    }
+
+    /// The settings of the final training: all layers, from published weights if there are some.
+    fn final_training(&self, network: &str, images: usize) -> Config {
+        let mut config = self.training(network, self.final_epochs, images);
+        if has_weights(network) {
+            let fine = Config::fine();
+            config.recipe = fine.recipe;
+            config.preset = fine.preset;
+        }
         config
     }
 }
@@ -200,30 +209,42 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
     observer(Event::Splits([dataset.train.len(), dataset.val.len(), test.len()]));
 
     let journal = Journal::open(folder)?;
-    let spent: f64 = journal.rows().iter().map(|row| row.seconds).sum();
-    let half = (config.budget / 2.0).max(1.0);
+    // Half of the budget is for each method, less the time of earlier processes.
+    let rest = |rows: &[Row], method: &str| {
+        let spent: f64 =
+            rows.iter().filter(|row| row.method == method).map(|row| row.seconds).sum();
+        Duration::from_secs_f64((config.budget / 2.0 - spent).max(0.0))
+    };
+    let deadline = Instant::now() + rest(journal.rows(), "search");
     let mut judge = Judge {
         folder,
         dataset: &dataset,
         device,
-        limits: config.limits,
-        training: config.training(config.epochs, dataset.train.len()),
+        config,
         stopwatch: Stopwatch::new()?,
         journal,
-        deadline: Instant::now() + Duration::from_secs_f64((half - spent).max(0.0)),
+        deadline,
         stop,
         observer,
     };
     (judge.observer)(Event::Stage("search"));
-    let space = config.space.networks();
-    let ended = config.genetic().run(space, config.image_size, config.seed, &mut judge);
+    let SearchConfig { image_size, epochs, seed, .. } = *config;
+    let ended = match config.space {
+        Space::Zoo => halving::run(epochs, &mut judge),
+        Space::Blocks => {
+            config.genetic().run(zoo_models::BLOCKS, image_size, epochs, seed, &mut judge)
+        }
+    };
     if let Some(none) = ended_early(ended, judge.journal.rows())? {
         return Ok(none);
     }
     (judge.observer)(Event::Stage("random"));
-    judge.deadline += Duration::from_secs_f64(half);
+    judge.deadline = Instant::now() + rest(judge.journal.rows(), "random");
     let count = trained(judge.journal.rows(), "search").count();
-    let ended = random_search(space, config, count, &mut judge);
+    let ended = match config.space {
+        Space::Zoo => halving::random(epochs, seed, &mut judge),
+        Space::Blocks => random_search(zoo_models::BLOCKS, config, count, &mut judge),
+    };
     if let Some(none) = ended_early(ended, judge.journal.rows())? {
         return Ok(none);
     }
@@ -275,14 +296,12 @@ fn trained<'a>(rows: &'a [Row], method: &str) -> impl Iterator<Item = &'a Row> {
     rows.iter().filter(move |row| row.method == method && row.accuracy.is_some())
 }
 
-/// The row with the highest accuracy; of equal ones the one with the lowest latency.
+/// The row with the most epochs and the highest accuracy; of equal ones the one with the fewest operations.
 fn best<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
-    let latency = |row: &Row| row.latency_ms.unwrap_or(f64::INFINITY);
+    let accuracy = |row: &Row| row.accuracy.unwrap_or_default();
     rows.max_by(|a, b| {
-        a.accuracy
-            .partial_cmp(&b.accuracy)
-            .expect("accuracies are numbers")
-            .then(latency(b).total_cmp(&latency(a)))
+        let by_epochs = a.epochs.cmp(&b.epochs);
+        by_epochs.then(accuracy(a).total_cmp(&accuracy(b))).then(b.macs.cmp(&a.macs))
     })
 }
 
@@ -319,7 +338,7 @@ fn random_search(
         let candidate = Candidate { network, image_size: config.image_size };
         let request =
             Request { method: "random", generation: 0, parents: &[], candidate: &candidate };
-        left -= usize::from(judge.assess(&request)?.is_some());
+        left -= usize::from(judge.assess(&request, config.epochs)?.is_some());
     }
     Ok(())
 }
@@ -336,13 +355,9 @@ fn train_best(
         path: run.folder.to_owned(),
         reason: error.to_string(),
     })?;
-    run.device.seed(config.seed);
-    let model = Model::init(&best.network, Some(dataset.classes.len()), run.device)?;
-    let (network, mut card) = model.into_parts()?;
-    let network =
-        network.into_classifier().map_err(|_| Error::NotAClassifier(card.variant.clone()))?;
-    card.preprocess = sized(card.preprocess, best.image_size);
-    let training = config.training(config.final_epochs, dataset.train.len());
+    let candidate = Candidate { network: best.network.clone(), image_size: best.image_size };
+    let (network, card) = start(&candidate, config.seed, dataset, run.device)?;
+    let training = config.final_training(&best.network, dataset.train.len());
     let trained = train::<Classification<_>>(network, &card, dataset, &training, &mut run)?;
     if trained.fitted.was_interrupted {
         return Ok(None);

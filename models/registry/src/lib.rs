@@ -134,6 +134,14 @@ macro_rules! architectures {
                 }
             }
 
+            /// Whether the network classifies images, not pixels.
+            pub fn is_classifier(&self) -> bool {
+                match self {
+                    $(Self::$model(_) => true,)*
+                    $(Self::$seg_model(_) => false,)*
+                }
+            }
+
             /// The architecture.
             pub fn family(&self) -> &'static Family {
                 match self {

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     pub(crate) resume: bool,
 
     /// The space of networks
-    #[arg(long, value_enum, default_value_t = SpaceName::Blocks)]
+    #[arg(long, value_enum, default_value_t = SpaceName::Zoo)]
     pub(crate) space: SpaceName,
 
     /// Longest time for one image on this machine: 5ms
@@ -56,15 +56,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30m")]
     pub(crate) budget: Duration,
 
-    /// Height and width of the images in pixels
+    /// Height and width of the images in pixels, for --space blocks
     #[arg(long, value_name = "PIXELS", value_parser = positive(), default_value_t = 32)]
     pub(crate) size: usize,
 
-    /// Epochs of the training of a candidate
+    /// Epochs of the training of a candidate; for --space zoo, of the first rung
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 3)]
     pub(crate) epochs: usize,
 
-    /// Epochs of the final training
+    /// Epochs of the final training of a network that starts from random weights
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 40)]
     pub(crate) final_epochs: usize,
 
@@ -96,6 +96,8 @@ pub(crate) struct Args {
 /// The name of a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SpaceName {
+    /// The networks of the registry at several image sizes, by successive halving
+    Zoo,
     /// AE-CNN: units of residual blocks, dense layers and poolings, by a genetic algorithm
     Blocks,
 }
@@ -109,6 +111,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let device = device(Backend::Cpu)?;
     let config = SearchConfig {
         space: match args.space {
+            SpaceName::Zoo => Space::Zoo,
             SpaceName::Blocks => Space::Blocks,
         },
         limits: Limits {

@@ -38,6 +38,7 @@ impl Genetic {
         &self,
         space: &dyn SearchSpace,
         image_size: usize,
+        epochs: usize,
         seed: u64,
         judge: &mut Judge<'_>,
     ) -> Result<(), Stop> {
@@ -46,7 +47,7 @@ impl Genetic {
         let mut assess = |network: String, generation, parents: &[&str]| {
             let candidate = Candidate { network, image_size };
             let request = Request { method: "search", generation, parents, candidate: &candidate };
-            let fitness = judge.assess(&request)?.unwrap_or_default();
+            let fitness = judge.assess(&request, epochs)?.unwrap_or_default();
             Ok::<_, Stop>(Individual { network: candidate.network, fitness })
         };
         for _ in 0..DRAWS * self.population {

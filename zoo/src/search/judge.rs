@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use zoo_core::catch_panic;
-use zoo_models::Network;
-use zoo_train::{Classification, Config, Dataset, Evaluation, Run, Silent, train};
+use zoo_models::Classifier;
+use zoo_record::ModelCard;
+use zoo_train::{Classification, Dataset, Evaluation, Run, Silent, train};
 
 use super::journal::{Journal, Row, Status};
-use super::limits::{Cost, Limits};
+use super::limits::Cost;
 use super::measure::Stopwatch;
-use super::{Candidate, Event};
+use super::{Candidate, Event, SearchConfig};
 use crate::finetune::sized;
 use crate::{Error, Model};
 
@@ -47,9 +48,7 @@ pub(super) struct Judge<'a> {
     pub(super) folder: &'a Path,
     pub(super) dataset: &'a Dataset,
     pub(super) device: &'a Device,
-    pub(super) limits: Limits,
-    /// The settings of the short trainings.
-    pub(super) training: Config,
+    pub(super) config: &'a SearchConfig,
     pub(super) stopwatch: Stopwatch,
     pub(super) journal: Journal,
     /// The end of the budget.
@@ -61,8 +60,11 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// Returns the accuracy of a candidate on the validation images after a short training. `None` if it exceeds a limit or its
     /// training fails.
-    pub(super) fn assess(&mut self, request: &Request<'_>) -> Result<Option<f64>, Stop> {
-        let epochs = self.training.recipe.epochs;
+    pub(super) fn assess(
+        &mut self,
+        request: &Request<'_>,
+        epochs: usize,
+    ) -> Result<Option<f64>, Stop> {
         if let Some(row) = self.journal.find(request.candidate, epochs) {
             let accuracy = row.accuracy;
             (self.observer)(Event::Known(row));
@@ -75,12 +77,12 @@ impl Judge<'_> {
             return Err(Stop::Budget);
         }
         let start = Instant::now();
-        let cost = self.stopwatch.cost(request.candidate, &self.limits)?;
+        let cost = self.stopwatch.cost(request.candidate, &self.config.limits)?;
         let mut row = row(request, self.journal.rows().len(), epochs, &cost);
-        match self.limits.exceeded(&cost) {
+        match self.config.limits.exceeded(&cost) {
             Some(reason) => (row.status, row.reason) = (Status::Rejected, reason),
-            None if !self.has_time_for(&cost) => return Err(Stop::Budget),
-            None => match self.train(request.candidate, row.id) {
+            None if !self.has_time_for(&cost, epochs) => return Err(Stop::Budget),
+            None => match self.train(request.candidate, epochs, row.id) {
                 Ok(accuracy) => (row.status, row.accuracy) = (Status::Trained, Some(accuracy)),
                 Err(Stop::Failed(error)) if is_of_the_candidate(&error) => {
                     let reason = error.to_string();
@@ -97,11 +99,12 @@ impl Judge<'_> {
     }
 
     /// Whether the rest of the budget is enough for a candidate, judging by the candidates so far.
-    fn has_time_for(&self, cost: &Cost) -> bool {
+    fn has_time_for(&self, cost: &Cost, epochs: usize) -> bool {
         let trained = self.journal.rows().iter().filter(|row| row.status == Status::Trained);
-        let rate =
-            trained.map(|row| row.seconds / (row.macs.max(1) as f64)).fold(f64::NAN, f64::min);
-        let expected = Duration::try_from_secs_f64(rate * cost.macs as f64).unwrap_or_default();
+        let work = |macs: u64, epochs: usize| macs.max(1) as f64 * epochs as f64;
+        let rates = trained.map(|row| row.seconds / work(row.macs, row.epochs));
+        let expected = rates.fold(f64::NAN, f64::min) * work(cost.macs, epochs);
+        let expected = Duration::try_from_secs_f64(expected).unwrap_or_default();
         Instant::now() + expected < self.deadline
     }
 
@@ -110,7 +113,7 @@ impl Judge<'_> {
         self.folder.join("candidates").join(format!("{id:05}"))
     }
 
-    fn train(&mut self, candidate: &Candidate, id: usize) -> Result<f64, Stop> {
+    fn train(&mut self, candidate: &Candidate, epochs: usize, id: usize) -> Result<f64, Stop> {
         let folder = self.run_folder(id);
         std::fs::create_dir_all(&folder).map_err(|error| zoo_record::Error::Write {
             path: folder.clone(),
@@ -124,16 +127,11 @@ impl Judge<'_> {
             stop: self.stop,
             observer: &mut Silent,
         };
-        let trained = catch_panic(|| {
-            self.device.seed(self.training.seed);
-            let classes = self.dataset.classes.len();
-            let model = Model::init(&candidate.network, Some(classes), self.device)?;
-            let (network, mut card) = model.into_parts()?;
-            let Network::Classifier(network) = network else {
-                return Err(Error::NotAClassifier(card.variant));
-            };
-            card.preprocess = sized(card.preprocess, candidate.image_size);
-            Ok(train::<Classification<_>>(network, &card, self.dataset, &self.training, &mut run)?)
+        let trained = catch_panic(|| -> Result<_, Error> {
+            let (network, card) = start(candidate, self.config.seed, self.dataset, self.device)?;
+            let images = self.dataset.train.len();
+            let training = self.config.training(&candidate.network, epochs, images);
+            Ok(train::<Classification<_>>(network, &card, self.dataset, &training, &mut run)?)
         })
         .map_err(Error::from)??;
         if trained.fitted.was_interrupted {
@@ -144,6 +142,41 @@ impl Judge<'_> {
         let _ = std::fs::remove_dir_all(&folder);
         Ok(evaluation.map_or(0.0, |score| score.accuracy))
     }
+}
+
+/// The network that a candidate's training starts from: with published weights if they are on this machine, otherwise randomly
+/// initialized.
+pub(super) fn start(
+    candidate: &Candidate,
+    seed: u64,
+    dataset: &Dataset,
+    device: &Device,
+) -> Result<(Classifier, ModelCard), Error> {
+    device.seed(seed);
+    let model = match has_weights(&candidate.network) {
+        true => Model::load(&candidate.network, device)?,
+        false => Model::init(&candidate.network, Some(dataset.classes.len()), device)?,
+    };
+    let (network, mut card) = model.into_parts()?;
+    card.preprocess = sized(card.preprocess, candidate.image_size);
+    let network = network.into_classifier();
+    Ok((network.map_err(|_| Error::NotAClassifier(card.variant.clone()))?, card))
+}
+
+/// Whether a network has published weights on this machine. A search downloads nothing.
+pub(super) fn has_weights(network: &str) -> bool {
+    #[cfg(feature = "embedded")]
+    if network == crate::EMBEDDED_MODEL {
+        return true;
+    }
+    #[cfg(feature = "download")]
+    if let Ok(hub) = crate::Hub::from_env()
+        && let Ok(entry) = hub.entry(network)
+    {
+        return matches!(entry.state(), crate::hub::CacheState::Cached(_));
+    }
+    let _ = network;
+    false
 }
 
 fn row(request: &Request<'_>, id: usize, epochs: usize, cost: &Cost) -> Row {
