@@ -7,6 +7,7 @@
 //! The folder of a search holds `search.toml` with its settings, `search.csv` with all candidates, `report.html`, and `model.bpk`
 //! with the found network.
 
+mod evolution;
 mod genetic;
 mod halving;
 mod journal;
@@ -33,6 +34,7 @@ use zoo_train::{
 };
 
 use crate::{Error, Model, default_threads};
+use evolution::Evolution;
 use genetic::Genetic;
 use journal::Journal;
 pub use journal::{CANDIDATES, Row, Status};
@@ -61,6 +63,8 @@ pub enum Space {
     Zoo,
     /// AE-CNN: units of residual blocks, dense layers and poolings, by a genetic algorithm.
     Blocks,
+    /// MnasNet's factorized hierarchical space, by regularized evolution.
+    Mobile,
 }
 
 /// The settings of a search.
@@ -72,6 +76,8 @@ pub struct SearchConfig {
     pub space: Space,
     /// The hard limits.
     pub limits: Limits,
+    /// Latency that [`Space::Mobile`] aims at, in milliseconds: a slower network needs more accuracy for the same reward.
+    pub target_ms: Option<f64>,
     /// Time for the search in seconds, without the final training. Half of it is for the random search that it is compared with.
     pub budget: f64,
     /// Height and width of the images in pixels, in a space of genomes.
@@ -100,6 +106,7 @@ impl SearchConfig {
             data: data.into(),
             space: Space::Zoo,
             limits: Limits::default(),
+            target_ms: None,
             budget: 1800.0,
             image_size: 32,
             epochs: 3,
@@ -115,6 +122,13 @@ impl SearchConfig {
     fn genetic(&self) -> Genetic {
         let Self { population, generations, crossover, mutation, .. } = *self;
         Genetic { population, generations, crossover, mutation }
+    }
+
+    fn evolution(&self) -> Evolution {
+        let Self { population, generations, target_ms: target, .. } = *self;
+        let cycles = population * generations;
+        // A quarter, as of the paper's 100 and 25.
+        Evolution { population, sample: population.div_ceil(4), cycles, target }
     }
 
     /// The settings of a training on a number of images: an epoch has at least 16 updates, unless its batches would be tiny.
@@ -234,6 +248,9 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
         Space::Blocks => {
             config.genetic().run(zoo_models::BLOCKS, image_size, epochs, seed, &mut judge)
         }
+        Space::Mobile => {
+            config.evolution().run(zoo_models::MOBILE, image_size, epochs, seed, &mut judge)
+        }
     };
     if let Some(none) = ended_early(ended, judge.journal.rows())? {
         return Ok(none);
@@ -244,6 +261,7 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
     let ended = match config.space {
         Space::Zoo => halving::random(epochs, seed, &mut judge),
         Space::Blocks => random_search(zoo_models::BLOCKS, config, count, &mut judge),
+        Space::Mobile => random_search(zoo_models::MOBILE, config, count, &mut judge),
     };
     if let Some(none) = ended_early(ended, judge.journal.rows())? {
         return Ok(none);

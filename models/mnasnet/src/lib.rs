@@ -20,6 +20,9 @@
 //!
 //! The width scales the stem and all stages, but not the head. Squeeze-and-excitation reduces to a
 //! quarter of the block's input channels, not of its expanded channels.
+//!
+//! A network of the search space is named by its stages: `mnasnet_` and seven codes such as `m6k5s40x3` for `MBConv6`, 5×5, SE, 40
+//! channels, 3 layers, or `ck3n16x1` for a 3×3 convolution without a shortcut. [`Mobile`] draws such names.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -27,20 +30,27 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageClassifier;
 use zoo_core::layers::{
-    ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig, InvertedResidual,
-    InvertedResidualConfig, SqueezeExciteConfig, kaiming_normal_by_group, make_divisible,
+    Activation, ClassifierHead, ClassifierHeadConfig, ConvNormAct, ConvNormActConfig,
+    InvertedResidual, InvertedResidualConfig, SqueezeExciteConfig, add, fork,
+    kaiming_normal_by_group, make_divisible,
 };
 use zoo_core::{FeatureMaps, Head, PyramidBuilder, PyramidLevel};
 
+mod code;
 mod pretrained;
+mod space;
 use pretrained::B1 as DEFAULT;
 pub use pretrained::{FAMILY, VARIANTS, variant};
+pub use space::Mobile;
 
 /// Configuration of a [`MnasNet`].
 #[derive(Config, Debug)]
 pub struct MnasNetConfig {
-    /// The network of the search, A1 or B1.
+    /// The initialization, that of A1 or B1.
     pub version: Version,
+    /// The blocks of the search space.
+    #[config(default = "DEFAULT.stages")]
+    pub stages: [Stage; 7],
     /// Factor of the channels of all layers except the head.
     #[config(default = "DEFAULT.width_mult")]
     pub width_mult: f64,
@@ -71,56 +81,83 @@ pub enum Version {
 #[derive(Module, Debug)]
 pub struct MnasNet {
     stem: ConvNormAct,
+    /// The layers of each stage; none in a stage of convolutions.
     stages: Vec<Vec<InvertedResidual>>,
+    /// The layers of each stage of convolutions.
+    convs: Vec<Vec<Conv>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
     #[module(skip)]
     pyramid: PyramidBuilder,
 }
 
-/// One block of the search space: `repeats` layers with the same settings.
-struct Stage {
-    expansion: usize,
-    kernel_size: usize,
-    stride: usize,
-    channels: usize,
-    repeats: usize,
-    squeeze_excite: bool,
+/// A convolution, with a shortcut around it where the shapes are equal.
+#[derive(Module, Debug)]
+struct Conv {
+    conv: ConvNormAct,
+    has_shortcut: bool,
 }
 
+/// One block of the search space: `repeats` layers with the same settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The operation of each layer.
+    pub op: Op,
+    /// Side of its kernel.
+    pub kernel_size: usize,
+    /// Number of output channels, before `width_mult`.
+    pub channels: usize,
+    /// Number of layers.
+    pub repeats: usize,
+    /// Whether an [`Op::MbConv`] has squeeze-and-excitation.
+    pub squeeze_excite: bool,
+    /// Whether the input of a layer is added to an output of the same shape.
+    pub has_shortcut: bool,
+}
+
+/// The operation of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// A convolution.
+    Conv,
+    /// An inverted residual; the paper's SepConv is one without expansion.
+    MbConv {
+        /// Factor of the channels in the middle.
+        expansion: usize,
+    },
+}
+
+/// Stride of the first layer of each stage.
+const STRIDES: [usize; 7] = [1, 2, 2, 2, 1, 2, 1];
+
+/// The stages of the paper's A1.
 #[rustfmt::skip]
-const A1: [Stage; 7] = [
-    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeeze_excite: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  24, repeats: 2, squeeze_excite: false },
-    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeeze_excite: true  },
-    Stage { expansion: 6, kernel_size: 3, stride: 2, channels:  80, repeats: 4, squeeze_excite: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 112, repeats: 2, squeeze_excite: true  },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 160, repeats: 3, squeeze_excite: true  },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeeze_excite: false },
+pub const A1_STAGES: [Stage; 7] = [
+    Stage { op: Op::MbConv { expansion: 1 }, kernel_size: 3, channels:  16, repeats: 1, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 3, channels:  24, repeats: 2, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 3 }, kernel_size: 5, channels:  40, repeats: 3, squeeze_excite: true, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 3, channels:  80, repeats: 4, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 3, channels: 112, repeats: 2, squeeze_excite: true, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 5, channels: 160, repeats: 3, squeeze_excite: true, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 3, channels: 320, repeats: 1, squeeze_excite: false, has_shortcut: true },
 ];
 
+/// The stages of B1.
 #[rustfmt::skip]
-const B1: [Stage; 7] = [
-    Stage { expansion: 1, kernel_size: 3, stride: 1, channels:  16, repeats: 1, squeeze_excite: false },
-    Stage { expansion: 3, kernel_size: 3, stride: 2, channels:  24, repeats: 3, squeeze_excite: false },
-    Stage { expansion: 3, kernel_size: 5, stride: 2, channels:  40, repeats: 3, squeeze_excite: false },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels:  80, repeats: 3, squeeze_excite: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels:  96, repeats: 2, squeeze_excite: false },
-    Stage { expansion: 6, kernel_size: 5, stride: 2, channels: 192, repeats: 4, squeeze_excite: false },
-    Stage { expansion: 6, kernel_size: 3, stride: 1, channels: 320, repeats: 1, squeeze_excite: false },
+pub const B1_STAGES: [Stage; 7] = [
+    Stage { op: Op::MbConv { expansion: 1 }, kernel_size: 3, channels:  16, repeats: 1, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 3 }, kernel_size: 3, channels:  24, repeats: 3, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 3 }, kernel_size: 5, channels:  40, repeats: 3, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 5, channels:  80, repeats: 3, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 3, channels:  96, repeats: 2, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 5, channels: 192, repeats: 4, squeeze_excite: false, has_shortcut: true },
+    Stage { op: Op::MbConv { expansion: 6 }, kernel_size: 3, channels: 320, repeats: 1, squeeze_excite: false, has_shortcut: true },
 ];
 
 const STEM_CHANNELS: usize = 32;
 const HEAD_CHANNELS: usize = 1280;
 
 impl Version {
-    fn table(self) -> &'static [Stage] {
-        match self {
-            Self::A1 => &A1,
-            Self::B1 => &B1,
-        }
-    }
-
     /// Returns Kaiming normal with fan-out: per group as in TensorFlow and timm, or as torchvision
     /// computes it.
     fn initializer(self) -> Option<Initializer> {
@@ -144,26 +181,34 @@ impl Version {
 impl MnasNetConfig {
     /// Builds the network with random weights.
     pub fn init(&self, device: &Device) -> MnasNet {
-        let table = self.version.table();
         let stem_channels = self.wide(STEM_CHANNELS);
         let mut channels = stem_channels;
         let mut pyramid = PyramidBuilder::default();
         let mut map_stride = 2;
-        let mut stages = Vec::with_capacity(table.len());
-        for (index, stage) in table.iter().enumerate() {
-            let mut blocks = Vec::with_capacity(stage.repeats);
+        let (mut stages, mut convs) = (Vec::new(), Vec::new());
+        for (index, (stage, first_stride)) in self.stages.iter().zip(STRIDES).enumerate() {
+            let (mut of_stage, mut convs_of_stage) = (Vec::new(), Vec::new());
             for repeat in 0..stage.repeats {
-                let stride = if repeat == 0 { stage.stride } else { 1 };
-                blocks.push(self.block(stage, channels, stride, device));
+                let stride = if repeat == 0 { first_stride } else { 1 };
+                match stage.op {
+                    Op::Conv => {
+                        convs_of_stage.push(self.conv_layer(stage, channels, stride, device));
+                    }
+                    Op::MbConv { expansion } => {
+                        of_stage.push(self.block(stage, expansion, channels, stride, device));
+                    }
+                }
                 channels = self.wide(stage.channels);
             }
-            map_stride *= stage.stride;
+            map_stride *= first_stride;
             pyramid.push(format!("stages.{index}"), channels, map_stride);
-            stages.push(blocks);
+            stages.push(of_stage);
+            convs.push(convs_of_stage);
         }
         MnasNet {
             stem: self.conv([self.in_channels, stem_channels], 3).with_stride(2).init(device),
             stages,
+            convs,
             head_conv: self.conv([channels, HEAD_CHANNELS], 1).init(device),
             classifier: ClassifierHeadConfig::new(HEAD_CHANNELS, self.num_classes)
                 .with_dropout(self.dropout)
@@ -181,11 +226,12 @@ impl MnasNetConfig {
     fn block(
         &self,
         stage: &Stage,
+        expansion: usize,
         channels: usize,
         stride: usize,
         device: &Device,
     ) -> InvertedResidual {
-        let hidden = channels * stage.expansion;
+        let hidden = channels * expansion;
         let out_channels = self.wide(stage.channels);
         let squeeze_excite = SqueezeExciteConfig::new(hidden, channels / 4)
             .with_initializer(self.version.initializer());
@@ -194,8 +240,15 @@ impl MnasNetConfig {
             .with_stride(stride)
             .with_squeeze_excite(stage.squeeze_excite.then_some(squeeze_excite))
             // A SepConv has no shortcut, even in a narrow network whose input and output shapes are equal.
-            .with_has_shortcut(stage.expansion > 1);
+            .with_has_shortcut(stage.has_shortcut && expansion > 1);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
+    }
+
+    fn conv_layer(&self, stage: &Stage, channels: usize, stride: usize, device: &Device) -> Conv {
+        let out_channels = self.wide(stage.channels);
+        let conv = self.conv([channels, out_channels], stage.kernel_size).with_stride(stride);
+        let has_shortcut = stage.has_shortcut && stride == 1 && channels == out_channels;
+        Conv { conv: conv.init(device), has_shortcut }
     }
 
     fn conv(&self, channels: [usize; 2], kernel_size: usize) -> ConvNormActConfig {
@@ -208,8 +261,9 @@ impl MnasNetConfig {
 impl ImageClassifier for MnasNet {
     fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let mut x = self.stem.forward(images);
-        for (index, blocks) in self.stages.iter().enumerate() {
+        for (index, (blocks, convs)) in self.stages.iter().zip(&self.convs).enumerate() {
             x = blocks.iter().fold(x, |x, block| block.forward(x));
+            x = convs.iter().fold(x, |x, conv| conv.forward(x));
             x = maps.keep(format_args!("stages.{index}"), x)?;
         }
         Some(self.head_conv.forward(x))
@@ -225,5 +279,15 @@ impl ImageClassifier for MnasNet {
 
     fn head_mut(&mut self) -> &mut dyn Head {
         &mut self.classifier
+    }
+}
+
+impl Conv {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        if !self.has_shortcut {
+            return self.conv.forward(x);
+        }
+        let [branch, shortcut] = fork(x);
+        add(Activation::Identity, self.conv.forward(branch), shortcut)
     }
 }

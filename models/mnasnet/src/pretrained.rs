@@ -2,7 +2,7 @@
 
 use zoo_core::{Family, KeyLayout, Labels, Paper, Preprocess, Variant, Weights};
 
-use crate::{MnasNetConfig, Version};
+use crate::{A1_STAGES, B1_STAGES, MnasNetConfig, Stage, Version};
 
 /// The name, the title and the paper of the architecture.
 pub const FAMILY: Family = Family {
@@ -18,13 +18,15 @@ pub const FAMILY: Family = Family {
 
 pub(crate) const B1: MnasNetConfig = MnasNetConfig {
     version: Version::B1,
+    stages: B1_STAGES,
     width_mult: 1.0,
     dropout: 0.2,
     momentum: 3e-4,
     in_channels: 3,
     num_classes: 1000,
 };
-const A1: MnasNetConfig = MnasNetConfig { version: Version::A1, momentum: 0.1, ..B1 };
+const A1: MnasNetConfig =
+    MnasNetConfig { version: Version::A1, stages: A1_STAGES, momentum: 0.1, ..B1 };
 
 const B1_LAYOUTS: &[KeyLayout] = &[TORCHVISION, TIMM, PYTORCHCV_B1];
 const A1_LAYOUTS: &[KeyLayout] = &[TIMM, PYTORCHCV_A1];
@@ -64,6 +66,24 @@ const TIMM: KeyLayout = KeyLayout {
     ],
     ..KeyLayout::EMPTY
 };
+
+/// The keys of a network of the search space, of which no checkpoints are published: the paths, with BatchNorm's name.
+#[rustfmt::skip]
+const SEARCHED: &[KeyLayout] = &[KeyLayout {
+    name: "pytorch",
+    rules: &[
+        ("stem", "stem.[conv|bn]"),
+        ("stages.{s}.{b}.expand", "stages.{s}.{b}.expand.[conv|bn]"),
+        ("stages.{s}.{b}.depthwise", "stages.{s}.{b}.depthwise.[conv|bn]"),
+        ("stages.{s}.{b}.squeeze_excite.reduce", "stages.{s}.{b}.se.reduce"),
+        ("stages.{s}.{b}.squeeze_excite.expand", "stages.{s}.{b}.se.expand"),
+        ("stages.{s}.{b}.project", "stages.{s}.{b}.project.[conv|bn]"),
+        ("convs.{s}.{b}.conv", "convs.{s}.{b}.[conv|bn]"),
+        ("head_conv", "head.[conv|bn]"),
+        ("classifier.linear", "classifier"),
+    ],
+    ..KeyLayout::EMPTY
+}];
 
 /// pytorchcv's keys number the blocks from one stride of 2 to the next, so some of its stages are two
 /// of ours.
@@ -160,10 +180,14 @@ pub const VARIANTS: &[Variant<MnasNetConfig>] = &[
 
 /// Returns the variant with this name: a row of [`VARIANTS`], or a network of another width with an
 /// underscore for the decimal point: `mnasnet<width>` for B1, such as `mnasnet0_35`, and
-/// `mnasnet_a1_w<width>` for A1.
+/// `mnasnet_a1_w<width>` for A1; or `mnasnet_` and the codes of seven stages.
 pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     if let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) {
         return Some(variant.clone());
+    }
+    if let Some(stages) = name.strip_prefix("mnasnet_").and_then(stages) {
+        let config = MnasNetConfig { stages, ..A1 };
+        return Some(Variant::unlisted(name, config, 224, SEARCHED));
     }
     let (width, config, layouts) = match name.strip_prefix("mnasnet_a1_w") {
         Some(width) => (width, A1, A1_LAYOUTS),
@@ -171,4 +195,10 @@ pub fn variant(name: &str) -> Option<Variant<MnasNetConfig>> {
     };
     let config = MnasNetConfig { width_mult: zoo_core::parse_width(width)?, ..config };
     Some(Variant::unlisted(name, config, 224, layouts))
+}
+
+/// Parses the codes of seven stages.
+fn stages(codes: &str) -> Option<[Stage; 7]> {
+    let stages = codes.split('_').map(|code| code.parse().ok()).collect::<Option<Vec<Stage>>>()?;
+    stages.try_into().ok()
 }

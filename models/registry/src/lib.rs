@@ -27,6 +27,9 @@ use zoo_core::{
 /// AE-CNN's search space: its genomes are names of networks.
 pub static BLOCKS: &dyn SearchSpace = &zoo_ae_cnn::Blocks;
 
+/// MnasNet's search space: its genomes are names of networks.
+pub static MOBILE: &dyn SearchSpace = &zoo_mnasnet::Mobile;
+
 pub use published::{UnknownName, all_published, published, with_weights};
 
 macro_rules! architectures {
@@ -55,6 +58,7 @@ macro_rules! architectures {
         }
 
         /// Configuration of a network of any architecture.
+        #[expect(clippy::large_enum_variant, reason = "there are few configurations in a program")]
         #[derive(Debug, Clone)]
         pub enum Config {
             $(

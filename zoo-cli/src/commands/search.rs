@@ -44,6 +44,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) max_latency: Option<Duration>,
 
+    /// Latency that --space mobile aims at: a slower network needs more accuracy
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) target_latency: Option<Duration>,
+
     /// Largest size of the weights: 4MB
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(crate) max_size: Option<u64>,
@@ -56,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "30m")]
     pub(crate) budget: Duration,
 
-    /// Height and width of the images in pixels, for --space blocks
+    /// Height and width of the images in pixels, for --space blocks and mobile
     #[arg(long, value_name = "PIXELS", value_parser = positive(), default_value_t = 32)]
     pub(crate) size: usize,
 
@@ -100,6 +104,8 @@ pub(crate) enum SpaceName {
     Zoo,
     /// AE-CNN: units of residual blocks, dense layers and poolings, by a genetic algorithm
     Blocks,
+    /// MnasNet's space of inverted residuals and convolutions, by regularized evolution
+    Mobile,
 }
 
 /// Runs the command.
@@ -113,12 +119,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         space: match args.space {
             SpaceName::Zoo => Space::Zoo,
             SpaceName::Blocks => Space::Blocks,
+            SpaceName::Mobile => Space::Mobile,
         },
         limits: Limits {
             latency_ms: args.max_latency.map(|latency| latency.as_secs_f64() * 1e3),
             size: args.max_size,
             memory: args.max_memory,
         },
+        target_ms: args.target_latency.map(|latency| latency.as_secs_f64() * 1e3),
         budget: args.budget.as_secs_f64(),
         image_size: args.size,
         epochs: args.epochs,

@@ -98,6 +98,11 @@ impl Judge<'_> {
         Ok(accuracy)
     }
 
+    /// The measured latency of an assessed candidate, in milliseconds.
+    pub(super) fn latency(&self, candidate: &Candidate, epochs: usize) -> Option<f64> {
+        self.journal.find(candidate, epochs)?.latency_ms
+    }
+
     /// Whether the rest of the budget is enough for a candidate, judging by the candidates so far.
     fn has_time_for(&self, cost: &Cost, epochs: usize) -> bool {
         let trained = self.journal.rows().iter().filter(|row| row.status == Status::Trained);

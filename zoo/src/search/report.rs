@@ -4,7 +4,7 @@ use zoo_train::duration;
 
 use super::journal::{Row, Status};
 use super::{Found, SearchConfig, best, trained};
-use crate::{ModuleSummary, summary};
+use crate::{ModuleSummary, counted, summary};
 
 /// Width and height of the chart in pixels.
 const CHART: [f64; 2] = [720.0, 360.0];
@@ -24,7 +24,7 @@ pub(super) fn html(config: &SearchConfig, rows: &[Row], found: &Found) -> String
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Architecture search</title><style>{STYLE}</style><h1>Architecture search</h1>"
     );
-    html += &result(config, rows, found);
+    html += &result(config, found);
     html += "<h2>Accuracy and latency</h2><p>Each point is a trained candidate. The line connects the Pareto front: no other \
              candidate is both faster and more accurate.</p>";
     html += &chart(rows);
@@ -36,19 +36,17 @@ pub(super) fn html(config: &SearchConfig, rows: &[Row], found: &Found) -> String
     html + "</html>"
 }
 
-fn result(config: &SearchConfig, rows: &[Row], found: &Found) -> String {
+fn result(config: &SearchConfig, found: &Found) -> String {
     let best = &found.best;
-    let latency = best.latency_ms.unwrap_or_default();
+    let (latency, side) = (best.latency_ms.unwrap_or_default(), best.image_size);
     let mut html = format!(
-        "<p>The search on <code>{}</code> trained {} of {} candidates and found <code>{}</code>: {:.1} % of the {} test images \
-         after {} epochs, {latency:.2} ms for an image, {:.2} MB of weights, {} parameters.</p><h2>The network</h2>",
+        "<p>The search on <code>{}</code> trained {} and found <code>{}</code>, on images of {side}×{side} pixels: {:.1} % of the {} test \
+         images are classified correctly, {latency:.2} ms for an image, {:.2} MB of weights, {} parameters.</p><h2>The network</h2>",
         escape(&config.data),
-        found.trained,
-        rows.len(),
+        counted(found.trained, "candidate"),
         escape(&best.network),
         100.0 * found.test.top1,
         found.test.images,
-        config.final_epochs,
         best.size as f64 / 1e6,
         best.params,
     );
@@ -64,7 +62,7 @@ fn result(config: &SearchConfig, rows: &[Row], found: &Found) -> String {
                 output.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>().join(" × "),
             );
         }
-        html += "classes</div>";
+        html += " classes</div>";
     }
     html
 }
@@ -106,17 +104,14 @@ fn chart(rows: &[Row]) -> String {
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
         let (latency, accuracy) = (share * 1.05 * slowest, worst + share * (highest - worst));
+        let (below, left) = (height - MARGIN + 18.0, MARGIN - 6.0);
+        let (column, line, right) = (x(latency), y(accuracy), width - MARGIN);
         let _ = write!(
             svg,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#555\">{latency:.1}</text>\
-             <text x=\"{}\" y=\"{}\" text-anchor=\"end\" font-size=\"12\" fill=\"#555\">{:.0} %</text>\
-             <line x1=\"{MARGIN}\" x2=\"{}\" y1=\"{1}\" y2=\"{1}\" stroke=\"#eee\"/>",
-            x(latency),
-            height - MARGIN + 18.0,
-            MARGIN - 6.0,
-            y(accuracy),
+            "<line x1=\"{MARGIN}\" x2=\"{right}\" y1=\"{line}\" y2=\"{line}\" stroke=\"#e4e4e4\"/>\
+             <text x=\"{column}\" y=\"{below}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#555\">{latency:.1}</text>\
+             <text x=\"{left}\" y=\"{line}\" text-anchor=\"end\" font-size=\"12\" fill=\"#555\">{:.0} %</text>",
             100.0 * accuracy,
-            width - MARGIN,
         );
     }
     let front: Vec<_> = pareto_front(rows)
@@ -183,7 +178,12 @@ fn baselines(rows: &[Row]) -> String {
             duration(seconds)
         );
     }
-    html + "</table>"
+    html += "</table>";
+    let highest = |method| best(trained(rows, method)).and_then(|row| row.accuracy);
+    if highest("random") > highest("search") {
+        html += "<p>Random search found a better network in this time. Its genome is on the Pareto front above.</p>";
+    }
+    html
 }
 
 /// A quantity of a candidate that costs no training, with its name.
