@@ -550,7 +550,7 @@ fn names_are_unique_and_found_again() {
         "mobilenet_v2_w0_35_cifar",
         "mobilenet_v3_small_w0_75_tf",
         "mnasnet_a1_w0_5",
-        "mnasnet_ck3n16x1_m6k5s24x2_m3k3s32x3_m1k5n64x4_m6k3n96x3_m3k5s160x3_m6k3s320x1",
+        "mnasnet_ck3nf16x1_m6k5sf24x2_m3k3sf32x3_m1k5nf64x4_m6k3nf96x3_m3k5sf160x3_m6k3sf320x1",
         "wrn_52_1_b13",
         "densenet_bc_40_k36",
         "ae_cnn_r8x1",

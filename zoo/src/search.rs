@@ -138,6 +138,8 @@ impl SearchConfig {
         let mut config = if has_weights(network) { Config::linear() } else { Config::scratch() };
         config.recipe.epochs = if has_weights(network) { 10 * epochs } else { epochs };
         config.recipe.batch_size = (images / 16).clamp(8, config.recipe.batch_size);
+        // Without clipping, one learning rate would not suit all networks of a space.
+        config.recipe.clip = Some(1.0);
         config.seed = self.seed;
         config.data.path = Some(self.data.clone());
         config

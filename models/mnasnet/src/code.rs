@@ -14,7 +14,7 @@ impl fmt::Display for Stage {
         }
         f.write_str(if self.squeeze_excite { "s" } else { "" })?;
         f.write_str(if self.has_shortcut { "" } else { "n" })?;
-        write!(f, "{channels}x{repeats}")
+        write!(f, "f{channels}x{repeats}")
     }
 }
 
@@ -46,7 +46,7 @@ fn parse(code: &str) -> Option<Stage> {
     };
     let (squeeze_excite, rest) = optional(rest, 's');
     let (without_shortcut, rest) = optional(rest, 'n');
-    let (channels, repeats) = rest.split_once('x')?;
+    let (channels, repeats) = rest.strip_prefix('f')?.split_once('x')?;
     let channels =
         zoo_core::parse_number(channels).filter(|channels| (4..=640).contains(channels))?;
     let repeats = zoo_core::parse_number(repeats).filter(|repeats| (1..=8).contains(repeats))?;
@@ -71,9 +71,10 @@ mod tests {
         for stage in A1_STAGES {
             assert_eq!(stage.to_string().parse(), Ok(stage));
         }
-        let stage: Stage = "ck5n24x2".parse().unwrap();
-        assert_eq!(stage.to_string(), "ck5n24x2");
-        for wrong in ["", "m2k3s16x1", "m3k4s16x1", "ck3s16x1", "m3k316x0", "m3k3s016x1", "m3k3s16"]
+        let stage: Stage = "ck5nf24x2".parse().unwrap();
+        assert_eq!(stage.to_string(), "ck5nf24x2");
+        for wrong in
+            ["", "m2k3sf16x1", "m3k4sf16x1", "ck3sf16x1", "m3k3f16x0", "m3k3sf016x1", "m3k3sf16"]
         {
             assert!(wrong.parse::<Stage>().is_err(), "{wrong}");
         }

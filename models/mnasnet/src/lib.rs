@@ -21,8 +21,8 @@
 //! The width scales the stem and all stages, but not the head. Squeeze-and-excitation reduces to a
 //! quarter of the block's input channels, not of its expanded channels.
 //!
-//! A network of the search space is named by its stages: `mnasnet_` and seven codes such as `m6k5s40x3` for `MBConv6`, 5×5, SE, 40
-//! channels, 3 layers, or `ck3n16x1` for a 3×3 convolution without a shortcut. [`Mobile`] draws such names.
+//! A network of the search space is named by its stages: `mnasnet_` and seven codes such as `m6k5sf40x3` for `MBConv6`, 5×5, SE, 40
+//! filters, 3 layers, or `ck3nf16x1` for a 3×3 convolution without a shortcut. [`Mobile`] draws such names.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
