@@ -208,8 +208,8 @@ pub(crate) fn positive() -> impl TypedValueParser<Value = usize> {
 }
 
 /// A number from 0 to 1.
-pub(crate) fn probability(text: &str) -> Result<f32, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+pub(crate) fn probability<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| (T::from(0)..=T::from(1)).contains(number));
     number.ok_or_else(|| "a probability is a number from 0 to 1".to_owned())
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
     /// Print `unknown`, with the highest probability, if no class reaches this probability, from 0 to
     /// 1
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability::<f32>)]
     pub(crate) min_probability: f32,
 
     /// Number of images in a batch

@@ -81,12 +81,12 @@ pub(crate) struct Args {
     pub(crate) generations: usize,
 
     /// Probability that two parents exchange their units
-    #[arg(long, value_name = "P", value_parser = probability, default_value_t = 0.9)]
-    pub(crate) crossover: f32,
+    #[arg(long, value_name = "P", value_parser = probability::<f64>, default_value_t = 0.9)]
+    pub(crate) crossover: f64,
 
     /// Probability that a child is mutated
-    #[arg(long, value_name = "P", value_parser = probability, default_value_t = 0.2)]
-    pub(crate) mutation: f32,
+    #[arg(long, value_name = "P", value_parser = probability::<f64>, default_value_t = 0.2)]
+    pub(crate) mutation: f64,
 
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -133,8 +133,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         final_epochs: args.final_epochs,
         population: args.population,
         generations: args.generations,
-        crossover: args.crossover.into(),
-        mutation: args.mutation.into(),
+        crossover: args.crossover,
+        mutation: args.mutation,
         seed: args.seed,
         ..SearchConfig::new(absolute(&args.data)?)
     };
