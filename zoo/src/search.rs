@@ -34,7 +34,7 @@ use zoo_train::{
 };
 
 use crate::{Error, Model, default_threads};
-use evolution::Evolution;
+use evolution::{Evolution, reward};
 use genetic::Genetic;
 use journal::Journal;
 pub use journal::{CANDIDATES, Row, Status};
@@ -269,7 +269,8 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
         return Ok(none);
     }
     let rows = judge.journal.rows().to_vec();
-    let best = best(trained(&rows, "search")).expect("a candidate was trained").clone();
+    let best = best(trained(&rows, "search"), config.target_ms);
+    let best = best.expect("a candidate was trained").clone();
     observer(Event::Stage("final"));
     let final_run = Run {
         folder: &folder.join("final"),
@@ -316,12 +317,13 @@ fn trained<'a>(rows: &'a [Row], method: &str) -> impl Iterator<Item = &'a Row> {
     rows.iter().filter(move |row| row.method == method && row.accuracy.is_some())
 }
 
-/// The row with the most epochs and the highest accuracy; of equal ones the one with the fewest operations.
-fn best<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
-    let accuracy = |row: &Row| row.accuracy.unwrap_or_default();
+/// The row with the most epochs and the highest accuracy, or reward if there is a target latency; of equal ones the one with the
+/// fewest operations.
+fn best<'a>(rows: impl Iterator<Item = &'a Row>, target_ms: Option<f64>) -> Option<&'a Row> {
+    let reward = |row: &Row| reward(row.accuracy.unwrap_or_default(), row.latency_ms, target_ms);
     rows.max_by(|a, b| {
         let by_epochs = a.epochs.cmp(&b.epochs);
-        by_epochs.then(accuracy(a).total_cmp(&accuracy(b))).then(b.macs.cmp(&a.macs))
+        by_epochs.then(reward(a).total_cmp(&reward(b))).then(b.macs.cmp(&a.macs))
     })
 }
 

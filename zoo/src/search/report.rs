@@ -29,7 +29,7 @@ pub(super) fn html(config: &SearchConfig, rows: &[Row], found: &Found) -> String
              candidate is both faster and more accurate.</p>";
     html += &chart(rows);
     html += &front_table(rows);
-    html += &baselines(rows);
+    html += &baselines(config, rows);
     html += &proxies(rows);
     html += &genealogy(rows, &found.best);
     html += &cost(rows);
@@ -157,7 +157,7 @@ fn front_table(rows: &[Row]) -> String {
     html + "</table></div>"
 }
 
-fn baselines(rows: &[Row]) -> String {
+fn baselines(config: &SearchConfig, rows: &[Row]) -> String {
     let mut html = "<h2>Comparison with random search</h2><p>Random search draws networks of the same space under the same limits, \
                     and trains each in the same way.</p><table><tr><th>method</th><th>trained</th><th>best accuracy</th>\
                     <th>median accuracy</th><th>time</th></tr>"
@@ -166,7 +166,7 @@ fn baselines(rows: &[Row]) -> String {
         let mut accuracies: Vec<f64> =
             trained(rows, method).filter_map(|row| row.accuracy).collect();
         accuracies.sort_by(f64::total_cmp);
-        let Some(best) = best(trained(rows, method)) else { continue };
+        let Some(best) = best(trained(rows, method), config.target_ms) else { continue };
         let seconds: f64 =
             rows.iter().filter(|row| row.method == method).map(|row| row.seconds).sum();
         let _ = write!(
@@ -179,7 +179,8 @@ fn baselines(rows: &[Row]) -> String {
         );
     }
     html += "</table>";
-    let highest = |method| best(trained(rows, method)).and_then(|row| row.accuracy);
+    let highest =
+        |method| best(trained(rows, method), config.target_ms).and_then(|row| row.accuracy);
     if highest("random") > highest("search") {
         html += "<p>Random search found a better network in this time. Its genome is on the Pareto front above.</p>";
     }
