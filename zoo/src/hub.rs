@@ -85,7 +85,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Downloads from `base/FILE` instead, where FILE is the published file name.
+    /// Downloads from `base/FILE` instead of the published URL; FILE is the name of the published file.
     pub fn with_mirror(mut self, base: impl Into<String>) -> Self {
         self.mirror = Some(base.into());
         self
@@ -251,7 +251,7 @@ impl Entry<'_> {
                 None => self.source().download(&self.folder, self.hub.limits, &mut progress)?,
             };
             progress(Event::Importing);
-            // A new record with an old one's SHA-256 would look damaged.
+            // If this process is killed after the import, an old SHA-256 would make the new record look damaged.
             delete(&self.checksum_path())?;
             import(&checkpoint, &self.path())?;
             self.write_checksum()?;
@@ -275,7 +275,7 @@ impl Entry<'_> {
         // The lock file stays: another process may wait for it.
         let mut files = self.files();
         files.retain(|file| *file != self.lock_path());
-        // Without its SHA-256 the record is incomplete, even if this process is killed here.
+        // The SHA-256 goes first: if this process is killed after that, the record counts as incomplete.
         delete(&self.checksum_path())?;
         files.iter().try_for_each(|file| delete(file))?;
         Ok(!files.is_empty())
@@ -290,7 +290,7 @@ impl Entry<'_> {
         self.folder.join(format!("{}.bpk.sha256", self.name))
     }
 
-    /// The content of that file for the record as it is now.
+    /// The content that the SHA-256 file should have for the record as it is now.
     fn checksum_line(&self) -> io::Result<String> {
         Ok(format!("{}  {}.bpk\n", sha256(&self.path())?, self.name))
     }
@@ -324,7 +324,7 @@ impl Entry<'_> {
         self.folder.join("lock")
     }
 
-    /// Keeps other processes from these weights until the file is dropped. Calls `wait` if it has to wait itself.
+    /// Locks these weights for this process until the file is dropped. Calls `wait` if another process has the lock.
     fn lock(&self, wait: impl FnOnce()) -> Result<File, Error> {
         let path = self.lock_path();
         let take = || {

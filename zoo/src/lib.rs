@@ -19,7 +19,7 @@
 //! [`Model::load`] takes a name, such as `resnet50` or `resnet50.imagenet1k_v2`, and downloads the weights once;
 //! [`Model::open`] takes a file: a record that this crate wrote, or a checkpoint of PyTorch, safetensors, ONNX or Keras. A
 //! [`Model`] classifies images, embeds them, and gives access to the Burn module with [`Model::network`]. On the CPU, a
-//! [`Session`] runs it by compiled plans.
+//! [`Session`] runs the network by compiled plans.
 //!
 //! ## Features
 //!
@@ -31,7 +31,7 @@
 //! | `embedded` (default) | the weights of EfficientNet-Lite0, compiled in |
 //! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export); facts about networks |
 //! | `download` (default) | the [`Hub`]: published weights by name |
-//! | `train` | fine-tuning, evaluation and benchmarks and architecture search: [`train`], [`mod@bench`], [`search`] |
+//! | `train` | fine-tuning, evaluation, benchmarks and architecture search: [`train`], [`mod@bench`], [`search`] |
 //!
 //! Without default features, the crate has the networks, records and classification on any device of Burn, and builds for
 //! `wasm32-unknown-unknown`.

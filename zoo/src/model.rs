@@ -29,8 +29,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads published weights by name. They are compiled in, or the [`Hub`](crate::hub::Hub) of the environment has or
-    /// downloads them.
+    /// Loads published weights by name. If they are not compiled in, they come from the cache of the
+    /// [`Hub`](crate::hub::Hub) that the environment describes, which downloads them if they are missing.
     ///
     /// The name is that of a network, such as `resnet50`. A tag chooses among several published weights:
     /// `resnet50.imagenet1k_v2`. Without a tag, the latest weights are loaded.
@@ -299,7 +299,7 @@ impl Model {
         rows.map(|row| Ok(top_k(&probabilities(row)?, &names, k))).collect()
     }
 
-    /// Returns the embedding of each image: the mean of its features over all positions,
+    /// Returns the embedding of each image: the mean of its features over all positions. It has
     /// [`num_features`](zoo_core::ImageClassifier::num_features) numbers. Similar images have embeddings that are close.
     ///
     /// # Errors
@@ -486,7 +486,7 @@ fn config(card: &ModelCard) -> Result<Config, zoo_models::UnknownVariant> {
     Ok(config.with_num_classes(card.num_classes).with_in_channels(card.in_channels))
 }
 
-/// The device that weights are read to: the CPU, from which they are moved.
+/// The device that weights are loaded on: the CPU, or `device` itself in a build without the feature `cpu`.
 fn loading_device(device: &Device) -> Device {
     #[cfg(feature = "cpu")]
     {

@@ -1,7 +1,7 @@
 //! Architecture search under a budget: the best network for your images that meets limits of latency, size and memory.
 //!
 //! [`search`] draws candidates from a [`Space`], measures each on this machine, and trains those that meet the [`Limits`] for a few
-//! epochs. A hard limit is a hard limit: a network that exceeds it is never trained. The best candidate is trained longer at the
+//! epochs. The limits are hard: a network that exceeds one is never trained. The best candidate is trained longer at the
 //! end and evaluated on test images, which the search has not seen.
 //!
 //! The folder of a search holds `search.toml` with its settings, `search.csv` with all candidates, `report.html`, and `model.bpk`
@@ -78,11 +78,11 @@ pub struct SearchConfig {
     pub limits: Limits,
     /// Latency that [`Space::Mobile`] aims at, in milliseconds: a slower network needs more accuracy for the same reward.
     pub target_ms: Option<f64>,
-    /// Time for the search in seconds, without the final training. Half of it is for the random search that it is compared with.
+    /// Time for the search in seconds, without the final training. Half of it is for a random search, as the baseline.
     pub budget: f64,
-    /// Height and width of the images in pixels, in a space of genomes.
+    /// Height and width of the images in pixels, in [`Space::Blocks`] and [`Space::Mobile`].
     pub image_size: usize,
-    /// Epochs of the training of a candidate, in [`Space::Zoo`] of the first rung.
+    /// Epochs of the training of a candidate; in [`Space::Zoo`], those of the first round of halving.
     pub epochs: usize,
     /// Epochs of the final training of a network that starts from random weights. Published weights are fine-tuned with the preset
     /// `fine`.
@@ -127,7 +127,7 @@ impl SearchConfig {
     fn evolution(&self) -> Evolution {
         let Self { population, generations, target_ms: target, .. } = *self;
         let cycles = population * generations;
-        // A quarter, as of the paper's 100 and 25.
+        // The sample is a quarter of the population, as in the paper: 25 of 100.
         Evolution { population, sample: population.div_ceil(4), cycles, target }
     }
 
@@ -164,7 +164,7 @@ pub enum Event<'a> {
     Splits([usize; 3]),
     /// A candidate was assessed.
     Assessed(&'a Row),
-    /// A candidate was asked for again, or by a resumed search.
+    /// A candidate was requested that the folder already has a row for.
     Known(&'a Row),
     /// A part of the search begins: `search`, `random` or `final`.
     Stage(&'static str),

@@ -42,13 +42,13 @@ pub struct DenseNetConfig {
     pub growth_rate: usize,
     /// Number of layers in each block; the network ends before the first block with 0 layers.
     pub depths: [usize; 4],
-    /// The image size that it is designed for.
+    /// The kind of the stem, for images of ImageNet's or CIFAR's size.
     #[config(default = "DEFAULT.stem")]
     pub stem: StemKind,
     /// Probability of dropping an added feature while training.
     #[config(default = "DEFAULT.dropout")]
     pub dropout: f64,
-    /// The implementation to follow. Keras's differs in BatchNorm, which adds 1.001e-5.
+    /// The implementation to follow. Keras's BatchNorm has another epsilon and another momentum.
     #[config(default = "DEFAULT.implementation")]
     pub implementation: Implementation,
     /// Channels of the images.

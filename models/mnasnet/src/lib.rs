@@ -2,7 +2,7 @@
 //!
 //! Tan et al., 2018: [Platform-Aware Neural Architecture Search for Mobile](https://arxiv.org/abs/1807.11626).
 //!
-//! An architecture search over MobileNetV2's blocks that measures the latency on a phone. Each
+//! An architecture search over MobileNetV2's blocks found these networks; it measures latency on a phone. Each
 //! stage has its own expansion, kernel size and depth, so early stages differ from late ones.
 //!
 //! | part         | A1, `[N, 3, 224, 224]` | B1, width 1.0        | A1 in the paper, figure 7   |
@@ -48,7 +48,7 @@ pub use space::Mobile;
 pub struct MnasNetConfig {
     /// The initialization, that of A1 or B1.
     pub version: Version,
-    /// The blocks of the search space.
+    /// The seven stages; the paper calls them blocks.
     #[config(default = "DEFAULT.stages")]
     pub stages: [Stage; 7],
     /// Factor of the channels of all layers except the head.
@@ -68,7 +68,7 @@ pub struct MnasNetConfig {
     pub num_classes: usize,
 }
 
-/// A network of the search.
+/// A network that the paper's search found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
     /// The network of the search with squeeze-and-excitation.
@@ -81,9 +81,9 @@ pub enum Version {
 #[derive(Module, Debug)]
 pub struct MnasNet {
     stem: ConvNormAct,
-    /// The layers of each stage; none in a stage of convolutions.
+    /// The inverted residuals of each stage; empty for a stage of convolutions.
     stages: Vec<Vec<InvertedResidual>>,
-    /// The layers of each stage of convolutions.
+    /// The convolutions of each stage; empty for a stage of inverted residuals.
     convs: Vec<Vec<Conv>>,
     head_conv: ConvNormAct,
     classifier: ClassifierHead,
@@ -239,7 +239,7 @@ impl MnasNetConfig {
             .with_kernel_size(stage.kernel_size)
             .with_stride(stride)
             .with_squeeze_excite(stage.squeeze_excite.then_some(squeeze_excite))
-            // A SepConv has no shortcut, even in a narrow network whose input and output shapes are equal.
+            // A SepConv has no shortcut, even if its input and output shapes are equal in a narrow network.
             .with_has_shortcut(stage.has_shortcut && expansion > 1);
         block.init(|channels, kernel_size| self.conv(channels, kernel_size), device)
     }

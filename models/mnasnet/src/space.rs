@@ -28,7 +28,7 @@ impl SearchSpace for Mobile {
         name(&std::array::from_fn(|index| stage(index, rng)))
     }
 
-    /// Draws one property of one stage again, until it changes.
+    /// Draws a random property of one stage again, until the stage changes.
     fn mutate(&self, genome: &str, rng: &mut dyn Rng) -> String {
         let mut stages = stages(genome);
         let index = rng.random_range(0..stages.len());

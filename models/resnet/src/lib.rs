@@ -20,7 +20,7 @@
 //! channels, and shortcuts without parameters. Some other variants also have such a stem, for small
 //! images.
 //!
-//! The 3×3 convolution of a block has the stride, as in torchvision. In the paper, in Caffe and in
+//! The 3×3 convolution of a bottleneck has the stride, as in torchvision. In the paper, in Caffe and in
 //! Keras the first 1×1 convolution has it. Keras's convolutions also keep a bias, which BatchNorm makes
 //! superfluous.
 //!
@@ -58,7 +58,8 @@ pub struct ResNetConfig {
     /// The layers before the first stage.
     #[config(default = "DEFAULT.stem")]
     pub stem: Stem,
-    /// Channels of the first stage's 3×3 convolutions; each stage has twice as many as the one before.
+    /// Channels of the first stage's 3×3 convolutions, before `groups` and `width_per_group` change
+    /// them; each stage has twice as many as the one before.
     #[config(default = "DEFAULT.width")]
     pub width: usize,
     /// The kind of the shortcuts that change the shape.
@@ -162,7 +163,7 @@ pub struct ResNet {
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<ConvNormAct>,
-    /// Downsampling before the last convolution, if it is not a stride.
+    /// The layer that downsamples before the last convolution; `None` if a stride does it.
     anti_alias: Option<AntiAlias>,
     squeeze_excite: Option<SqueezeExcite>,
     shortcut: Option<Shortcut>,
@@ -232,7 +233,7 @@ impl ResNetConfig {
                 // After the stem, each of four poolings with stride 2 needs two pixels.
                 (Downsampling::AvgPool | Downsampling::BlurPool, ..)
                 | (_, ShortcutKind::AvgPool, _) => 17,
-                // The stem leaves two pixels; the pooling without padding can take them.
+                // The convolution turns three pixels into two, the fewest that this pooling can take.
                 (_, _, Stem::Caffe) => 3,
                 _ => 1,
             },
