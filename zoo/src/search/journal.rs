@@ -62,10 +62,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// The cost of the candidate.
-    pub fn cost(&self) -> Cost {
-        let Self { params, macs, size, memory, latency_ms, .. } = *self;
-        Cost { params, macs, size, memory, latency_ms }
+    /// Sets the measured cost.
+    pub(super) fn set_cost(&mut self, cost: &Cost) {
+        let Cost { params, macs, size, memory, latency_ms } = *cost;
+        (self.params, self.macs, self.size) = (params, macs, size);
+        (self.memory, self.latency_ms) = (memory, latency_ms);
     }
 }
 

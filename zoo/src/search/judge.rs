@@ -77,25 +77,35 @@ impl Judge<'_> {
             return Err(Stop::Budget);
         }
         let start = Instant::now();
-        let cost = self.stopwatch.cost(request.candidate, &self.config.limits)?;
-        let mut row = row(request, self.journal.rows().len(), epochs, &cost);
-        match self.config.limits.exceeded(&cost) {
-            Some(reason) => (row.status, row.reason) = (Status::Rejected, reason),
-            None if !self.has_time_for(&cost, epochs) => return Err(Stop::Budget),
-            None => match self.train(request.candidate, epochs, row.id) {
-                Ok(accuracy) => (row.status, row.accuracy) = (Status::Trained, Some(accuracy)),
-                Err(Stop::Failed(error)) if is_of_the_candidate(&error) => {
-                    let reason = error.to_string();
-                    row.reason = reason.lines().next().unwrap_or_default().to_owned();
-                }
-                Err(stop) => return Err(stop),
-            },
+        let mut row = row(request, self.journal.rows().len(), epochs);
+        match self.measure_and_train(request.candidate, &mut row) {
+            Ok(()) => {}
+            Err(Stop::Failed(error)) if is_of_the_candidate(&error) => {
+                row.reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+            }
+            Err(stop) => return Err(stop),
         }
         row.seconds = start.elapsed().as_secs_f64();
         let accuracy = row.accuracy;
         (self.observer)(Event::Assessed(&row));
         self.journal.add(row)?;
         Ok(accuracy)
+    }
+
+    /// Fills the cost, the status and the accuracy of a candidate's row.
+    fn measure_and_train(&mut self, candidate: &Candidate, row: &mut Row) -> Result<(), Stop> {
+        let cost = self.stopwatch.cost(candidate, &self.config.limits)?;
+        row.set_cost(&cost);
+        if let Some(reason) = self.config.limits.exceeded(&cost) {
+            (row.status, row.reason) = (Status::Rejected, reason);
+            return Ok(());
+        }
+        if !self.has_time_for(&cost, row.epochs) {
+            return Err(Stop::Budget);
+        }
+        let accuracy = self.train(candidate, row.epochs, row.id)?;
+        (row.status, row.accuracy) = (Status::Trained, Some(accuracy));
+        Ok(())
     }
 
     /// The measured latency of an assessed candidate, in milliseconds.
@@ -184,7 +194,8 @@ pub(super) fn has_weights(network: &str) -> bool {
     false
 }
 
-fn row(request: &Request<'_>, id: usize, epochs: usize, cost: &Cost) -> Row {
+/// The row of a candidate that is not measured yet.
+fn row(request: &Request<'_>, id: usize, epochs: usize) -> Row {
     let Candidate { network, image_size } = request.candidate.clone();
     Row {
         id,
@@ -194,11 +205,11 @@ fn row(request: &Request<'_>, id: usize, epochs: usize, cost: &Cost) -> Row {
         network,
         image_size,
         epochs,
-        params: cost.params,
-        macs: cost.macs,
-        size: cost.size,
-        memory: cost.memory,
-        latency_ms: cost.latency_ms,
+        params: 0,
+        macs: 0,
+        size: 0,
+        memory: 0,
+        latency_ms: None,
         status: Status::Failed,
         accuracy: None,
         seconds: 0.0,
@@ -206,11 +217,13 @@ fn row(request: &Request<'_>, id: usize, epochs: usize, cost: &Cost) -> Row {
     }
 }
 
-/// Whether an error concerns only this candidate: it diverged, or there was not enough memory.
+/// Whether an error concerns only this candidate: it can't take images of this size, it diverged, or there was not enough memory.
 fn is_of_the_candidate(error: &Error) -> bool {
     matches!(
         error,
         Error::CaughtPanic(_)
+            | Error::NotCaptured(_)
+            | Error::TooSmall { .. }
             | Error::Shape { .. }
             | Error::Train(zoo_train::Error::Diverged { .. })
     )
