@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn_zoo::search::{
-    CANDIDATES, Event, Found, Limits, Row, SearchConfig, SearchRun, Space, Status, search,
+    CANDIDATES, Event, Found, Limits, Row, SearchConfig, SearchRun, Shard, Space, Status, search,
 };
 use burn_zoo::train::Silent;
 use burn_zoo::{Backend, Error, Model};
@@ -50,7 +50,8 @@ fn run(
     let (stop, mut trained) = (AtomicBool::new(false), 0);
     let run = SearchRun {
         folder,
-        device: &Backend::Cpu.device()?,
+        devices: &[Backend::Cpu.device()?],
+        shard: Shard::WHOLE,
         resume,
         stop: &stop,
         observer: &mut |event| {

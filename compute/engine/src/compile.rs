@@ -25,8 +25,21 @@ impl Plan {
         threads: usize,
         forward: impl FnOnce(&M, Tensor<4>) -> O,
     ) -> Result<Self, Error> {
+        Self::of_recorded(zoo_graph::Graph::of_model(model, shape, forward)?, threads)
+    }
+
+    /// Compiles a recorded forward pass with the values of its parameters. Its outputs may be any
+    /// values that its nodes compute.
+    ///
+    /// # Errors
+    ///
+    /// When the engine lacks an operation.
+    ///
+    /// # Panics
+    ///
+    /// When `threads` is 0.
+    pub fn of_recorded(recorded: zoo_graph::Graph, threads: usize) -> Result<Self, Error> {
         assert!(threads > 0, "a plan needs a thread");
-        let recorded = zoo_graph::Graph::of_model(model, shape, forward)?;
         Self::of_graph(Graph::of(recorded)?, Isa::best(), threads)
     }
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use rand::{Rng, RngExt};
-use zoo_core::SearchSpace;
+use zoo_core::{Inheritance, SearchSpace};
 
 use crate::{Unit, name, variant};
 
@@ -77,6 +77,52 @@ impl SearchSpace for Blocks {
             }
         }
     }
+
+    /// The first units that both networks have correspond, and the last ones. A unit between them corresponds
+    /// if only its depth differs.
+    fn inheritance(&self, child: &str, parent: &str) -> Inheritance {
+        let [child, parent] = [child, parent].map(units);
+        let same = |(a, b): &(&Unit, &Unit)| a == b;
+        let head = child.iter().zip(&parent).take_while(same).count();
+        let tail = child[head..].iter().rev().zip(parent[head..].iter().rev());
+        let tail = tail.take_while(same).count();
+        let path = |index: usize| format!("units.{index}");
+        let mut modules: Vec<_> = (0..head).map(|index| [path(index), path(index)]).collect();
+        modules
+            .extend((1..=tail).map(|back| [path(child.len() - back), path(parent.len() - back)]));
+        if channels_after(&child) == channels_after(&parent) {
+            modules.push(["classifier".to_owned(), "classifier".to_owned()]);
+        }
+        let mut zeros = Vec::new();
+        let mut channels = channels_after(&child[..head]);
+        for index in head..child.len() - tail {
+            let mut known = 0;
+            if let (
+                Unit::ResNet { channels: a, blocks },
+                Some(Unit::ResNet { channels: b, blocks: old }),
+            ) = (child[index], parent.get(index))
+                && child.len() == parent.len()
+                && a == *b
+            {
+                modules.push([path(index), path(index)]);
+                known = blocks.min(*old);
+            }
+            if let Unit::ResNet { channels: out, blocks } = child[index] {
+                // The first block of a new unit has a projection if the channels differ.
+                let first = usize::from(out != channels).max(known);
+                let block = |block| format!("units.{index}.ResNet.{block}.convs.2.norm.gamma");
+                zeros.extend((first..blocks).map(block));
+            }
+            channels = child[index].out_channels(channels);
+        }
+        Inheritance { modules, zeros }
+    }
+}
+
+const IMAGE_CHANNELS: usize = 3;
+
+fn channels_after(units: &[Unit]) -> usize {
+    units.iter().fold(IMAGE_CHANNELS, |channels, unit| unit.out_channels(channels))
 }
 
 fn units(genome: &str) -> Vec<Unit> {
@@ -181,5 +227,25 @@ mod tests {
             prop_assert!(before.len().abs_diff(after.len()) <= 1);
             prop_assert!(changed <= 1 + tail, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn an_inserted_unit_starts_as_the_identity() {
+        let inheritance = Blocks.inheritance("ae_cnn_r16x2_r16x2_m_d12x3", "ae_cnn_r16x2_m_d12x3");
+        let pair = |child: &str, parent: &str| [child.to_owned(), parent.to_owned()];
+        let modules = [
+            pair("units.0", "units.0"),
+            pair("units.3", "units.2"),
+            pair("units.2", "units.1"),
+            pair("classifier", "classifier"),
+        ];
+        assert_eq!(inheritance.modules, modules);
+        let gamma = |block: usize| format!("units.1.ResNet.{block}.convs.2.norm.gamma");
+        assert_eq!(inheritance.zeros, [gamma(0), gamma(1)]);
+
+        let deeper = Blocks.inheritance("ae_cnn_r16x3_m", "ae_cnn_r16x2_m");
+        assert_eq!(deeper.zeros, ["units.0.ResNet.2.convs.2.norm.gamma"]);
+        let wider = Blocks.inheritance("ae_cnn_r16x2_r32x2", "ae_cnn_r16x2");
+        assert_eq!(wider.zeros, ["units.1.ResNet.1.convs.2.norm.gamma"]);
     }
 }

@@ -39,7 +39,7 @@ pub use preprocess::{
     Background, Color, Interpolation, Preprocess, UnknownBackground, with_margin,
 };
 pub use pyramid::{FeatureMaps, PyramidBuilder, PyramidLevel};
-pub use search::SearchSpace;
+pub use search::{Inheritance, SearchSpace};
 pub use segmenter::ImageSegmenter;
 pub use variant::{
     Family, Implementation, Labels, Paper, StemKind, Variant, Weights, parse_number, parse_width,

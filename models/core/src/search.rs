@@ -19,4 +19,21 @@ pub trait SearchSpace: Sync {
     ///
     /// When a name is not in the space.
     fn crossover(&self, names: [&str; 2], rng: &mut dyn Rng) -> [String; 2];
+
+    /// Returns what a network can take over from a trained one that it comes from.
+    ///
+    /// # Panics
+    ///
+    /// When a name is not in the space.
+    fn inheritance(&self, child: &str, parent: &str) -> Inheritance;
+}
+
+/// The weights that a network takes over from another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inheritance {
+    /// The paths of a module of the child and of the module of the parent that it corresponds to.
+    pub modules: Vec<[String; 2]>,
+    /// The paths of the child's parameters that are set to zero, so that a new residual block
+    /// computes the identity.
+    pub zeros: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! The factorized hierarchical search space (§4.1).
 
 use rand::{Rng, RngExt};
-use zoo_core::SearchSpace;
+use zoo_core::{Inheritance, SearchSpace};
 
 use crate::{Op, Stage, variant};
 
@@ -55,6 +55,21 @@ impl SearchSpace for Mobile {
         let cut = rng.random_range(0..=a.len());
         a[cut..].swap_with_slice(&mut b[cut..]);
         [name(&a), name(&b)]
+    }
+
+    /// Stages of the same kind correspond.
+    fn inheritance(&self, child: &str, parent: &str) -> Inheritance {
+        let [child, parent] = [child, parent].map(stages);
+        let same = |index: &usize| {
+            let [a, b] = [child[*index], parent[*index]];
+            a == Stage { repeats: a.repeats, ..b }
+        };
+        let paths = (0..child.len())
+            .filter(same)
+            .flat_map(|index| [format!("stages.{index}"), format!("convs.{index}")]);
+        let ends = ["stem", "head_conv", "classifier"].map(str::to_owned);
+        let modules = ends.into_iter().chain(paths).map(|path| [path.clone(), path]).collect();
+        Inheritance { modules, zeros: Vec::new() }
     }
 }
 

@@ -418,7 +418,8 @@ impl Padded {
         let x = self.pool.apply(x);
         let [batch, channels, height, width] = x.dims();
         let missing = self.out_channels - channels;
-        let zeros = |channels| Tensor::zeros([batch, channels, height, width], &x.device());
+        let options = (&x.device(), x.dtype());
+        let zeros = |channels| Tensor::zeros([batch, channels, height, width], options);
         let (before, after) = (zeros(missing / 2), zeros(missing - missing / 2));
         cat(vec![before, x, after])
     }

@@ -2,16 +2,20 @@
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use burn_zoo::search::{Event, Found, Limits, Row, SearchConfig, SearchRun, Space, Status, search};
+use burn_zoo::search::{
+    Event, Found, Limits, Proxy, Row, SearchConfig, SearchRun, Shard, Space, Status, search,
+};
 use burn_zoo::train::duration;
 use burn_zoo::{Backend, counted, set_threads};
 use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
 use crate::commands::finetune::{absolute, stop_on_interrupt};
-use crate::options::{bytes, device, keep_memory, positive, probability, time};
+use crate::options::{DeviceName, bytes, device, keep_memory, positive, probability, time};
 use crate::progress::Bars;
 
 /// `zoo search`
@@ -68,6 +72,30 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 3)]
     pub(crate) epochs: usize,
 
+    /// Images that a candidate is trained on, and twice as many as it is validated on [default: all]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub(crate) images: Option<usize>,
+
+    /// Height and width of the images that a candidate is trained on [default: its own]
+    #[arg(long, value_name = "PIXELS", value_parser = positive())]
+    pub(crate) train_size: Option<usize>,
+
+    /// Scores without training that are computed for each candidate: params, synflow, nwot
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "params")]
+    pub(crate) proxies: Vec<Proxy>,
+
+    /// The score that decides which candidates of --space blocks and mobile are trained: params, synflow or nwot
+    #[arg(long, value_name = "NAME")]
+    pub(crate) screen: Option<Proxy>,
+
+    /// Networks that are measured for each one that is trained, with --screen
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 4)]
+    pub(crate) draws: usize,
+
+    /// Start each candidate from the weights of its parents, where their units correspond
+    #[arg(long)]
+    pub(crate) inherit: bool,
+
     /// Epochs of the final training of a network that starts from random weights
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 40)]
     pub(crate) final_epochs: usize,
@@ -92,6 +120,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
+    /// Devices that train one candidate each at the same time: ws://gpu1:3000,ws://gpu2:3000 [default: this CPU]
+    #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
+    pub(crate) workers: Vec<DeviceName>,
+
+    /// The part I of N processes that share the search, all with the same command and FOLDER
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<Shard>,
+
     /// Number of threads, at most 512 [default: one per core]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) threads: Option<u16>,
@@ -114,7 +150,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         set_threads(threads.into());
     }
     keep_memory();
-    let device = device(Backend::Cpu)?;
+    let devices = match args.workers.is_empty() {
+        true => vec![device(Backend::Cpu)?],
+        false => args.workers.iter().map(DeviceName::device).collect::<anyhow::Result<_>>()?,
+    };
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let mut proxies = args.proxies.clone();
+    proxies.extend(args.screen.filter(|proxy| !args.proxies.contains(proxy)));
     let config = SearchConfig {
         space: match args.space {
             SpaceName::Zoo => Space::Zoo,
@@ -130,6 +172,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         budget: args.budget.as_secs_f64(),
         image_size: args.size,
         epochs: args.epochs,
+        images: args.images,
+        train_size: args.train_size,
+        proxies,
+        screen: args.screen,
+        draws: args.draws,
+        inherit: args.inherit,
         final_epochs: args.final_epochs,
         population: args.population,
         generations: args.generations,
@@ -142,7 +190,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut table = Table::new(args.budget);
     let run = SearchRun {
         folder: &args.output,
-        device: &device,
+        devices: &devices,
+        shard,
         resume: args.resume,
         stop: &stop,
         observer: &mut |event| table.on(event),
@@ -150,6 +199,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     match search(&config, run)? {
         Some(found) => report(&args.output, &found),
+        None if !stop.load(Ordering::Relaxed) => {
+            eprintln!("this part is done; part 1 trains the found network");
+            Ok(Outcome::Done)
+        }
         None => {
             eprintln!("zoo: interrupted; the same command with --resume continues");
             Ok(Outcome::Interrupted)
@@ -173,32 +226,71 @@ fn report(folder: &Path, found: &Found) -> anyhow::Result<Outcome> {
     Ok(if test.unreadable > 0 { Outcome::SomeInputWasBad } else { Outcome::Done })
 }
 
-/// Prints a line for each candidate.
+/// Parses `I/N`.
+fn shard(text: &str) -> Result<Shard, String> {
+    let parts = text.split_once('/').and_then(|(index, count)| {
+        Some((index.parse::<usize>().ok()?, count.parse::<usize>().ok()?))
+    });
+    match parts {
+        Some((index, count)) if (1..=count).contains(&index) => {
+            Ok(Shard { index: index - 1, count })
+        }
+        _ => Err("not a part such as 1/4, the first of four".to_owned()),
+    }
+}
+
+/// Prints a line for each candidate that is trained, and below it the state of the search.
 struct Table {
     start: Instant,
     budget: Duration,
+    status: ProgressBar,
+    stage: &'static str,
+    generation: usize,
     trained: usize,
     rejected: usize,
     failed: usize,
     known: usize,
-    best: Option<(String, f64)>,
+    best: Option<f64>,
 }
 
 impl Table {
     fn new(budget: Duration) -> Self {
-        let start = Instant::now();
-        Self { start, budget, trained: 0, rejected: 0, failed: 0, known: 0, best: None }
+        let status = ProgressBar::new_spinner()
+            .with_style(ProgressStyle::with_template("{msg}").expect("the template has one field"));
+        Self {
+            start: Instant::now(),
+            budget,
+            status,
+            stage: "",
+            generation: 0,
+            trained: 0,
+            rejected: 0,
+            failed: 0,
+            known: 0,
+            best: None,
+        }
     }
 
     fn on(&mut self, event: Event<'_>) {
         match event {
-            Event::Splits([train, val, test]) => eprintln!(
+            Event::Splits([train, val, test]) => self.line(&format!(
                 "{} to train on, {val} to validate with, {test} to test with",
                 counted(train, "image")
-            ),
-            Event::Warning(text) => eprintln!("zoo: {text}"),
-            Event::Stage("final") => eprintln!("final training"),
-            Event::Stage(name) => eprintln!("{name}"),
+            )),
+            Event::Warning(text) => self.line(&format!("zoo: {text}")),
+            Event::Stage(name) => {
+                self.stage = name;
+                let title = match name {
+                    "search" => "search: accuracy, latency, size, network",
+                    "random" => "random search of the same cost",
+                    "registry" => "networks of the registry",
+                    _ => "final training",
+                };
+                self.line(title);
+                if name == "final" {
+                    self.status.finish_and_clear();
+                }
+            }
             Event::Known(row) => {
                 self.known += 1;
                 self.keep_best(row);
@@ -208,6 +300,7 @@ impl Table {
                     Status::Trained => self.trained += 1,
                     Status::Rejected => self.rejected += 1,
                     Status::Failed => self.failed += 1,
+                    Status::Measured => {}
                 }
                 self.keep_best(row);
                 self.print(row);
@@ -216,44 +309,49 @@ impl Table {
     }
 
     fn keep_best(&mut self, row: &Row) {
-        if let Some(accuracy) = row.accuracy
-            && row.method == "search"
-            && self.best.as_ref().is_none_or(|(_, best)| accuracy > *best)
-        {
-            self.best = Some((row.network.clone(), accuracy));
+        if row.method == "search" {
+            self.best = [self.best, row.accuracy].into_iter().flatten().reduce(f64::max);
         }
     }
 
-    fn print(&self, row: &Row) {
-        // Rejected candidates are many; their number is in each line.
-        if row.status == Status::Rejected {
-            if stderr().is_terminal() {
-                eprint!("\r{} exceed a limit\r", self.rejected);
+    fn print(&mut self, row: &Row) {
+        let Row { latency_ms, size, network, .. } = row;
+        let latency = latency_ms.unwrap_or_default();
+        let size = *size as f64 / 1e6;
+        match row.accuracy {
+            Some(accuracy) => self.line(&format!(
+                "{:>6.1} %  {latency:>7.2} ms  {size:>6.2} MB  {network}",
+                100.0 * accuracy
+            )),
+            None if row.status == Status::Failed => {
+                self.line(&format!("  failed  {network}: {}", row.reason));
             }
-            return;
+            None => {}
         }
-        let result = match row.accuracy {
-            Some(accuracy) => format!("{:.1} %", 100.0 * accuracy),
-            None => row.reason.clone(),
-        };
-        let best = self
-            .best
-            .as_ref()
-            .map_or_else(String::new, |(_, best)| format!("{:.1} %", 100.0 * best));
-        let left = self.budget.saturating_sub(self.start.elapsed());
-        eprintln!(
-            "{:>4}  generation {:<3} {result:>8}  best {best:>7}  {:>7.2} ms  {:>6.2} MB  {} left  \
-             ({} trained, {} failed, {} rejected, {} known)  {}",
-            row.id,
+        let left = self.budget.saturating_sub(self.start.elapsed()).as_secs_f64();
+        let best = self.best.map_or("none".to_owned(), |best| format!("{:.1} %", 100.0 * best));
+        let state = format!(
+            "{}, generation {}: best {best}, {} trained, {} failed, {} beyond a limit, {} known, {} left",
+            self.stage,
             row.generation,
-            row.latency_ms.unwrap_or_default(),
-            row.size as f64 / 1e6,
-            duration(left.as_secs_f64()),
             self.trained,
             self.failed,
             self.rejected,
             self.known,
-            row.network,
+            duration(left)
         );
+        // A log gets the state once for each generation.
+        if row.generation != self.generation && !stderr().is_terminal() {
+            eprintln!("{state}");
+        }
+        self.generation = row.generation;
+        self.status.set_message(state);
+    }
+
+    fn line(&self, text: &str) {
+        match stderr().is_terminal() {
+            true => self.status.println(text),
+            false => eprintln!("{text}"),
+        }
     }
 }

@@ -8,8 +8,8 @@ use zoo_core::SearchSpace;
 use super::Candidate;
 use super::judge::{Judge, Request, Stop};
 
-/// Draws that may miss the limits for each network of the first population.
-const DRAWS: usize = 50;
+/// The first population is filled up this often, since networks may miss the limits.
+const ROUNDS: usize = 50;
 
 /// Exponent of the reward for a latency beyond the target: MnasNet's soft constraint, §3.
 const SOFT: f64 = -0.07;
@@ -23,8 +23,12 @@ pub(super) struct Evolution {
     pub(super) population: usize,
     /// Networks in a sample.
     pub(super) sample: usize,
-    /// Children.
+    /// Children in all.
     pub(super) cycles: usize,
+    /// Children of a cycle, which are trained at the same time: 1 on one device.
+    pub(super) children: usize,
+    /// Mutants that are measured for each child.
+    pub(super) draws: usize,
     /// Target latency in milliseconds.
     pub(super) target: Option<f64>,
 }
@@ -52,36 +56,54 @@ impl Evolution {
         judge: &mut Judge<'_>,
     ) -> Result<(), Stop> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut assess = |network: &str, generation, parents: &[&str]| {
-            let candidate = Candidate { network: network.to_owned(), image_size };
-            let request = Request { method: "search", generation, parents, candidate: &candidate };
-            let Some(accuracy) = judge.assess(&request, epochs)? else { return Ok(None) };
-            let latency = judge.latency(&candidate, epochs);
-            Ok::<_, Stop>(Some(reward(accuracy, latency, self.target)))
-        };
         let mut alive: VecDeque<(String, f64)> = VecDeque::new();
-        for _ in 0..DRAWS * self.population {
-            if alive.len() == self.population {
+        for _ in 0..ROUNDS {
+            let missing = self.population - alive.len();
+            if missing == 0 {
                 break;
             }
-            let network = space.random(&mut rng);
-            if let Some(reward) = assess(&network, 0, &[])? {
-                alive.push_back((network, reward));
-            }
+            let drawn = (0..self.draws * missing).map(|_| {
+                let network = space.random(&mut rng);
+                Request::new("search", Candidate { network, image_size })
+            });
+            let drawn = judge.screen(drawn.collect(), missing)?;
+            alive.extend(self.assess(judge, drawn, epochs)?);
         }
         if alive.is_empty() {
             return Err(Stop::NothingFits);
         }
-        for cycle in 1..=self.cycles {
-            let parent = fittest(&alive, self.sample, &mut rng);
-            let child = space.mutate(&parent, &mut rng);
-            // A child beyond the limits is not born, and nothing dies for it.
-            if let Some(reward) = assess(&child, cycle, &[&parent])? {
-                alive.push_back((child, reward));
-                alive.pop_front();
+        for cycle in 1..=self.cycles.div_ceil(self.children) {
+            let mut children = Vec::with_capacity(self.children);
+            for _ in 0..self.children {
+                let mutants = (0..self.draws).map(|_| {
+                    let parent = fittest(&alive, self.sample, &mut rng);
+                    let network = space.mutate(&parent, &mut rng);
+                    let request = Request::new("search", Candidate { network, image_size });
+                    Request { generation: cycle, parents: vec![parent], ..request }
+                });
+                children.extend(judge.screen(mutants.collect(), 1)?);
             }
+            // A child beyond the limits is not born, and nothing dies for it.
+            let born = self.assess(judge, children, epochs)?;
+            alive.drain(..born.len().min(alive.len()));
+            alive.extend(born);
         }
         Ok(())
+    }
+
+    /// Trains candidates. Returns those that don't fail with their rewards.
+    fn assess(
+        &self,
+        judge: &mut Judge<'_>,
+        requests: Vec<Request>,
+        epochs: usize,
+    ) -> Result<Vec<(String, f64)>, Stop> {
+        let accuracies = judge.assess(&requests, epochs)?.into_iter();
+        let rewards = accuracies.zip(requests).filter_map(|(accuracy, request)| {
+            let latency = judge.latency(&request.candidate);
+            Some((request.candidate.network, reward(accuracy?, latency, self.target)))
+        });
+        Ok(rewards.collect())
     }
 }
 

@@ -5,8 +5,8 @@ use zoo_core::SearchSpace;
 use super::Candidate;
 use super::judge::{Judge, Request, Stop};
 
-/// Draws that may miss the limits for each network of the first generation.
-const DRAWS: usize = 50;
+/// The first generation is filled up this often, since networks may miss the limits.
+const ROUNDS: usize = 50;
 
 /// The rates of the genetic search; the defaults are those of AE-CNN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,6 +19,8 @@ pub(super) struct Genetic {
     pub(super) crossover: f64,
     /// Probability that a child is mutated.
     pub(super) mutation: f64,
+    /// Networks that are drawn and measured for each one that is trained.
+    pub(super) draws: usize,
 }
 
 /// A network with its fitness: its accuracy, or 0 if it can't be trained.
@@ -43,46 +45,70 @@ impl Genetic {
         judge: &mut Judge<'_>,
     ) -> Result<(), Stop> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut population = Vec::with_capacity(self.population);
-        let mut assess = |network: String, generation, parents: &[&str]| {
-            let candidate = Candidate { network, image_size };
-            let request = Request { method: "search", generation, parents, candidate: &candidate };
-            let fitness = judge.assess(&request, epochs)?.unwrap_or_default();
-            Ok::<_, Stop>(Individual { network: candidate.network, fitness })
-        };
-        for _ in 0..DRAWS * self.population {
-            if population.len() == self.population {
+        let mut population: Vec<Individual> = Vec::with_capacity(self.population);
+        for _ in 0..ROUNDS {
+            let missing = self.population - population.len();
+            if missing == 0 {
                 break;
             }
-            let individual = assess(space.random(&mut rng), 0, &[])?;
-            if individual.fitness > 0.0 && !population.contains(&individual) {
-                population.push(individual);
-            }
+            let drawn = (0..self.draws * missing).map(|_| {
+                let network = space.random(&mut rng);
+                Request::new("search", Candidate { network, image_size })
+            });
+            let mut drawn: Vec<_> = drawn.collect();
+            let mut networks: Vec<String> =
+                population.iter().map(|individual| individual.network.clone()).collect();
+            drawn.retain(|request| {
+                let network = &request.candidate.network;
+                let is_new = !networks.contains(network);
+                networks.push(network.clone());
+                is_new
+            });
+            let drawn = judge.screen(drawn, missing)?;
+            let individuals = assess(judge, drawn, epochs)?;
+            population.extend(individuals.into_iter().filter(|one| one.fitness > 0.0));
         }
         if population.len() < 2 {
             return Err(Stop::NothingFits);
         }
         for generation in 1..=self.generations {
-            let mut children = Vec::with_capacity(self.population);
-            while children.len() < self.population {
+            let mut children = Vec::with_capacity(self.draws * self.population);
+            while children.len() < self.draws * self.population {
                 let parents = two_parents(&population, &mut rng);
-                let names = parents.map(|parent| &*population[parent].network);
-                let mut pair = names.map(str::to_owned);
+                let parents = parents.map(|parent| population[parent].network.clone());
+                let mut pair = parents.clone();
                 if rng.random_bool(self.crossover) {
-                    pair = space.crossover(names, &mut rng);
+                    pair = space.crossover(parents.each_ref().map(String::as_str), &mut rng);
                 }
                 for mut network in pair {
                     if rng.random_bool(self.mutation) {
                         network = space.mutate(&network, &mut rng);
                     }
-                    children.push(assess(network, generation, &names)?);
+                    let candidate = Candidate { network, image_size };
+                    let request = Request::new("search", candidate);
+                    children.push(Request { generation, parents: parents.to_vec(), ..request });
                 }
             }
-            population.extend(children);
+            let children = judge.screen(children, self.population)?;
+            population.extend(assess(judge, children, epochs)?);
             population = survivors(population, self.population, &mut rng);
         }
         Ok(())
     }
+}
+
+/// Trains candidates. One that fails has no fitness.
+fn assess(
+    judge: &mut Judge<'_>,
+    requests: Vec<Request>,
+    epochs: usize,
+) -> Result<Vec<Individual>, Stop> {
+    let accuracies = judge.assess(&requests, epochs)?.into_iter();
+    let individuals = accuracies.zip(requests).map(|(accuracy, request)| Individual {
+        network: request.candidate.network,
+        fitness: accuracy.unwrap_or_default(),
+    });
+    Ok(individuals.collect())
 }
 
 /// Draws two, and returns the index of the fitter one: binary tournament selection.

@@ -1,35 +1,34 @@
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Candidate;
-use super::limits::Cost;
+use super::{Candidate, Shard};
 use crate::Error;
 
 /// The name of the file with all candidates in a search's folder.
 pub const CANDIDATES: &str = "search.csv";
 
-/// The end of a candidate's assessment.
+/// What a row says about a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
+    /// It was measured, and meets the limits.
+    Measured,
+    /// It exceeds a limit, and is never trained.
+    Rejected,
     /// It was trained.
     Trained,
-    /// It exceeds a limit, and was not trained.
-    Rejected,
-    /// Its training failed: it diverged or ran out of memory.
+    /// It can't take images of this size, its training diverged, or there was not enough memory.
     Failed,
 }
 
-/// A row of `search.csv`: a candidate, its cost and its result.
+/// A row of `search.csv`: the measurement or the training of a candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Index of the candidate, from 0.
-    pub id: usize,
-    /// The part of the search that asked for it: `search` or `random`.
+    /// The part of the search that asked for it: `search`, `random`, `params` or `registry`.
     pub method: String,
     /// The generation or the rung, from 0.
     pub generation: usize,
@@ -39,7 +38,7 @@ pub struct Row {
     pub network: String,
     /// Height and width of the images in pixels.
     pub image_size: usize,
-    /// Epochs of its training.
+    /// Epochs of the training; 0 for a measurement.
     pub epochs: usize,
     /// Trainable parameters.
     pub params: usize,
@@ -51,74 +50,116 @@ pub struct Row {
     pub memory: u64,
     /// Median time of one image, in milliseconds.
     pub latency_ms: Option<f64>,
-    /// The end of its assessment.
+    /// The score [`Proxy::Synflow`](super::Proxy::Synflow).
+    pub synflow: Option<f64>,
+    /// The score [`Proxy::Nwot`](super::Proxy::Nwot).
+    pub nwot: Option<f64>,
+    /// What the row says.
     pub status: Status,
     /// Accuracy on the validation images, in `[0, 1]`.
     pub accuracy: Option<f64>,
-    /// Seconds of measuring and training.
+    /// Seconds of the measurement or the training.
     pub seconds: f64,
     /// The exceeded limit or the failure.
     pub reason: String,
 }
 
 impl Row {
-    /// Sets the measured cost.
-    pub(super) fn set_cost(&mut self, cost: &Cost) {
-        let Cost { params, macs, size, memory, latency_ms } = *cost;
-        (self.params, self.macs, self.size) = (params, macs, size);
-        (self.memory, self.latency_ms) = (memory, latency_ms);
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate { network: self.network.clone(), image_size: self.image_size }
     }
 }
 
-/// The rows of a search, which the file has too. A row is written when a candidate is assessed, so a killed process loses only the
-/// candidate under way.
+/// The rows of a search, which its folder has too. A row is written when a candidate is measured or trained, so a killed process
+/// loses only the candidate under way.
+///
+/// Each shard of a search writes its own file, and reads those of the others.
 #[derive(Debug)]
 pub(super) struct Journal {
+    folder: PathBuf,
     path: PathBuf,
     file: File,
     rows: Vec<Row>,
     by_candidate: BTreeMap<(Candidate, usize), usize>,
+    /// For each file the number of bytes that are read.
+    read: BTreeMap<PathBuf, u64>,
 }
 
 impl Journal {
-    /// Opens the journal of a folder, with the rows of an earlier process.
+    /// Opens the journal of a folder, with the rows of earlier processes and of other shards.
     ///
     /// # Errors
     ///
-    /// When the file can't be read or written.
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(CANDIDATES);
-        let write = |error: std::io::Error| zoo_record::Error::Write {
-            path: path.clone(),
-            reason: error.to_string(),
+    /// When a file can't be read or written.
+    pub(super) fn open(folder: &Path, shard: Shard) -> Result<Self, Error> {
+        let path = folder.join(match shard.count {
+            1 => CANDIDATES.to_owned(),
+            _ => format!("search-{}.csv", shard.index + 1),
+        });
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.map_err(|error| write_error(&path, error))?;
+        let mut journal = Self {
+            folder: folder.to_owned(),
+            path,
+            file,
+            rows: Vec::new(),
+            by_candidate: BTreeMap::new(),
+            read: BTreeMap::new(),
         };
-        let mut rows: Vec<Row> = Vec::new();
-        let mut complete = 0;
-        if path.exists() {
-            let text = std::fs::read_to_string(&path).map_err(write)?;
-            // A killed process may have written a part of the last line.
-            complete = text.rfind('\n').map_or(0, |end| end + 1);
-            let mut reader = csv::Reader::from_reader(&text.as_bytes()[..complete]);
-            for row in reader.deserialize() {
-                rows.push(
-                    row.map_err(|error| Error::Search(format!("{}: {error}", path.display())))?,
-                );
-            }
-        }
-        let file = File::options().create(true).append(true).open(&path).map_err(write)?;
-        file.set_len(complete as u64).map_err(write)?;
-        let mut journal = Self { path, file, rows: Vec::new(), by_candidate: BTreeMap::new() };
-        rows.into_iter().for_each(|row| journal.remember(row));
+        journal.refresh()?;
+        // A killed process may have written a part of the last line.
+        let complete = journal.read[&journal.path];
+        journal.file.set_len(complete).map_err(|error| write_error(&journal.path, error))?;
         Ok(journal)
     }
 
-    fn remember(&mut self, row: Row) {
-        let candidate = Candidate { network: row.network.clone(), image_size: row.image_size };
-        self.by_candidate.insert((candidate, row.epochs), self.rows.len());
-        self.rows.push(row);
+    /// Reads the new rows of all files.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be read or is damaged.
+    pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        let failed = |path: &Path, source| Error::Read { path: path.to_owned(), source };
+        let entries = std::fs::read_dir(&self.folder);
+        let entries = entries.map_err(|source| failed(&self.folder, source))?;
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !name.starts_with("search") || !name.ends_with(".csv") {
+                continue;
+            }
+            let start = self.read.get(&path).copied().unwrap_or_default();
+            let mut text = Vec::new();
+            let read = File::open(&path).and_then(|mut file| {
+                file.seek(SeekFrom::Start(start))?;
+                file.read_to_end(&mut text)
+            });
+            read.map_err(|source| failed(&path, source))?;
+            let complete = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let mut reader =
+                csv::ReaderBuilder::new().has_headers(start == 0).from_reader(&text[..complete]);
+            for row in reader.deserialize() {
+                let row = row.map_err(|error| {
+                    let error = std::io::Error::new(ErrorKind::InvalidData, error);
+                    failed(&path, error)
+                })?;
+                self.remember(row);
+            }
+            self.read.insert(path, start + complete as u64);
+        }
+        Ok(())
     }
 
-    /// The row of a candidate that was trained for a number of epochs, or rejected.
+    fn remember(&mut self, row: Row) {
+        let index = self.rows.len();
+        self.by_candidate.entry((row.candidate(), row.epochs)).or_insert_with(|| {
+            self.rows.push(row);
+            index
+        });
+    }
+
+    /// The row of a candidate that was trained for a number of epochs, or measured if that is 0.
     pub(super) fn find(&self, candidate: &Candidate, epochs: usize) -> Option<&Row> {
         let index = self.by_candidate.get(&(candidate.clone(), epochs))?;
         Some(&self.rows[*index])
@@ -134,18 +175,23 @@ impl Journal {
     ///
     /// When the file can't be written.
     pub(super) fn add(&mut self, row: Row) -> Result<(), Error> {
+        let position = self.read.entry(self.path.clone()).or_default();
         let mut writer =
-            csv::WriterBuilder::new().has_headers(self.rows.is_empty()).from_writer(Vec::new());
-        let failed = |path: &Path, reason: String| {
-            Error::from(zoo_record::Error::Write { path: path.to_owned(), reason })
-        };
-        writer.serialize(&row).map_err(|error| failed(&self.path, error.to_string()))?;
-        let line = writer.into_inner().map_err(|error| failed(&self.path, error.to_string()))?;
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|error| failed(&self.path, error.to_string()))?;
+            csv::WriterBuilder::new().has_headers(*position == 0).from_writer(Vec::new());
+        writer.serialize(&row).expect("a row has no nested fields");
+        let line = writer.into_inner().expect("memory can be written");
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // A part of the line must not stay in front of the next one.
+            let _ = self.file.set_len(*position);
+            return Err(write_error(&self.path, error));
+        }
+        *position += line.len() as u64;
         self.remember(row);
         Ok(())
     }
+}
+
+fn write_error(path: &Path, error: std::io::Error) -> Error {
+    zoo_record::Error::Write { path: path.to_owned(), reason: error.to_string() }.into()
 }

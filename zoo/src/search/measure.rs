@@ -103,13 +103,18 @@ impl Stopwatch {
         Ok(best)
     }
 
-    /// Measures the cost of a network. The latency is measured last, and only if all other limits are met.
+    /// Measures the cost of a network with a number of classes. The latency is measured last, and only if all other limits are met.
     ///
     /// # Errors
     ///
     /// When there is no such network, or it can't take images of this size.
-    pub(super) fn cost(&mut self, candidate: &Candidate, limits: &Limits) -> Result<Cost, Error> {
-        let config = published(&candidate.network)?.0.config;
+    pub(super) fn cost(
+        &mut self,
+        candidate: &Candidate,
+        num_classes: usize,
+        limits: &Limits,
+    ) -> Result<Cost, Error> {
+        let config = published(&candidate.network)?.0.config.with_num_classes(num_classes);
         let summary = summary(&config, candidate.image_size)?;
         let Summary { params, macs, bytes: size, .. } = summary;
         let mut cost = Cost { params, macs, size, memory: 0, latency_ms: None };

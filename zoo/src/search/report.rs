@@ -50,21 +50,54 @@ fn result(config: &SearchConfig, found: &Found) -> String {
         best.size as f64 / 1e6,
         best.params,
     );
-    if let Ok(config) = zoo_models::variant(&best.network)
-        && let Ok(summary) = summary(&config.config, best.image_size)
-    {
-        html += "<div class=\"units\">";
-        for ModuleSummary { name, params, output, .. } in &summary.modules {
-            let _ = write!(
-                html,
-                "<div class=\"unit\">{}<small>{}</small><small>{params} parameters</small></div>→",
-                escape(name),
-                output.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>().join(" × "),
-            );
-        }
-        html += " classes</div>";
+    html += "<div class=\"units\">";
+    for Part { name, output, params } in parts(best) {
+        let _ = write!(
+            html,
+            "<div class=\"unit\">{}<small>{output}</small><small>{params}</small></div>→",
+            escape(&name)
+        );
     }
-    html
+    html + "classes</div>"
+}
+
+/// A part of the found network in its diagram.
+struct Part {
+    name: String,
+    output: String,
+    params: String,
+}
+
+fn parts(best: &Row) -> Vec<Part> {
+    let Ok(variant) = zoo_models::variant(&best.network) else { return Vec::new() };
+    let Ok(summary) = summary(&variant.config, best.image_size) else { return Vec::new() };
+    let part = |module: &ModuleSummary, name: &str| Part {
+        name: name.to_owned(),
+        output: module.output.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>().join("×"),
+        params: counted(module.params, "parameter"),
+    };
+    let Some(genome) = best.network.strip_prefix("ae_cnn_") else {
+        return summary.modules.iter().map(|module| part(module, &module.name)).collect();
+    };
+    // The name lists all units. A pooling has no parameters, so it is no module of the summary.
+    let mut parts = Vec::new();
+    for (index, code) in genome.split('_').enumerate() {
+        let path = format!("units.{index}");
+        let module = summary.modules.iter().find(|module| module.name == path);
+        let kind = match code.as_bytes() {
+            [b'r', ..] => "ResNet unit",
+            [b'd', ..] => "DenseNet unit",
+            [b'm'] => "max pooling",
+            _ => "average pooling",
+        };
+        parts.push(match module {
+            Some(module) => part(module, &format!("{kind} {code}")),
+            None => Part { name: kind.to_owned(), output: String::new(), params: String::new() },
+        });
+    }
+    let classifier = summary.modules.iter().find(|module| module.name == "classifier");
+    parts.extend(classifier.map(|module| part(module, "classifier")));
+    parts
 }
 
 /// The trained candidates that no other one beats in both accuracy and latency, the fastest first.
@@ -158,11 +191,12 @@ fn front_table(rows: &[Row]) -> String {
 }
 
 fn baselines(config: &SearchConfig, rows: &[Row]) -> String {
-    let mut html = "<h2>Comparison with random search</h2><p>Random search draws networks of the same space under the same limits, \
-                    and trains each in the same way.</p><table><tr><th>method</th><th>trained</th><th>best accuracy</th>\
-                    <th>median accuracy</th><th>time</th></tr>"
+    let mut html = "<h2>Baselines</h2><p>Each is trained in the same way under the same limits. <i>random</i> draws networks of the \
+                    same space. <i>params</i> is the network with the most parameters of all that were measured. <i>registry</i> are \
+                    networks of <code>zoo list</code> that are as fast as the found one.</p><table><tr><th>method</th><th>trained</th><th>best accuracy</th>\
+                    <th>median accuracy</th><th>best network</th><th>ms</th><th>time</th></tr>"
         .to_owned();
-    for method in ["search", "random"] {
+    for method in ["search", "random", "params", "registry"] {
         let mut accuracies: Vec<f64> =
             trained(rows, method).filter_map(|row| row.accuracy).collect();
         accuracies.sort_by(f64::total_cmp);
@@ -171,10 +205,12 @@ fn baselines(config: &SearchConfig, rows: &[Row]) -> String {
             rows.iter().filter(|row| row.method == method).map(|row| row.seconds).sum();
         let _ = write!(
             html,
-            "<tr><td>{method}</td><td>{}</td><td>{:.1} %</td><td>{:.1} %</td><td>{}</td></tr>",
+            "<tr><td>{method}</td><td>{}</td><td>{:.1} %</td><td>{:.1} %</td><td><code>{}</code></td><td>{:.2}</td><td>{}</td></tr>",
             accuracies.len(),
             100.0 * best.accuracy.unwrap_or_default(),
             100.0 * accuracies[accuracies.len() / 2],
+            escape(&best.network),
+            best.latency_ms.unwrap_or_default(),
             duration(seconds)
         );
     }
@@ -188,26 +224,49 @@ fn baselines(config: &SearchConfig, rows: &[Row]) -> String {
 }
 
 /// A quantity of a candidate that costs no training, with its name.
-type Proxy = (&'static str, fn(&Row) -> f64);
+type Quantity = (&'static str, fn(&Row) -> Option<f64>);
 
 fn proxies(rows: &[Row]) -> String {
     let rows: Vec<_> = rows.iter().filter(|row| row.accuracy.is_some()).collect();
     if rows.len() < 3 {
         return String::new();
     }
-    let accuracy: Vec<f64> = rows.iter().filter_map(|row| row.accuracy).collect();
     let mut html = "<h2>Proxies</h2><p>Rank correlation (Spearman) of a quantity that costs no training with the accuracy of the \
-                    trained candidates.</p><table><tr><th>proxy</th><th>correlation</th></tr>"
+                    trained candidates.</p><table><tr><th>proxy</th><th>correlation</th><th>candidates</th></tr>"
         .to_owned();
-    let proxies: [Proxy; 3] = [
-        ("parameters", |row| row.params as f64),
-        ("multiply-accumulates", |row| row.macs as f64),
-        ("latency", |row| row.latency_ms.unwrap_or_default()),
+    let quantities: [Quantity; 5] = [
+        ("parameters", |row| Some(row.params as f64)),
+        ("multiply-accumulates", |row| Some(row.macs as f64)),
+        ("latency", |row| row.latency_ms),
+        ("synflow", |row| row.synflow),
+        ("NWOT", |row| row.nwot),
     ];
-    for (name, value) in proxies {
-        let values: Vec<f64> = rows.iter().map(|row| value(row)).collect();
-        let _ =
-            write!(html, "<tr><td>{name}</td><td>{:.2}</td></tr>", spearman(&values, &accuracy));
+    for (name, value) in quantities {
+        let pairs = rows.iter().filter_map(|row| Some((value(row)?, row.accuracy?)));
+        let (values, accuracies): (Vec<f64>, Vec<f64>) = pairs.unzip();
+        if values.len() >= 3 {
+            let correlation = spearman(&values, &accuracies);
+            let _ = write!(
+                html,
+                "<tr><td>{name}</td><td>{correlation:.2}</td><td>{}</td></tr>",
+                values.len()
+            );
+        }
+    }
+    // In successive halving, some candidates are trained twice.
+    let longer = |row: &&Row| {
+        let again = rows.iter().filter(|other| other.candidate() == row.candidate());
+        again.filter(|other| other.epochs > row.epochs).max_by_key(|other| other.epochs).copied()
+    };
+    let pairs = rows.iter().filter_map(|row| Some((row.accuracy?, longer(row)?.accuracy?)));
+    let (short, long): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    if short.len() >= 3 {
+        let correlation = spearman(&short, &long);
+        let _ = write!(
+            html,
+            "<tr><td>accuracy after fewer epochs</td><td>{correlation:.2}</td><td>{}</td></tr>",
+            short.len()
+        );
     }
     html + "</table>"
 }
@@ -245,8 +304,10 @@ fn genealogy(rows: &[Row], best: &Row) -> String {
             100.0 * row.accuracy.unwrap_or_default()
         );
         let parent = row.parents.split(' ').next().filter(|parent| *parent != row.network);
-        // A parent was assessed before its children.
-        current = parent.and_then(|name| rows[..row.id].iter().find(|row| row.network == name));
+        // A parent is of an earlier generation.
+        current = parent.and_then(|name| {
+            rows.iter().find(|other| other.network == name && other.generation < row.generation)
+        });
     }
     html + "</ol>"
 }
@@ -286,7 +347,6 @@ mod tests {
     #[test]
     fn the_front_has_no_network_that_another_beats() {
         let row = |id: usize, latency: f64, accuracy: f64| Row {
-            id,
             method: "search".to_owned(),
             generation: 0,
             parents: String::new(),
@@ -298,6 +358,8 @@ mod tests {
             size: 4,
             memory: 4,
             latency_ms: Some(latency),
+            synflow: None,
+            nwot: None,
             status: Status::Trained,
             accuracy: Some(accuracy),
             seconds: 1.0,
@@ -310,7 +372,7 @@ mod tests {
             row(3, 4.0, 0.9),
             row(4, 1.0, 0.3),
         ];
-        let front: Vec<_> = pareto_front(&rows).iter().map(|row| row.id).collect();
-        assert_eq!(front, [1, 0, 3]);
+        let front: Vec<_> = pareto_front(&rows).iter().map(|row| &*row.network).collect();
+        assert_eq!(front, ["1", "0", "3"]);
     }
 }
