@@ -57,6 +57,8 @@ mod model;
 mod prediction;
 #[cfg(feature = "train")]
 pub mod search;
+#[cfg(feature = "train")]
+mod statistics;
 #[cfg(feature = "import")]
 mod summary;
 

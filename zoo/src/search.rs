@@ -487,15 +487,15 @@ fn random_search(
     Ok(())
 }
 
-/// Trains the measured candidate with the most parameters, and the networks of the registry that are closest to the found one's
-/// latency from below.
+/// Trains the measured candidate with the most parameters, and the networks of the registry with the most operations that are as fast as
+/// the found one or meet the limit.
 fn other_baselines(config: &SearchConfig, best: &Row, judge: &mut Judge<'_>) -> Result<(), Stop> {
     let measured = judge.journal.rows().iter().filter(|row| row.status == Status::Measured);
     let largest = measured.max_by_key(|row| row.params).map(Row::candidate);
     let largest = largest.map(|candidate| Request::new("params", candidate));
     judge.assess(&largest.into_iter().collect::<Vec<_>>(), config.epochs)?;
 
-    let limit = best.latency_ms.unwrap_or(f64::INFINITY);
+    let limit = config.limits.latency_ms.or(best.latency_ms).unwrap_or(f64::INFINITY);
     let mut rivals: Vec<_> = halving::candidates()
         .into_iter()
         .map(|candidate| Candidate { image_size: config.image_size, ..candidate })

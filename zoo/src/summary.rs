@@ -18,6 +18,9 @@ pub struct Summary {
     /// Multiply-accumulate operations of all convolutions and fully connected layers, for one
     /// image.
     pub macs: u64,
+    /// Size of the outputs of these layers in single precision, in bytes, for one image.
+    #[serde(skip)]
+    pub activation_bytes: u64,
     /// The modules in the order of computation.
     #[serde(rename = "parts")]
     pub modules: Vec<ModuleSummary>,
@@ -48,6 +51,7 @@ pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
     let paths = graph.parameters();
     let mut modules: Vec<ModuleSummary> = Vec::new();
     let mut current = None;
+    let mut activations = 0;
     for node in &graph.nodes {
         let output = graph.shape(node.output);
         if !is_layer(node) {
@@ -81,6 +85,7 @@ pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
             modules.len() - 1
         });
         modules[index].layers += 1;
+        activations += output.iter().product::<usize>();
         modules[index].macs += graph.macs(node);
         modules[index].output = output.to_vec();
         current = Some(index);
@@ -97,6 +102,7 @@ pub fn summary(config: &Config, size: usize) -> Result<Summary, NotCaptured> {
         params: count_trainable(&model),
         bytes: parameters.iter().map(|it| (size_of::<f32>() * count(&it.shape)) as u64).sum(),
         macs: modules.iter().map(|module| module.macs).sum(),
+        activation_bytes: (size_of::<f32>() * activations) as u64,
         modules,
     })
 }

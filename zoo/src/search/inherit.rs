@@ -129,7 +129,7 @@ mod tests {
         child.visit(&mut weights);
         let (shape, weight) = &weights.found["classifier.linear.weight"];
         assert_eq!(shape, &[32, 10]);
-        let rest = weight.clone().slice([160..320]);
+        let rest = weight.clone().slice(160..320);
         assert_eq!(rest.abs().sum().into_scalar::<f32>(), 0.0);
     }
 }

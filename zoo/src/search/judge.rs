@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use zoo_core::{Preprocess, catch_panic};
-use zoo_models::{Classifier, Network};
+use zoo_models::{Classifier, Network, published};
 use zoo_record::ModelCard;
 use zoo_train::{Budget, Classification, Dataset, Evaluation, Images, Run, Silent, train};
 
@@ -17,10 +17,13 @@ use super::measure::Stopwatch;
 use super::proxies::{Proxy, nwot, synflow};
 use super::{Candidate, Event, SearchConfig, Shard, make_folder};
 use crate::finetune::sized;
-use crate::{Backend, Error, Model};
+use crate::{Backend, Error, Model, summary};
 
 /// Images that a proxy is computed on.
 const PROXY_IMAGES: usize = 32;
+
+/// Copies of a layer's output that a training step holds: before and after BatchNorm, and the gradient.
+const KEPT: u64 = 3;
 
 /// The name of the folder with the weights that candidates inherit.
 pub(super) const HERITAGE: &str = "heritage";
@@ -233,7 +236,8 @@ impl Judge<'_> {
                     queue.pop_front();
                     let (sender, start) = (sender.clone(), Instant::now());
                     scope.spawn(move || {
-                        let trained = trainer.train(&mut row, device);
+                        let trained = catch_panic(|| trainer.train(&mut row, device));
+                        let trained = trained.map_err(Error::from).and_then(|trained| trained);
                         let _ = sender.send((row, start, trained, device));
                     });
                 }
@@ -341,9 +345,30 @@ impl Trainer<'_> {
         indices.filter_map(|index| Some(images.values(&*images.plain(index)?))).collect()
     }
 
+    /// Why the training of a candidate does not fit into memory: the system would end the whole process.
+    fn lacks_memory(&self, candidate: &Candidate, epochs: usize) -> Result<Option<String>, Error> {
+        let config = published(&candidate.network)?.0.config;
+        let activations = summary(&config, self.train_size(candidate))?.activation_bytes;
+        let images = self.dataset.train.len();
+        let training = self.config.training(&candidate.network, epochs, images);
+        let kept = if training.recipe.do_fine_tuning { KEPT } else { 1 };
+        let needed = kept * activations * training.recipe.batch_size as u64;
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        Ok(available_memory().filter(|available| needed > *available).map(|available| {
+            let [needed, available] = [needed, available].map(gigabytes);
+            format!("its training needs about {needed:.1} GB of memory, and {available:.1} GB are available")
+        }))
+    }
+
     /// Trains a candidate, and fills its row. `false` if it was interrupted.
     fn train(&self, row: &mut Row, device: &Device) -> Result<bool, Error> {
         let candidate = row.candidate();
+        if *device == Backend::Cpu.device()?
+            && let Some(reason) = self.lacks_memory(&candidate, row.epochs)?
+        {
+            row.reason = reason;
+            return Ok(true);
+        }
         let folder = self.run_folder(&candidate, row.epochs);
         make_folder(&folder)?;
         let mut run = Run {
@@ -354,17 +379,16 @@ impl Trainer<'_> {
             stop: self.stop,
             observer: &mut Silent,
         };
-        let trained = catch_panic(|| -> Result<_, Error> {
-            let size = self.train_size(&candidate);
-            let (mut network, mut card) = self.start(&candidate, size, device)?;
-            if self.config.inherit {
-                (card.has_classifier, card.labels) = (true, self.dataset.classes.clone());
-                network = self.with_weights_of_parents(network, row, device)?;
-            }
-            let images = self.dataset.train.len();
-            let training = self.config.training(&candidate.network, row.epochs, images);
-            Ok(train::<Classification<_>>(network, &card, self.dataset, &training, &mut run)?)
-        })??;
+        let size = self.train_size(&candidate);
+        let (mut network, mut card) = self.start(&candidate, size, device)?;
+        if self.config.inherit {
+            (card.has_classifier, card.labels) = (true, self.dataset.classes.clone());
+            network = self.with_weights_of_parents(network, row, device)?;
+        }
+        let images = self.dataset.train.len();
+        let training = self.config.training(&candidate.network, row.epochs, images);
+        let trained =
+            train::<Classification<_>>(network, &card, self.dataset, &training, &mut run)?;
         if trained.fitted.was_interrupted {
             return Ok(false);
         }
@@ -440,6 +464,13 @@ impl Trainer<'_> {
         let network = network.into_classifier();
         Ok((network.map_err(|_| Error::NotAClassifier(card.variant.clone()))?, card))
     }
+}
+
+/// The memory that this machine has for new data, in bytes. `None` if the system does not say.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(1024 * line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?)
 }
 
 /// Whether a network has published weights on this machine. A search downloads nothing.
