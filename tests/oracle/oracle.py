@@ -14,6 +14,7 @@ push them through its importer and must reproduce the logits.
     oracle.py preprocess --out DIR [--data SKIMAGE_DATA_DIR]
     oracle.py verify FIXTURE.json ...
     oracle.py gradients NAME[@SIZE] ... --out DIR
+    oracle.py explain --out DIR
     oracle.py pyramids [NAME[@SIZE] ...] --out DIR
     oracle.py vectors
 
@@ -1347,6 +1348,85 @@ def cmd_pyramids(a):
         print(f"{e.name}@{size}: {[(v['module'], v['map']['shape']) for v in levels]}", flush=True)
 
 
+# Networks of the parity fixtures: the part up to the explained maps, their stride if they are not the
+# features, and the part after them.
+def _resnet_trunk(n, x):
+    return n.layer2(n.layer1(n.maxpool(n.relu(n.bn1(n.conv1(x))))))
+
+
+def _relu(x):
+    import torch
+
+    return torch.relu(x)
+
+
+EXPLAINED = [
+    ("resnet18@224", None, lambda n, x: n.layer4(n.layer3(_resnet_trunk(n, x))),
+     lambda n, m: n.fc(n.avgpool(m).flatten(1))),
+    ("resnet18@224", 8, _resnet_trunk, lambda n, m: n.fc(n.avgpool(n.layer4(n.layer3(m))).flatten(1))),
+    ("mobilenet_v2@64", None, lambda n, x: n.features(x),
+     lambda n, m: n.classifier(m.mean([2, 3]))),
+    ("mobilenet_v2@64", 16, lambda n, x: n.features[:14](x),
+     lambda n, m: n.classifier(n.features[14:](m).mean([2, 3]))),
+    ("efficientnet_lite0_timm@64", None, lambda n, x: n.forward_features(x), lambda n, m: n.forward_head(m)),
+    ("densenet121@64", None, lambda n, x: _relu(n.features(x)), lambda n, m: n.classifier(m.mean([2, 3]))),
+    ("vgg11@64", None, lambda n, x: n.features(x), lambda n, m: n.classifier(n.avgpool(m).flatten(1))),
+]
+
+
+def heat_maps(net, x, trunk, head):
+    """The class and its heat maps, before negative values are dropped, in the words of the papers."""
+    import torch
+    import torch.nn.functional as F
+
+    with torch.no_grad():
+        c = int(head(net, trunk(net, x))[0].argmax())
+    A = trunk(net, x).detach().requires_grad_()
+    y = head(net, A)[0, c]
+    (g,) = torch.autograd.grad(y, A)
+    A = A.detach()
+    spatial = (2, 3)
+    maps = OrderedDict()
+    maps["grad-cam"] = (g.mean(spatial, keepdim=True) * A).sum(1)
+    maps["hires-cam"] = (g * A).sum(1)
+    maps["layer-cam"] = (g.relu() * A).sum(1)
+    below = 2 * g**2 + A.sum(spatial, keepdim=True) * g**3
+    alpha = g**2 / torch.where(below == 0, torch.ones_like(below), below)
+    maps["grad-cam++"] = ((alpha * g.relu()).sum(spatial, keepdim=True) * A).sum(1)
+    low, high = A.amin(spatial, keepdim=True), A.amax(spatial, keepdim=True)
+    masks = F.interpolate((A - low) / (high - low).clamp_min(1e-30), x.shape[2:], mode="bilinear")
+    with torch.no_grad():
+        scores = torch.stack([head(net, trunk(net, x * m))[0, c] for m in masks[0].unsqueeze(1)])
+    scores[(high == low).flatten()] = -torch.inf
+    maps["score-cam"] = (scores.softmax(0).reshape(1, -1, 1, 1) * A).sum(1)
+    total = torch.zeros_like(x)
+    for step in range(32):
+        part = (x * ((step + 0.5) / 32)).requires_grad_()
+        total += torch.autograd.grad(head(net, trunk(net, part))[0, c], part)[0]
+    # The map is large; the fixture keeps the means of 8x8 parts.
+    maps["integrated-gradients"] = F.adaptive_avg_pool2d((total * x / 32).sum(1), 8)
+    return c, maps
+
+
+def cmd_explain(a):
+    """In eval mode and double precision, at the weights of the parity fixtures."""
+    import torch
+
+    torch.set_num_threads(2)
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for spec, stride, trunk, head in EXPLAINED:
+        e, size = lookup(spec)
+        x = torch.from_numpy(input_array(e.shape(size)))[:1].double()
+        c, maps = heat_maps(conditioned(e, size).double(), x, trunk, head)
+        rows = [OrderedDict(method=k, shape=list(m.shape[1:]), values=b64(m.float().numpy().reshape(-1)))
+                for k, m in maps.items()]
+        fx = OrderedDict(parity=spec, stride=stride, **{"class": c}, maps=rows)
+        name = spec if stride is None else f"{spec}-{stride}"
+        (out / f"{name}.json").write_text(dumps(fx))
+        print(f"{name}: class {c}", flush=True)
+
+
 def cmd_selfcheck(a):
     """The table-driven BN-Inception without SE equals the reference, bit for bit."""
     import torch
@@ -1463,6 +1543,8 @@ def main():
     q.add_argument("--data", help="directory with chelsea.png, coffee.png, rocket.jpg")
     v = sub.add_parser("verify", help="rerun fixtures from their JSON alone")
     v.add_argument("fixtures", nargs="+")
+    x = sub.add_parser("explain", help="write fixtures of heat maps")
+    x.add_argument("--out", required=True)
     d = sub.add_parser("gradients", help="write gradient fixtures")
     d.add_argument("names", nargs="+", metavar="NAME")
     d.add_argument("--out", required=True)
@@ -1473,7 +1555,7 @@ def main():
     sub.add_parser("selfcheck", help="check the table-driven BN-Inception")
     a = p.parse_args()
     fn = {"generate": cmd_generate, "list": cmd_list, "state-dict": cmd_state_dict, "input": cmd_input,
-          "preprocess": cmd_preprocess, "verify": cmd_verify, "gradients": cmd_gradients,
+          "preprocess": cmd_preprocess, "verify": cmd_verify, "gradients": cmd_gradients, "explain": cmd_explain,
           "pyramids": cmd_pyramids, "vectors": cmd_vectors, "selfcheck": cmd_selfcheck}[a.cmd]
     sys.exit(fn(a) or 0)
 

@@ -4,6 +4,7 @@ pub(crate) mod backends;
 pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod eval;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod finetune;
 pub(crate) mod forward;

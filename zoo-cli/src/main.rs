@@ -5,6 +5,7 @@
 
 mod commands;
 mod flags;
+mod images;
 mod lines;
 mod options;
 mod output;
@@ -18,8 +19,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use commands::{
-    backends, bench, classify, eval, export, finetune, forward, info, inspect, list, search, serve,
-    weights,
+    backends, bench, classify, eval, explain, export, finetune, forward, info, inspect, list,
+    search, serve, weights,
 };
 
 /// Run, train and convert the classic convolutional networks.
@@ -36,6 +37,8 @@ struct Zoo {
 enum Command {
     /// Classify images
     Classify(classify::Args),
+    /// Show which parts of images speak for a class
+    Explain(explain::Args),
     /// Train a model on your own images
     Finetune(Box<finetune::Args>),
     /// Find a network for your images that meets limits of latency and size
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Classify(args) => return classify::run(args),
+        Command::Explain(args) => return explain::run(args),
         Command::Finetune(args) => return finetune::run(args),
         Command::Search(args) => return search::run(args),
         Command::Eval(args) => return eval::run(args),

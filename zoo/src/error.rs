@@ -60,6 +60,45 @@ pub enum Error {
     /// The network is a segmenter.
     #[error("{0} is a segmenter, not an image classifier")]
     NotAClassifier(String),
+    /// The model has no class with this index.
+    #[error("there is no class {class}; the model has {classes}, from 0")]
+    NoSuchClass {
+        /// The index.
+        class: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// The model has no class with this name.
+    #[error("no class has the name `{name}`\nhint: similar names are {nearest}")]
+    UnknownClass {
+        /// The name.
+        name: String,
+        /// Names that are similar.
+        nearest: String,
+    },
+    /// Several classes have this name.
+    #[error("several classes contain `{name}`: {classes}\nhint: give the whole name or the index")]
+    AmbiguousClass {
+        /// The name.
+        name: String,
+        /// The names that contain it.
+        classes: String,
+    },
+    /// The network has no layer with this index or name.
+    #[error("{network} has no layer {layer}\nhint: it has {layers}")]
+    NoSuchLayer {
+        /// The network.
+        network: String,
+        /// The layer.
+        layer: String,
+        /// The names of its layers.
+        layers: String,
+    },
+    /// The classifier is not one fully connected layer after an average, so it can't be applied at each position.
+    #[error(
+        "{0} has no class activation maps, because its classifier has several layers\nhint: the method grad-cam suits any network"
+    )]
+    NoClassMaps(String),
     /// The network is an image classifier.
     #[error("{0} is an image classifier, not a segmenter")]
     NotASegmenter(String),

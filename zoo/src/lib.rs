@@ -31,7 +31,7 @@
 //! | `embedded` (default) | the weights of EfficientNet-Lite0, compiled in |
 //! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export); facts about networks |
 //! | `download` (default) | the [`Hub`]: published weights by name |
-//! | `train` | fine-tuning, evaluation, benchmarks and architecture search: [`train`], [`mod@bench`], [`search`] |
+//! | `train` | fine-tuning, evaluation, benchmarks, architecture search and explanations: [`train`], [`mod@bench`], [`search`], [`explain`] |
 //!
 //! Without default features, the crate has the networks, records and classification on any device of Burn, and builds for
 //! `wasm32-unknown-unknown`.
@@ -46,6 +46,8 @@ mod device;
 mod error;
 #[cfg(feature = "train")]
 mod evaluate;
+#[cfg(feature = "train")]
+pub mod explain;
 #[cfg(feature = "train")]
 mod finetune;
 #[cfg(feature = "download")]

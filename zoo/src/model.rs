@@ -362,6 +362,35 @@ impl Model {
         Ok((one(outputs), logits))
     }
 
+    /// Computes a map of the [`pyramid`](Network::pyramid), `[N, channels, h, w]`; level 0 is the finest.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such level, or as for [`logits`](Self::logits).
+    pub fn level(
+        &mut self,
+        images: Vec<f32>,
+        shape: [usize; 4],
+        level: usize,
+    ) -> Result<TensorData, Error> {
+        /// The names of the plans.
+        const PLANS: [&str; 8] =
+            ["map 0", "map 1", "map 2", "map 3", "map 4", "map 5", "map 6", "map 7"];
+        let levels = self.network().pyramid();
+        let (Some(plan), true) = (PLANS.get(level), level < levels.len()) else {
+            let layers: Vec<_> = levels.into_iter().map(|level| level.name).collect();
+            return Err(Error::NoSuchLayer {
+                network: self.card.variant.clone(),
+                layer: level.to_string(),
+                layers: layers.join(", "),
+            });
+        };
+        let maps = self.run(plan, images, shape, |network, images| {
+            network.forward_pyramid(images, &[level])
+        })?;
+        Ok(one(maps))
+    }
+
     /// Compiles the plan for images of shape `[N, C, H, W]` now, so that the first [`logits`](Self::logits) does not have to.
     /// `None` if Burn runs the network: the device is not the CPU, or the engine lacks an operator.
     ///

@@ -67,6 +67,25 @@ pub trait ImageClassifier: Module {
         maps.into_tensors()
     }
 
+    /// Classifies images, and returns the map of the [`pyramid`](Self::pyramid) with this index, from
+    /// which gradients of the logits go no further back. Meant for explanations: the images are on a
+    /// device with gradients, the network is frozen.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → map `[N, channels, h, w]`, logits `[N, num_classes]`
+    ///
+    /// # Panics
+    ///
+    /// When there is no such level, or an image is smaller than [`min_size`](Self::min_size).
+    fn forward_from_map(&self, images: Tensor<4>, level: usize) -> (Tensor<4>, Tensor<2>) {
+        check_size(&images, self.min_size());
+        let mut maps = FeatureMaps::tracked(vec![self.pyramid().swap_remove(level)]);
+        let features = self.forward_maps(images, &mut maps);
+        let logits = self.forward_head(features.expect("the forward does not stop at the map"));
+        (maps.into_tensors().remove(0), logits)
+    }
+
     /// The layers that compute the logits from the features.
     fn head(&self) -> &dyn Head;
 

@@ -1,6 +1,6 @@
 use burn::tensor::{Device, Tensor};
 
-use crate::layers::HeadOrder;
+use crate::layers::{Activation, HeadOrder};
 
 /// The end of a network that classifies images: it computes the logits from the features.
 ///
@@ -23,6 +23,22 @@ pub trait Head {
     fn class_maps(&self, features: Tensor<4>) -> Option<Tensor<4>> {
         let _ = features;
         None
+    }
+
+    /// The weights of a class, if the head is an average and one fully connected layer: the logit is
+    /// their product with the pooled features, plus a bias. `None` for other heads.
+    ///
+    /// # Shapes
+    ///
+    /// → `[num_features]`
+    fn class_weights(&self, class: usize) -> Option<Tensor<1>> {
+        let _ = class;
+        None
+    }
+
+    /// The activation that the head starts with, if the features come without it.
+    fn activation(&self) -> Activation {
+        Activation::Identity
     }
 
     /// Whether the head gives the same logits for pooled features, `[N, num_features, 1, 1]`, as for

@@ -179,6 +179,14 @@ impl<M: ImageClassifier> Head for WithMlpHead<M> {
         self.network.class_maps(features).filter(|_| self.tail.is_empty())
     }
 
+    fn class_weights(&self, class: usize) -> Option<Tensor<1>> {
+        self.network.head().class_weights(class).filter(|_| self.tail.is_empty())
+    }
+
+    fn activation(&self) -> Activation {
+        self.network.head().activation()
+    }
+
     fn accepts_pooled_features(&self) -> bool {
         self.network.head().accepts_pooled_features()
     }

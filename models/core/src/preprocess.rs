@@ -228,6 +228,23 @@ mod pixels {
             imageops::crop_imm(&resized, left, top, crop, crop).to_image()
         }
 
+        /// The part of an image of this width and height that the network sees, in the image's pixels:
+        /// left, top, width and height.
+        pub fn region(&self, dimensions: (u32, u32)) -> [f64; 4] {
+            let (width, height) = self.resized(dimensions);
+            let crop = self.crop.min(width).min(height);
+            let scale = [
+                f64::from(dimensions.0) / f64::from(width),
+                f64::from(dimensions.1) / f64::from(height),
+            ];
+            [
+                f64::from(center(width - crop)) * scale[0],
+                f64::from(center(height - crop)) * scale[1],
+                f64::from(crop) * scale[0],
+                f64::from(crop) * scale[1],
+            ]
+        }
+
         /// Computes the network's input for one image: `[channels, crop, crop]`, row-major.
         pub fn pixels(&self, image: &RgbImage) -> Vec<f32> {
             let cropped = self.crop(image);

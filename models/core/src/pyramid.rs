@@ -43,12 +43,15 @@ impl PyramidBuilder {
     }
 }
 
-/// Collects the requested feature maps of a forward. The forward stops after the last of them.
+/// Collects the requested feature maps of a forward. The forward stops after the last of them, or
+/// goes on from it as from a new input.
 #[derive(Debug, Default)]
 pub struct FeatureMaps {
     /// Names of the maps that are not computed yet.
     requested: Vec<Cow<'static, str>>,
     stored: Vec<Tensor<4>>,
+    /// Whether gradients by the maps are computed.
+    is_tracked: bool,
 }
 
 impl FeatureMaps {
@@ -59,7 +62,13 @@ impl FeatureMaps {
 
     /// Requests these levels.
     pub(crate) fn of(levels: Vec<PyramidLevel>) -> Self {
-        Self { requested: levels.into_iter().map(|level| level.name).collect(), stored: Vec::new() }
+        let requested = levels.into_iter().map(|level| level.name).collect();
+        Self { requested, ..Self::default() }
+    }
+
+    /// Requests these levels as the points where gradients end. The forward does not stop.
+    pub(crate) fn tracked(levels: Vec<PyramidLevel>) -> Self {
+        Self { is_tracked: true, ..Self::of(levels) }
     }
 
     /// The requested maps, in the order of the network.
@@ -102,6 +111,11 @@ impl FeatureMaps {
             return Some(x);
         };
         self.requested.remove(index);
+        if self.is_tracked {
+            let x = activate(x).detach().require_grad();
+            self.stored.push(x.clone());
+            return Some(x);
+        }
         if self.requested.is_empty() {
             self.stored.push(activate(x));
             return None;

@@ -1,17 +1,15 @@
 //! `zoo classify`: names the classes of image files, with [`Model::classify_files`](burn_zoo::Model::classify_files).
 
-use std::io::{self, Read, Write, stdout};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write, stdout};
 
-use anyhow::{Context, ensure};
-use burn_zoo::{ClassifyOptions, Error, Prediction, train};
+use burn_zoo::{ClassifyOptions, Error, Prediction};
 use serde::Serialize;
-use walkdir::{DirEntry, WalkDir};
 
+use crate::Outcome;
+use crate::images::{ImagePaths, read};
 use crate::options::{Format, ModelOptions, RunOptions, positive, probability};
 use crate::output::json_lines;
 use crate::progress::images_bar;
-use crate::{Outcome, lines};
 
 /// `zoo classify`
 #[derive(Debug, clap::Args)]
@@ -22,17 +20,9 @@ and system folders such as __MACOSX and @eaDir are ignored.
 
 Exit codes: 0 all images were classified, 1 some input was unusable, 2 failure.")]
 pub(crate) struct Args {
-    /// Image files, folders of them, or - for an image on standard input
-    #[arg(value_name = "PATH", required_unless_present = "from_file")]
-    pub(crate) paths: Vec<PathBuf>,
-
-    /// A text file with one path per line, or - for standard input
-    #[arg(long, value_name = "FILE")]
-    pub(crate) from_file: Option<PathBuf>,
-
-    /// Include the folders in folders
-    #[arg(long, short)]
-    pub(crate) recursive: bool,
+    /// The images.
+    #[command(flatten)]
+    pub(crate) images: ImagePaths,
 
     /// Options that choose the model.
     #[command(flatten)]
@@ -62,7 +52,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let paths = collect(args)?;
+    let paths = args.images.collect()?;
     let mut model = args.model.load(&args.run.device()?)?;
     let Args { top_k, min_probability, batch_size, format, .. } = *args;
     let options = ClassifyOptions { top_k, min_probability, batch_size };
@@ -87,52 +77,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     bar.finish_and_clear();
     table.flush()?;
     Ok(outcome)
-}
-
-/// The bytes of an image file, or of standard input for `-`.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if path != Path::new("-") {
-        return std::fs::read(path);
-    }
-    let mut bytes = Vec::new();
-    io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-}
-
-/// The image files of the command line, in its order. Those of a folder are sorted by name.
-fn collect(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for path in &args.paths {
-        if !path.is_dir() {
-            paths.push(path.clone());
-            continue;
-        }
-        let depth = if args.recursive { usize::MAX } else { 1 };
-        let before = paths.len();
-        let is_meant =
-            |entry: &DirEntry| entry.depth() == 0 || !train::is_leftover(entry.file_name());
-        let entries = WalkDir::new(path).max_depth(depth).sort_by_file_name();
-        for entry in entries.into_iter().filter_entry(is_meant) {
-            let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
-            let is_image = image::ImageFormat::from_path(entry.path()).is_ok();
-            // Reading a pipe would wait. A broken link counts as an image that can't be read.
-            let is_other = entry.path().metadata().is_ok_and(|metadata| !metadata.is_file());
-            if is_image && !is_other {
-                paths.push(entry.into_path());
-            }
-        }
-        ensure!(
-            paths.len() > before,
-            "there are no images in {}{}",
-            path.display(),
-            if args.recursive { "" } else { "\nhint: --recursive includes the folders in it" }
-        );
-    }
-    if let Some(list) = &args.from_file {
-        let lines = lines::read(list)?.into_iter().filter(|line| !line.trim().is_empty());
-        paths.extend(lines.map(PathBuf::from));
-        ensure!(!paths.is_empty(), "there are no paths in {}", list.display());
-    }
-    Ok(paths)
 }
 
 #[derive(Serialize)]

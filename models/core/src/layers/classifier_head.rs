@@ -114,6 +114,14 @@ impl Head for ClassifierHead {
         Some(self.maps(self.activation.forward(features)))
     }
 
+    fn class_weights(&self, class: usize) -> Option<Tensor<1>> {
+        Some(self.linear.weight.val().narrow(1, class, 1).flatten(0, 1))
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
     fn accepts_pooled_features(&self) -> bool {
         self.activation == Activation::Identity
     }

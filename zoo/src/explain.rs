@@ -1,0 +1,245 @@
+//! Explanations of a classification: heat maps of the parts of an image that speak for a class.
+//!
+//! [`Model::explain`] computes a [`HeatMap`] by one of several [`Method`]s. [`HeatMap::overlay`] draws it on the photograph.
+//!
+//! Guided backpropagation is left out: its pictures look the same for a network with random weights (Adebayo et al., 2018:
+//! [Sanity Checks for Saliency Maps](https://arxiv.org/abs/1810.03292)).
+
+mod check;
+mod heat_map;
+mod methods;
+
+use std::fmt;
+use std::str::FromStr;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use zoo_models::Network;
+
+pub use check::{Curve, Order};
+pub use heat_map::HeatMap;
+
+use crate::{Error, Model, probabilities};
+
+/// A method that computes heat maps. `A` are the maps of a layer, with channels `k`, and `y` is the logit of the class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The classifier at each position. Only for networks with one fully connected layer after the last maps.
+    ///
+    /// Zhou et al., 2016: [Learning Deep Features for Discriminative Localization](https://arxiv.org/abs/1512.04150).
+    Cam,
+    /// `Σ α_k A_k`, where `α_k` is the mean of `∂y/∂A_k`.
+    ///
+    /// Selvaraju et al., 2017: [Grad-CAM](https://arxiv.org/abs/1610.02391).
+    GradCam,
+    /// Grad-CAM with a weight for each position, from higher derivatives.
+    ///
+    /// Chattopadhay et al., 2018: [Grad-CAM++](https://arxiv.org/abs/1710.11063).
+    GradCamPlusPlus,
+    /// `Σ ∂y/∂A_k ⊙ A_k`.
+    ///
+    /// Draelos and Carin, 2020: [HiResCAM](https://arxiv.org/abs/2011.08891).
+    HiResCam,
+    /// `Σ max(∂y/∂A_k, 0) ⊙ A_k`, which suits early layers, too.
+    ///
+    /// Jiang et al., 2021: [LayerCAM](https://doi.org/10.1109/TIP.2021.3089943).
+    LayerCam,
+    /// `Σ α_k A_k`, where `α_k` is the softmax of the logits of the image under the masks `A_k`. It needs no gradient.
+    ///
+    /// Wang et al., 2020: [Score-CAM](https://arxiv.org/abs/1910.01279), algorithm 1.
+    ScoreCam,
+    /// What the probability loses if a square of the image is gray.
+    ///
+    /// Zeiler and Fergus, 2014: [Visualizing and Understanding Convolutional Networks](https://arxiv.org/abs/1311.2901), §4.2.
+    Occlusion,
+    /// The gradients by the pixels, from the mean image to the image.
+    ///
+    /// Sundararajan et al., 2017: [Axiomatic Attribution for Deep Networks](https://arxiv.org/abs/1703.01365).
+    IntegratedGradients,
+}
+
+impl Method {
+    /// All methods.
+    pub const ALL: [Self; 8] = [
+        Self::Cam,
+        Self::GradCam,
+        Self::GradCamPlusPlus,
+        Self::HiResCam,
+        Self::LayerCam,
+        Self::ScoreCam,
+        Self::Occlusion,
+        Self::IntegratedGradients,
+    ];
+
+    /// The name: `grad-cam`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cam => "cam",
+            Self::GradCam => "grad-cam",
+            Self::GradCamPlusPlus => "grad-cam++",
+            Self::HiResCam => "hires-cam",
+            Self::LayerCam => "layer-cam",
+            Self::ScoreCam => "score-cam",
+            Self::Occlusion => "occlusion",
+            Self::IntegratedGradients => "integrated-gradients",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|method| method.name() == text);
+        found.ok_or_else(|| format!("not a method ({})", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// The maps that a method weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layer {
+    /// The features: the last maps before pooling.
+    #[default]
+    Features,
+    /// A level of the network's [`pyramid`](zoo_core::ImageClassifier::pyramid), 0 the finest.
+    Level(usize),
+}
+
+/// Options of [`Model::explain`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExplainOptions {
+    /// The method.
+    pub method: Method,
+    /// The index of the class; the most probable one if `None`.
+    pub class: Option<usize>,
+    /// The layers. The heat maps of several layers are scaled to a largest value of 1, and their mean is taken.
+    pub layers: Vec<Layer>,
+    /// Number of images in a batch, for methods that run the network many times.
+    pub batch_size: usize,
+}
+
+impl Default for ExplainOptions {
+    fn default() -> Self {
+        Self { method: Method::GradCam, class: None, layers: vec![Layer::Features], batch_size: 16 }
+    }
+}
+
+/// A heat map, and the class that it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// Index of the class.
+    pub class: usize,
+    /// Its name.
+    pub label: String,
+    /// Its probability, in `[0, 1]`.
+    pub probability: f32,
+    /// The evidence for the class at each position.
+    pub map: HeatMap,
+}
+
+impl Model {
+    /// Computes which parts of an image speak for a class.
+    ///
+    /// # Errors
+    ///
+    /// When the model can't classify, there is no such class or layer, the method does not suit the network, or the network can't take
+    /// the image.
+    pub fn explain(
+        &mut self,
+        image: &RgbImage,
+        options: &ExplainOptions,
+    ) -> Result<Explanation, Error> {
+        let pixels = self.preprocess_images(std::slice::from_ref(image));
+        let mut explanation = self.explain_pixels(pixels, self.input_shape(1), options)?;
+        let region = self.preprocess().region(image.dimensions());
+        explanation.map.place(region, image.dimensions());
+        Ok(explanation)
+    }
+
+    /// Explains [preprocessed](Self::preprocess_images) pixels, row-major with the shape `[1, C, H, W]`. The map has no place in a
+    /// photograph.
+    ///
+    /// # Errors
+    ///
+    /// As for [`explain`](Self::explain).
+    pub fn explain_pixels(
+        &mut self,
+        pixels: Vec<f32>,
+        shape: [usize; 4],
+        options: &ExplainOptions,
+    ) -> Result<Explanation, Error> {
+        self.ensure_classifies()?;
+        let (features, logits) = self.forward(pixels.clone(), shape)?;
+        let logits: Vec<f32> = logits.iter().collect();
+        let probabilities = probabilities(&logits)?;
+        let classes = 0..probabilities.len();
+        let most_probable =
+            || classes.max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+        let class = options.class.or_else(most_probable).unwrap_or_default();
+        let Some(&probability) = probabilities.get(class) else {
+            return Err(Error::NoSuchClass { class, classes: probabilities.len() });
+        };
+        let target = methods::Target { pixels, shape, features, class, probability };
+        let map = self.heat_map(&target, options)?;
+        let label = self.card().answers().get(class).cloned();
+        let label = label.unwrap_or_else(|| format!("class {class}"));
+        Ok(Explanation { class, label, probability, map })
+    }
+
+    /// Finds a class by its index or its name, in any case. A name that several classes contain is ambiguous.
+    ///
+    /// # Errors
+    ///
+    /// When no class or several classes have this name; the error lists them or the most similar ones.
+    pub fn class(&self, text: &str) -> Result<usize, Error> {
+        let names = self.card().answers();
+        let classes = names.len().max(self.card().num_classes);
+        if let Ok(class) = text.parse::<usize>() {
+            let is_there = class < classes;
+            return if is_there { Ok(class) } else { Err(Error::NoSuchClass { class, classes }) };
+        }
+        let wanted = text.to_lowercase();
+        let found = |is_found: &dyn Fn(&str) -> bool| {
+            let found = names.iter().enumerate().filter(|(_, name)| is_found(&name.to_lowercase()));
+            found.map(|(class, _)| class).collect::<Vec<_>>()
+        };
+        let mut candidates = found(&|name| name == wanted);
+        if candidates.is_empty() {
+            candidates = found(&|name| name.contains(&wanted));
+        }
+        match candidates[..] {
+            [class] => Ok(class),
+            [] => {
+                let mut nearest: Vec<_> = names.iter().collect();
+                let similarity = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &wanted);
+                nearest.sort_by(|a, b| similarity(b).total_cmp(&similarity(a)));
+                Err(Error::UnknownClass { name: text.to_owned(), nearest: listed(&nearest) })
+            }
+            _ => {
+                let names: Vec<_> = candidates.iter().map(|class| &names[*class]).collect();
+                Err(Error::AmbiguousClass { name: text.to_owned(), classes: listed(&names) })
+            }
+        }
+    }
+
+    /// The layers that [`explain`](Self::explain) can take, by name: the levels of the pyramid, and `features`.
+    pub fn layers(&self) -> Vec<(String, Layer)> {
+        let Network::Classifier(_) = self.network() else { return Vec::new() };
+        let levels = self.network().pyramid().into_iter().enumerate();
+        let levels = levels.map(|(index, level)| (level.name.into_owned(), Layer::Level(index)));
+        levels.chain([("features".to_owned(), Layer::Features)]).collect()
+    }
+}
+
+/// The first names, separated by commas.
+fn listed(names: &[&String]) -> String {
+    let first: Vec<_> = names.iter().take(5).map(|name| name.as_str()).collect();
+    first.join(", ")
+}
