@@ -89,3 +89,13 @@ pub(crate) fn print(
         Format::Text => Ok(write!(out, "{text}")?),
     }
 }
+
+/// A matrix in NumPy's format, version 1.0: a header of 128 bytes, then 32-bit floats.
+pub(crate) fn npy(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<u8> {
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    bytes.extend(format!("{header:<117}\n").bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}

@@ -1,4 +1,4 @@
-//! Classification of many image files.
+//! Classification of many image files, and their decoding in batches.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,31 +37,11 @@ impl Model {
         mut answered: impl FnMut(&[PathBuf], Vec<Result<Vec<Prediction>, Error>>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.ensure_classifies()?;
-        let preprocess = *self.preprocess();
-        let pixels = |path: &PathBuf| -> Result<Vec<f32>, Error> {
-            let bytes = read(path).map_err(Error::Bytes)?;
-            // If a decoder panics on a damaged file, the other files are still classified.
-            let image = catch_panic(|| decode_over(&bytes, preprocess.background))??;
-            Ok(preprocess.pixels(&image))
-        };
-        std::thread::scope(|scope| {
-            // Two batches wait at most, while a third is decoded.
-            let (sender, receiver) = sync_channel(2);
-            let pixels = &pixels;
-            scope.spawn(move || {
-                for batch in paths.chunks(options.batch_size) {
-                    let images: Vec<_> = batch.par_iter().map(pixels).collect();
-                    if sender.send(images).is_err() {
-                        break;
-                    }
-                }
-            });
-            // The plan is compiled while the first images are decoded.
-            self.plan(self.input_shape(paths.len().min(options.batch_size)))?;
-            for (batch, images) in paths.chunks(options.batch_size).zip(receiver) {
-                answered(batch, self.answers(images, options)?)?;
-            }
-            Ok(())
+        // The plan is compiled while the first images are decoded.
+        let first = |model: &mut Self, batch| model.plan(model.input_shape(batch)).map(drop);
+        let answers = |model: &mut Self, images| model.answers(images, options);
+        self.in_batches(paths, read, options.batch_size, first, |model, paths, images| {
+            answered(paths, answers(model, images)?)
         })
     }
 
@@ -90,5 +70,43 @@ impl Model {
             }
         };
         Ok(images.into_iter().map(answer).collect())
+    }
+
+    /// Decodes and preprocesses image files in batches on other threads, at most two batches ahead. `first` runs with the size of
+    /// the largest batch while the first one is decoded. `each` receives the paths of a batch, and for each its pixels or the
+    /// reason why it could not be read.
+    pub(crate) fn in_batches<E: From<Error>>(
+        &mut self,
+        paths: &[PathBuf],
+        read: impl Fn(&Path) -> io::Result<Vec<u8>> + Sync,
+        batch_size: usize,
+        first: impl FnOnce(&mut Self, usize) -> Result<(), Error>,
+        mut each: impl FnMut(&mut Self, &[PathBuf], Vec<Result<Vec<f32>, Error>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let preprocess = *self.preprocess();
+        let pixels = |path: &PathBuf| -> Result<Vec<f32>, Error> {
+            let bytes = read(path).map_err(Error::Bytes)?;
+            // If a decoder panics on a damaged file, the other files are still used.
+            let image = catch_panic(|| decode_over(&bytes, preprocess.background))??;
+            Ok(preprocess.pixels(&image))
+        };
+        std::thread::scope(|scope| {
+            // Two batches wait at most, while a third is decoded.
+            let (sender, receiver) = sync_channel(2);
+            let pixels = &pixels;
+            scope.spawn(move || {
+                for batch in paths.chunks(batch_size) {
+                    let images: Vec<_> = batch.par_iter().map(pixels).collect();
+                    if sender.send(images).is_err() {
+                        break;
+                    }
+                }
+            });
+            first(self, paths.len().min(batch_size))?;
+            for (batch, images) in paths.chunks(batch_size).zip(receiver) {
+                each(self, batch, images)?;
+            }
+            Ok(())
+        })
     }
 }

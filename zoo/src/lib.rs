@@ -43,6 +43,8 @@ mod classify;
 #[cfg(feature = "import")]
 mod contents;
 mod device;
+#[cfg(feature = "threads")]
+mod embed;
 mod error;
 #[cfg(feature = "train")]
 mod evaluate;
@@ -71,6 +73,8 @@ pub use contents::{Contents, Source, TensorInfo};
 #[cfg(feature = "remote")]
 pub use device::remote;
 pub use device::{Backend, UnknownBackend, default_to_cpu, set_threads};
+#[cfg(feature = "threads")]
+pub use embed::{Embeddings, Pair};
 pub use error::Error;
 #[cfg(feature = "train")]
 pub use evaluate::Evaluated;

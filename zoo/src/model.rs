@@ -309,14 +309,26 @@ impl Model {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let (pixels, shape) = (self.preprocess_images(images), self.input_shape(images.len()));
+        self.embed_pixels(self.preprocess_images(images), self.input_shape(images.len()))
+    }
+
+    /// Returns the embeddings of [preprocessed](Self::preprocess_images) pixels, row-major with the shape `[N, C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`embed`](Self::embed).
+    pub fn embed_pixels(
+        &mut self,
+        pixels: Vec<f32>,
+        shape: [usize; 4],
+    ) -> Result<Vec<Vec<f32>>, Error> {
         let pooled = self.run("embedding", pixels, shape, |network, images| {
             let features = network.forward_features(images);
             let [batch, channels, ..] = features.dims();
             features.mean_dims(&[2, 3]).reshape([batch, channels])
         })?;
         let values: Vec<f32> = pooled[0].iter().collect();
-        let length = values.len() / images.len();
+        let length = values.len() / shape[0];
         Ok(values.chunks_exact(length).map(<[f32]>::to_vec).collect())
     }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::images::{ImagePaths, read};
 use crate::options::{Format, ModelOptions, RunOptions, positive};
-use crate::output::json_lines;
+use crate::output::{json_lines, npy};
 use crate::progress::images_bar;
 
 /// `zoo explain`
@@ -218,7 +218,7 @@ fn write(
     write_atomically(&picture, |file| file.write_all(png.get_ref()))?;
     if let Some(raw) = args.raw {
         let bytes = match raw {
-            Raw::Npy => npy(map),
+            Raw::Npy => npy(&map.values, map.size),
             Raw::Safetensors => safetensors(map)?,
         };
         let extension = if raw == Raw::Npy { "npy" } else { "safetensors" };
@@ -259,17 +259,6 @@ fn write(
         picture: picture.to_string_lossy().into_owned(),
         areas,
     })
-}
-
-/// The values in NumPy's format, version 1.0: a header of 128 bytes, then 32-bit floats.
-fn npy(map: &HeatMap) -> Vec<u8> {
-    let [rows, columns] = map.size;
-    let header =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-    bytes.extend(format!("{header:<117}\n").bytes());
-    bytes.extend(map.values.iter().flat_map(|value| value.to_le_bytes()));
-    bytes
 }
 
 /// The values as the tensor `map` of a safetensors file.
