@@ -37,7 +37,7 @@ use zoo_train::{
     MODEL, Observer, REPORT, Run, Task, train,
 };
 
-use crate::{Error, Model, default_threads};
+use crate::{Error, Model, counted, default_threads};
 use evolution::{Evolution, reward};
 use genetic::Genetic;
 use journal::Journal;
@@ -321,6 +321,17 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
     let (dataset, test) = Dataset::open_with_test(&config.data, config.seed)?;
     dataset.warnings.iter().for_each(|warning| observer(Event::Warning(warning)));
     observer(Event::Splits([dataset.train.len(), dataset.val.len(), test.len()]));
+
+    if config.space == Space::Zoo {
+        let mut names: Vec<_> = halving::candidates().into_iter().map(|it| it.network).collect();
+        names.retain(|name| has_weights(name));
+        names.dedup();
+        observer(Event::Warning(&format!(
+            "{} with published weights on this machine: {}; the others start from random weights",
+            counted(names.len(), "network"),
+            names.join(", ")
+        )));
+    }
 
     let part = config.part_of(&dataset);
     let trainer = Trainer { folder, dataset: &part, config, stop };

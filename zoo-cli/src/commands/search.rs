@@ -24,6 +24,8 @@ use crate::progress::Bars;
 The images are split into three parts: training, validation for the search, and test for the final number. A folder or list with \
 the split `test` keeps it.
 
+--space zoo prefers networks with published weights on this machine; `zoo weights pull NAME` adds one.
+
 Half of the budget is for the search, half for a random search of the same cost, which the report compares. The best network is \
 trained longer after the budget. FOLDER gets model.bpk, report.html and search.csv with all candidates.
 
