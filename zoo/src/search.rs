@@ -153,7 +153,7 @@ impl SearchConfig {
 
     fn genetic(&self) -> Genetic {
         let Self { population, generations, crossover, mutation, .. } = *self;
-        Genetic { population, generations, crossover, mutation, draws: self.draws() }
+        Genetic { population, generations, crossover, mutation, draws: self.drawn() }
     }
 
     fn evolution(&self, children: usize) -> Evolution {
@@ -161,10 +161,10 @@ impl SearchConfig {
         let cycles = population * generations;
         // The sample is a quarter of the population, as in the paper: 25 of 100.
         let sample = population.div_ceil(4);
-        Evolution { population, sample, cycles, children, draws: self.draws(), target }
+        Evolution { population, sample, cycles, children, draws: self.drawn(), target }
     }
 
-    fn draws(&self) -> usize {
+    fn drawn(&self) -> usize {
         if self.screen.is_some() { self.draws.max(1) } else { 1 }
     }
 
