@@ -111,7 +111,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let text = output::in_options(&format!("{error:#}"));
+            let mut text = output::in_options(&format!("{error:#}"));
+            // The system's numbers for a full disk.
+            if ["(os error 28)", "(os error 112)"].iter().any(|full| text.contains(full)) {
+                text += "\nhint: free some space, then run the command again";
+            }
             let _ = writeln!(std::io::stderr(), "zoo: {text}");
             ExitCode::from(exit_code(&error))
         }

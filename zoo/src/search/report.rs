@@ -143,7 +143,7 @@ fn chart(rows: &[Row]) -> String {
         let _ = write!(
             svg,
             "<line x1=\"{MARGIN}\" x2=\"{right}\" y1=\"{line}\" y2=\"{line}\" stroke=\"#e4e4e4\"/>\
-             <text x=\"{column}\" y=\"{below}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#555\">{latency:.1}</text>\
+             <text x=\"{column}\" y=\"{below}\" text-anchor=\"middle\" font-size=\"12\" fill=\"#555\">{latency:.2}</text>\
              <text x=\"{left}\" y=\"{line}\" text-anchor=\"end\" font-size=\"12\" fill=\"#555\">{:.0} %</text>",
             100.0 * accuracy,
         );
@@ -197,13 +197,20 @@ fn baselines(config: &SearchConfig, rows: &[Row]) -> String {
                     networks of <code>zoo list</code> that are as fast as the found one.</p><table><tr><th>method</th><th>trained</th><th>best accuracy</th>\
                     <th>median accuracy</th><th>best network</th><th>ms</th><th>time</th></tr>"
         .to_owned();
+    // The largest network may have been trained by the search already.
+    let measured = rows.iter().filter(|row| row.status == Status::Measured);
+    let largest = measured.max_by_key(|row| row.params).map(Row::candidate);
     for method in ["search", "random", "params", "registry"] {
-        let mut accuracies: Vec<f64> =
-            trained(rows, method).filter_map(|row| row.accuracy).collect();
+        let of_method = |row: &&Row| match method {
+            "params" => row.accuracy.is_some() && Some(row.candidate()) == largest,
+            _ => row.accuracy.is_some() && row.method == method,
+        };
+        let trained: Vec<&Row> = rows.iter().filter(of_method).collect();
+        let mut accuracies: Vec<f64> = trained.iter().filter_map(|row| row.accuracy).collect();
         accuracies.sort_by(f64::total_cmp);
-        let Some(best) = best(trained(rows, method), config.target_ms) else { continue };
-        let seconds: f64 =
-            rows.iter().filter(|row| row.method == method).map(|row| row.seconds).sum();
+        let Some(best) = best(trained.iter().copied(), config.target_ms) else { continue };
+        let counts = |row: &&Row| row.method == method || of_method(row);
+        let seconds: f64 = rows.iter().filter(counts).map(|row| row.seconds).sum();
         let _ = write!(
             html,
             "<tr><td>{method}</td><td>{}</td><td>{:.1} %</td><td>{:.1} %</td><td><code>{}</code></td><td>{:.2}</td><td>{}</td></tr>",
@@ -287,7 +294,11 @@ fn genealogy(rows: &[Row], best: &Row) -> String {
         let parent = row.parents.split(' ').next().filter(|parent| *parent != row.network);
         // A parent is of an earlier generation.
         current = parent.and_then(|name| {
-            rows.iter().find(|other| other.network == name && other.generation < row.generation)
+            rows.iter().find(|other| {
+                other.network == name
+                    && other.generation < row.generation
+                    && other.status == Status::Trained
+            })
         });
     }
     html + "</ol>"
