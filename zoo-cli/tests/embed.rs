@@ -52,6 +52,8 @@ fn a_copy_is_the_most_similar_image() {
     assert_eq!(rows.len(), 2);
     assert!(rows[0]["path"].as_str().unwrap().ends_with("cup.jpg"), "{text}");
     assert!(rows[1]["path"].as_str().unwrap().ends_with("coffee.png"), "{text}");
+    let text = ok(folder.path(), &[".", "--duplicates=0.8", "--format", "csv"]);
+    assert!(text.starts_with("path,other,similarity\n"), "{text}");
     let text = ok(folder.path(), &[".", "--duplicates=0.8"]);
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("coffee.png") && text.contains("cup.jpg"), "{text}");

@@ -48,6 +48,8 @@ fn the_evidence_lies_on_the_object() {
     {
         let rows = rows(folder.path(), &[image, "--method", methods]);
         assert_eq!(rows.len(), 5);
+        let names: Vec<_> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
+        assert_eq!(names.join(","), methods);
         for row in rows {
             let [x, y] = ["peak_x", "peak_y"].map(|key| row[key].as_f64().unwrap());
             assert!((left..right).contains(&x) && (top..bottom).contains(&y), "{row}");

@@ -36,10 +36,12 @@ pub enum Method {
     /// Grad-CAM with a weight for each position, from higher derivatives.
     ///
     /// Chattopadhay et al., 2018: [Grad-CAM++](https://arxiv.org/abs/1710.11063).
+    #[serde(rename = "grad-cam++")]
     GradCamPlusPlus,
     /// `Σ ∂y/∂A_k ⊙ A_k`.
     ///
     /// Draelos and Carin, 2020: [HiResCAM](https://arxiv.org/abs/2011.08891).
+    #[serde(rename = "hires-cam")]
     HiResCam,
     /// `Σ max(∂y/∂A_k, 0) ⊙ A_k`, which suits early layers, too.
     ///
@@ -242,4 +244,17 @@ impl Model {
 fn listed(names: &[&String]) -> String {
     let first: Vec<_> = names.iter().take(5).map(|name| name.as_str()).collect();
     first.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_one_name() {
+        for method in Method::ALL {
+            assert_eq!(toml::Value::try_from(method).unwrap().as_str(), Some(method.name()));
+            assert_eq!(method.name().parse(), Ok(method));
+        }
+    }
 }

@@ -47,7 +47,7 @@ pub use limits::{Cost, Limits};
 use measure::Stopwatch;
 pub use proxies::Proxy;
 
-/// Networks of the registry that are trained for comparison.
+/// Number of networks of the registry that are trained for comparison.
 const REGISTRY: usize = 3;
 
 /// Seconds of a part without a limit.
@@ -95,7 +95,7 @@ pub struct SearchConfig {
     pub image_size: usize,
     /// Epochs of the training of a candidate; in [`Space::Zoo`], those of the first round of halving.
     pub epochs: usize,
-    /// Number of images that a candidate is trained on, and twice the number that it is validated on; all if `None`.
+    /// Largest number of images that a candidate is trained on. It is validated on at most half as many. All images if `None`.
     pub images: Option<usize>,
     /// Height and width of the images that a candidate is trained on; its own image size if `None`. Its latency is that of its own
     /// size.
@@ -103,7 +103,7 @@ pub struct SearchConfig {
     /// The scores that are computed for each candidate that meets the limits.
     pub proxies: Vec<Proxy>,
     /// The score that decides which candidates are trained, in [`Space::Blocks`] and [`Space::Mobile`]: one of
-    /// [`draws`](Self::draws). Without it, all are trained that meet the limits.
+    /// [`draws`](Self::draws) networks. If `None`, all candidates that meet the limits are trained.
     pub screen: Option<Proxy>,
     /// Networks that are drawn and measured for each one that is trained, with [`screen`](Self::screen).
     pub draws: usize,
@@ -326,11 +326,14 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
         let mut names: Vec<_> = halving::candidates().into_iter().map(|it| it.network).collect();
         names.retain(|name| has_weights(name));
         names.dedup();
-        observer(Event::Warning(&format!(
-            "{} with published weights on this machine: {}; the others start from random weights",
-            counted(names.len(), "network"),
-            names.join(", ")
-        )));
+        let found = match names.len() {
+            0 => "no network has published weights on this machine".to_owned(),
+            count => {
+                let networks = counted(count, "network");
+                format!("published weights of {networks} are on this machine: {}", names.join(", "))
+            }
+        };
+        observer(Event::Warning(&format!("{found}; the others start from random weights")));
     }
 
     let part = config.part_of(&dataset);

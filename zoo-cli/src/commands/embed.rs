@@ -196,6 +196,7 @@ fn print(format: Format, rows: &[Similar]) -> anyhow::Result<()> {
         Format::Json => json_lines(&mut stdout(), rows)?,
         Format::Csv => {
             let mut table = csv::Writer::from_writer(stdout());
+            table.write_record(["path", "other", "similarity"])?;
             for Similar { path, other, similarity } in rows {
                 table.serialize((path, other, similarity))?;
             }

@@ -129,6 +129,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         .with_context(|| format!("cannot create {}", args.output.display()))?;
     let bar = images_bar(paths.len());
     let mut table = csv::Writer::from_writer(stdout());
+    if args.format == Format::Csv {
+        table.write_record([
+            "path",
+            "method",
+            "class",
+            "label",
+            "probability",
+            "smallest",
+            "largest",
+            "peak_x",
+            "peak_y",
+            "picture",
+        ])?;
+    }
     let mut outcome = Outcome::Done;
     let mut sums = vec![(0, Areas::default()); args.method.len()];
     for path in &paths {

@@ -74,7 +74,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 3)]
     pub(crate) epochs: usize,
 
-    /// Images that a candidate is trained on, and twice as many as it is validated on [default: all]
+    /// Most images that a candidate is trained on; it is validated on at most half as many [default: all]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub(crate) images: Option<usize>,
 
