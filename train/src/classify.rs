@@ -18,7 +18,8 @@ use crate::images::prefetch;
 use crate::random::{Purpose, stream};
 use crate::task::{Evaluation, TaskData};
 use crate::{
-    Augment, Batching, Error, Event, Images, Loss, Observer, Sample, Score, Task, parts, report,
+    Augment, Batching, Error, Event, Images, Loss, Observer, Results, Sample, Score, Task, parts,
+    report,
 };
 
 /// Trains all layers of a classifier or only the last one.
@@ -113,7 +114,7 @@ impl<M: ImageClassifier> Task for Classification<M> {
         evaluate(model, images, names, batching, device, observer)
     }
 
-    fn report(evaluation: &ClassificationEvaluation, images: &Images) -> String {
+    fn results(evaluation: &ClassificationEvaluation, images: &Images) -> Results {
         report::classification(evaluation, images)
     }
 

@@ -48,7 +48,7 @@ pub use journal::METRICS;
 pub use lock::Lock;
 pub use observer::{EpochRow, Event, Observer, Silent, duration};
 pub use optim::optimizer;
-pub use report::REPORT;
+pub use report::{REPORT, Results, write_evaluation};
 pub use segment::{Example, PixelAnswer, PixelClass, Segmentation, SegmentationEvaluation};
 pub use summary::{ClassifiedImage, SegmentedImage};
 pub use task::{Batching, Evaluation, Loss, Score, Task, TaskData};

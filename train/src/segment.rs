@@ -11,7 +11,7 @@ use zoo_core::ImageSegmenter;
 use crate::evaluate::to_tensor;
 use crate::random::{Purpose, stream};
 use crate::task::TaskData;
-use crate::{Batching, Config, Error, Images, Loss, Mask, Observer, Task, parts, report};
+use crate::{Batching, Config, Error, Images, Loss, Mask, Observer, Results, Task, parts, report};
 
 mod augment;
 mod evaluate;
@@ -69,7 +69,7 @@ impl<M: ImageSegmenter> Task for Segmentation<M> {
         evaluate::evaluate(model, images, names, batching, device, observer)
     }
 
-    fn report(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> String {
+    fn results(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> Results {
         report::segmentation(evaluation, images)
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zoo_engine::Session;
 
 use crate::data::Label;
-use crate::{Config, Error, Images, Observer};
+use crate::{Config, Error, Images, Observer, Results};
 
 /// A task that a network can be trained for.
 ///
@@ -53,8 +53,8 @@ pub trait Task: Sync + Sized {
         observer: &mut dyn Observer,
     ) -> Result<Self::Evaluation, Error>;
 
-    /// Returns the part of the report of a run that shows an evaluation, as HTML.
-    fn report(evaluation: &Self::Evaluation, images: &Images<Self::Label>) -> String;
+    /// Returns the part of a report that shows an evaluation.
+    fn results(evaluation: &Self::Evaluation, images: &Images<Self::Label>) -> Results;
 
     /// Creates the task for these data.
     fn new(data: TaskData<Self::Label>) -> Self;

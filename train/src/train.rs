@@ -14,7 +14,7 @@ use crate::data::Label;
 use crate::fit::{Fitted, Run, RunId, complain, fit};
 use crate::images::Budget;
 use crate::random::{Purpose, stream};
-use crate::report::Report;
+use crate::report::write_run;
 use crate::task::{Batching, Evaluation, TaskData};
 use crate::{Config, Dataset, Error, Event, IMAGES, Images, REPORT, Score, Task, parts};
 
@@ -153,8 +153,7 @@ impl<L: Label> Stages<'_, L> {
                 evaluation = Some(T::evaluate(&best, &val, names, *batching, device, observer)?);
             }
             let evaluated = evaluation.as_ref().map(|evaluation| (evaluation, &*val));
-            let report = Report::<T> { card: &self.card, config, fitted: &fitted, evaluated };
-            report.write(&folder.join(REPORT))?;
+            write_run::<T>(&folder.join(REPORT), &self.card, config, &fitted, evaluated)?;
         }
         let unreadable = task.data().unreadable();
         Ok(Trained { fitted, model: path, evaluation, val, unreadable })

@@ -179,12 +179,7 @@ impl Bench {
     fn run(&mut self) -> Result<f64, Error> {
         // Reading the result waits for asynchronous backends.
         match &mut self.work {
-            Work::Forward(model, pixels) => {
-                let pixels = pixels.clone();
-                let start = Instant::now();
-                model.logits(pixels, self.shape)?;
-                Ok(milliseconds_since(start))
-            }
+            Work::Forward(model, pixels) => time_logits(model, pixels, self.shape),
             Work::Training(training) => {
                 let (step, images) = &mut **training;
                 let start = Instant::now();
@@ -195,7 +190,19 @@ impl Bench {
     }
 }
 
-fn milliseconds_since(start: Instant) -> f64 {
+/// Computes the logits of images once, and returns the milliseconds.
+pub(crate) fn time_logits(
+    model: &mut Model,
+    pixels: &[f32],
+    shape: [usize; 4],
+) -> Result<f64, Error> {
+    let pixels = pixels.to_vec();
+    let start = Instant::now();
+    model.logits(pixels, shape)?;
+    Ok(milliseconds_since(start))
+}
+
+pub(crate) fn milliseconds_since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 

@@ -106,6 +106,12 @@ pub enum Error {
     #[cfg(feature = "train")]
     #[error("the setting data.path is missing\nhint: set it to a folder or a list of images")]
     NoImages,
+    /// There are no images that all compared models can be evaluated on.
+    #[cfg(feature = "train")]
+    #[error(
+        "all images in {0} were used to train one of the models\nhint: compare on other images"
+    )]
+    NoCommonImages(String),
     /// The folder already has a training run.
     #[cfg(feature = "train")]
     #[error("{0} already has a training run\nhint: resume it, or choose another folder")]

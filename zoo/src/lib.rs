@@ -31,7 +31,7 @@
 //! | `embedded` (default) | the weights of EfficientNet-Lite0, compiled in |
 //! | `import` (default) | checkpoints of PyTorch, safetensors, ONNX and Keras, and [`export`](import::export); facts about networks |
 //! | `download` (default) | the [`Hub`]: published weights by name |
-//! | `train` | fine-tuning, evaluation, benchmarks, architecture search and explanations: [`train`], [`mod@bench`], [`search`], [`explain`] |
+//! | `train` | fine-tuning, evaluation, benchmarks, comparisons, architecture search and explanations: [`train`], [`mod@bench`], [`compare`], [`search`], [`explain`] |
 //!
 //! Without default features, the crate has the networks, records and classification on any device of Burn, and builds for
 //! `wasm32-unknown-unknown`.
@@ -40,6 +40,8 @@
 pub mod bench;
 #[cfg(feature = "threads")]
 mod classify;
+#[cfg(feature = "train")]
+pub mod compare;
 #[cfg(feature = "import")]
 mod contents;
 mod device;

@@ -200,6 +200,13 @@ impl Model {
         Self { session, whole, card, training_images: TrainingImages::default(), notes }
     }
 
+    /// Resizes images to another height and width than the card says, in pixels, with the same relative margin around the crop.
+    #[cfg(feature = "train")]
+    pub fn with_image_size(mut self, side: usize) -> Self {
+        self.card.preprocess = crate::finetune::sized(self.card.preprocess, side);
+        self
+    }
+
     /// The network, a Burn module.
     pub fn network(&self) -> &Network {
         self.whole.as_ref().unwrap_or(self.session.module())

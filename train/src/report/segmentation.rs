@@ -1,72 +1,77 @@
 //! The part of a report that shows a segmentation.
 
-use std::fmt::Write;
-
 use image::{GrayImage, RgbImage, imageops};
+use serde::Serialize;
+use zoo_report::{jpeg, png};
 
-use super::{confusion, escape, file_names, jpeg, png};
-use crate::observer::percent;
+use super::{Confusion, Results, file_name};
 use crate::{Example, Images, Mask, SegmentationEvaluation};
 
 /// The largest side of an image in the report, in pixels.
 const SIDE: u32 = 200;
 
-/// Shows the results of each class, images with their true and predicted masks, and the confusion
-/// matrix.
-pub(crate) fn segmentation(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> String {
-    let names = evaluation.classes.iter().map(|class| &class.name);
-    classes(evaluation)
-        + &examples(evaluation, images)
-        + &confusion(names, &evaluation.confusion).replacen("matrix (", "matrix of pixels (", 1)
+/// The results of a class.
+#[derive(Debug, Serialize)]
+pub(super) struct ClassRow {
+    name: String,
+    /// In CSS.
+    color: String,
+    /// The share of all pixels.
+    share: f64,
+    iou: Option<f64>,
 }
 
-fn classes(evaluation: &SegmentationEvaluation) -> String {
-    let mut html = "<h2>Classes</h2><table id=\"classes\"><thead><tr><th>class</th><th>color below\
-                    </th><th>pixels</th><th>IoU</th></tr></thead><tbody>"
-        .to_owned();
-    let total = evaluation.classes.iter().map(|class| class.pixels).sum::<usize>().max(1);
-    for (number, class) in evaluation.classes.iter().enumerate() {
+/// An image with its true and predicted masks.
+#[derive(Debug, Serialize)]
+pub(super) struct ExampleRow {
+    path: String,
+    file: String,
+    photograph: String,
+    is: String,
+    predicted: String,
+    pixel_accuracy: f64,
+    mean_iou: f64,
+}
+
+/// The results of each class, images with their true and predicted masks, and the confusion matrix.
+pub(crate) fn segmentation(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> Results {
+    let classes = &evaluation.classes;
+    let total = classes.iter().map(|class| class.pixels).sum::<usize>().max(1);
+    let row = |(number, class): (usize, &crate::PixelClass)| {
         let [red, green, blue] = color(number);
-        let _ = write!(
-            html,
-            "<tr><th>{}</th><td><span class=\"swatch\" style=\"background:rgb({red},{green},{blue})\">\
-             </span></td><td>{}</td><td>{}</td></tr>",
-            escape(&class.name),
-            percent(class.pixels as f64 / total as f64),
-            class.iou.map_or_else(|| "–".to_owned(), |iou| format!("{iou:.3}")),
-        );
+        ClassRow {
+            name: class.name.clone(),
+            color: format!("rgb({red},{green},{blue})"),
+            share: class.pixels as f64 / total as f64,
+            iou: class.iou,
+        }
+    };
+    let names = classes.iter().map(|class| class.name.clone()).collect();
+    Results {
+        pixel_classes: classes.iter().enumerate().map(row).collect(),
+        examples: evaluation.examples.iter().filter_map(|it| example(it, images)).collect(),
+        confusion: Some(Confusion::new(names, &evaluation.confusion)),
+        ..Results::default()
     }
-    html + "</tbody></table>"
 }
 
-/// Shows images with their true and predicted masks side by side.
-fn examples(evaluation: &SegmentationEvaluation, images: &Images<Mask>) -> String {
-    let mut html = "<h2>Validation images, the least accurate first</h2><table id=\"examples\"><thead>\
-                    <tr><th>image</th><th>true mask</th><th>predicted mask</th><th></th></tr></thead>\
-                    <tbody>"
-        .to_owned();
-    for example in &evaluation.examples {
-        html += &row(example, images).unwrap_or_default();
-    }
-    html + "</tbody></table>"
-}
-
-fn row(Example { answer, predicted }: &Example, images: &Images<Mask>) -> Option<String> {
-    let [file, path] = file_names(&images.samples()[answer.index].source.name());
+fn example(Example { answer, predicted }: &Example, images: &Images<Mask>) -> Option<ExampleRow> {
+    let path = images.samples()[answer.index].source.name();
     let masked = images.masked(answer.index)?;
     let side = masked.image.width().min(SIDE);
-    let photograph = jpeg(&imageops::thumbnail(&masked.image, side, side))?;
-    let [is, taken] = [&masked.classes, predicted].map(|classes| {
+    let [is, predicted] = [&masked.classes, predicted].map(|classes| {
         let drawn = drawn(classes);
         png(&imageops::resize(&drawn, side, side, imageops::FilterType::Nearest).into())
     });
-    Some(format!(
-        "<tr><td><img alt=\"{path}\" title=\"{path}\" src=\"{photograph}\"></td><td><img \
-         alt=\"true mask\" src=\"{is}\"></td><td><img alt=\"predicted mask\" src=\"{taken}\"></td><td>\
-         {file}<br>{} of the pixels are right<br>mean IoU {:.3}</td></tr>",
-        percent(answer.pixel_accuracy),
-        answer.mean_iou,
-    ))
+    Some(ExampleRow {
+        file: file_name(&path),
+        path,
+        photograph: jpeg(&imageops::thumbnail(&masked.image, side, side)),
+        is,
+        predicted,
+        pixel_accuracy: answer.pixel_accuracy,
+        mean_iou: answer.mean_iou,
+    })
 }
 
 /// Draws a mask in the colors of its classes.

@@ -283,7 +283,7 @@ impl Table {
             Event::Stage(name) => {
                 self.stage = name;
                 let title = match name {
-                    "search" => "search: accuracy, latency, size, network",
+                    "search" => "search: accuracy, latency, size of the weights, network, pixels",
                     "random" => "random search of the same cost",
                     "registry" => "networks of the registry",
                     _ => "final training",
@@ -317,12 +317,12 @@ impl Table {
     }
 
     fn print(&mut self, row: &Row) {
-        let Row { latency_ms, size, network, .. } = row;
+        let Row { latency_ms, size, network, image_size, .. } = row;
         let latency = latency_ms.unwrap_or_default();
         let size = *size as f64 / 1e6;
         match row.accuracy {
             Some(accuracy) => self.line(&format!(
-                "{:>6.1} %  {latency:>7.2} ms  {size:>6.2} MB  {network}",
+                "{:>6.1} %  {latency:>7.2} ms  {size:>6.2} MB  {network}  {image_size}",
                 100.0 * accuracy
             )),
             None if row.status == Status::Failed => {

@@ -455,9 +455,9 @@ impl Trainer<'_> {
         device: &Device,
     ) -> Result<(Classifier, ModelCard), Error> {
         device.seed(self.config.seed);
-        let model = match has_weights(&candidate.network) {
-            true => Model::load(&candidate.network, device)?,
-            false => Model::init(&candidate.network, Some(self.dataset.classes.len()), device)?,
+        let model = match weights_here(&candidate.network) {
+            Some(name) => Model::load(&name, device)?,
+            None => Model::init(&candidate.network, Some(self.dataset.classes.len()), device)?,
         };
         let (network, mut card) = model.into_parts()?;
         card.preprocess = sized(card.preprocess, image_size);
@@ -473,20 +473,29 @@ fn available_memory() -> Option<u64> {
     Some(1024 * line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?)
 }
 
-/// Whether a network has published weights on this machine. A search downloads nothing.
+/// Whether a network has published weights on this machine.
 pub(super) fn has_weights(network: &str) -> bool {
+    weights_here(network).is_some()
+}
+
+/// The name of the latest published weights of a network that are on this machine. A search downloads nothing.
+fn weights_here(network: &str) -> Option<String> {
     #[cfg(feature = "embedded")]
     if network == crate::EMBEDDED_MODEL {
-        return true;
+        return Some(network.to_owned());
     }
     #[cfg(feature = "download")]
     if let Ok(hub) = crate::Hub::from_env()
-        && let Ok(entry) = hub.entry(network)
+        && let Ok(variant) = zoo_models::variant(network)
     {
-        return matches!(entry.state(), crate::hub::CacheState::Cached(_));
+        let names = variant.weights.iter().map(|weights| format!("{network}.{}", weights.tag));
+        let is_here = |name: &String| {
+            let entry = hub.entry(name);
+            entry.is_ok_and(|entry| matches!(entry.state(), crate::hub::CacheState::Cached(_)))
+        };
+        return names.rev().find(is_here);
     }
-    let _ = network;
-    false
+    None
 }
 
 /// Whether an error concerns only this candidate: it can't take images of this size, it diverged, or there was not enough memory.

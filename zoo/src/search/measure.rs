@@ -1,10 +1,8 @@
-use std::time::Instant;
-
 use zoo_models::published;
 
 use super::Candidate;
 use super::limits::{Cost, Limits};
-use crate::bench::Timing;
+use crate::bench::{Timing, time_logits};
 use crate::{Backend, Error, Model, Summary, summary};
 
 /// Rounds of a measurement.
@@ -59,10 +57,7 @@ impl Timed {
 
     /// Runs once, and returns the milliseconds.
     fn run(&mut self) -> Result<f64, Error> {
-        let pixels = self.pixels.clone();
-        let start = Instant::now();
-        self.model.logits(pixels, self.shape)?;
-        Ok(start.elapsed().as_secs_f64() * 1e3)
+        time_logits(&mut self.model, &self.pixels, self.shape)
     }
 }
 
