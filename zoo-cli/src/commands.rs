@@ -3,6 +3,7 @@
 pub(crate) mod backends;
 pub(crate) mod bench;
 pub(crate) mod classify;
+pub(crate) mod compare;
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod explain;

@@ -19,8 +19,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use commands::{
-    backends, bench, classify, embed, eval, explain, export, finetune, forward, info, inspect,
-    list, search, serve, weights,
+    backends, bench, classify, compare, embed, eval, explain, export, finetune, forward, info,
+    inspect, list, search, serve, weights,
 };
 
 /// Run, train and convert the classic convolutional networks.
@@ -39,6 +39,8 @@ enum Command {
     Classify(classify::Args),
     /// Show which parts of images speak for a class
     Explain(explain::Args),
+    /// Compare models in accuracy, speed and size
+    Compare(compare::Args),
     /// Compute embeddings of images, and find similar ones
     Embed(embed::Args),
     /// Train a model on your own images
@@ -126,6 +128,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Classify(args) => return classify::run(args),
         Command::Explain(args) => return explain::run(args),
+        Command::Compare(args) => return compare::run(args),
         Command::Embed(args) => return embed::run(args),
         Command::Finetune(args) => return finetune::run(args),
         Command::Search(args) => return search::run(args),

@@ -1,44 +1,30 @@
 //! `zoo embed` as its users meet it, bad input included.
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn zoo(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_zoo"))
-        .current_dir(folder)
-        .envs([("ZOO_OFFLINE", "1"), ("ZOO_CACHE", "no/such/folder")])
-        .arg("embed")
-        .args(arguments)
-        .output()
-        .expect("zoo runs")
-}
+use program::{in_a_browser, sample};
 
 fn ok(folder: &Path, arguments: &[&str]) -> String {
-    let output = zoo(folder, arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    program::ok(folder, &[&["embed"], arguments].concat())
 }
 
 fn complaint(folder: &Path, arguments: &[&str]) -> String {
-    let output = zoo(folder, arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(!text.contains("panicked"), "{text}");
-    text
+    program::complaint(folder, &[&["embed"], arguments].concat())
 }
 
 /// A folder with the sample images, and a smaller copy of one of them.
 fn photos() -> TempDir {
     let folder = TempDir::new().unwrap();
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/images");
     for name in ["chelsea.png", "coffee.png", "rocket.jpg"] {
-        fs::copy(images.join(name), folder.path().join(name)).unwrap();
+        fs::copy(sample(name), folder.path().join(name)).unwrap();
     }
-    let cup = image::open(images.join("coffee.png")).unwrap();
+    let cup = image::open(sample("coffee.png")).unwrap();
     cup.thumbnail(400, 400).to_rgb8().save(folder.path().join("cup.jpg")).unwrap();
     folder
 }
@@ -98,4 +84,15 @@ fn bad_input_is_a_sentence_and_a_hint() {
     let text = complaint(folder.path(), &[".", "--query", "missing.jpg"]);
     assert!(text.contains("missing.jpg"), "{text}");
     assert!(!folder.path().join("e.parquet").exists());
+}
+
+#[test]
+fn a_plot_shows_each_image() {
+    let folder = photos();
+    let root = folder.path();
+    ok(root, &[".", "--plot", "plot.html"]);
+    let page = fs::read_to_string(root.join("plot.html")).unwrap();
+    assert_eq!(page.matches("<image ").count(), 4);
+    assert!(page.contains("4 images by efficientnet_lite0"));
+    in_a_browser(&root.join("plot.html"), "embed");
 }

@@ -1,14 +1,17 @@
 //! `zoo finetune` and `zoo eval` as their users meet them: what goes wrong included.
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use program::{command, complaint, in_a_browser, ok, zoo};
 
 const CLASSES: [&str; 3] = ["Blaumeise", "grüner Frosch", "赤い花"];
 
@@ -25,51 +28,6 @@ fn images(folder: &Path, per_class: u32) {
             image.save(folder.join(name).join(format!("{number}.png"))).unwrap();
         }
     }
-}
-
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zoo"));
-    command
-        .current_dir(folder)
-        .envs([("ZOO_OFFLINE", "1"), ("ZOO_CACHE", "no/such/folder")])
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn zoo(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().expect("zoo runs")
-}
-
-fn ok(folder: &Path, arguments: &[&str]) -> String {
-    let output = zoo(folder, arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}\n{stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The complaint of a command that had to fail by its input.
-fn complaint(folder: &Path, arguments: &[&str]) -> String {
-    let output = zoo(folder, arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}\n{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    stderr
-}
-
-/// What a browser makes of a page, where there is one.
-fn in_a_browser(page: &Path) -> Option<String> {
-    let url = format!("file://{}", page.display());
-    for program in ["chromium", "chromium-browser", "google-chrome"] {
-        let arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &url];
-        if let Ok(output) = Command::new(program).args(arguments).output() {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            return Some(String::from_utf8(output.stdout).unwrap());
-        }
-    }
-    eprintln!("skipped: there is no Chromium to look at {url} with");
-    None
 }
 
 /// A run that learns something in a moment.
@@ -116,10 +74,11 @@ fn from_a_folder_to_a_record_that_knows_its_classes() {
     // The report needs nothing but itself, and a browser makes of it what was meant.
     let report = fs::read_to_string(root.join("out/report.html")).unwrap();
     assert!(!report.contains("src=\"http") && !report.contains("href=") && !report.contains("{{"));
-    if let Some(page) = in_a_browser(&root.join("out/report.html")) {
+    if let Some(page) = in_a_browser(&root.join("out/report.html"), "finetune") {
         let count = |text: &str| page.matches(text).count();
         assert_eq!((count("<svg"), count("<polyline")), (2, 4), "{page}");
-        assert_eq!(count("<table"), 3);
+        // Behind each chart is a table, too.
+        assert_eq!(count("<table"), 5);
         for name in CLASSES {
             // A row of results, a row and a column of the confusion matrix.
             assert!(count(&format!("<th>{name}</th>")) == 3, "{name}");

@@ -1,5 +1,8 @@
 //! Embeddings of many image files, and the images that are similar by them.
 
+#[cfg(feature = "train")]
+mod plot;
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Evaluation of models on labeled images.
 
+use std::path::{Path, PathBuf};
+
 use burn::tensor::Device;
 use zoo_engine::default_threads;
 use zoo_models::Network;
@@ -7,10 +9,19 @@ use zoo_record::{ModelCard, TrainingImages};
 use zoo_train::{
     Batching, Budget, Classification, ClassificationEvaluation, ClassifiedImage, Dataset,
     Evaluation, Event, Images, Observer, Segmentation, SegmentationEvaluation, SegmentedImage,
-    Task,
+    Task, write_evaluation,
 };
 
 use crate::{Error, Model};
+
+/// Options of [`Model::evaluate`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EvaluateOptions {
+    /// Number of images in a batch; by default 32 for a classifier and 1 for a segmenter.
+    pub batch_size: Option<usize>,
+    /// The file that gets the results as an HTML page.
+    pub report: Option<PathBuf>,
+}
 
 /// The results of an evaluation, with a row for each image that could be read.
 #[derive(Debug)]
@@ -26,15 +37,13 @@ impl Model {
     /// [`Dataset::open_for`] takes it, or [`Dataset::open_masks_for`] for a segmenter. Images that the model was trained on are
     /// left out, as [`Dataset::leave_out`] explains. If the classes have no names, their numbers are used.
     ///
-    /// `batch_size` is by default 32 for a classifier and 1 for a segmenter.
-    ///
     /// # Errors
     ///
-    /// When the model has no trained classifier, or the images can't be used.
+    /// When the model has no trained classifier, the images can't be used, or the report can't be written.
     pub fn evaluate(
         self,
         data: &str,
-        batch_size: Option<usize>,
+        options: &EvaluateOptions,
         observer: &mut dyn Observer,
     ) -> Result<Evaluated, Error> {
         if !self.card().has_classifier {
@@ -45,21 +54,24 @@ impl Model {
         let (network, card) = &self.into_parts()?;
         let labels = labels(card, observer);
         let batching = |usual| Batching {
-            batch_size: batch_size.unwrap_or(usual),
+            batch_size: options.batch_size.unwrap_or(usual),
             workers: default_threads(),
             engine: true,
         };
+        let report = options.report.as_deref().map(|path| (path, data));
         Ok(match network {
             Network::Segmenter(network) => {
                 let dataset = Dataset::open_masks_for(data, &labels)?;
-                let setup = Setup { card, training_images, batching: batching(1), device };
+                let batching = batching(1);
+                let setup = Setup { card, training_images, batching, device, report };
                 let (evaluation, rows) =
                     setup.evaluate::<Segmentation<_>>(network, dataset, observer)?;
                 Evaluated::Segmentation(evaluation, rows)
             }
             Network::Classifier(network) => {
                 let dataset = Dataset::open_for(data, &labels)?;
-                let setup = Setup { card, training_images, batching: batching(32), device };
+                let batching = batching(32);
+                let setup = Setup { card, training_images, batching, device, report };
                 let (evaluation, rows) =
                     setup.evaluate::<Classification<_>>(network, dataset, observer)?;
                 Evaluated::Classification(evaluation, rows)
@@ -77,6 +89,8 @@ struct Setup<'a> {
     training_images: &'a TrainingImages,
     batching: Batching,
     device: &'a Device,
+    /// The file for the report, and the images as the user names them.
+    report: Option<(&'a Path, &'a str)>,
 }
 
 impl Setup<'_> {
@@ -98,6 +112,9 @@ impl Setup<'_> {
             observer.on(&Event::Warning(&complaint));
         }
         let evaluation = evaluation?;
+        if let Some((path, data)) = self.report {
+            write_evaluation::<T>(path, self.card, data, &evaluation, &images)?;
+        }
         let rows = evaluation.rows(&images);
         Ok((evaluation, rows))
     }

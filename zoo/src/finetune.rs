@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use zoo_core::{Background, Preprocess};
+use zoo_core::Background;
 use zoo_models::Network;
 use zoo_record::{ModelCard, TrainingImages, write_atomically};
 use zoo_train::{
@@ -11,6 +11,7 @@ use zoo_train::{
     MODEL, Run, Segmentation, Source, Task, TaskKind, Trained, epochs_done, train,
 };
 
+use crate::model::sized;
 use crate::{Error, Model, ensure_fits};
 
 /// The name of the file with the settings in a run's folder.
@@ -170,10 +171,4 @@ pub fn ensure_no_run(folder: &Path) -> Result<(), Error> {
         true => Err(Error::RunExists(folder.to_owned())),
         false => Ok(()),
     }
-}
-
-/// The preprocessing for images of another size, with the same relative margin.
-pub(crate) fn sized(preprocess: Preprocess, crop: usize) -> Preprocess {
-    let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * crop as f64;
-    preprocess.sized(resize.round() as u32, u32::try_from(crop).unwrap_or(u32::MAX))
 }

@@ -79,7 +79,7 @@ pub use device::{Backend, UnknownBackend, default_to_cpu, set_threads};
 pub use embed::{Embeddings, Pair};
 pub use error::Error;
 #[cfg(feature = "train")]
-pub use evaluate::Evaluated;
+pub use evaluate::{EvaluateOptions, Evaluated};
 #[cfg(feature = "train")]
 pub use finetune::{Finetuned, RUN_CONFIG, Validation, ensure_no_run};
 #[cfg(feature = "download")]

@@ -201,9 +201,8 @@ impl Model {
     }
 
     /// Resizes images to another height and width than the card says, in pixels, with the same relative margin around the crop.
-    #[cfg(feature = "train")]
     pub fn with_image_size(mut self, side: usize) -> Self {
-        self.card.preprocess = crate::finetune::sized(self.card.preprocess, side);
+        self.card.preprocess = sized(self.card.preprocess, side);
         self
     }
 
@@ -509,6 +508,12 @@ fn one(mut outputs: Vec<TensorData>) -> TensorData {
 /// The error of a network that panicked on images of a shape.
 fn shape_error([_, channels, height, width]: [usize; 4], reason: String) -> Error {
     Error::Shape { channels, height, width, reason }
+}
+
+/// The preprocessing for images of another size, with the same relative margin.
+pub(crate) fn sized(preprocess: Preprocess, crop: usize) -> Preprocess {
+    let resize = f64::from(preprocess.resize) / f64::from(preprocess.crop) * crop as f64;
+    preprocess.sized(resize.round() as u32, u32::try_from(crop).unwrap_or(u32::MAX))
 }
 
 /// The card of a randomly initialized network.

@@ -62,6 +62,10 @@ pub(crate) struct Args {
     )]
     pub(crate) duplicates: Option<f32>,
 
+    /// Write an HTML page that shows the images where their embeddings are, in two dimensions
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+
     /// Number of images in a batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive())]
     pub(crate) batch_size: usize,
@@ -84,8 +88,12 @@ struct Similar {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let extension = args.output.as_deref().map(extension).transpose()?;
     ensure!(
-        args.output.is_some() || args.query.is_some() || args.duplicates.is_some(),
-        "there is nothing to do\nhint: --output FILE writes the embeddings, --query IMAGE and --duplicates find similar images"
+        args.output.is_some()
+            || args.plot.is_some()
+            || args.query.is_some()
+            || args.duplicates.is_some(),
+        "there is nothing to do\nhint: --output FILE writes the embeddings, --plot FILE shows them, --query IMAGE and --duplicates find \
+         similar images"
     );
     let paths = args.images.collect()?;
     let ModelOptions { model, weights } = &args.model;
@@ -119,6 +127,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
             counted(embeddings.paths.len(), "embedding"),
             embeddings.length
         );
+    }
+    if let Some(path) = &args.plot {
+        let title =
+            format!("{} by {}", counted(embeddings.paths.len(), "image"), model.card().variant);
+        let page = embeddings.plot(&title, |row| model.open_image(&embeddings.paths[row]).ok());
+        write_atomically(path, |file| file.write_all(page.as_bytes()))?;
+        eprintln!("plot: {}", path.display());
     }
     let name = |index: usize| embeddings.paths[index].to_string_lossy().into_owned();
     if let Some(query) = query {

@@ -3,9 +3,9 @@
 use std::io::{Cursor, Write, stdout};
 use std::path::{Path, PathBuf};
 
-use burn_zoo::Evaluated;
 use burn_zoo::record::write_atomically;
 use burn_zoo::train::{Evaluation, confusion_image};
+use burn_zoo::{EvaluateOptions, Evaluated};
 use image::ImageFormat;
 
 use crate::Outcome;
@@ -47,6 +47,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) predictions: Option<PathBuf>,
 
+    /// Write the results as an HTML page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
     /// The format of the output
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -58,7 +62,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         ensure_apart(Path::new(&args.data), path)?;
     }
     let model = args.model.load(&args.run.device()?)?;
-    match model.evaluate(&args.data, args.batch_size, &mut Bars::default())? {
+    let options = EvaluateOptions { batch_size: args.batch_size, report: args.report.clone() };
+    match model.evaluate(&args.data, &options, &mut Bars::default())? {
         Evaluated::Classification(evaluation, images) => write_results(args, &evaluation, &images),
         Evaluated::Segmentation(evaluation, images) => write_results(args, &evaluation, &images),
     }

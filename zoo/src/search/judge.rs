@@ -16,7 +16,7 @@ use super::limits::Cost;
 use super::measure::Stopwatch;
 use super::proxies::{Proxy, nwot, synflow};
 use super::{Candidate, Event, SearchConfig, Shard, make_folder};
-use crate::finetune::sized;
+use crate::model::sized;
 use crate::{Backend, Error, Model, summary};
 
 /// Images that a proxy is computed on.
