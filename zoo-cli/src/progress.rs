@@ -182,3 +182,13 @@ pub(crate) fn images_bar(length: usize) -> ProgressBar {
     ProgressBar::new(length as u64)
         .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
 }
+
+/// A bar of the steps of a computation on standard error, if it is a terminal.
+pub(crate) fn steps_bar(length: usize) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{bar:40} {pos}/{len} steps, {eta} left";
+    ProgressBar::new(length as u64)
+        .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
+}

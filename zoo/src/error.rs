@@ -99,6 +99,37 @@ pub enum Error {
         "{0} has no class activation maps, because its classifier has several layers\nhint: the method grad-cam suits any network"
     )]
     NoClassMaps(String),
+    /// The layer has no channel with this index.
+    #[error("{layer} has no channel {channel}; it has {channels}, from 0")]
+    NoSuchChannel {
+        /// The name of the layer.
+        layer: String,
+        /// The index.
+        channel: usize,
+        /// Number of channels.
+        channels: usize,
+    },
+    /// The network has no convolution.
+    #[error("{0} has no convolution, so it has no filters to show")]
+    NoFilters(String),
+    /// The method does not suit segmenters.
+    #[error(
+        "{network} is a segmenter, and {method} explains only image classifiers\nhint: grad-cam, hires-cam and layer-cam suit it"
+    )]
+    NotForSegmenters {
+        /// The network.
+        network: String,
+        /// The name of the method.
+        method: &'static str,
+    },
+    /// The segmenter predicts no pixel as the class.
+    #[error("no pixel is predicted as {class}\nhint: choose a class that is: {predicted}")]
+    NoPixels {
+        /// The class.
+        class: String,
+        /// The classes that are predicted, the most frequent first.
+        predicted: String,
+    },
     /// The network is an image classifier.
     #[error("{0} is an image classifier, not a segmenter")]
     NotASegmenter(String),

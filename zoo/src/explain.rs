@@ -1,13 +1,26 @@
-//! Explanations of a classification: heat maps of the parts of an image that speak for a class.
+//! Explanations of networks: what in an image speaks for a class, and what the parts of a network respond to.
 //!
 //! [`Model::explain`] computes a [`HeatMap`] by one of several [`Method`]s. [`HeatMap::overlay`] draws it on the photograph.
+//! [`Model::channels`] are the feature maps of an image, [`Model::filters`] the weights of the first convolution, and
+//! [`Model::dream`] makes an image that a class or a channel responds to. [`Model::deletion`], [`Model::insertion`] and
+//! [`Model::randomized`] check a heat map.
+//!
+//! Of a segmenter, a heat map explains the pixels of a class: Seg-Grad-CAM (Vinogradova et al., 2020:
+//! [Towards Interpretable Semantic Segmentation](https://arxiv.org/abs/2002.11434)). The logit `y` of the class is then the sum over
+//! the pixels that the network predicts as it. The methods `grad-cam`, `hires-cam` and `layer-cam` suit segmenters.
 //!
 //! Guided backpropagation is left out: its pictures look the same for a network with random weights (Adebayo et al., 2018:
 //! [Sanity Checks for Saliency Maps](https://arxiv.org/abs/1810.03292)).
 
+mod channels;
 mod check;
+mod dream;
+mod filters;
+mod grid;
 mod heat_map;
 mod methods;
+mod randomized;
+mod segment;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +29,12 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use zoo_models::Network;
 
+pub use channels::Channels;
 pub use check::{Curve, Order};
+pub use dream::{Dream, DreamOptions, Objective, Response};
+pub use filters::Filters;
 pub use heat_map::HeatMap;
+pub use randomized::Randomized;
 
 use crate::{Error, Model, probabilities};
 
@@ -105,12 +122,11 @@ impl FromStr for Method {
 }
 
 /// The maps that a method weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
-    /// The features: the last maps before pooling.
-    #[default]
+    /// The features: the last maps before pooling, or before the classifier of a segmenter.
     Features,
-    /// A level of the network's [`pyramid`](zoo_core::ImageClassifier::pyramid), 0 the finest.
+    /// A level of the network's [`pyramid`](Network::pyramid), 0 the finest.
     Level(usize),
 }
 
@@ -119,17 +135,26 @@ pub enum Layer {
 pub struct ExplainOptions {
     /// The method.
     pub method: Method,
-    /// The index of the class; the most probable one if `None`.
+    /// The index of the class. If `None`, the most probable one; of a segmenter the most frequent one other than 0, the background.
     pub class: Option<usize>,
-    /// The layers. The heat maps of several layers are scaled to a largest value of 1, and their mean is taken.
+    /// The layers. The heat maps of several layers are scaled to a largest value of 1, and their mean is taken. If there is none, the
+    /// features of a classifier, or the bottleneck of a segmenter: the coarsest level.
     pub layers: Vec<Layer>,
+    /// The pixels of a segmenter's input that are explained, row-major. If `None`, those that are predicted as the class.
+    pub pixels: Option<Vec<bool>>,
     /// Number of images in a batch, for methods that run the network many times.
     pub batch_size: usize,
 }
 
 impl Default for ExplainOptions {
     fn default() -> Self {
-        Self { method: Method::GradCam, class: None, layers: vec![Layer::Features], batch_size: 16 }
+        Self {
+            method: Method::GradCam,
+            class: None,
+            layers: Vec::new(),
+            pixels: None,
+            batch_size: 16,
+        }
     }
 }
 
@@ -140,8 +165,10 @@ pub struct Explanation {
     pub class: usize,
     /// Its name.
     pub label: String,
-    /// Its probability, in `[0, 1]`.
+    /// Its probability, in `[0, 1]`; of a segmenter the mean over the explained pixels.
     pub probability: f32,
+    /// The pixels of a segmenter's input that are explained, row-major. `None` for a classifier.
+    pub pixels: Option<Vec<bool>>,
     /// The evidence for the class at each position.
     pub map: HeatMap,
 }
@@ -151,8 +178,12 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When the model can't classify, there is no such class or layer, the method does not suit the network, or the network can't take
-    /// the image.
+    /// When the model has no trained classifier, there is no such class or layer, the method does not suit the network, the network
+    /// can't take the image, or a segmenter predicts no pixel as the class.
+    ///
+    /// # Panics
+    ///
+    /// When the options have another number of pixels than the network's input.
     pub fn explain(
         &mut self,
         image: &RgbImage,
@@ -171,28 +202,36 @@ impl Model {
     /// # Errors
     ///
     /// As for [`explain`](Self::explain).
+    ///
+    /// # Panics
+    ///
+    /// As [`explain`](Self::explain).
     pub fn explain_pixels(
         &mut self,
         pixels: Vec<f32>,
         shape: [usize; 4],
         options: &ExplainOptions,
     ) -> Result<Explanation, Error> {
+        if let Network::Segmenter(_) = self.network() {
+            return self.explain_segments(pixels, shape, options);
+        }
         self.ensure_classifies()?;
         let (features, logits) = self.forward(pixels.clone(), shape)?;
         let logits: Vec<f32> = logits.iter().collect();
         let probabilities = probabilities(&logits)?;
-        let classes = 0..probabilities.len();
-        let most_probable =
-            || classes.max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-        let class = options.class.or_else(most_probable).unwrap_or_default();
+        let class = options.class.unwrap_or_else(|| most_probable(&probabilities));
         let Some(&probability) = probabilities.get(class) else {
             return Err(Error::NoSuchClass { class, classes: probabilities.len() });
         };
         let target = methods::Target { pixels, shape, features, class, probability };
         let map = self.heat_map(&target, options)?;
+        Ok(Explanation { class, label: self.label(class), probability, pixels: None, map })
+    }
+
+    /// The name of a class, or `class 7` if it has none.
+    fn label(&self, class: usize) -> String {
         let label = self.card().answers().get(class).cloned();
-        let label = label.unwrap_or_else(|| format!("class {class}"));
-        Ok(Explanation { class, label, probability, map })
+        label.unwrap_or_else(|| format!("class {class}"))
     }
 
     /// Finds a class by its index or its name, in any case. A name that several classes contain is ambiguous.
@@ -233,11 +272,47 @@ impl Model {
 
     /// The layers that [`explain`](Self::explain) can take, by name: the levels of the pyramid, and `features`.
     pub fn layers(&self) -> Vec<(String, Layer)> {
-        let Network::Classifier(_) = self.network() else { return Vec::new() };
         let levels = self.network().pyramid().into_iter().enumerate();
         let levels = levels.map(|(index, level)| (level.name.into_owned(), Layer::Level(index)));
         levels.chain([("features".to_owned(), Layer::Features)]).collect()
     }
+
+    /// Finds a layer by its name: `stages.2` or `features`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; the error lists the layers.
+    pub fn layer(&self, name: &str) -> Result<Layer, Error> {
+        let found = self.layers().into_iter().find(|(known, _)| known == name);
+        found.map(|(_, layer)| layer).ok_or_else(|| self.no_such_layer(name))
+    }
+
+    /// The name of a layer that exists.
+    fn layer_name(&self, layer: Layer) -> String {
+        let found = self.layers().into_iter().find(|(_, known)| *known == layer);
+        found.expect("the layer exists").0
+    }
+
+    /// Checks that there is a layer.
+    fn ensure_layer(&self, layer: Layer) -> Result<(), Error> {
+        let is_there = self.layers().iter().any(|(_, known)| *known == layer);
+        if is_there { Ok(()) } else { Err(self.no_such_layer(&format!("{layer:?}"))) }
+    }
+
+    fn no_such_layer(&self, layer: &str) -> Error {
+        let names: Vec<_> = self.layers().into_iter().map(|(name, _)| name).collect();
+        Error::NoSuchLayer {
+            network: self.card().variant.clone(),
+            layer: layer.to_owned(),
+            layers: names.join(", "),
+        }
+    }
+}
+
+/// The index of the largest probability.
+fn most_probable(probabilities: &[f32]) -> usize {
+    let classes = 0..probabilities.len();
+    classes.max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or_default()
 }
 
 /// The first names, separated by commas.

@@ -534,13 +534,13 @@ fn fresh_card(variant: &Variant<Config>) -> ModelCard {
 }
 
 /// The configuration of the network that a card describes.
-fn config(card: &ModelCard) -> Result<Config, zoo_models::UnknownVariant> {
+pub(crate) fn config(card: &ModelCard) -> Result<Config, zoo_models::UnknownVariant> {
     let config = variant(&card.variant)?.config;
     Ok(config.with_num_classes(card.num_classes).with_in_channels(card.in_channels))
 }
 
 /// The device that weights are loaded on: the CPU, or `device` itself in a build without the feature `cpu`.
-fn loading_device(device: &Device) -> Device {
+pub(crate) fn loading_device(device: &Device) -> Device {
     #[cfg(feature = "cpu")]
     {
         let _ = device;

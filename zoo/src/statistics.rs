@@ -3,10 +3,12 @@
 /// Spearman's rank correlation, in `[-1, 1]`: the correlation of the ranks, of which equal values share the mean.
 pub(crate) fn spearman(a: &[f64], b: &[f64]) -> f64 {
     let ranks = |values: &[f64]| -> Vec<f64> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
         let rank = |x: &f64| {
-            let below = values.iter().filter(|y| *y < x).count() as f64;
-            let equal = values.iter().filter(|y| *y == x).count() as f64;
-            below + (equal - 1.0) / 2.0
+            let below = sorted.partition_point(|y| y < x);
+            let not_above = sorted.partition_point(|y| y <= x);
+            ((below + not_above) as f64 - 1.0) / 2.0
         };
         values.iter().map(rank).collect()
     };

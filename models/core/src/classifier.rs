@@ -52,15 +52,7 @@ pub trait ImageClassifier: Module {
     /// [`min_size`](Self::min_size).
     fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
         check_size(&images, self.min_size());
-        let pyramid = self.pyramid();
-        let is_there = |level: &usize| *level < pyramid.len();
-        assert!(
-            levels.iter().all(is_there),
-            "the pyramid has {} levels, but levels {levels:?} were requested",
-            pyramid.len()
-        );
-        let requested = pyramid.into_iter().enumerate().filter(|(level, _)| levels.contains(level));
-        let mut maps = FeatureMaps::of(requested.map(|(_, level)| level).collect());
+        let mut maps = FeatureMaps::of(self.pyramid(), levels);
         if !levels.is_empty() {
             self.forward_maps(images, &mut maps);
         }
@@ -80,7 +72,7 @@ pub trait ImageClassifier: Module {
     /// When there is no such level, or an image is smaller than [`min_size`](Self::min_size).
     fn forward_from_map(&self, images: Tensor<4>, level: usize) -> (Tensor<4>, Tensor<2>) {
         check_size(&images, self.min_size());
-        let mut maps = FeatureMaps::tracked(vec![self.pyramid().swap_remove(level)]);
+        let mut maps = FeatureMaps::tracked(self.pyramid(), level);
         let features = self.forward_maps(images, &mut maps);
         let logits = self.forward_head(features.expect("the forward does not stop at the map"));
         (maps.into_tensors().remove(0), logits)

@@ -60,15 +60,22 @@ impl FeatureMaps {
         Self::default()
     }
 
-    /// Requests these levels.
-    pub(crate) fn of(levels: Vec<PyramidLevel>) -> Self {
-        let requested = levels.into_iter().map(|level| level.name).collect();
+    /// Requests the levels of a pyramid with these indices.
+    pub(crate) fn of(pyramid: Vec<PyramidLevel>, levels: &[usize]) -> Self {
+        let is_there = |level: &usize| *level < pyramid.len();
+        assert!(
+            levels.iter().all(is_there),
+            "the pyramid has {} levels, but levels {levels:?} were requested",
+            pyramid.len()
+        );
+        let requested = pyramid.into_iter().enumerate().filter(|(level, _)| levels.contains(level));
+        let requested = requested.map(|(_, level)| level.name).collect();
         Self { requested, ..Self::default() }
     }
 
-    /// Requests these levels as the points where gradients end. The forward does not stop.
-    pub(crate) fn tracked(levels: Vec<PyramidLevel>) -> Self {
-        Self { is_tracked: true, ..Self::of(levels) }
+    /// Requests a level as the point where gradients end. The forward does not stop.
+    pub(crate) fn tracked(pyramid: Vec<PyramidLevel>, level: usize) -> Self {
+        Self { is_tracked: true, ..Self::of(pyramid, &[level]) }
     }
 
     /// The requested maps, in the order of the network.

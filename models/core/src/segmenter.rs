@@ -3,14 +3,70 @@ use burn::backend::{Backend, DispatchKindConversion, DispatchTensor};
 use burn::module::Module;
 use burn::tensor::{Device, PrimitiveConversionError, Tensor};
 
+use crate::{FeatureMaps, PyramidLevel, check_size};
+
 /// A network that classifies each pixel of an image.
 pub trait ImageSegmenter: Module {
+    /// Runs the layers before the classifier and passes each map of the [`pyramid`](Self::pyramid) to
+    /// `maps`. Returns the features, or `None` if `maps` stopped the forward before them.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>>;
+
+    /// The maps of the contracting path that [`forward_pyramid`](Self::forward_pyramid) can compute,
+    /// the finest first. The last one is the bottleneck.
+    fn pyramid(&self) -> Vec<PyramidLevel>;
+
     /// Computes the features of each pixel.
     ///
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4>;
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let features = self.forward_maps(images, &mut FeatureMaps::none());
+        features.expect("no map was requested, so the forward does not stop early")
+    }
+
+    /// Computes the maps of the [`pyramid`](Self::pyramid) with these indices (0 is the finest), and no
+    /// layer after the last of them, in the order of the network.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → maps `[N, channels, h, w]`
+    ///
+    /// # Panics
+    ///
+    /// When an index is not below the number of levels, or an image is smaller than
+    /// [`min_size`](Self::min_size).
+    fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
+        check_size(&images, self.min_size());
+        let mut maps = FeatureMaps::of(self.pyramid(), levels);
+        if !levels.is_empty() {
+            self.forward_maps(images, &mut maps);
+        }
+        maps.into_tensors()
+    }
+
+    /// Classifies each pixel, and returns the map of the [`pyramid`](Self::pyramid) with this index,
+    /// from which gradients of the logits go no further back. Meant for explanations: the images are on
+    /// a device with gradients, the network is frozen.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → map `[N, channels, h, w]`, logits `[N, num_classes, H, W]`
+    ///
+    /// # Panics
+    ///
+    /// When there is no such level, or an image is smaller than [`min_size`](Self::min_size).
+    fn forward_from_map(&self, images: Tensor<4>, level: usize) -> (Tensor<4>, Tensor<4>) {
+        check_size(&images, self.min_size());
+        let mut maps = FeatureMaps::tracked(self.pyramid(), level);
+        let features = self.forward_maps(images, &mut maps);
+        let logits = self.forward_head(features.expect("the forward does not stop at the map"));
+        (maps.into_tensors().remove(0), logits)
+    }
 
     /// Computes the logits from the features.
     ///
@@ -29,7 +85,7 @@ pub trait ImageSegmenter: Module {
     ///
     /// When an image is smaller than [`min_size`](Self::min_size).
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        crate::check_size(&images, self.min_size());
+        check_size(&images, self.min_size());
         self.forward_head(self.forward_features(images))
     }
 

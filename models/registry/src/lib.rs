@@ -262,8 +262,12 @@ impl ImageClassifier for Classifier {
 }
 
 impl ImageSegmenter for Segmenter {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        of_segmenter!(self, network => network.forward_features(images))
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        of_segmenter!(self, network => network.forward_maps(images, maps))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        of_segmenter!(self, network => network.pyramid())
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {
@@ -342,12 +346,12 @@ impl Network {
         }
     }
 
-    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can compute, the finest first. Empty for a
-    /// segmenter, which has its own expanding path.
+    /// The maps that [`forward_pyramid`](Self::forward_pyramid) can compute, the finest first; of a
+    /// segmenter those of the contracting path.
     pub fn pyramid(&self) -> Vec<PyramidLevel> {
         match self {
             Self::Classifier(network) => network.pyramid(),
-            Self::Segmenter(_) => Vec::new(),
+            Self::Segmenter(network) => network.pyramid(),
         }
     }
 
@@ -365,13 +369,7 @@ impl Network {
     pub fn forward_pyramid(&self, images: Tensor<4>, levels: &[usize]) -> Vec<Tensor<4>> {
         match self {
             Self::Classifier(network) => network.forward_pyramid(images, levels),
-            Self::Segmenter(_) => {
-                assert!(
-                    levels.is_empty(),
-                    "a segmenter has no pyramid, but levels {levels:?} were requested"
-                );
-                Vec::new()
-            }
+            Self::Segmenter(network) => network.forward_pyramid(images, levels),
         }
     }
 

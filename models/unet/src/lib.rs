@@ -31,6 +31,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 pub use zoo_core::ImageSegmenter;
 use zoo_core::layers::{Apply, ConvNormAct, ConvNormActConfig, cat, fork};
+use zoo_core::{FeatureMaps, PyramidBuilder, PyramidLevel};
 
 mod pretrained;
 use pretrained::TRANSPOSED as DEFAULT;
@@ -67,6 +68,8 @@ pub struct UNet {
     down: Vec<DoubleConv>,
     up: Vec<Up>,
     classifier: Conv2d,
+    #[module(skip)]
+    pyramid: PyramidBuilder,
 }
 
 /// 3×3 convolution → BatchNorm → ReLU, twice.
@@ -100,8 +103,11 @@ impl UNetConfig {
             Upsampling::Bilinear => channels / 2,
             Upsampling::Transposed => channels,
         };
-        let down = CHANNELS.windows(2).map(|pair| {
+        let mut pyramid = PyramidBuilder::default();
+        pyramid.push("stem", top, 1);
+        let down = CHANNELS.windows(2).enumerate().map(|(index, pair)| {
             let out_channels = if pair[1] == bottom { narrow(bottom) } else { pair[1] };
+            pyramid.push(format!("down.{index}"), out_channels, 2 << index);
             DoubleConv::new([pair[0], out_channels, out_channels], device)
         });
         let up = CHANNELS.windows(2).rev().map(|pair| {
@@ -119,6 +125,7 @@ impl UNetConfig {
             down: down.collect(),
             up: up.collect(),
             classifier: classifier(self.num_classes, device),
+            pyramid,
         }
     }
 }
@@ -132,15 +139,21 @@ fn classifier(num_classes: usize, device: &Device) -> Conv2d {
 }
 
 impl ImageSegmenter for UNet {
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let mut x = self.stem.forward(images);
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let mut x = maps.keep("stem", self.stem.forward(images))?;
         let mut skipped = Vec::with_capacity(self.down.len());
-        for down in &self.down {
+        for (index, down) in self.down.iter().enumerate() {
             let [skip, more] = fork(x);
             skipped.push(skip);
-            x = down.forward(self.pool.apply(more));
+            let deeper = down.forward(self.pool.apply(more));
+            x = maps.keep(format_args!("down.{index}"), deeper)?;
         }
-        self.up.iter().zip(skipped.into_iter().rev()).fold(x, |x, (up, skip)| up.forward(x, skip))
+        let up = self.up.iter().zip(skipped.into_iter().rev());
+        Some(up.fold(x, |x, (up, skip)| up.forward(x, skip)))
+    }
+
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        self.pyramid.levels()
     }
 
     fn forward_head(&self, features: Tensor<4>) -> Tensor<4> {

@@ -1,14 +1,18 @@
-//! `zoo explain`: shows which parts of images speak for a class, with [`Model::explain`](burn_zoo::Model::explain).
+//! `zoo explain`: shows which parts of images speak for a class, with [`Model::explain`](burn_zoo::Model::explain), and what the parts
+//! of a network respond to.
+
+mod check;
+mod pictures;
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use burn_zoo::explain::{ExplainOptions, Explanation, HeatMap, Layer, Method, Order};
+use anyhow::{Context, ensure};
+use burn_zoo::explain::{DreamOptions, ExplainOptions, Explanation, HeatMap, Layer, Method};
 use burn_zoo::record::write_atomically;
 use burn_zoo::{Error, Model};
 use clap::ValueEnum;
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
@@ -18,14 +22,26 @@ use crate::images::{ImagePaths, read};
 use crate::options::{Format, ModelOptions, RunOptions, positive};
 use crate::output::{json_lines, npy};
 use crate::progress::images_bar;
+use check::{Check, Random};
 
 /// `zoo explain`
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("paths", |path| path.required_unless_present_any(["filters", "dream"])))]
 #[command(after_help = "\
 The heat map is drawn on the whole photograph in the colors of Inferno: dark where nothing speaks for the class, bright where most
 does. The part that the network does not see is darkened. A map without positive values stays dark.
 
-Methods: cam, grad-cam, grad-cam++, hires-cam, layer-cam, score-cam, occlusion, integrated-gradients.
+Methods: cam, grad-cam, grad-cam++, hires-cam, layer-cam, score-cam, occlusion, integrated-gradients. Those for segmenters are grad-cam,
+hires-cam and layer-cam; they explain the pixels that are predicted as the class.
+
+--maps writes NAME-maps-LAYER.png: the channels of a layer, each scaled by its own range, at most the 256 with the largest mean.
+--filters writes filters.png: the filters of the first convolution, each scaled by its own range, in gray unless they have three channels.
+--dream writes dream-NAME.png, and prints the response to it beside that to the noise it started from. It takes a minute or so.
+
+Examples:
+  zoo explain cat.jpg -o explained --method grad-cam,layer-cam --check
+  zoo explain cat.jpg -o explained --maps stages.1
+  zoo explain -o explained --filters --dream espresso --dream stages.3:17
 
 Exit codes: 0 all images were explained, 1 some input was unusable, 2 failure.")]
 pub(crate) struct Args {
@@ -45,23 +61,46 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) run: RunOptions,
 
-    /// The class, by its name, a part of its name, or its index [default: the most probable one]
+    /// The class, by its name, a part of its name, or its index [default: the most probable one; of a segmenter the most frequent one
+    /// other than 0]
     #[arg(long, value_name = "NAME|N")]
     pub(crate) class: Option<String>,
 
-    /// Methods
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "grad-cam")]
+    /// Methods [default: grad-cam, or none with --maps]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) method: Vec<Method>,
 
-    /// Layers whose maps are weighed, by name; several are merged [default: the features, before pooling]
+    /// Layers whose maps are weighed, by name; several are merged [default: the features, before pooling; of a segmenter the
+    /// bottleneck]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) layer: Vec<String>,
+
+    /// Draw the channels of these layers for each image
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) maps: Vec<String>,
+
+    /// Draw the filters of the first convolution
+    #[arg(long)]
+    pub(crate) filters: bool,
+
+    /// Make an image that a class or a channel of a layer responds to; can be repeated
+    #[arg(long, value_name = "CLASS|LAYER:CHANNEL")]
+    pub(crate) dream: Vec<String>,
+
+    /// Number of steps of --dream
+    #[arg(long, value_name = "N", default_value_t = DreamOptions::default().steps, value_parser = positive())]
+    pub(crate) steps: usize,
+
+    /// Seed of the noise that --dream starts from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
 
     /// Also write the values of each map
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) raw: Option<Raw>,
 
-    /// Also print the areas under the deletion and insertion curves, beside those of a random map and of the distance to the center
+    /// Also print the areas under the deletion and insertion curves, beside those of a random map and of the distance to the center, and
+    /// the rank correlation with the maps of networks with random weights
     #[arg(long)]
     pub(crate) check: bool,
 
@@ -99,34 +138,49 @@ struct Explained {
     class: usize,
     label: String,
     probability: f32,
+    /// The share of a segmenter's pixels that are explained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<f32>,
     smallest: f32,
     largest: f32,
     peak_x: f64,
     peak_y: f64,
     picture: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    areas: Option<Areas>,
-}
-
-/// The areas under the curves of an order of pixels.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Areas {
-    deletion: f32,
-    insertion: f32,
-    random_deletion: f32,
-    random_insertion: f32,
-    center_deletion: f32,
-    center_insertion: f32,
+    #[serde(flatten)]
+    check: Option<Check>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    ensure!(
+        args.format != Format::Csv
+            || (args.maps.is_empty() && !args.filters && args.dream.is_empty()),
+        "--format csv has only rows for heat maps\nhint: --format json also has rows for --maps, --filters and --dream"
+    );
     let paths = args.images.collect()?;
     let mut model = args.model.load(&args.run.device()?)?;
     let class = args.class.as_deref().map(|text| model.class(text)).transpose()?;
     let layers = layers(&model, &args.layer)?;
+    let maps: Vec<_> = args.maps.iter().zip(self::layers(&model, &args.maps)?).collect();
+    let filters = if args.filters { Some(model.filters()?) } else { None };
+    let objectives: Vec<_> =
+        args.dream.iter().map(|text| model.objective(text)).collect::<Result<_, _>>()?;
+    let methods = match args.method.is_empty() && maps.is_empty() {
+        true => vec![Method::GradCam],
+        false => args.method.clone(),
+    };
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot create {}", args.output.display()))?;
+    if let Some(filters) = filters {
+        pictures::filters(args, &filters)?;
+    }
+    for objective in objectives {
+        pictures::dream(args, &mut model, objective)?;
+    }
+    let mut random = match args.check && !paths.is_empty() {
+        true => Some(Random::of(&model)?),
+        false => None,
+    };
     let bar = images_bar(paths.len());
     let mut table = csv::Writer::from_writer(stdout());
     if args.format == Format::Csv {
@@ -144,120 +198,94 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         ])?;
     }
     let mut outcome = Outcome::Done;
-    let mut sums = vec![(0, Areas::default()); args.method.len()];
+    let mut checks = vec![Vec::new(); methods.len()];
     for path in &paths {
         let name = path.to_string_lossy().into_owned();
+        let mut fail = |error: String| {
+            outcome = Outcome::SomeInputWasBad;
+            bar.suspend(|| eprintln!("zoo: {name}: {error}"));
+            Line { path: name.clone(), explained: None, error: Some(error) }
+        };
         let image = read(path).map_err(Error::Bytes).and_then(|bytes| model.decode(&bytes));
-        for (index, &method) in args.method.iter().enumerate() {
+        let image = match image {
+            Ok(image) => image,
+            Err(error) => {
+                let line = fail(error.to_string());
+                bar.suspend(|| print(args.format, &mut table, line))?;
+                bar.inc(1);
+                continue;
+            }
+        };
+        for layer in &maps {
+            match model.channels(&image, layer.1) {
+                Ok(channels) => bar.suspend(|| pictures::maps(args, path, &layer.0, &channels))?,
+                Err(error) => {
+                    let line = fail(error.to_string());
+                    bar.suspend(|| print(args.format, &mut table, line))?;
+                }
+            }
+        }
+        for (index, &method) in methods.iter().enumerate() {
             let options = ExplainOptions {
                 method,
                 class,
                 layers: layers.clone(),
                 batch_size: args.batch_size,
+                ..ExplainOptions::default()
             };
-            let explained = match &image {
-                Ok(image) => model.explain(image, &options).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            let line = match explained {
+            let line = match model.explain(&image, &options) {
                 Ok(explanation) => {
-                    let image = image.as_ref().expect("it was explained");
-                    let explained = write(args, &mut model, path, image, method, &explanation)?;
-                    if let Some(areas) = explained.areas {
-                        sums[index].0 += 1;
-                        sums[index].1.add(areas);
+                    let mut explained = write(args, path, &image, method, &explanation)?;
+                    if let Some(random) = &mut random {
+                        let check = random.check(&mut model, &image, &explanation, &options)?;
+                        checks[index].push(check);
+                        explained.check = Some(check);
                     }
                     Line { path: name.clone(), explained: Some(explained), error: None }
                 }
-                Err(error) => {
-                    outcome = Outcome::SomeInputWasBad;
-                    bar.suspend(|| eprintln!("zoo: {name}: {error}"));
-                    Line { path: name.clone(), explained: None, error: Some(error) }
-                }
+                Err(error) => fail(error.to_string()),
             };
-            let failed = line.error.is_some();
             bar.suspend(|| print(args.format, &mut table, line))?;
-            if failed && image.is_err() {
-                break;
-            }
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     table.flush()?;
     if args.format == Format::Text {
-        for (method, (count, areas)) in args.method.iter().zip(sums).filter(|(_, (n, _))| *n > 1) {
-            writeln!(stdout(), "{method}, mean of {count}: {}", areas.divided(count).text())?;
+        for (method, checks) in methods.iter().zip(checks).filter(|(_, checks)| checks.len() > 1) {
+            let mean = Check::mean(&checks);
+            writeln!(stdout(), "{method}, mean of {}:\n{mean}", checks.len())?;
         }
     }
     Ok(outcome)
 }
 
 /// The layers with these names.
-fn layers(model: &Model, names: &[String]) -> anyhow::Result<Vec<Layer>> {
-    let known = model.layers();
-    if names.is_empty() {
-        return Ok(vec![Layer::Features]);
-    }
-    let layer = |name: &String| {
-        let found = known.iter().find(|(known, _)| known == name);
-        found.map(|(_, layer)| *layer).ok_or_else(|| {
-            let layers: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
-            Error::NoSuchLayer {
-                network: model.card().variant.clone(),
-                layer: name.clone(),
-                layers: layers.join(", "),
-            }
-        })
-    };
-    Ok(names.iter().map(layer).collect::<Result<_, _>>()?)
+fn layers(model: &Model, names: &[String]) -> Result<Vec<Layer>, Error> {
+    names.iter().map(|name| model.layer(name)).collect()
 }
 
 /// Writes the files of an explanation.
 fn write(
     args: &Args,
-    model: &mut Model,
     path: &Path,
     image: &RgbImage,
     method: Method,
     explanation: &Explanation,
 ) -> anyhow::Result<Explained> {
-    let Explanation { class, label, probability, map } = explanation;
-    let stem = path.file_stem().map_or("image".into(), |stem| stem.to_string_lossy());
-    let stem = if stem == "-" { "image".into() } else { stem };
-    let file = |extension: &str| args.output.join(format!("{stem}-{method}.{extension}"));
-    let picture = file("png");
-    let mut png = std::io::Cursor::new(Vec::new());
-    map.overlay(image).write_to(&mut png, ImageFormat::Png)?;
-    write_atomically(&picture, |file| file.write_all(png.get_ref()))?;
+    let Explanation { class, label, probability, pixels, map } = explanation;
+    let name = format!("{}-{method}", stem(path));
+    let picture = pictures::write_png(args, &name, &map.overlay(image))?;
     if let Some(raw) = args.raw {
-        let bytes = match raw {
-            Raw::Npy => npy(&map.values, map.size),
-            Raw::Safetensors => safetensors(map)?,
+        let (bytes, extension) = match raw {
+            Raw::Npy => (npy(&map.values, map.size), "npy"),
+            Raw::Safetensors => (safetensors(map)?, "safetensors"),
         };
-        let extension = if raw == Raw::Npy { "npy" } else { "safetensors" };
-        write_atomically(&file(extension), |file| file.write_all(&bytes))?;
+        let file = args.output.join(format!("{name}.{extension}"));
+        write_atomically(&file, |file| file.write_all(&bytes))?;
     }
-    let areas = match args.check {
-        false => None,
-        true => {
-            let side = model.preprocess().crop as usize;
-            let mut areas = |order: &Order| -> anyhow::Result<[f32; 2]> {
-                let deletion = model.deletion(image, *class, order)?.area();
-                Ok([deletion, model.insertion(image, *class, order)?.area()])
-            };
-            let [deletion, insertion] = areas(&Order::of_map(map, side))?;
-            let [random_deletion, random_insertion] = areas(&Order::of_random_map(map, side, 0))?;
-            let [center_deletion, center_insertion] = areas(&Order::from_center(side))?;
-            Some(Areas {
-                deletion,
-                insertion,
-                random_deletion,
-                random_insertion,
-                center_deletion,
-                center_insertion,
-            })
-        }
+    let share = |pixels: &Vec<bool>| {
+        pixels.iter().filter(|is_explained| **is_explained).count() as f32 / pixels.len() as f32
     };
     let [smallest, largest] = map.range();
     let [peak_x, peak_y] = map.peak();
@@ -266,13 +294,20 @@ fn write(
         class: *class,
         label: label.clone(),
         probability: *probability,
+        share: pixels.as_ref().map(share),
         smallest,
         largest,
         peak_x,
         peak_y,
-        picture: picture.to_string_lossy().into_owned(),
-        areas,
+        picture,
+        check: None,
     })
+}
+
+/// The name of an image's file without its extension; `image` for standard input.
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    stem.filter(|stem| stem != "-").unwrap_or_else(|| "image".to_owned())
 }
 
 /// The values as the tensor `map` of a safetensors file.
@@ -310,50 +345,18 @@ fn print(
                 false => "nothing speaks for this class".to_owned(),
             };
             let Explained { label, picture, method, smallest, largest, .. } = it;
+            let on = it.share.map(|share| format!(" on {:.1} % of the pixels", 100.0 * share));
             writeln!(
                 stdout(),
-                "{}: {label}, {:.1} %; {method}: {evidence}, values from {smallest:.3} to {largest:.3}; {picture}",
+                "{}: {label}, {:.1} %{}; {method}: {evidence}, values from {smallest:.3} to {largest:.3}; {picture}",
                 line.path,
-                100.0 * it.probability
+                100.0 * it.probability,
+                on.unwrap_or_default()
             )?;
-            if let Some(areas) = it.areas {
-                writeln!(stdout(), "  {}", areas.text())?;
+            if let Some(check) = &it.check {
+                writeln!(stdout(), "{check}")?;
             }
         }
     }
     Ok(())
-}
-
-impl Areas {
-    fn all(&mut self) -> [&mut f32; 6] {
-        [
-            &mut self.deletion,
-            &mut self.insertion,
-            &mut self.random_deletion,
-            &mut self.random_insertion,
-            &mut self.center_deletion,
-            &mut self.center_insertion,
-        ]
-    }
-
-    fn add(&mut self, mut other: Self) {
-        self.all().into_iter().zip(other.all()).for_each(|(sum, area)| *sum += *area);
-    }
-
-    fn divided(mut self, count: usize) -> Self {
-        self.all().into_iter().for_each(|area| *area /= count as f32);
-        self
-    }
-
-    fn text(self) -> String {
-        format!(
-            "area under deletion {:.3} (random {:.3}, center {:.3}), under insertion {:.3} (random {:.3}, center {:.3})",
-            self.deletion,
-            self.random_deletion,
-            self.center_deletion,
-            self.insertion,
-            self.random_insertion,
-            self.center_insertion
-        )
-    }
 }

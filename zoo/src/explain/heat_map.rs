@@ -1,5 +1,7 @@
 use image::{Rgb, RgbImage};
 
+use super::grid::range;
+
 /// Weight of the color beside the photograph's brightness.
 const OPACITY: f32 = 0.55;
 
@@ -30,9 +32,7 @@ impl HeatMap {
 
     /// The smallest and the largest value.
     pub fn range(&self) -> [f32; 2] {
-        self.values.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], &value| {
-            [low.min(value), high.max(value)]
-        })
+        range(&self.values)
     }
 
     /// Whether no position speaks for the class.

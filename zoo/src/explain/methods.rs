@@ -7,6 +7,7 @@ use zoo_core::layers::Activation;
 use zoo_core::{ImageClassifier, catch_panic};
 use zoo_models::{Classifier, Network};
 
+use super::grid::range;
 use super::heat_map::interpolated;
 use super::{ExplainOptions, HeatMap, Layer, Method};
 use crate::{Error, Model, probabilities};
@@ -31,18 +32,22 @@ pub(super) struct Target {
 impl Target {
     /// The features with the activation that the head starts with. ReLU may be applied twice.
     fn activated(&self, network: &Classifier, device: &Device) -> Tensor<4> {
-        let features = Tensor::from_data(self.features.clone(), device);
-        match network.head().activation() {
-            Activation::Relu => relu(features),
-            _ => features,
-        }
+        activated(network, Tensor::from_data(self.features.clone(), device))
     }
 }
 
 /// The maps of a layer and the gradients of the class's logit by them, `[F, h, w]` each.
-struct Gradients {
+pub(super) struct Gradients {
     maps: Tensor<3>,
     gradients: Tensor<3>,
+}
+
+impl Gradients {
+    /// The gradients of `y` by the maps `[1, F, h, w]`.
+    pub(super) fn new(maps: Tensor<4>, y: Tensor<1>) -> Self {
+        let gradient = maps.grad(&y.backward()).expect("the logits depend on the maps");
+        Self { maps: maps.inner().squeeze_dim(0), gradients: gradient.squeeze_dim(0) }
+    }
 }
 
 impl Model {
@@ -58,23 +63,28 @@ impl Model {
             }
             _ => {}
         }
-        let levels = self.layers();
-        let mut maps = Vec::with_capacity(options.layers.len());
-        for &layer in &options.layers {
-            if !levels.iter().any(|(_, known)| *known == layer) {
-                let names: Vec<_> = levels.into_iter().map(|(name, _)| name).collect();
-                return Err(Error::NoSuchLayer {
-                    network: self.card().variant.clone(),
-                    layer: format!("{layer:?}"),
-                    layers: names.join(", "),
-                });
-            }
+        let layers = self.chosen_layers(options)?;
+        let mut maps = Vec::with_capacity(layers.len());
+        for layer in layers {
             maps.push(match options.method {
                 Method::ScoreCam => self.score_cam(target, layer, options.batch_size)?,
                 method => self.weighted_maps(target, layer, method)?,
             });
         }
         Ok(merged(maps))
+    }
+
+    /// The layers of the options, or the default one.
+    pub(super) fn chosen_layers(&self, options: &ExplainOptions) -> Result<Vec<Layer>, Error> {
+        if options.layers.is_empty() {
+            let levels = self.network().pyramid().len();
+            return Ok(match self.network() {
+                Network::Segmenter(_) if levels > 0 => vec![Layer::Level(levels - 1)],
+                _ => vec![Layer::Features],
+            });
+        }
+        options.layers.iter().try_for_each(|layer| self.ensure_layer(*layer))?;
+        Ok(options.layers.clone())
     }
 
     /// The methods that weigh the maps of a layer by their gradients.
@@ -94,22 +104,7 @@ impl Model {
             let map = logit(maps.swap_dims(0, 1).flatten::<2>(1, 3).transpose(), target.class);
             return Ok(heat_map(map.reshape([height, width])));
         }
-        let Gradients { maps, gradients } = catch_panic(|| self.gradients(network, target, layer))?;
-        let mean = |x: Tensor<3>| x.mean_dims(&[1, 2]);
-        let map = match method {
-            Method::GradCam => mean(gradients) * maps,
-            Method::HiResCam => gradients * maps,
-            Method::LayerCam => relu(gradients) * maps,
-            _ => {
-                // Equation 19 of the paper, for y = exp(logit), divided by the square of the gradient. Negative gradients have no
-                // weight.
-                let gradients = relu(gradients);
-                let sum = maps.clone().sum_dims(&[1, 2]);
-                let weights = gradients.clone() / (sum * gradients + 2.0);
-                weights.sum_dims(&[1, 2]) * maps
-            }
-        };
-        Ok(heat_map(map.sum_dim(0).squeeze_dim(0)))
+        Ok(weighed(method, catch_panic(|| self.gradients(network, target, layer))?))
     }
 
     /// Runs the network from a layer on, and returns the gradients of the class's logit.
@@ -137,9 +132,7 @@ impl Model {
                 network.forward_from_map(Tensor::from_data(images, &device), level)
             }
         };
-        let gradients = logit(logits, target.class).sum().backward();
-        let gradient = leaf.grad(&gradients).expect("the logits depend on the maps");
-        Gradients { maps: leaf.inner().squeeze_dim(0), gradients: gradient.squeeze_dim(0) }
+        Gradients::new(leaf, logit(logits, target.class).sum())
     }
 
     fn score_cam(
@@ -199,6 +192,22 @@ impl Model {
             }
             Layer::Level(level) => self.level(target.pixels.clone(), target.shape, level),
         }
+    }
+
+    /// The maps of a layer for preprocessed pixels, `[1, F, h, w]`.
+    pub(super) fn layer_maps(
+        &mut self,
+        pixels: Vec<f32>,
+        shape: [usize; 4],
+        layer: Layer,
+    ) -> Result<TensorData, Error> {
+        let Layer::Level(level) = layer else {
+            let features = self.forward(pixels, shape)?.0;
+            let Network::Classifier(network) = self.network() else { return Ok(features) };
+            let features = Tensor::from_data(features, self.session().device());
+            return Ok(activated(network, features).into_data());
+        };
+        self.level(pixels, shape, level)
     }
 
     fn occlusion(&mut self, target: &Target, batch_size: usize) -> Result<HeatMap, Error> {
@@ -267,21 +276,48 @@ impl Model {
     }
 }
 
+/// The heat map of a method that needs only the maps of a layer and their gradients.
+pub(super) fn weighed(method: Method, Gradients { maps, gradients }: Gradients) -> HeatMap {
+    let mean = |x: Tensor<3>| x.mean_dims(&[1, 2]);
+    let map = match method {
+        Method::GradCam => mean(gradients) * maps,
+        Method::HiResCam => gradients * maps,
+        Method::LayerCam => relu(gradients) * maps,
+        _ => {
+            // Equation 19 of the paper, for y = exp(logit), divided by the square of the gradient. Negative gradients have no
+            // weight.
+            let gradients = relu(gradients);
+            let sum = maps.clone().sum_dims(&[1, 2]);
+            let weights = gradients.clone() / (sum * gradients + 2.0);
+            weights.sum_dims(&[1, 2]) * maps
+        }
+    };
+    heat_map(map.sum_dim(0).squeeze_dim(0))
+}
+
+/// Features with the activation that the head starts with. ReLU may be applied twice.
+pub(super) fn activated(network: &Classifier, features: Tensor<4>) -> Tensor<4> {
+    match network.head().activation() {
+        Activation::Relu => relu(features),
+        _ => features,
+    }
+}
+
 /// The network on a device with gradients, none of whose weights gets one.
-fn frozen(network: &Classifier) -> Classifier {
+pub(super) fn frozen<M: Module>(network: &M) -> M {
     network.clone().train().freeze()
 }
 
-/// The logit of a class, `[N, 1]`. With one logit `x` in all, those of the two classes are `-x` and `x`.
-fn logit(logits: Tensor<2>, class: usize) -> Tensor<2> {
-    match logits.dims() {
-        [_, 1] if class == 0 => -logits,
-        [_, 1] => logits,
+/// The logit of a class, with one channel. With one logit `x` in all, those of the two classes are `-x` and `x`.
+pub(super) fn logit<const D: usize>(logits: Tensor<D>, class: usize) -> Tensor<D> {
+    match logits.dims()[1] {
+        1 if class == 0 => -logits,
+        1 => logits,
         _ => logits.narrow(1, class, 1),
     }
 }
 
-fn row_logit(logits: &[f32], class: usize) -> f32 {
+pub(super) fn row_logit(logits: &[f32], class: usize) -> f32 {
     match logits {
         [logit] if class == 0 => -logit,
         [logit] => *logit,
@@ -305,7 +341,7 @@ fn heat_map(map: Tensor<2>) -> HeatMap {
 }
 
 /// The mean of several maps, each scaled to a largest value of 1, in the size of the finest.
-fn merged(mut maps: Vec<HeatMap>) -> HeatMap {
+pub(super) fn merged(mut maps: Vec<HeatMap>) -> HeatMap {
     if maps.len() == 1 {
         return maps.remove(0);
     }
@@ -326,12 +362,6 @@ fn share(index: usize, length: usize) -> f64 {
     (index as f64 + 0.5) / length as f64
 }
 
-fn range(values: &[f32]) -> [f32; 2] {
-    values.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], &value| {
-        [low.min(value), high.max(value)]
-    })
-}
-
-fn shape(data: &TensorData) -> [usize; 4] {
+pub(super) fn shape(data: &TensorData) -> [usize; 4] {
     data.shape().dims()
 }

@@ -1,0 +1,330 @@
+use burn::tensor::{Device, Tensor, TensorData};
+use image::imageops::blur;
+use image::{ImageBuffer, Luma, Rgb, RgbImage};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+use zoo_core::{Color, ImageClassifier, Preprocess, catch_panic};
+use zoo_models::{Logits, Network};
+
+use super::methods::{activated, frozen, logit, row_logit, shape};
+use super::{Channels, Layer};
+use crate::{Error, Model, probabilities};
+
+/// What an image is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objective {
+    /// The logit of a class.
+    Class(usize),
+    /// The mean of a channel over all positions.
+    Channel {
+        /// The layer.
+        layer: Layer,
+        /// The index of the channel.
+        channel: usize,
+    },
+}
+
+/// Options of [`Model::dream`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DreamOptions {
+    /// Number of steps.
+    pub steps: usize,
+    /// Seed of the noise that the image starts from, and of the jitter.
+    pub seed: u64,
+}
+
+impl Default for DreamOptions {
+    fn default() -> Self {
+        Self { steps: 256, seed: 0 }
+    }
+}
+
+/// An image that a class or a channel responds to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dream {
+    /// The name of the class, or of the channel: `stages.3:17`.
+    pub name: String,
+    /// The image, in the size of the network's input.
+    pub image: RgbImage,
+    /// The response to the noise that the image started from.
+    pub start: Response,
+    /// The response to the image.
+    pub reached: Response,
+}
+
+/// The response of a network to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Response {
+    /// The logit of the class, or the mean of the channel.
+    pub value: f32,
+    /// The probability of the class, in `[0, 1]`. `None` for a channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
+}
+
+impl Model {
+    /// Finds what to make an image for: a class by its name or index, as [`class`](Self::class) does, or a channel of a layer,
+    /// such as `stages.3:17`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such class, layer or channel, or the model can't classify.
+    pub fn objective(&self, text: &str) -> Result<Objective, Error> {
+        let channel =
+            text.rsplit_once(':').and_then(|(layer, channel)| Some((layer, channel.parse().ok()?)));
+        let objective = match channel {
+            Some((layer, channel)) => Objective::Channel { layer: self.layer(layer)?, channel },
+            None => {
+                self.ensure_classifies()?;
+                Objective::Class(self.class(text)?)
+            }
+        };
+        self.ensure_objective(objective)?;
+        Ok(objective)
+    }
+
+    /// Makes an image that a class or a channel responds to, by gradient ascent from noise. `done` receives the number of steps so
+    /// far. The same seed gives the same image.
+    ///
+    /// Each step shifts the image by a random offset (Mordvintsev et al., 2015:
+    /// [Inceptionism](https://research.google/blog/inceptionism-going-deeper-into-neural-networks/)), adds the gradient, scaled to a
+    /// length, and reduces the total variation (Mahendran and Vedaldi, 2015:
+    /// [Understanding Deep Image Representations by Inverting Them](https://arxiv.org/abs/1412.0035)). Every few steps the image is
+    /// blurred, less and less (Yosinski et al., 2015:
+    /// [Understanding Neural Networks Through Deep Visualization](https://arxiv.org/abs/1506.06579)).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such class, layer or channel, or the model can't classify.
+    pub fn dream(
+        &mut self,
+        objective: Objective,
+        options: &DreamOptions,
+        mut done: impl FnMut(usize),
+    ) -> Result<Dream, Error> {
+        self.ensure_objective(objective)?;
+        let device = self.session().device().clone().autodiff();
+        let network = frozen(self.network());
+        let preprocess = *self.preprocess();
+        let mut rng = StdRng::seed_from_u64(options.seed);
+        let mut canvas = Canvas::noise(&preprocess, &mut rng);
+        let start = self.response(&canvas.picture(), objective)?;
+        let env = |name: &str, default: f32| {
+            std::env::var(name).ok().and_then(|t| t.parse().ok()).unwrap_or(default)
+        };
+        let (lr, lr1, tv, s0, s1, every, jitter) = (
+            env("D_LR", 0.02),
+            env("D_LR1", 0.01),
+            env("D_TV", 0.002),
+            env("D_S0", 1.5),
+            env("D_S1", 0.4),
+            env("D_EVERY", 4.0),
+            env("D_JIT", 16.0),
+        );
+        for step in 0..options.steps {
+            let progress = step as f32 / options.steps as f32;
+            let offset = [0; 2].map(|_| rng.random_range(0..=2 * jitter as usize));
+            let pixels = canvas.shifted(offset);
+            let gradient = catch_panic(|| {
+                gradient(&network, pixels, self.input_shape(1), objective, &device)
+            })?;
+            canvas.climb(&gradient, offset, lr + (lr1 - lr) * progress);
+            canvas.flatten(tv);
+            if (step + 1) % every as usize == 0 {
+                canvas.blur(s0 + (s1 - s0) * progress);
+            }
+            done(step + 1);
+        }
+        let image = canvas.picture();
+        let reached = self.response(&image, objective)?;
+        Ok(Dream { name: self.objective_name(objective), image, start, reached })
+    }
+
+    /// Checks that the network has what an image is made for.
+    fn ensure_objective(&self, objective: Objective) -> Result<(), Error> {
+        match objective {
+            Objective::Class(class) => {
+                self.ensure_classifies()?;
+                let classes = self.card().num_answers();
+                if class < classes { Ok(()) } else { Err(Error::NoSuchClass { class, classes }) }
+            }
+            Objective::Channel { layer, channel } => {
+                self.ensure_layer(layer)?;
+                let channels = match (layer, self.network()) {
+                    (Layer::Level(level), network) => network.pyramid()[level].channels,
+                    (Layer::Features, Network::Classifier(network)) => network.num_features(),
+                    (Layer::Features, Network::Segmenter(network)) => {
+                        zoo_core::ImageSegmenter::num_features(network)
+                    }
+                };
+                if channel < channels {
+                    return Ok(());
+                }
+                Err(Error::NoSuchChannel { layer: self.layer_name(layer), channel, channels })
+            }
+        }
+    }
+
+    fn objective_name(&self, objective: Objective) -> String {
+        match objective {
+            Objective::Class(class) => self.label(class),
+            Objective::Channel { layer, channel } => {
+                format!("{}:{channel}", self.layer_name(layer))
+            }
+        }
+    }
+
+    /// The response to a picture of the size of the network's input.
+    fn response(&mut self, picture: &RgbImage, objective: Objective) -> Result<Response, Error> {
+        let preprocess = self.preprocess();
+        let pixels = preprocess.sized(preprocess.crop, preprocess.crop).pixels(picture);
+        let input = self.input_shape(1);
+        match objective {
+            Objective::Class(class) => {
+                let logits: Vec<f32> = self.logits(pixels, input)?.iter().collect();
+                let probability = Some(probabilities(&logits)?[class]);
+                Ok(Response { value: row_logit(&logits, class), probability })
+            }
+            Objective::Channel { layer, channel } => {
+                let maps = self.layer_maps(pixels, input, layer)?;
+                let [_, _, height, width] = shape(&maps);
+                let values: Vec<f32> = maps.iter().collect();
+                let area = height * width;
+                let value = Channels::mean(&values[channel * area..][..area]);
+                Ok(Response { value, probability: None })
+            }
+        }
+    }
+}
+
+/// The gradient of the response by the network's input.
+fn gradient(
+    network: &Network,
+    pixels: Vec<f32>,
+    shape: [usize; 4],
+    objective: Objective,
+    device: &Device,
+) -> Vec<f32> {
+    let images = Tensor::<4>::from_data(TensorData::new(pixels, shape), device).require_grad();
+    let response = match objective {
+        Objective::Class(class) => match network.forward(images.clone()) {
+            Logits::Image(logits) => logit(logits, class).sum(),
+            Logits::Pixel(logits) => logit(logits, class).sum(),
+        },
+        Objective::Channel { layer, channel } => {
+            let maps = match (layer, network) {
+                (Layer::Level(level), _) => {
+                    network.forward_pyramid(images.clone(), &[level]).remove(0)
+                }
+                (Layer::Features, Network::Classifier(it)) => {
+                    activated(it, it.forward_features(images.clone()))
+                }
+                (Layer::Features, _) => network.forward_features(images.clone()),
+            };
+            maps.narrow(1, channel, 1).mean()
+        }
+    };
+    let gradient = images.grad(&response.backward()).expect("the response depends on the image");
+    gradient.into_data().iter().collect()
+}
+
+/// The image while it is made: square planes of values in `[0, 1]`, in the order of the network's channels.
+struct Canvas<'a> {
+    preprocess: &'a Preprocess,
+    side: usize,
+    planes: Vec<Vec<f32>>,
+}
+
+impl<'a> Canvas<'a> {
+    /// The mean of the preprocessing with a little noise.
+    fn noise(preprocess: &'a Preprocess, rng: &mut StdRng) -> Self {
+        let side = preprocess.crop as usize;
+        let mut plane = |mean: &f32| {
+            (0..side * side).map(|_| mean + 0.02 * (rng.random::<f32>() - 0.5)).collect()
+        };
+        let planes = preprocess.mean[..preprocess.channels()].iter().map(&mut plane).collect();
+        Self { preprocess, side, planes }
+    }
+
+    /// The index of a pixel after a shift; what leaves the image on one side enters it on the other.
+    fn moved(&self, index: usize, [down, right]: [usize; 2]) -> usize {
+        let (row, column) = (index / self.side, index % self.side);
+        (row + down) % self.side * self.side + (column + right) % self.side
+    }
+
+    /// The network's input for the shifted image.
+    fn shifted(&self, offset: [usize; 2]) -> Vec<f32> {
+        let area = self.side * self.side;
+        let mut pixels = vec![0.0; self.planes.len() * area];
+        for (channel, plane) in self.planes.iter().enumerate() {
+            let [mean, std] = [self.preprocess.mean[channel], self.preprocess.std[channel]];
+            for (index, value) in plane.iter().enumerate() {
+                pixels[channel * area + self.moved(index, offset)] = (value - mean) / std;
+            }
+        }
+        pixels
+    }
+
+    /// Adds the gradient by the shifted input, scaled so that its root mean square is `rate`.
+    fn climb(&mut self, gradient: &[f32], offset: [usize; 2], rate: f32) {
+        let area = self.side * self.side;
+        let squares = gradient.iter().map(|value| value * value).sum::<f32>();
+        let norm = (squares / gradient.len() as f32).sqrt();
+        if norm == 0.0 {
+            return;
+        }
+        for channel in 0..self.planes.len() {
+            for index in 0..area {
+                let moved = self.moved(index, offset);
+                let value = &mut self.planes[channel][index];
+                let change = rate / norm * gradient[channel * area + moved];
+                *value = (*value + change).clamp(0.0, 1.0);
+            }
+        }
+    }
+
+    /// A step against the gradient of the total variation.
+    fn flatten(&mut self, rate: f32) {
+        let side = self.side;
+        for plane in &mut self.planes {
+            let mut gradient = vec![0.0; plane.len()];
+            for row in 0..side - 1 {
+                for column in 0..side - 1 {
+                    let at = row * side + column;
+                    let [right, down] = [at + 1, at + side];
+                    let [dx, dy] = [plane[right] - plane[at], plane[down] - plane[at]];
+                    let norm = (dx * dx + dy * dy + 1e-4).sqrt();
+                    gradient[at] -= (dx + dy) / norm;
+                    gradient[right] += dx / norm;
+                    gradient[down] += dy / norm;
+                }
+            }
+            plane.iter_mut().zip(gradient).for_each(|(value, change)| *value -= rate * change);
+        }
+    }
+
+    /// Blurs with a Gaussian of this standard deviation in pixels.
+    fn blur(&mut self, sigma: f32) {
+        let side = self.side as u32;
+        for plane in &mut self.planes {
+            let values = std::mem::take(plane);
+            let image = ImageBuffer::<Luma<f32>, _>::from_raw(side, side, values);
+            *plane = blur(&image.expect("the plane is square"), sigma).into_raw();
+        }
+    }
+
+    fn picture(&self) -> RgbImage {
+        let channels = match self.preprocess.color {
+            Color::Rgb => [0, 1, 2],
+            Color::Bgr => [2, 1, 0],
+            Color::Gray => [0; 3],
+        };
+        let side = self.side as u32;
+        RgbImage::from_fn(side, side, |x, y| {
+            let index = y as usize * self.side + x as usize;
+            let byte = |value: f32| (255.0 * value).round().clamp(0.0, 255.0) as u8;
+            Rgb(channels.map(|channel| byte(self.planes[channel][index])))
+        })
+    }
+}
