@@ -322,14 +322,4 @@ fn listed(names: &[&String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_method_has_one_name() {
-        for method in Method::ALL {
-            assert_eq!(toml::Value::try_from(method).unwrap().as_str(), Some(method.name()));
-            assert_eq!(method.name().parse(), Ok(method));
-        }
-    }
-}
+mod tests;

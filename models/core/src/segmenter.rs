@@ -7,26 +7,29 @@ use crate::{FeatureMaps, PyramidLevel, check_size};
 
 /// A network that classifies each pixel of an image.
 pub trait ImageSegmenter: Module {
-    /// Runs the layers before the classifier and passes each map of the [`pyramid`](Self::pyramid) to
-    /// `maps`. Returns the features, or `None` if `maps` stopped the forward before them.
-    ///
-    /// # Shapes
-    ///
-    /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
-    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>>;
-
-    /// The maps of the contracting path that [`forward_pyramid`](Self::forward_pyramid) can compute,
-    /// the finest first. The last one is the bottleneck.
-    fn pyramid(&self) -> Vec<PyramidLevel>;
-
     /// Computes the features of each pixel.
     ///
     /// # Shapes
     ///
     /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let features = self.forward_maps(images, &mut FeatureMaps::none());
-        features.expect("no map was requested, so the forward does not stop early")
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4>;
+
+    /// The maps of the contracting path that [`forward_pyramid`](Self::forward_pyramid) can compute,
+    /// the finest first. The last one is the bottleneck. Empty for a network that does not give them.
+    fn pyramid(&self) -> Vec<PyramidLevel> {
+        Vec::new()
+    }
+
+    /// [`forward_features`](Self::forward_features) that passes each map of the
+    /// [`pyramid`](Self::pyramid) to `maps`. Returns `None` if `maps` stopped the forward before the
+    /// features.
+    ///
+    /// # Shapes
+    ///
+    /// images `[N, C, H, W]` → features `[N, num_features, H, W]`
+    fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
+        let _ = maps;
+        Some(self.forward_features(images))
     }
 
     /// Computes the maps of the [`pyramid`](Self::pyramid) with these indices (0 is the finest), and no

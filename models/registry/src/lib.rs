@@ -262,6 +262,10 @@ impl ImageClassifier for Classifier {
 }
 
 impl ImageSegmenter for Segmenter {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        of_segmenter!(self, network => network.forward_features(images))
+    }
+
     fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         of_segmenter!(self, network => network.forward_maps(images, maps))
     }

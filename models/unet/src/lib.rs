@@ -139,6 +139,11 @@ fn classifier(num_classes: usize, device: &Device) -> Conv2d {
 }
 
 impl ImageSegmenter for UNet {
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let features = self.forward_maps(images, &mut FeatureMaps::none());
+        features.expect("no map was requested, so the forward does not stop early")
+    }
+
     fn forward_maps(&self, images: Tensor<4>, maps: &mut FeatureMaps) -> Option<Tensor<4>> {
         let mut x = maps.keep("stem", self.stem.forward(images))?;
         let mut skipped = Vec::with_capacity(self.down.len());

@@ -1,6 +1,5 @@
 use burn::tensor::{Device, Tensor, TensorData};
-use image::imageops::blur;
-use image::{ImageBuffer, Luma, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
@@ -10,6 +9,27 @@ use zoo_models::{Logits, Network};
 use super::methods::{activated, frozen, logit, row_logit, shape};
 use super::{Channels, Layer};
 use crate::{Error, Model, probabilities};
+
+/// The range of the noise that the image starts from, of values in `[0, 1]`.
+const NOISE: f32 = 0.02;
+
+/// The largest shift of a step, in pixels.
+const JITTER: usize = 32;
+
+/// The root mean square of the change of a step, at the first and at the last one.
+const RATE: [f32; 2] = [0.05, 0.01];
+
+/// The standard deviations of the Gaussians that smooth the gradient, in pixels.
+const SCALES: [f32; 4] = [0.0, 1.0, 2.0, 4.0];
+
+/// The rate of the descent of the total variation.
+const FLATTENING: f32 = 0.001;
+
+/// Steps from one blur to the next.
+const STEPS_PER_BLUR: usize = 4;
+
+/// The standard deviation of the blur in pixels, at the first and at the last step.
+const BLUR: [f32; 2] = [2.0, 0.4];
 
 /// What an image is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +56,7 @@ pub struct DreamOptions {
 
 impl Default for DreamOptions {
     fn default() -> Self {
-        Self { steps: 256, seed: 0 }
+        Self { steps: 128, seed: 0 }
     }
 }
 
@@ -87,9 +107,9 @@ impl Model {
     /// Makes an image that a class or a channel responds to, by gradient ascent from noise. `done` receives the number of steps so
     /// far. The same seed gives the same image.
     ///
-    /// Each step shifts the image by a random offset (Mordvintsev et al., 2015:
-    /// [Inceptionism](https://research.google/blog/inceptionism-going-deeper-into-neural-networks/)), adds the gradient, scaled to a
-    /// length, and reduces the total variation (Mahendran and Vedaldi, 2015:
+    /// Each step shifts the image by a random offset, adds the gradient, smoothed at several scales (Mordvintsev et al., 2015:
+    /// [Inceptionism](https://research.google/blog/inceptionism-going-deeper-into-neural-networks/)), and reduces the total
+    /// variation (Mahendran and Vedaldi, 2015:
     /// [Understanding Deep Image Representations by Inverting Them](https://arxiv.org/abs/1412.0035)). Every few steps the image is
     /// blurred, less and less (Yosinski et al., 2015:
     /// [Understanding Neural Networks Through Deep Visualization](https://arxiv.org/abs/1506.06579)).
@@ -110,29 +130,20 @@ impl Model {
         let mut rng = StdRng::seed_from_u64(options.seed);
         let mut canvas = Canvas::noise(&preprocess, &mut rng);
         let start = self.response(&canvas.picture(), objective)?;
-        let env = |name: &str, default: f32| {
-            std::env::var(name).ok().and_then(|t| t.parse().ok()).unwrap_or(default)
-        };
-        let (lr, lr1, tv, s0, s1, every, jitter) = (
-            env("D_LR", 0.02),
-            env("D_LR1", 0.01),
-            env("D_TV", 0.002),
-            env("D_S0", 1.5),
-            env("D_S1", 0.4),
-            env("D_EVERY", 4.0),
-            env("D_JIT", 16.0),
-        );
         for step in 0..options.steps {
-            let progress = step as f32 / options.steps as f32;
-            let offset = [0; 2].map(|_| rng.random_range(0..=2 * jitter as usize));
+            // What changes from the first step to the last.
+            let between = |[first, last]: [f32; 2]| {
+                first + (last - first) * step as f32 / options.steps as f32
+            };
+            let offset = [0; 2].map(|_| rng.random_range(0..=JITTER));
             let pixels = canvas.shifted(offset);
             let gradient = catch_panic(|| {
                 gradient(&network, pixels, self.input_shape(1), objective, &device)
             })?;
-            canvas.climb(&gradient, offset, lr + (lr1 - lr) * progress);
-            canvas.flatten(tv);
-            if (step + 1) % every as usize == 0 {
-                canvas.blur(s0 + (s1 - s0) * progress);
+            canvas.climb(&gradient, offset, between(RATE));
+            canvas.flatten(FLATTENING);
+            if (step + 1) % STEPS_PER_BLUR == 0 {
+                canvas.blur(between(BLUR));
             }
             done(step + 1);
         }
@@ -241,7 +252,7 @@ impl<'a> Canvas<'a> {
     fn noise(preprocess: &'a Preprocess, rng: &mut StdRng) -> Self {
         let side = preprocess.crop as usize;
         let mut plane = |mean: &f32| {
-            (0..side * side).map(|_| mean + 0.02 * (rng.random::<f32>() - 0.5)).collect()
+            (0..side * side).map(|_| mean + NOISE * (rng.random::<f32>() - 0.5)).collect()
         };
         let planes = preprocess.mean[..preprocess.channels()].iter().map(&mut plane).collect();
         Self { preprocess, side, planes }
@@ -266,20 +277,27 @@ impl<'a> Canvas<'a> {
         pixels
     }
 
-    /// Adds the gradient by the shifted input, scaled so that its root mean square is `rate`.
+    /// Adds the gradient by the shifted input. Of the gradient at each scale, the root mean square is made the same, since the
+    /// finest structures would win otherwise.
     fn climb(&mut self, gradient: &[f32], offset: [usize; 2], rate: f32) {
         let area = self.side * self.side;
-        let squares = gradient.iter().map(|value| value * value).sum::<f32>();
-        let norm = (squares / gradient.len() as f32).sqrt();
-        if norm == 0.0 {
-            return;
+        let mut change = vec![0.0; gradient.len()];
+        for sigma in SCALES {
+            let planes = gradient.chunks_exact(area);
+            let smooth: Vec<f32> =
+                planes.flat_map(|plane| blurred(plane, self.side, sigma)).collect();
+            let squares = smooth.iter().map(|value| value * value).sum::<f32>();
+            let norm = (squares / gradient.len() as f32).sqrt();
+            if norm > 0.0 {
+                let factor = rate / norm / SCALES.len() as f32;
+                change.iter_mut().zip(smooth).for_each(|(sum, value)| *sum += factor * value);
+            }
         }
         for channel in 0..self.planes.len() {
             for index in 0..area {
                 let moved = self.moved(index, offset);
                 let value = &mut self.planes[channel][index];
-                let change = rate / norm * gradient[channel * area + moved];
-                *value = (*value + change).clamp(0.0, 1.0);
+                *value = (*value + change[channel * area + moved]).clamp(0.0, 1.0);
             }
         }
     }
@@ -306,11 +324,8 @@ impl<'a> Canvas<'a> {
 
     /// Blurs with a Gaussian of this standard deviation in pixels.
     fn blur(&mut self, sigma: f32) {
-        let side = self.side as u32;
         for plane in &mut self.planes {
-            let values = std::mem::take(plane);
-            let image = ImageBuffer::<Luma<f32>, _>::from_raw(side, side, values);
-            *plane = blur(&image.expect("the plane is square"), sigma).into_raw();
+            *plane = blurred(plane, self.side, sigma);
         }
     }
 
@@ -327,4 +342,29 @@ impl<'a> Canvas<'a> {
             Rgb(channels.map(|channel| byte(self.planes[channel][index])))
         })
     }
+}
+
+/// A square plane after a Gaussian of this standard deviation in pixels. The plane continues on its other side.
+fn blurred(plane: &[f32], side: usize, sigma: f32) -> Vec<f32> {
+    let radius = (3.0 * sigma).ceil() as usize;
+    if radius == 0 {
+        return plane.to_vec();
+    }
+    let weight = |distance: usize| (-0.5 * (distance as f32 / sigma).powi(2)).exp();
+    let weights: Vec<f32> = (0..=2 * radius).map(|index| weight(index.abs_diff(radius))).collect();
+    let sum: f32 = weights.iter().sum();
+    // Blurs each row and writes it as a column, so that the second time the columns are rows again.
+    let rows = |plane: &[f32]| {
+        let mut transposed = vec![0.0; plane.len()];
+        for (row, values) in plane.chunks_exact(side).enumerate() {
+            for column in 0..side {
+                let start = column + radius * side - radius;
+                let terms = weights.iter().enumerate();
+                let terms = terms.map(|(index, weight)| weight * values[(start + index) % side]);
+                transposed[column * side + row] = terms.sum::<f32>() / sum;
+            }
+        }
+        transposed
+    };
+    rows(&rows(plane))
 }
