@@ -13,6 +13,9 @@ use crate::{Error, Model, probabilities};
 /// The range of the noise that the image starts from, of values in `[0, 1]`.
 const NOISE: f32 = 0.02;
 
+/// The side of the image that the lengths below are for, in pixels. They are smaller for smaller images.
+const SIDE: usize = 224;
+
 /// The largest shift of a step, in pixels.
 const JITTER: usize = 32;
 
@@ -135,7 +138,7 @@ impl Model {
             let between = |[first, last]: [f32; 2]| {
                 first + (last - first) * step as f32 / options.steps as f32
             };
-            let offset = [0; 2].map(|_| rng.random_range(0..=JITTER));
+            let offset = [0; 2].map(|_| rng.random_range(0..=JITTER * canvas.side / SIDE));
             let pixels = canvas.shifted(offset);
             let gradient = catch_panic(|| {
                 gradient(&network, pixels, self.input_shape(1), objective, &device)
@@ -284,8 +287,7 @@ impl<'a> Canvas<'a> {
         let mut change = vec![0.0; gradient.len()];
         for sigma in SCALES {
             let planes = gradient.chunks_exact(area);
-            let smooth: Vec<f32> =
-                planes.flat_map(|plane| blurred(plane, self.side, sigma)).collect();
+            let smooth: Vec<f32> = planes.flat_map(|plane| self.blurred(plane, sigma)).collect();
             let squares = smooth.iter().map(|value| value * value).sum::<f32>();
             let norm = (squares / gradient.len() as f32).sqrt();
             if norm > 0.0 {
@@ -322,11 +324,37 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Blurs with a Gaussian of this standard deviation in pixels.
     fn blur(&mut self, sigma: f32) {
-        for plane in &mut self.planes {
-            *plane = blurred(plane, self.side, sigma);
+        self.planes = self.planes.iter().map(|plane| self.blurred(plane, sigma)).collect();
+    }
+
+    /// A plane after a Gaussian of this standard deviation, in pixels of the usual size. The plane continues on its other side.
+    fn blurred(&self, plane: &[f32], sigma: f32) -> Vec<f32> {
+        let side = self.side;
+        let sigma = sigma * side as f32 / SIDE as f32;
+        let radius = (3.0 * sigma).ceil() as usize;
+        if radius == 0 {
+            return plane.to_vec();
         }
+        let weight = |distance: usize| (-0.5 * (distance as f32 / sigma).powi(2)).exp();
+        let weights: Vec<f32> =
+            (0..=2 * radius).map(|index| weight(index.abs_diff(radius))).collect();
+        let sum: f32 = weights.iter().sum();
+        // Blurs each row and writes it as a column, so that the second time the columns are rows again.
+        let rows = |plane: &[f32]| {
+            let mut transposed = vec![0.0; plane.len()];
+            for (row, values) in plane.chunks_exact(side).enumerate() {
+                for column in 0..side {
+                    let start = column + radius * side - radius;
+                    let terms = weights.iter().enumerate();
+                    let terms =
+                        terms.map(|(index, weight)| weight * values[(start + index) % side]);
+                    transposed[column * side + row] = terms.sum::<f32>() / sum;
+                }
+            }
+            transposed
+        };
+        rows(&rows(plane))
     }
 
     fn picture(&self) -> RgbImage {
@@ -342,29 +370,4 @@ impl<'a> Canvas<'a> {
             Rgb(channels.map(|channel| byte(self.planes[channel][index])))
         })
     }
-}
-
-/// A square plane after a Gaussian of this standard deviation in pixels. The plane continues on its other side.
-fn blurred(plane: &[f32], side: usize, sigma: f32) -> Vec<f32> {
-    let radius = (3.0 * sigma).ceil() as usize;
-    if radius == 0 {
-        return plane.to_vec();
-    }
-    let weight = |distance: usize| (-0.5 * (distance as f32 / sigma).powi(2)).exp();
-    let weights: Vec<f32> = (0..=2 * radius).map(|index| weight(index.abs_diff(radius))).collect();
-    let sum: f32 = weights.iter().sum();
-    // Blurs each row and writes it as a column, so that the second time the columns are rows again.
-    let rows = |plane: &[f32]| {
-        let mut transposed = vec![0.0; plane.len()];
-        for (row, values) in plane.chunks_exact(side).enumerate() {
-            for column in 0..side {
-                let start = column + radius * side - radius;
-                let terms = weights.iter().enumerate();
-                let terms = terms.map(|(index, weight)| weight * values[(start + index) % side]);
-                transposed[column * side + row] = terms.sum::<f32>() / sum;
-            }
-        }
-        transposed
-    };
-    rows(&rows(plane))
 }
