@@ -126,10 +126,10 @@ fn channels_and_filters_are_drawn() {
 #[test]
 fn a_dream_needs_no_image() {
     let folder = TempDir::new().unwrap();
-    let arguments = ["--dream", "espresso", "--dream", "stages.3:17", "--steps", "6"];
+    let arguments = ["--dream", "espresso", "--dream", "stages.4:17", "--steps", "6"];
     let found = rows(folder.path(), &arguments);
     let pictures: Vec<_> = found.iter().map(|row| row["picture"].as_str().unwrap()).collect();
-    assert_eq!(pictures, ["out/dream-espresso.png", "out/dream-stages.3-17.png"]);
+    assert_eq!(pictures, ["out/dream-espresso.png", "out/dream-stages.4-17.png"]);
     for row in &found {
         let [start, reached] = ["start", "reached"].map(|key| row[key]["value"].as_f64().unwrap());
         assert!(reached > start, "{row}");

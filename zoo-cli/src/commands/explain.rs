@@ -28,20 +28,20 @@ use check::{Check, Random};
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("paths", |path| path.required_unless_present_any(["filters", "dream"])))]
 #[command(after_help = "\
-The heat map is drawn on the whole photograph in the colors of Inferno: dark where nothing speaks for the class, bright where most
+The heat map is drawn on the whole photograph in the colors of Inferno: dark where nothing speaks for the class, bright where most \
 does. The part that the network does not see is darkened. A map without positive values stays dark.
 
-Methods: cam, grad-cam, grad-cam++, hires-cam, layer-cam, score-cam, occlusion, integrated-gradients. Those for segmenters are grad-cam,
+Methods: cam, grad-cam, grad-cam++, hires-cam, layer-cam, score-cam, occlusion, integrated-gradients. Those for segmenters are grad-cam, \
 hires-cam and layer-cam; they explain the pixels that are predicted as the class.
 
 --maps writes NAME-maps-LAYER.png: the channels of a layer, each scaled by its own range, at most the 256 with the largest mean.
 --filters writes filters.png: the filters of the first convolution, each scaled by its own range, in gray unless they have three channels.
---dream writes dream-NAME.png, and prints the response to it beside that to the noise it started from. It takes a minute or so.
+--dream writes dream-NAME.png, and prints the response to it beside that to the noise it started from.
 
 Examples:
   zoo explain cat.jpg -o explained --method grad-cam,layer-cam --check
   zoo explain cat.jpg -o explained --maps stages.1
-  zoo explain -o explained --filters --dream espresso --dream stages.3:17
+  zoo explain -o explained --filters --dream espresso --dream stages.4:17
 
 Exit codes: 0 all images were explained, 1 some input was unusable, 2 failure.")]
 pub(crate) struct Args {
@@ -216,9 +216,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
                 continue;
             }
         };
-        for layer in &maps {
-            match model.channels(&image, layer.1) {
-                Ok(channels) => bar.suspend(|| pictures::maps(args, path, &layer.0, &channels))?,
+        for (layer, found) in &maps {
+            match model.channels(&image, *found) {
+                Ok(channels) => bar.suspend(|| pictures::maps(args, path, layer, &channels))?,
                 Err(error) => {
                     let line = fail(error.to_string());
                     bar.suspend(|| print(args.format, &mut table, line))?;

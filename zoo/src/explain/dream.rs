@@ -66,7 +66,7 @@ impl Default for DreamOptions {
 /// An image that a class or a channel responds to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dream {
-    /// The name of the class, or of the channel: `stages.3:17`.
+    /// The name of the class, or of the channel: `stages.4:17`.
     pub name: String,
     /// The image, in the size of the network's input.
     pub image: RgbImage,
@@ -88,7 +88,7 @@ pub struct Response {
 
 impl Model {
     /// Finds what to make an image for: a class by its name or index, as [`class`](Self::class) does, or a channel of a layer,
-    /// such as `stages.3:17`.
+    /// such as `stages.4:17`.
     ///
     /// # Errors
     ///
