@@ -1,5 +1,7 @@
 //! `zoo explain` as its users meet it, bad input included.
 
+mod program;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -219,4 +221,20 @@ fn bad_input_is_a_sentence_and_a_hint() {
     assert!(text.contains("broken.png"), "{text}");
     assert!(folder.path().join("out/coffee-grad-cam.png").exists());
     assert!(!folder.path().join("out/broken-grad-cam.png").exists());
+}
+
+#[test]
+fn images_of_the_same_name_keep_their_own_pictures() {
+    let folder = TempDir::new().unwrap();
+    for name in ["a", "b"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/images/coffee.png");
+        fs::copy(image, folder.path().join(name).join("1.png")).unwrap();
+    }
+    let rows = rows(folder.path(), &["a", "b", "--report", "page.html"]);
+    let pictures: Vec<_> = rows.iter().map(|row| row["picture"].as_str().unwrap()).collect();
+    assert_eq!(pictures, ["out/a-1.png-grad-cam.png", "out/b-1.png-grad-cam.png"]);
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    assert_eq!(page.matches("<img").count(), 4);
+    program::in_a_browser(&folder.path().join("page.html"), "explain");
 }

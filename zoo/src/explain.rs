@@ -19,6 +19,7 @@ mod filters;
 mod grid;
 mod heat_map;
 mod methods;
+mod page;
 mod randomized;
 mod segment;
 
@@ -34,6 +35,7 @@ pub use check::{Curve, Order};
 pub use dream::{Dream, DreamOptions, Objective, Response};
 pub use filters::Filters;
 pub use heat_map::HeatMap;
+pub use page::Page;
 pub use randomized::Randomized;
 
 use crate::{Error, Model, probabilities};

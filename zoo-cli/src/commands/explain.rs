@@ -4,11 +4,12 @@
 mod check;
 mod pictures;
 
+use std::collections::HashMap;
 use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use anyhow::{Context, ensure};
-use burn_zoo::explain::{DreamOptions, ExplainOptions, Explanation, HeatMap, Layer, Method};
+use burn_zoo::explain::{DreamOptions, ExplainOptions, Explanation, HeatMap, Layer, Method, Page};
 use burn_zoo::record::write_atomically;
 use burn_zoo::{Error, Model};
 use clap::ValueEnum;
@@ -103,6 +104,10 @@ pub(crate) struct Args {
     /// the rank correlation with the maps of networks with random weights
     #[arg(long)]
     pub(crate) check: bool,
+
+    /// Write an HTML page with all photographs and heat maps
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 
     /// Number of images in a batch, for methods that run the network many times
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive())]
@@ -199,7 +204,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let mut outcome = Outcome::Done;
     let mut checks = vec![Vec::new(); methods.len()];
-    for path in &paths {
+    let mut page = Page::default();
+    for (path, stem) in paths.iter().zip(stems(&paths)) {
         let name = path.to_string_lossy().into_owned();
         let mut fail = |error: String| {
             outcome = Outcome::SomeInputWasBad;
@@ -218,7 +224,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
         };
         for (layer, found) in &maps {
             match model.channels(&image, *found) {
-                Ok(channels) => bar.suspend(|| pictures::maps(args, path, layer, &channels))?,
+                Ok(channels) => {
+                    bar.suspend(|| pictures::maps(args, path, &stem, layer, &channels))?
+                }
                 Err(error) => {
                     let line = fail(error.to_string());
                     bar.suspend(|| print(args.format, &mut table, line))?;
@@ -235,11 +243,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
             };
             let line = match model.explain(&image, &options) {
                 Ok(explanation) => {
-                    let mut explained = write(args, path, &image, method, &explanation)?;
+                    let mut explained = write(args, &stem, &image, method, &explanation)?;
                     if let Some(random) = &mut random {
                         let check = random.check(&mut model, &image, &explanation, &options)?;
                         checks[index].push(check);
                         explained.check = Some(check);
+                    }
+                    if args.report.is_some() {
+                        let notes = explained.check.iter().flat_map(Check::lines).collect();
+                        page.add(&name, &image, method, &explanation, notes);
                     }
                     Line { path: name.clone(), explained: Some(explained), error: None }
                 }
@@ -251,6 +263,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     bar.finish_and_clear();
     table.flush()?;
+    if let Some(report) = &args.report {
+        let html = page.html(&format!("What {} looks at", model.card().variant));
+        write_atomically(report, |file| file.write_all(html.as_bytes()))?;
+        eprintln!("report: {}", report.display());
+    }
     if args.format == Format::Text {
         for (method, checks) in methods.iter().zip(checks).filter(|(_, checks)| checks.len() > 1) {
             let mean = Check::mean(&checks);
@@ -268,13 +285,13 @@ fn layers(model: &Model, names: &[String]) -> Result<Vec<Layer>, Error> {
 /// Writes the files of an explanation.
 fn write(
     args: &Args,
-    path: &Path,
+    stem: &str,
     image: &RgbImage,
     method: Method,
     explanation: &Explanation,
 ) -> anyhow::Result<Explained> {
     let Explanation { class, label, probability, pixels, map } = explanation;
-    let name = format!("{}-{method}", stem(path));
+    let name = format!("{stem}-{method}");
     let picture = pictures::write_png(args, &name, &map.overlay(image))?;
     if let Some(raw) = args.raw {
         let (bytes, extension) = match raw {
@@ -304,10 +321,28 @@ fn write(
     })
 }
 
-/// The name of an image's file without its extension; `image` for standard input.
-fn stem(path: &Path) -> String {
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    stem.filter(|stem| stem != "-").unwrap_or_else(|| "image".to_owned())
+/// The beginnings of the names of the pictures for each image: the name of its file without extension, `image` for standard input.
+/// If several images have the same one, the folders are in front of it.
+fn stems(paths: &[PathBuf]) -> Vec<String> {
+    let short = |path: &PathBuf| {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        stem.filter(|stem| stem != "-").unwrap_or_else(|| "image".to_owned())
+    };
+    let long = |path: &PathBuf| {
+        let parts = path.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_string_lossy()),
+            _ => None,
+        });
+        parts.collect::<Vec<_>>().join("-")
+    };
+    let mut counts = HashMap::new();
+    for path in paths {
+        *counts.entry(short(path)).or_insert(0) += 1;
+    }
+    paths
+        .iter()
+        .map(|path| if counts[&short(path)] > 1 { long(path) } else { short(path) })
+        .collect()
 }
 
 /// The values as the tensor `map` of a safetensors file.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The program in a folder, without published weights but the embedded ones.
-pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zoo"));
     command
         .current_dir(folder)
@@ -16,12 +16,12 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-pub fn zoo(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn zoo(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("zoo runs")
 }
 
 /// The output of a command that has to succeed.
-pub fn ok(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn ok(folder: &Path, arguments: &[&str]) -> String {
     let output = zoo(folder, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}\n{stderr}");
@@ -29,7 +29,7 @@ pub fn ok(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// The complaint of a command that had to fail by its input.
-pub fn complaint(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn complaint(folder: &Path, arguments: &[&str]) -> String {
     let output = zoo(folder, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{arguments:?}\n{stderr}");
@@ -38,13 +38,13 @@ pub fn complaint(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// A sample image of the project.
-pub fn sample(name: &str) -> PathBuf {
+pub(crate) fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/images").join(name)
 }
 
 /// What a browser makes of a page, where there is one. It has nothing to complain about, and each chart has its numbers behind it. Pictures
 /// of the page, on a screen and on a phone, stay in the folder for the artifacts of tests.
-pub fn in_a_browser(page: &Path, name: &str) -> Option<String> {
+pub(crate) fn in_a_browser(page: &Path, name: &str) -> Option<String> {
     let url = format!("file://{}", page.display());
     let profile = tempfile::tempdir().unwrap();
     let profile = format!("--user-data-dir={}", profile.path().display());

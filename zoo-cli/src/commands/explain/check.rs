@@ -121,25 +121,32 @@ impl Check {
     }
 }
 
-/// One or two indented lines.
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(areas) = &self.areas {
-            writeln!(
-                f,
-                "  area under deletion {:.3} (random {:.3}, center {:.3}), under insertion {:.3} (random {:.3}, center {:.3})",
+impl Check {
+    /// The results, a line each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let areas = self.areas.iter().map(|areas| {
+            format!(
+                "area under deletion {:.3} (random {:.3}, center {:.3}), under insertion {:.3} (random {:.3}, center {:.3})",
                 areas.deletion,
                 areas.random_deletion,
                 areas.center_deletion,
                 areas.insertion,
                 areas.random_insertion,
                 areas.center_insertion
-            )?;
-        }
+            )
+        });
         let Correlations { classifier, all } = self.randomized;
-        write!(
-            f,
-            "  rank correlation with the map of a random classifier {classifier:.3}, of random weights {all:.3}"
-        )
+        let correlations = format!(
+            "rank correlation with the map of a random classifier {classifier:.3}, of random weights {all:.3}"
+        );
+        areas.chain([correlations]).collect()
+    }
+}
+
+/// Indented lines.
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.lines().into_iter().map(|line| format!("  {line}")).collect();
+        f.write_str(&lines.join("\n"))
     }
 }

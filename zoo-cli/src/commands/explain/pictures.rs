@@ -10,7 +10,7 @@ use burn_zoo::{Model, counted};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 
-use super::{Args, stem};
+use super::Args;
 use crate::options::Format;
 use crate::output::json_lines;
 use crate::progress::steps_bar;
@@ -37,8 +37,14 @@ struct Maps<'a> {
 }
 
 /// Draws the channels of a layer.
-pub(super) fn maps(args: &Args, path: &Path, layer: &str, of: &Channels) -> anyhow::Result<()> {
-    let picture = write_png(args, &format!("{}-maps-{layer}", stem(path)), &of.grid())?;
+pub(super) fn maps(
+    args: &Args,
+    path: &Path,
+    stem: &str,
+    layer: &str,
+    of: &Channels,
+) -> anyhow::Result<()> {
+    let picture = write_png(args, &format!("{stem}-maps-{layer}"), &of.grid())?;
     let path = path.to_string_lossy();
     let (channels, shown, [height, width]) = (of.iter().len(), of.shown(), of.size);
     let which = match shown.len() {
