@@ -5,6 +5,8 @@ mod program;
 use std::fs;
 use std::path::Path;
 
+use parquet::file::reader::SerializedFileReader;
+use parquet::record::{ListAccessor, RowAccessor};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -49,7 +51,7 @@ fn a_copy_is_the_most_similar_image() {
 fn files_have_a_row_for_each_image() {
     let folder = photos();
     fs::write(folder.path().join("broken.jpg"), b"no image").unwrap();
-    for name in ["e.npy", "e.csv", "e.safetensors"] {
+    for name in ["e.npy", "e.csv", "e.safetensors", "e.parquet"] {
         let text = complaint(folder.path(), &[".", "--normalize", "-o", name]);
         assert!(
             text.contains("broken.jpg") && text.contains("4 embeddings of 1280 numbers"),
@@ -72,6 +74,12 @@ fn files_have_a_row_for_each_image() {
     let bytes = fs::read(folder.path().join("e.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(tensors.tensor("embeddings").unwrap().shape(), [4, 1280]);
+    let file = SerializedFileReader::try_from(folder.path().join("e.parquet").as_path()).unwrap();
+    let rows: Vec<_> = file.into_iter().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 4);
+    assert!(rows[0].get_string(0).unwrap().ends_with("chelsea.png"), "{:?}", rows[0].get_string(0));
+    let list = rows[0].get_list(1).unwrap();
+    assert_eq!((list.len(), list.get_float(0).unwrap()), (1280, row[0]));
 }
 
 #[test]
@@ -79,11 +87,11 @@ fn bad_input_is_a_sentence_and_a_hint() {
     let folder = photos();
     let text = complaint(folder.path(), &["."]);
     assert!(text.contains("nothing to do") && text.contains("hint: --output FILE"), "{text}");
-    let text = complaint(folder.path(), &[".", "-o", "e.parquet"]);
-    assert!(text.contains("e.parquet does not name a format"), "{text}");
+    let text = complaint(folder.path(), &[".", "-o", "e.txt"]);
+    assert!(text.contains("e.txt does not name a format"), "{text}");
     let text = complaint(folder.path(), &[".", "--query", "missing.jpg"]);
     assert!(text.contains("missing.jpg"), "{text}");
-    assert!(!folder.path().join("e.parquet").exists());
+    assert!(!folder.path().join("e.txt").exists());
 }
 
 #[test]

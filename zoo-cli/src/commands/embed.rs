@@ -1,12 +1,17 @@
 //! `zoo embed`: computes embeddings of image files, and finds similar ones, with
 //! [`Model::embed_files`](burn_zoo::Model::embed_files).
 
+use std::borrow::Cow;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 use burn_zoo::record::write_atomically;
 use burn_zoo::{Embeddings, Error, counted};
+use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
@@ -22,8 +27,8 @@ use crate::progress::images_bar;
 #[command(after_help = "\
 An embedding is the mean of a network's features over all positions. Similar images have embeddings whose angle is small.
 
-FILE ends in .npy, .safetensors or .csv. Beside an .npy file, a .txt file of the same name has a path for each row. A .safetensors file \
-has the tensor `embeddings`, and the paths in its metadata.
+FILE ends in .npy, .safetensors, .csv or .parquet. Beside an .npy file, a .txt file of the same name has a path for each row. A .safetensors file \
+has the tensor `embeddings`, and the paths in its metadata. A .parquet file has the columns `path` and `embedding`.
 
 Exit codes: 0 all images were used, 1 some input was unusable, 2 failure.")]
 pub(crate) struct Args {
@@ -163,6 +168,7 @@ enum Extension {
     Npy,
     Safetensors,
     Csv,
+    Parquet,
 }
 
 fn extension(path: &Path) -> anyhow::Result<Extension> {
@@ -170,8 +176,9 @@ fn extension(path: &Path) -> anyhow::Result<Extension> {
         Some("npy") => Ok(Extension::Npy),
         Some("safetensors") => Ok(Extension::Safetensors),
         Some("csv") => Ok(Extension::Csv),
+        Some("parquet") => Ok(Extension::Parquet),
         _ => bail!(
-            "{} does not name a format\nhint: end it in .npy, .safetensors or .csv",
+            "{} does not name a format\nhint: end it in .npy, .safetensors, .csv or .parquet",
             path.display()
         ),
     }
@@ -202,8 +209,35 @@ fn write(embeddings: &Embeddings, path: &Path, extension: Extension) -> anyhow::
             }
             table.into_inner()?
         }
+        Extension::Parquet => parquet(embeddings, &names)?,
     };
     Ok(write_atomically(path, |file| file.write_all(&bytes))?)
+}
+
+/// A Parquet file with the columns `path` and `embedding`, a list of numbers.
+fn parquet(embeddings: &Embeddings, names: &[Cow<'_, str>]) -> anyhow::Result<Vec<u8>> {
+    const SCHEMA: &str = "message embeddings { required binary path (UTF8); required group embedding (LIST) { \
+                          repeated group list { required float element; } } }";
+    let schema = Arc::new(parse_message_type(SCHEMA)?);
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default())?;
+    let mut rows = writer.next_row_group()?;
+    if let Some(mut column) = rows.next_column()? {
+        let paths: Vec<_> = names.iter().map(|name| ByteArray::from(&**name)).collect();
+        column.typed::<ByteArrayType>().write_batch(&paths, None, None)?;
+        column.close()?;
+    }
+    if let Some(mut column) = rows.next_column()? {
+        // Each number is there, and the first one begins a new list.
+        let defined = vec![1; embeddings.values.len()];
+        let repeated: Vec<i16> = (0..embeddings.values.len())
+            .map(|index| i16::from(index % embeddings.length != 0))
+            .collect();
+        let values = &embeddings.values;
+        column.typed::<FloatType>().write_batch(values, Some(&defined), Some(&repeated))?;
+        column.close()?;
+    }
+    rows.close()?;
+    Ok(writer.into_inner()?)
 }
 
 fn print(format: Format, rows: &[Similar]) -> anyhow::Result<()> {
