@@ -226,11 +226,16 @@ pub struct Machine {
 ///
 /// When a model can't be measured, the models have different classes, a model has no trained classifier although there are labeled
 /// images, or the images can't be used.
+///
+/// # Panics
+///
+/// When there is no model.
 pub fn compare(
     mut subjects: Vec<Subject>,
     options: &CompareOptions,
     observer: &mut dyn Observer,
 ) -> Result<Comparison, Error> {
+    assert!(!subjects.is_empty(), "a comparison needs a model");
     let speeds = speed::measure(&mut subjects, options.seconds, observer)?;
     let summaries: Vec<_> = subjects.iter().map(cost).collect::<Result<_, _>>()?;
     let mut models: Vec<_> = subjects

@@ -199,25 +199,23 @@ fn stored(
     let path = folder.path().join("model.bpk");
     let (network, images) = (model.network().clone(), model.training_images());
     Record::save_trained(network, model.card(), images, precision, &path)?;
-    let bytes = path.metadata().ok().map(|metadata| metadata.len());
-    Ok((Model::open(&path, device)?, bytes))
+    // Weights are read when they are needed, and the folder is gone then.
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let size = bytes.len() as u64;
+    Ok((Model::from_bytes(bytes, device)?, Some(size)))
 }
 
 /// Writes the table for people.
 fn write(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     let models = &comparison.models;
-    let longest = models.iter().map(|model| model.name.chars().count()).max().unwrap_or_default();
-    let width = longest.max("model".len());
     let has_accuracy = comparison.data.is_some();
-    let accuracy = if has_accuracy { "   top-1  (95 % interval)   top-5" } else { "" };
-    writeln!(
-        out,
-        "{:<width$}{accuracy}    ms  (p90)  ms for 8  images/s  memory  weights  parameters   GMACs",
-        "model"
-    )?;
-    for model in models {
-        write_row(out, model, width)?;
-    }
+    let accuracy: &[&str] = if has_accuracy { &["top-1", "95 % interval", "top-5"] } else { &[] };
+    let speed =
+        ["ms", "p90", "ms for 8", "images/s", "memory MB", "weights MB", "params M", "GMACs"];
+    let head = ["model"].iter().chain(accuracy).chain(&speed).map(|name| (*name).to_owned());
+    let mut rows = vec![head.collect()];
+    rows.extend(models.iter().map(row));
+    write_columns(out, &rows)?;
     if !comparison.pairs.is_empty() {
         writeln!(
             out,
@@ -238,7 +236,7 @@ fn write(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     if models.iter().any(|model| model.preprocess != *first) {
         writeln!(out, "\nthe models prepare images differently")?;
         for model in models {
-            writeln!(out, "  {:<width$}  {}", model.name, model.preprocess)?;
+            writeln!(out, "  {}: {}", model.name, model.preprocess)?;
         }
     }
     if comparison.left_out > 0 {
@@ -252,27 +250,39 @@ fn write(out: &mut impl Write, comparison: &Comparison) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_row(out: &mut impl Write, model: &Compared, width: usize) -> anyhow::Result<()> {
-    write!(out, "{:<width$}", model.name)?;
+fn row(model: &Compared) -> Vec<String> {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+    let mut cells = vec![model.name.clone()];
     if let (Some(top1), Some(low), Some(high), Some(top5)) =
         (model.top1, model.top1_low, model.top1_high, model.top5)
     {
-        let [top1, low, high, top5] = [top1, low, high, top5].map(|share| 100.0 * share);
-        write!(out, "  {top1:>4.1} %  ({low:>4.1} to {high:>5.1} %)  {top5:>5.1} %")?;
+        let interval = format!("{:.1} to {}", 100.0 * low, percent(high));
+        cells.extend([percent(top1), interval, percent(top5)]);
     }
-    let memory = model
-        .memory_bytes
-        .map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
-    writeln!(
-        out,
-        "{:>6.2} {:>6.2} {:>9.2} {:>9.0} {memory:>7} {:>8.1} {:>9.2} M {:>7.3}",
-        model.latency_ms,
-        model.latency_p90_ms,
-        model.batch8_ms,
-        model.images_per_s,
-        model.file_bytes as f64 / 1e6,
-        model.params as f64 / 1e6,
-        model.macs as f64 / 1e9
-    )?;
+    cells.extend([
+        format!("{:.2}", model.latency_ms),
+        format!("{:.2}", model.latency_p90_ms),
+        format!("{:.2}", model.batch8_ms),
+        format!("{:.0}", model.images_per_s),
+        model.memory_bytes.map_or_else(|| "-".to_owned(), megabytes),
+        megabytes(model.file_bytes),
+        format!("{:.2}", model.params as f64 / 1e6),
+        format!("{:.3}", model.macs as f64 / 1e9),
+    ]);
+    cells
+}
+
+/// Writes rows in columns as wide as their widest cell. All but the first one are aligned at the right.
+fn write_columns(out: &mut impl Write, rows: &[Vec<String>]) -> anyhow::Result<()> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<_> = (0..rows[0].len()).map(|column| width(column).unwrap_or(0)).collect();
+    for row in rows {
+        write!(out, "{:<1$}", row[0], widths[0])?;
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            write!(out, "  {cell:>width$}")?;
+        }
+        writeln!(out)?;
+    }
     Ok(())
 }

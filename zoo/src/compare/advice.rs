@@ -6,6 +6,9 @@ use crate::search::Limits;
 /// Two models are told apart if equally good ones differ as much with a smaller probability.
 const SIGNIFICANT: f64 = 0.05;
 
+/// The largest loss of accuracy that a faster model may have, if the images can't tell it from the most accurate one.
+const LOSS: f64 = 0.01;
+
 /// Marks the models that no other one beats in both speed and accuracy, or in speed and size if there is no accuracy.
 pub(super) fn mark_front(models: &mut [Compared]) {
     let value = |model: &Compared| model.top1.unwrap_or(-(model.file_bytes as f64));
@@ -18,7 +21,7 @@ pub(super) fn mark_front(models: &mut [Compared]) {
     }
 }
 
-/// Of the models within the limits: the fastest of those that the images can't tell from the most accurate one.
+/// Of the models within the limits: the fastest of those that are as good as the most accurate one, within a point and within chance.
 pub(super) fn recommend(models: &[Compared], pairs: &[Pair], limits: &Limits) -> Recommendation {
     let within: Vec<usize> =
         (0..models.len()).filter(|index| models[*index].exceeds.is_none()).collect();
@@ -69,8 +72,12 @@ pub(super) fn recommend(models: &[Compared], pairs: &[Pair], limits: &Limits) ->
         let is_this = |pair: &&Pair| pair.models.contains(&index) && pair.models.contains(&best);
         pairs.iter().find(is_this).map_or(1.0, |pair| pair.p)
     };
-    let equal: Vec<usize> =
-        within.iter().copied().filter(|&index| index == best || p(index) >= SIGNIFICANT).collect();
+    let top1 = |index: usize| models[index].top1.unwrap_or_default();
+    let is_equal = |&index: &usize| {
+        let is_close = top1(index) >= top1(best) - LOSS - 1e-9 && p(index) >= SIGNIFICANT;
+        index == best || is_close
+    };
+    let equal: Vec<usize> = within.iter().copied().filter(is_equal).collect();
     let chosen = by(&latency, &equal).expect("the best one is among them");
     let (model, rival) = (&models[chosen], &models[best]);
     let percent = |model: &Compared| 100.0 * model.top1.unwrap_or_default();
@@ -87,11 +94,10 @@ pub(super) fn recommend(models: &[Compared], pairs: &[Pair], limits: &Limits) ->
         sentence += if chosen == fastest && within.len() > 1 { " and the fastest." } else { "." };
     } else {
         sentence += &format!(
-            " It is {:.1} times as fast as {}, and these images do not show that the {:.1} % of {} are better (p = {:.2}).",
+            " It is {:.1} times as fast as {}, which is not better by more than a point or beyond chance ({:.1} %, p = {:.2}).",
             rival.latency_ms / model.latency_ms,
             rival.name,
             percent(rival),
-            rival.name,
             p(chosen)
         );
     }
@@ -129,10 +135,14 @@ mod tests {
 
     #[test]
     fn a_slower_model_must_be_better_beyond_chance() {
-        let mut models = [model("slow", 9.0, Some(0.82)), model("fast", 3.0, Some(0.80))];
+        let mut models = [model("slow", 9.0, Some(0.81)), model("fast", 3.0, Some(0.80))];
         let chance = advice(&mut models, 0.3, Limits::default());
         assert_eq!(chance.model, Some(1));
         assert!(chance.sentence.contains("3.0 times as fast as slow"), "{}", chance.sentence);
+        models[0].top1 = Some(0.83);
+        let far = advice(&mut models, 0.3, Limits::default());
+        assert_eq!(far.model, Some(0), "{}", far.sentence);
+        models[0].top1 = Some(0.81);
         let real = advice(&mut models, 0.01, Limits::default());
         assert_eq!(real.model, Some(0), "{}", real.sentence);
         let limits = Limits { latency_ms: Some(5.0), ..Limits::default() };

@@ -84,8 +84,8 @@ impl Comparison {
         let front = front.into_iter().map(|model| (model.latency_ms, top1(model)));
         vec![
             Chart::new("Accuracy and latency; the line is the Pareto front", latency(), accuracy())
-                .with(Series::guide("Pareto front", front))
                 .with(self.points(|model| (model.latency_ms, top1(model))))
+                .with(Series::guide("Pareto front", front))
                 .html(),
             Chart::new("Accuracy and size", size(), accuracy())
                 .with(self.points(|model| (megabytes(model), top1(model))))
@@ -141,8 +141,8 @@ fn calibration(model: &Compared) -> Html {
     }
     let share = |label: &str| Axis::new(label).from_zero().percent();
     Chart::new(&model.name, share("probability of the answer"), share("right answers"))
-        .with(Series::guide("perfect calibration", [(0.0, 0.0), (1.0, 1.0)]))
         .with(Series::new(&model.name, Mark::Points, points.collect()))
+        .with(Series::guide("perfect calibration", [(0.0, 0.0), (1.0, 1.0)]))
         .html()
 }
 
@@ -197,12 +197,12 @@ mod tests {
             "photos&#x2f;1.jpg",
             "3 images are left out",
             "A CPU",
-            "10 ms",
+            "10.0 ms",
         ] {
             assert!(html.contains(text), "{text}: {html}");
         }
         assert_eq!(html.matches("<img").count(), 3);
         assert_eq!(html.matches("<svg").count(), 4);
-        assert!(!html.contains("same") && !html.contains("<b>."));
+        assert!(!html.contains(">same<") && !html.contains("<b>."));
     }
 }
