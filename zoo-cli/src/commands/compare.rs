@@ -182,7 +182,7 @@ fn open(source: &str, has_data: bool, device: &Device) -> anyhow::Result<(Model,
         return Ok((load(Some(source), None, device)?, None));
     }
     let name = models::published(source)?.0.name;
-    Ok((Model::for_benchmark(&name, device)?, None))
+    Ok((Model::for_benchmark(name, device)?, None))
 }
 
 /// The model with weights as a record of this precision has them, and the size of that record.
