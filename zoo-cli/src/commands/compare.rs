@@ -139,7 +139,7 @@ fn subjects(args: &Args) -> anyhow::Result<Vec<Subject>> {
                 let start = Instant::now();
                 let (mut model, mut file_bytes) = open(source, args.data.is_some(), &device)?;
                 let load_ms = start.elapsed().as_secs_f64() * 1e3;
-                let mut name = source.to_owned();
+                let mut name = shown(source, &args.models);
                 if let Some(precision) = precision {
                     (model, file_bytes) = stored(&model, *precision, &device)?;
                 }
@@ -167,6 +167,21 @@ fn split(text: &str) -> anyhow::Result<(&str, Option<usize>)> {
         format!("`{text}` has no size in pixels after the @\nhint: such as {model}@160")
     })?;
     Ok((model, Some(size)))
+}
+
+/// The name of a model in the comparison: of a file the one without its folders, if no other file has the same.
+fn shown(source: &str, all: &[String]) -> String {
+    let short = |text: &str| {
+        let name = Path::new(text).file_name().map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| text.to_owned())
+    };
+    let same = |text: &&String| {
+        split(text).is_ok_and(|(other, _)| other != source && short(other) == short(source))
+    };
+    match Path::new(source).exists() && !all.iter().any(|text| same(&text)) {
+        true => short(source),
+        false => source.to_owned(),
+    }
 }
 
 /// Opens a file or a name, and returns the size of the file. A name gets random weights if there are no images to classify.
