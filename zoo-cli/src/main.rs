@@ -37,7 +37,7 @@ struct Zoo {
 enum Command {
     /// Classify images
     Classify(classify::Args),
-    /// Show which parts of images speak for a class
+    /// Show which parts of images speak for a class, and what a network responds to
     Explain(explain::Args),
     /// Compare models in accuracy, speed and size
     Compare(compare::Args),

@@ -325,6 +325,7 @@ pub fn search(config: &SearchConfig, run: SearchRun<'_>) -> Result<Option<Found>
     if config.space == Space::Zoo {
         let mut names: Vec<_> = halving::candidates().into_iter().map(|it| it.network).collect();
         names.retain(|name| has_weights(name));
+        names.sort();
         names.dedup();
         let found = match names.len() {
             0 => "no network has published weights on this machine".to_owned(),
