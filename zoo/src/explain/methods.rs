@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 use zoo_core::layers::Activation;
 use zoo_core::{ImageClassifier, catch_panic};
 use zoo_models::{Classifier, Network};
@@ -162,7 +163,7 @@ impl Model {
         };
         let mut scores = Vec::with_capacity(channels);
         for batch in maps.chunks(batch_size.max(1)) {
-            let images: Vec<f32> = batch.iter().flat_map(|map| masked(map)).collect();
+            let images: Vec<f32> = batch.par_iter().flat_map_iter(|map| masked(map)).collect();
             let logits = self.logits(images, [batch.len(), planes, rows, columns])?;
             let logits: Vec<f32> = logits.iter().collect();
             let rows = logits.chunks_exact(self.card().num_classes);
