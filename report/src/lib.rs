@@ -23,7 +23,7 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::{Serialize, Serializer};
 
 pub use chart::{Axis, Chart, Mark, Point, Series};
-pub use picture::{jpeg, png};
+pub use picture::{jpeg, png, within};
 
 /// HTML that a template takes as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,7 +3,15 @@ use std::io::Cursor;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
+use image::imageops::thumbnail;
 use image::{DynamicImage, ImageFormat, RgbImage};
+
+/// Returns a photograph whose longer side has at most this many pixels.
+pub fn within(image: &RgbImage, side: u32) -> RgbImage {
+    let scale = f64::from(side) / f64::from(image.width().max(image.height()).max(1));
+    let length = |length: u32| ((f64::from(length) * scale.min(1.0)).round() as u32).max(1);
+    thumbnail(image, length(image.width()), length(image.height()))
+}
 
 /// Encodes a photograph as a JPEG data URL.
 ///

@@ -121,7 +121,7 @@ impl Setup<'_> {
 }
 
 /// The names of the classes, or their numbers, with a warning, if they have no names.
-fn labels(card: &ModelCard, observer: &mut dyn Observer) -> Vec<String> {
+pub(crate) fn labels(card: &ModelCard, observer: &mut dyn Observer) -> Vec<String> {
     let labels = card.answers();
     if !labels.is_empty() {
         return labels;

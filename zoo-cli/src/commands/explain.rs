@@ -321,8 +321,8 @@ fn write(
     })
 }
 
-/// The beginnings of the names of the pictures for each image: the name of its file without extension, `image` for standard input.
-/// If several images have the same one, the folders are in front of it.
+/// The name of each image, without extension; `image` for standard input. Its pictures' names begin with it. Images with the same name
+/// get their folders in front of it.
 fn stems(paths: &[PathBuf]) -> Vec<String> {
     let short = |path: &PathBuf| {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());

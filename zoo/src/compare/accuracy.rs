@@ -2,15 +2,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::Device;
 use image::RgbImage;
-use image::imageops::thumbnail;
 use zoo_engine::default_threads;
 use zoo_models::{Classifier, Network};
+use zoo_report::within;
 use zoo_train::{
     Answer, Batching, Budget, Classification, ClassificationEvaluation, Dataset, Event, Images,
     Observer, Source, Task,
 };
 
 use super::{CalibrationBin, ClassRecalls, Compared, Disagreement, GivenAnswer, Pair, Subject};
+use crate::evaluate::labels;
 use crate::explain::ExplainOptions;
 use crate::statistics::{mcnemar, wilson};
 use crate::{Error, Model};
@@ -95,11 +96,7 @@ pub(super) fn evaluate(
 /// The labeled images, without those that the model was trained on.
 fn dataset(model: &Model, data: &str, observer: &mut dyn Observer) -> Result<Dataset, Error> {
     model.ensure_classifies()?;
-    let card = model.card();
-    let labels = match card.answers() {
-        labels if labels.is_empty() => (0..card.num_answers()).map(|it| it.to_string()).collect(),
-        labels => labels,
-    };
+    let labels = labels(model.card(), observer);
     let mut dataset = Dataset::open_for(data, &labels)?;
     dataset.leave_out(model.training_images(), default_threads(), observer);
     Ok(dataset)
@@ -281,12 +278,7 @@ fn picture(
     let image = model.open_image(path).ok()?;
     let options = ExplainOptions { class: Some(class), ..ExplainOptions::default() };
     let overlay = model.explain(&image, &options).ok()?.map.overlay(&image);
-    let small = |image: &RgbImage| {
-        let scale = f64::from(SIDE) / f64::from(image.width().max(image.height()));
-        let side = |length: u32| ((f64::from(length) * scale.min(1.0)).round() as u32).max(1);
-        thumbnail(image, side(image.width()), side(image.height()))
-    };
-    Some((small(&image), small(&overlay)))
+    Some((within(&image, SIDE), within(&overlay, SIDE)))
 }
 
 #[cfg(test)]

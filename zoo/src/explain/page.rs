@@ -1,7 +1,6 @@
 use image::RgbImage;
-use image::imageops::thumbnail;
 use serde::Serialize;
-use zoo_report::jpeg;
+use zoo_report::{jpeg, within};
 
 use super::{Explanation, Method};
 
@@ -81,7 +80,5 @@ impl Page {
 }
 
 fn picture(image: &RgbImage) -> String {
-    let scale = f64::from(SIDE) / f64::from(image.width().max(image.height()));
-    let side = |length: u32| ((f64::from(length) * scale.min(1.0)).round() as u32).max(1);
-    jpeg(&thumbnail(image, side(image.width()), side(image.height())))
+    jpeg(&within(image, SIDE))
 }

@@ -119,9 +119,7 @@ impl Check {
             },
         }
     }
-}
 
-impl Check {
     /// The results, a line each.
     pub(super) fn lines(&self) -> Vec<String> {
         let areas = self.areas.iter().map(|areas| {
